@@ -1,0 +1,18 @@
+/* unring: asynchronous I/O on io_uring in which every operation can be cancelled on its own, and says
+ * afterwards exactly what happened.  This header includes all the others; each can be included alone. */
+#ifndef UNRING_H
+#define UNRING_H
+
+#include <unring/cancel.h>
+#include <unring/explain.h>
+#include <unring/file.h>
+#include <unring/io.h>
+#include <unring/loop.h>
+#include <unring/net.h>
+#include <unring/op.h>
+#include <unring/system.h>
+#include <unring/thread.h>
+#include <unring/time.h>
+#include <unring/timer.h>
+
+#endif

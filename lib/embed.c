@@ -1,0 +1,76 @@
+/* The loop's descriptor for another event loop: an eventfd that the kernel signals when the ring has something to reap, and
+ * that unring writes to when there is work which the kernel does not know of.  (The ring's own descriptor will not do: a poll
+ * that sleeps on it is not woken with DEFER_TASKRUN.) */
+#include "kernel.h"
+#include "../uring/enter.h"
+
+#include <sys/eventfd.h>
+
+int unr_loop_fd(struct unr_loop *loop)
+{
+    int error = unri_loop_own(loop);
+    if (error < 0 || loop->embed_fd >= 0)
+        return error < 0 ? error : loop->embed_fd;
+    int fd = unri_enter_wake_open(EFD_NONBLOCK);
+    if (fd < 0)
+        return fd;
+    if ((error = unri_ring_register_eventfd(loop, fd)) < 0) {
+        unri_enter_wake_close(fd);
+        return error;
+    }
+    loop->embed_fd = fd;
+    if (!loop->in_turn) {
+        atomic_store(&loop->inbox.sleeping, true);
+        unri_embed_notice(loop); /* for what was started and posted before */
+    }
+    return fd;
+}
+
+void unri_embed_notice(struct unr_loop *loop)
+{
+    unri_enter_wake(loop->embed_fd);
+}
+
+static void alarm_went(struct unr_op *op)
+{
+    (void)op;
+}
+
+/* Has the kernel signal the descriptor when the first timer is due.  An alarm that is set for later is cancelled, and set
+ * anew when that is through; one that is set for earlier goes off in vain. */
+static void set_alarm(struct unr_loop *loop)
+{
+    unr_time next = unri_timers_next(&loop->timers);
+    if (next == UNR_NEVER)
+        return;
+    if (!unr_in_flight(&loop->alarm)) {
+        loop->alarm_deadline = next;
+        loop->alarm_at[0]    = next > 0 ? next / UNR_SEC(1) : 0;
+        loop->alarm_at[1]    = next > 0 ? next % UNR_SEC(1) : 0;
+        unri_start(loop, unri_alarm(&loop->alarm, loop->alarm_at), alarm_went, loop, UNRI_INNER | UNRI_HOUSEKEEPING);
+    } else if (next < loop->alarm_deadline) {
+        unri_request(&loop->alarm, (struct unr_request){ UNR_CANCEL_ALL, -ECANCELED });
+    }
+}
+
+void unri_embed_begin(struct unr_loop *loop)
+{
+    unri_enter_wake_clear(loop->embed_fd);
+    loop->in_turn = true;
+    set_alarm(loop);
+    loop->in_turn = false;
+}
+
+static bool alarm_is_late(const struct unr_loop *loop)
+{
+    unr_time next = unri_timers_next(&loop->timers);
+    return next != UNR_NEVER && (!unr_in_flight(&loop->alarm) || next < loop->alarm_deadline);
+}
+
+void unri_embed_end(struct unr_loop *loop)
+{
+    /* From here on until the next turn, whoever pushes wakes the loop; what was pushed before is seen here. */
+    atomic_store(&loop->inbox.sleeping, true);
+    if (loop->finished.first || !unri_inbox_empty(loop) || alarm_is_late(loop) || unri_ring_has_work(loop))
+        unri_embed_notice(loop);
+}

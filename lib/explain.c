@@ -1,0 +1,263 @@
+/* Words for a person: why a loop could not be opened, what became of an operation, what is in flight. */
+#include "kernel.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* ---- a text that grows to a limit ---- */
+
+struct text {
+    char   data[512];
+    size_t len;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct text *text, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(text->data + text->len, sizeof text->data - text->len, format, arguments);
+    va_end(arguments);
+    if (n > 0)
+        text->len += (size_t)n < sizeof text->data - text->len ? (size_t)n : sizeof text->data - text->len - 1;
+}
+
+static void clear(struct text *text)
+{
+    text->len     = 0;
+    text->data[0] = 0;
+}
+
+/* An errno and what it means; its name too where the C library knows it. */
+static void add_error(struct text *text, int error)
+{
+    int number = error < 0 ? -error : error;
+#ifdef __GLIBC__
+    const char *name = strerrorname_np(number);
+    add(text, "%s (%s)", name ? name : "an unknown error", strerror(number));
+#else
+    add(text, "error %d (%s)", number, strerror(number));
+#endif
+}
+
+/* ---- why a loop could not be opened ---- */
+
+/* The number behind `key` in a file of /proc; -1 if it is not there. */
+static long read_number(const char *path, const char *key)
+{
+    char  line[256];
+    long  number = -1;
+    FILE *file   = fopen(path, "re");
+    if (!file)
+        return -1;
+    while (number < 0 && fgets(line, sizeof line, file))
+        if (strncmp(line, key, strlen(key)) == 0)
+            number = strtol(line + strlen(key), NULL, 10);
+    fclose(file);
+    return number;
+}
+
+static bool is_filtered(void)
+{
+    return read_number("/proc/self/status", "Seccomp:") == 2;
+}
+
+static void explain_enosys(struct text *text)
+{
+    if (read_number("/proc/sys/kernel/io_uring_disabled", "") >= 0)
+        add(text, "the kernel has io_uring, but a seccomp filter hides it from this process (containers do that): "
+                  "allow the system calls io_uring_setup, io_uring_enter and io_uring_register, for Docker with "
+                  "--security-opt seccomp=unconfined or a profile of your own");
+    else
+        add(text, "this kernel is built without io_uring, or is older than 5.1: unring needs Linux 6.1 or later with "
+                  "CONFIG_IO_URING");
+}
+
+static void explain_eperm(struct text *text)
+{
+    long disabled = read_number("/proc/sys/kernel/io_uring_disabled", "");
+    if (disabled == 2)
+        add(text, "io_uring is switched off for every process by the sysctl kernel.io_uring_disabled = 2: "
+                  "an administrator can set it to 0");
+    else if (disabled == 1)
+        add(text, "the sysctl kernel.io_uring_disabled = 1 keeps io_uring from processes without CAP_SYS_ADMIN that are not "
+                  "in the group kernel.io_uring_group (%ld): join that group, or have it set to 0",
+            read_number("/proc/sys/kernel/io_uring_group", ""));
+    else if (is_filtered())
+        add(text, "a seccomp filter forbids io_uring to this process (containers do that): allow the system calls "
+                  "io_uring_setup, io_uring_enter and io_uring_register, for Docker with --security-opt "
+                  "seccomp=unconfined or a profile of your own");
+    else
+        add(text, "something forbids io_uring to this process, and it is neither the sysctl nor seccomp: "
+                  "look for a security module's policy (SELinux, AppArmor)");
+}
+
+static void explain_enomem(struct text *text)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        add(text, "there is no memory for the ring; RLIMIT_MEMLOCK is %llu KiB, and kernels charge rings to it: raise it "
+                  "(ulimit -l, LimitMEMLOCK= of a systemd unit), or open the loop with smaller entries and "
+                  "completion_entries",
+            (unsigned long long)limit.rlim_cur / 1024);
+    else
+        add(text, "there is no memory for the ring: open the loop with smaller entries and completion_entries, or look at the "
+                  "memory limit of the process's control group");
+}
+
+static void explain_enfile(struct text *text, int error)
+{
+    struct rlimit limit = { 0 };
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (error == -EMFILE)
+        add(text, "the process has as many descriptors open as RLIMIT_NOFILE allows, %llu; a loop needs two: raise it "
+                  "(ulimit -n), or look for a leak",
+            (unsigned long long)limit.rlim_cur);
+    else
+        add(text, "the whole system has no file left to open: see the sysctl fs.file-max");
+}
+
+const char *unr_explain(int error)
+{
+    static _Thread_local struct text text;
+    clear(&text);
+    if (error >= 0) {
+        add(&text, "no error");
+        return text.data;
+    }
+    add_error(&text, error);
+    add(&text, ": ");
+    switch (error) {
+    case -ENOSYS: explain_enosys(&text); break;
+    case -EPERM: explain_eperm(&text); break;
+    case -ENOMEM: explain_enomem(&text); break;
+    case -EMFILE:
+    case -ENFILE: explain_enfile(&text, error); break;
+    case -EINVAL: add(&text, "an option of the loop is out of range, or `size` is not that of the structure"); break;
+    case -EOPNOTSUPP:
+        add(&text, "this kernel's io_uring lacks what a loop cannot do without (EXT_ARG, NODROP, RW_CUR_POS): unring needs "
+                   "Linux 6.1 or later");
+        break;
+    default: add(&text, "not one that opening a loop is known to end with"); break;
+    }
+    return text.data;
+}
+
+/* ---- what became of an operation ---- */
+
+static void add_types(struct text *text, unsigned types)
+{
+    static const char *const names[] = { "terminal", "partial", "total" };
+    if (types == UNR_CANCEL_ALL) {
+        add(text, "any guarantee");
+        return;
+    }
+    for (unsigned i = 0, n = 0; i < 3; i++)
+        if (types & 1u << i)
+            add(text, "%s%s", n++ ? " or " : "", names[i]);
+}
+
+static void add_verdict(struct text *text, const struct unr_result *r)
+{
+    add(text, "; a cancellation (");
+    add_types(text, r->requested);
+    add(text, ", cause ");
+    add_error(text, r->cause);
+    add(text, ") ");
+    switch (r->verdict) {
+    case UNR_VERDICT_UNSUBMITTED: add(text, "ended it before the kernel saw it"); break;
+    case UNR_VERDICT_CANCELLED: add(text, "ended it"); break;
+    case UNR_VERDICT_TOO_LATE: add(text, "came too late"); break;
+    case UNR_VERDICT_RUNNING: add(text, "found it executing, and it ran to its end"); break;
+    default: add(text, "was refused: it supports none of these"); break;
+    }
+}
+
+static bool has_fd(const struct unr_op *op)
+{
+    return op->private_fields.flags & (UNRI_ON_FD | UNRI_ON_TWO_FDS);
+}
+
+const char *unr_explain_op(const struct unr_op *op)
+{
+    static _Thread_local struct text text;
+    const struct unr_result         *r = &op->result;
+    clear(&text);
+    add(&text, "%s", unri_name(op));
+    if (has_fd(op))
+        add(&text, " on descriptor %d", op->private_fields.fd);
+    if (unri_live(op)) {
+        add(&text, " is in flight");
+        return text.data;
+    }
+    if (op->private_fields.state == UNRI_DESCRIBED) {
+        add(&text, " has not been started");
+        return text.data;
+    }
+    if (r->error == 0)
+        add(&text, " completed with %lld", (long long)(r->fd >= 0 ? r->fd : r->value));
+    else if (r->error == -ECANCELED)
+        add(&text, " was cancelled with the guarantee %s, after %llu bytes",
+            r->guarantee == UNR_CANCEL_TOTAL     ? "total: it left no trace"
+            : r->guarantee == UNR_CANCEL_PARTIAL ? "partial"
+                                                 : "terminal: what it worked on may only be closed",
+            (unsigned long long)r->bytes);
+    else {
+        add(&text, " failed with ");
+        add_error(&text, r->error);
+    }
+    if (r->error == -EOPNOTSUPP && unri_row_needs(op))
+        add(&text, ": this kernel's io_uring does not have it, Linux %s does", unri_row_needs(op));
+    if (r->verdict)
+        add_verdict(&text, r);
+    return text.data;
+}
+
+/* ---- what is in flight ---- */
+
+struct dump {
+    const struct unr_loop *loop;
+    int                    fd;
+};
+
+static const char *state_name(uint32_t state)
+{
+    switch (state) {
+    case UNRI_QUEUED: return "queued";
+    case UNRI_IN_FLIGHT: return "in flight";
+    case UNRI_CANCELLING: return "cancelling";
+    case UNRI_FINISHED: return "finished";
+    default: return "idle";
+    }
+}
+
+static void dump_op(struct unr_op *op, void *context)
+{
+    const struct dump           *dump = context;
+    const struct unr_op_private *p    = &op->private_fields;
+    struct text                  text = { 0 };
+    add(&text, "  %-16s %-10s", unri_name(op), state_name(p->state));
+    if (has_fd(op))
+        add(&text, " fd %-6d", p->fd);
+    if (p->state != UNRI_FINISHED && (p->flags & UNRI_AWAITS_TARGET || !(p->flags & UNRI_AWAITS)))
+        add(&text, " for %u ms", dump->loop->now_ms - (uint32_t)op->result.error);
+    if (op->result.requested) {
+        add(&text, ", asked to cancel (");
+        add_types(&text, op->result.requested);
+        add(&text, ")");
+    }
+    if (p->attempts)
+        add(&text, ", %u cancels without effect", p->attempts);
+    dprintf(dump->fd, "%s\n", text.data);
+}
+
+void unr_loop_dump(const struct unr_loop *loop, int fd)
+{
+    struct dump dump = { loop, fd };
+    dprintf(fd, "loop %p: %u in flight, %llu started, %llu finished\n", (const void *)loop, loop->in_flight,
+            (unsigned long long)loop->stats.started, (unsigned long long)loop->stats.finished);
+    unri_each_in_flight(loop, dump_op, &dump);
+    unri_timers_each(loop, dump_op, &dump);
+}

@@ -1,0 +1,34 @@
+/* What lib/ asks of uring/: a ring for a loop, and turns with the kernel.  lib/ knows no SQE; everything else about a
+ * system call it sees through its operation's type. */
+#ifndef UNRI_KERNEL_H
+#define UNRI_KERNEL_H
+
+#include "internal.h"
+
+int  unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options);
+void unri_ring_close(struct unr_loop *loop);
+void unri_ring_abandon(struct unr_loop *loop); /* in a forked child */
+
+/* Makes the ring the calling thread's. */
+int unri_ring_enable(struct unr_loop *loop);
+
+/* Has the kernel signal the eventfd `fd` whenever the ring has something to reap. */
+int unri_ring_register_eventfd(struct unr_loop *loop, int fd);
+
+/* Submits what is queued, waits for a CQE until `deadline` (INT64_MIN: not at all), and reaps: whatever has ended is on
+ * loop->finished afterwards.  0, or a negative errno that ends the run. */
+int unri_ring_turn(struct unr_loop *loop, unr_time deadline);
+
+/* Whether a turn that does not wait would find something to do. */
+bool unri_ring_has_work(const struct unr_loop *loop);
+
+/* What the system call of `op` needs, where that is more than Linux 6.1; else NULL. */
+const char *unri_row_needs(const struct unr_op *op);
+
+/* An operation that ends at a time of CLOCK_MONOTONIC, kept by the kernel; `at` is lent, seconds and nanoseconds. */
+struct unr_op *unri_alarm(struct unr_op *op, const int64_t at[2]);
+
+/* An operation has left a bucket where a cancel_close waits for `fd`, or for another descriptor. */
+void unri_closers_check(struct unr_loop *loop, int fd);
+
+#endif

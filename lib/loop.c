@@ -1,0 +1,270 @@
+/* The loop: opened, run turn by turn, closed.  A turn is one visit to the kernel, then everything that is known to have
+ * ended is handed back. */
+#include "kernel.h"
+#include "../uring/enter.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* ---- open ---- */
+
+static struct unri_guard *open_guard(void)
+{
+    struct unri_guard *guard = mmap(NULL, sizeof *guard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (guard == MAP_FAILED)
+        return NULL;
+    if (madvise(guard, sizeof *guard, MADV_WIPEONFORK) != 0) {
+        munmap(guard, sizeof *guard);
+        return NULL;
+    }
+    guard->owner = UNRI_UNOWNED;
+    return guard;
+}
+
+static void read_clock(struct unr_loop *loop)
+{
+    loop->now    = unri_enter_clock();
+    loop->now_ms = (uint32_t)(loop->now / UNR_MSEC(1));
+}
+
+/* Frees whatever a loop has of its own, also when it was half opened; its ring is closed or abandoned already. */
+static void free_loop(struct unr_loop *loop)
+{
+    unri_timers_close(&loop->timers);
+    unri_descriptors_close(&loop->descriptors);
+    if (loop->embed_fd >= 0)
+        unri_enter_wake_close(loop->embed_fd);
+    if (loop->wake_fd >= 0)
+        unri_enter_wake_close(loop->wake_fd);
+    if (loop->guard)
+        munmap(loop->guard, sizeof *loop->guard);
+    free(loop);
+}
+
+static int open_parts(struct unr_loop *loop, const struct unr_loop_options *options)
+{
+    int error;
+    loop->guard = open_guard();
+    if (!loop->guard)
+        return -ENOMEM;
+    if ((error = unri_timers_open(&loop->timers)) < 0)
+        return error;
+    if ((error = unri_descriptors_open(&loop->descriptors)) < 0)
+        return error;
+    if ((loop->wake_fd = unri_enter_wake_open(0)) < 0)
+        return loop->wake_fd;
+    return unri_ring_open(loop, options);
+}
+
+int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *options)
+{
+    struct unr_loop_options known = { 0 };
+    if (options) {
+        if (options->size < offsetof(struct unr_loop_options, entries) || options->size > sizeof known)
+            return -EINVAL;
+        memcpy(&known, options, options->size);
+    }
+    if (known.flags & ~UNR_LOOP_PLAIN)
+        return -EINVAL;
+
+    struct unr_loop *loop = calloc(1, sizeof *loop);
+    if (!loop)
+        return -ENOMEM;
+    loop->wake_fd = loop->embed_fd = -1;
+    int error = open_parts(loop, &known);
+    if (error < 0) {
+        free_loop(loop);
+        return error;
+    }
+    read_clock(loop);
+    *ret_loop = loop;
+    return 0;
+}
+
+/* ---- ownership ---- */
+
+/* The loop's own read of its eventfd: what other threads write there ends its wait. */
+static void wake_arrived(struct unr_op *op)
+{
+    struct unr_loop *loop = op->data;
+    if (!op->result.requested) /* the loop is not being closed */
+        unri_start(loop, unr_read(op, loop->wake_fd, &loop->wake_count, sizeof loop->wake_count, -1), wake_arrived, loop,
+                   UNRI_INNER | UNRI_HOUSEKEEPING);
+}
+
+int unri_loop_own(struct unr_loop *loop)
+{
+    unri_check_thread(loop);
+    if (unri_is_owner(loop))
+        return 0;
+    int error = unri_ring_enable(loop);
+    if (error < 0)
+        return error;
+    loop->guard->owner = (uintptr_t)pthread_self();
+    unri_start(loop, unr_read(&loop->wake, loop->wake_fd, &loop->wake_count, sizeof loop->wake_count, -1), wake_arrived,
+               loop, UNRI_INNER | UNRI_HOUSEKEEPING);
+    return 0;
+}
+
+/* ---- the turn ---- */
+
+/* Hands back what has ended by now.  What the `done` end or start meanwhile is the next turn's, so one that restarts
+ * what ends at once starves nobody. */
+void unri_loop_dispatch(struct unr_loop *loop)
+{
+    struct unr_op *op = loop->finished.first;
+    loop->finished    = (struct unri_fifo){ 0 };
+    while (op) {
+        struct unr_op *next = op->private_fields.next;
+        unri_run_done(loop, op);
+        op = next;
+    }
+}
+
+/* Until when this turn may wait; INT64_MIN: it has something to do at once. */
+static unr_time wait_until(struct unr_loop *loop, unr_time deadline)
+{
+    if (loop->finished.first)
+        return INT64_MIN;
+    unr_time timer = unri_timers_next(&loop->timers);
+    if (timer < deadline)
+        deadline = timer;
+    if (deadline <= loop->now)
+        return INT64_MIN;
+    /* Announced before looking, so that whoever pushes after the look sees it and wakes us. */
+    atomic_store(&loop->inbox.sleeping, true);
+    return unri_inbox_empty(loop) ? deadline : INT64_MIN;
+}
+
+static int turn(struct unr_loop *loop, unr_time deadline)
+{
+    loop->in_turn = true;
+    loop->ran     = 0;
+    int error     = unri_ring_turn(loop, wait_until(loop, deadline));
+    atomic_store_explicit(&loop->inbox.sleeping, false, memory_order_relaxed);
+    read_clock(loop);
+    unri_timers_expire(loop);
+    unri_inbox_run(loop);
+    unri_loop_dispatch(loop);
+    loop->in_turn = false;
+    return error;
+}
+
+static bool idle(struct unr_loop *loop)
+{
+    return loop->in_flight == 0 && !loop->finished.first && unri_inbox_empty(loop);
+}
+
+static int enter_run(struct unr_loop *loop, const char *call)
+{
+    int error = unri_loop_own(loop);
+    if (error < 0)
+        return error;
+    if (loop->in_turn)
+        unri_broken(call, NULL, "a loop is not run or closed from inside its own done, task or handler");
+    read_clock(loop);
+    return 0;
+}
+
+int unr_loop_run(struct unr_loop *loop)
+{
+    int error = enter_run(loop, "unr_loop_run called inside a turn of the same loop");
+    while (error == 0 && !unri_inbox_take_stop(loop) && (!idle(loop) || atomic_load(&loop->inbox.holds)))
+        error = turn(loop, UNR_NEVER);
+    return error;
+}
+
+int unr_loop_run_once(struct unr_loop *loop, unr_time timeout)
+{
+    int error = enter_run(loop, "unr_loop_run_once called inside a turn of the same loop");
+    if (error < 0 || unri_inbox_take_stop(loop))
+        return error;
+    if (loop->embed_fd >= 0)
+        unri_embed_begin(loop);
+    else if (idle(loop) && !atomic_load(&loop->inbox.holds))
+        return 0;
+    error = turn(loop, unri_sum(loop->now, timeout));
+    unri_inbox_take_stop(loop);
+    if (loop->embed_fd >= 0)
+        unri_embed_end(loop);
+    return error < 0 ? error : (int)loop->ran;
+}
+
+unr_time unr_loop_now(const struct unr_loop *loop)
+{
+    return loop->now;
+}
+
+unr_time unri_loop_time(const struct unr_loop *loop)
+{
+    return loop->in_turn ? loop->now : unri_enter_clock();
+}
+
+unsigned unr_loop_in_flight(const struct unr_loop *loop)
+{
+    return loop->in_flight;
+}
+
+void unr_loop_stats(const struct unr_loop *loop, struct unr_stats *ret_stats, size_t size)
+{
+    memcpy(ret_stats, &loop->stats, size < sizeof loop->stats ? size : sizeof loop->stats);
+}
+
+/* ---- close ---- */
+
+static void request_shutdown(struct unr_op *op, void *context)
+{
+    (void)context;
+    unri_request(op, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+}
+
+static void request_all(struct unr_loop *loop)
+{
+    unri_timers_request_all(loop, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+    unri_each_in_flight(loop, request_shutdown, NULL);
+}
+
+/* A `done` may start a few operations in turn to clean up; one that starts what is refused for ever never ends. */
+static uint64_t served_starts(const struct unr_loop *loop)
+{
+    return 1000 + 100 * (uint64_t)loop->in_flight;
+}
+
+static int drain(struct unr_loop *loop)
+{
+    int error = unri_loop_own(loop);
+    read_clock(loop);
+    loop->closing     = true;
+    loop->starts_left = served_starts(loop);
+    loop->in_turn     = true; /* handlers that run inside the requests are inside the loop */
+    request_all(loop);
+    loop->in_turn = false;
+    while (error == 0 && !idle(loop))
+        error = turn(loop, UNR_NEVER);
+
+    request_shutdown(&loop->wake, NULL);
+    request_shutdown(&loop->alarm, NULL);
+    while (error == 0 && (unr_in_flight(&loop->wake) || unr_in_flight(&loop->alarm)))
+        error = turn(loop, UNR_NEVER);
+    return error;
+}
+
+int unr_loop_close(struct unr_loop *loop)
+{
+    int error = 0;
+    if (!loop)
+        return 0;
+    if (loop->guard->owner == UNRI_FORKED) {
+        unri_ring_abandon(loop);
+    } else {
+        unri_check_thread(loop);
+        if (loop->in_turn)
+            unri_broken("unr_loop_close called inside a turn of the loop", NULL,
+                        "a loop is not run or closed from inside its own done, task or handler");
+        error = drain(loop);
+        unri_ring_close(loop);
+    }
+    free_loop(loop);
+    return error;
+}

@@ -1,0 +1,157 @@
+/* Slots and signals.  A slot is two words and a handler; everything of interest here is how an emit walks a tree of
+ * signals while its handlers attach, detach, clear, reassign and free.
+ *
+ * The walk stands at a cursor: a node of its own, on the emitter's stack, that is a sibling of the children.  Whatever
+ * a handler does to the list keeps the cursor in its place, so there is nothing to guard; children are attached in
+ * front, where the cursor has passed already. */
+#include "internal.h"
+
+#include <string.h>
+
+void unr_slot_assign(struct unr_slot *slot, unr_cancel_fn *handler, void *context)
+{
+    slot->handler = handler;
+    slot->context = context;
+}
+
+void unr_slot_clear(struct unr_slot *slot)
+{
+    unr_slot_assign(slot, NULL, NULL);
+}
+
+bool unr_slot_has_handler(const struct unr_slot *slot)
+{
+    return slot->handler != NULL;
+}
+
+struct unr_request unri_slot_latched(const struct unr_slot *slot)
+{
+    const struct unr_signal *latch = slot->private_latch;
+    return latch ? latch->latched_request : (struct unr_request){ 0 };
+}
+
+void unr_signal_init_latched(struct unr_signal *signal)
+{
+    *signal = (struct unr_signal){ .latches = true };
+    signal->slot.private_latch = signal;
+}
+
+struct unr_slot *unr_signal_slot(struct unr_signal *signal)
+{
+    return &signal->slot;
+}
+
+/* ---- the list of children ---- */
+
+static void link_behind(struct unr_signal *node, struct unr_signal *parent, struct unr_signal *previous)
+{
+    struct unr_signal *next = previous ? previous->next_sibling : parent->first_child;
+    node->parent           = parent;
+    node->previous_sibling = previous;
+    node->next_sibling     = next;
+    if (previous)
+        previous->next_sibling = node;
+    else
+        parent->first_child = node;
+    if (next)
+        next->previous_sibling = node;
+}
+
+static void unlink_child(struct unr_signal *node)
+{
+    if (node->previous_sibling)
+        node->previous_sibling->next_sibling = node->next_sibling;
+    else
+        node->parent->first_child = node->next_sibling;
+    if (node->next_sibling)
+        node->next_sibling->previous_sibling = node->previous_sibling;
+    node->parent = node->next_sibling = node->previous_sibling = NULL;
+}
+
+/* ---- emit ---- */
+
+static void latch(struct unr_signal *signal, struct unr_request request)
+{
+    if (!signal->latches)
+        return;
+    if (!signal->latched_request.types)
+        signal->latched_request.cause = request.cause;
+    signal->latched_request.types |= request.types;
+}
+
+static bool emit(struct unr_signal *signal, struct unr_request request)
+{
+    bool handled = false;
+    latch(signal, request);
+    if (signal->first_child) {
+        struct unr_signal cursor = { .private_cursor = true };
+        link_behind(&cursor, signal, NULL);
+        for (struct unr_signal *child; (child = cursor.next_sibling) != NULL;) {
+            unlink_child(&cursor);
+            link_behind(&cursor, signal, child);
+            if (!child->private_cursor)
+                handled |= emit(child, request);
+        }
+        unlink_child(&cursor);
+    }
+    /* The last thing: the handler may free the signal. */
+    if (signal->slot.handler) {
+        signal->slot.handler(signal->slot.context, request);
+        handled = true;
+    }
+    return handled;
+}
+
+bool unr_signal_emit_cause(struct unr_signal *signal, unsigned types, int cause)
+{
+    unri_check_request(types, cause);
+    return emit(signal, (struct unr_request){ types, cause });
+}
+
+bool unr_signal_emit(struct unr_signal *signal, unsigned types)
+{
+    return unr_signal_emit_cause(signal, types, -ECANCELED);
+}
+
+void unr_signal_reset(struct unr_signal *signal)
+{
+    signal->latched_request = (struct unr_request){ 0 };
+}
+
+/* ---- trees ---- */
+
+/* Tells the edge-triggered part of a subtree which latched signal it is under; a latched signal is its own. */
+static void set_latch(struct unr_signal *signal, struct unr_signal *latched)
+{
+    if (signal->latches || signal->private_cursor)
+        return;
+    signal->slot.private_latch = latched;
+    for (struct unr_signal *child = signal->first_child; child; child = child->next_sibling)
+        set_latch(child, latched);
+}
+
+void unr_signal_attach(struct unr_signal *child, struct unr_signal *parent)
+{
+    if (child->parent)
+        unri_broken("attaching a signal that is attached", NULL, "a signal has one parent; detach it first");
+    for (const struct unr_signal *ancestor = parent; ancestor; ancestor = ancestor->parent)
+        if (ancestor == child)
+            unri_broken("attaching a signal below itself", NULL, "signals form trees");
+    link_behind(child, parent, NULL);
+    struct unr_signal *latched = parent->slot.private_latch;
+    if (!latched)
+        return;
+    set_latch(child, latched);
+    /* By value: a handler may detach the child, and reset or free what latched it. */
+    struct unr_request request = latched->latched_request;
+    if (request.types)
+        emit(child, request);
+}
+
+void unr_signal_detach(struct unr_signal *child)
+{
+    if (!child->parent)
+        return;
+    unlink_child(child);
+    set_latch(child, NULL);
+}

@@ -1,0 +1,232 @@
+/* Timers, and the structure that they wait in: a 4-ary heap whose entries hold the deadline beside the timer, so that
+ * comparing touches no timer, and whose four children of one entry share a cache line.  A start goes to the end
+ * and rises past few ancestors (a time-out is mostly later than most of what waits), a cancel fills the hole from the
+ * end: both touch a handful of cache lines, at a million timers as at a thousand, and only the removal of the first
+ * goes all the way down (10 levels at a million).  A wheel would need none of that, but wakes the loop to cascade;
+ * a heap knows exactly when to sleep until.
+ *
+ * Starting a timer must not allocate, so the heap is address space reserved when the loop is opened, of which the kernel
+ * gives what is touched. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* The root is not at 0 but at 3, so that the children of i, 4 * (i - 3) + 4 ..., begin at a multiple of 4 entries: 64 bytes. */
+enum { ROOT = 3, ARITY = 4, RESERVED = 1 << 22, RESERVED_MIN = 1 << 12 };
+
+static_assert(sizeof(struct unri_timer_entry) == 16, "four to a cache line");
+static_assert(sizeof(struct unr_timer) == sizeof(struct unr_op) + 40, "");
+
+/* private_fields of a timer */
+enum { INDEX, SERIAL, RELATIVE, DELAY };
+
+static void map(struct unri_timers *timers, size_t room)
+{
+    size_t bytes   = (room + ROOT) * sizeof(struct unri_timer_entry);
+    void  *entries = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (entries != MAP_FAILED)
+        *timers = (struct unri_timers){ .entries = entries, .room = room, .mapped = bytes };
+}
+
+int unri_timers_open(struct unri_timers *timers)
+{
+    *timers = (struct unri_timers){ 0 };
+    for (size_t room = RESERVED; !timers->entries && room >= RESERVED_MIN; room /= 4)
+        map(timers, room);
+    return timers->entries ? 0 : -ENOMEM;
+}
+
+void unri_timers_close(struct unri_timers *timers)
+{
+    if (timers->entries)
+        munmap(timers->entries, timers->mapped);
+}
+
+/* More timers than were reserved for: the one place where a start may map memory. */
+static bool make_room(struct unri_timers *timers)
+{
+    if (timers->count < timers->room)
+        return true;
+    size_t bytes   = (timers->room * 2 + ROOT) * sizeof(struct unri_timer_entry);
+    void  *entries = mremap(timers->entries, timers->mapped, bytes, MREMAP_MAYMOVE);
+    if (entries == MAP_FAILED)
+        return false;
+    timers->entries = entries;
+    timers->mapped  = bytes;
+    timers->room *= 2;
+    return true;
+}
+
+/* ---- the heap ---- */
+
+static size_t parent_of(size_t index)
+{
+    return (index - ARITY) / ARITY + ROOT;
+}
+
+static size_t first_child_of(size_t index)
+{
+    return (index - ROOT) * ARITY + ARITY;
+}
+
+static bool before(const struct unri_timer_entry *a, const struct unri_timer_entry *b)
+{
+    if (__builtin_expect(a->deadline != b->deadline, 1))
+        return a->deadline < b->deadline;
+    return a->timer->private_fields[SERIAL] < b->timer->private_fields[SERIAL];
+}
+
+static void put(struct unri_timers *timers, size_t index, struct unri_timer_entry entry)
+{
+    timers->entries[index]              = entry;
+    entry.timer->private_fields[INDEX] = index;
+}
+
+static void rise(struct unri_timers *timers, size_t index, struct unri_timer_entry entry)
+{
+    while (index > ROOT) {
+        size_t parent = parent_of(index);
+        if (!before(&entry, &timers->entries[parent]))
+            break;
+        put(timers, index, timers->entries[parent]);
+        index = parent;
+    }
+    put(timers, index, entry);
+}
+
+static void sink(struct unri_timers *timers, size_t index, struct unri_timer_entry entry)
+{
+    size_t end = timers->count + ROOT;
+    for (size_t child; (child = first_child_of(index)) < end;) {
+        size_t last = child + ARITY < end ? child + ARITY : end;
+        size_t least = child;
+        for (size_t i = child + 1; i < last; i++)
+            if (before(&timers->entries[i], &timers->entries[least]))
+                least = i;
+        if (!before(&timers->entries[least], &entry))
+            break;
+        put(timers, index, timers->entries[least]);
+        index = least;
+    }
+    put(timers, index, entry);
+}
+
+static void settle(struct unri_timers *timers, size_t index, struct unri_timer_entry entry)
+{
+    if (index > ROOT && before(&entry, &timers->entries[parent_of(index)]))
+        rise(timers, index, entry);
+    else
+        sink(timers, index, entry);
+}
+
+static void insert(struct unri_timers *timers, struct unr_timer *timer)
+{
+    timer->private_fields[SERIAL] = ++timers->serial;
+    rise(timers, timers->count++ + ROOT, (struct unri_timer_entry){ timer->deadline, timer });
+}
+
+static void take_out(struct unri_timers *timers, struct unr_timer *timer)
+{
+    size_t                  index = timer->private_fields[INDEX];
+    struct unri_timer_entry last  = timers->entries[--timers->count + ROOT];
+    if (last.timer != timer)
+        settle(timers, index, last);
+}
+
+unr_time unri_timers_next(const struct unri_timers *timers)
+{
+    return timers->count ? timers->entries[ROOT].deadline : UNR_NEVER;
+}
+
+/* ---- the operation ---- */
+
+static struct unr_timer *timer_of(struct unr_op *op)
+{
+    return unr_container_of(op, struct unr_timer, op);
+}
+
+static void timer_start(struct unr_op *op)
+{
+    struct unr_timer *timer = timer_of(op);
+    struct unr_loop  *loop  = op->private_fields.loop;
+    if (timer->private_fields[RELATIVE])
+        timer->deadline = unri_sum(unri_loop_time(loop), (unr_time)timer->private_fields[DELAY]);
+    if (make_room(&loop->timers))
+        insert(&loop->timers, timer);
+    else
+        unri_end(op, -ENOMEM);
+}
+
+static void timer_cancel(struct unr_op *op, struct unr_request request)
+{
+    (void)request;
+    take_out(&op->private_fields.loop->timers, timer_of(op));
+    unri_end(op, -ECANCELED);
+}
+
+static const struct unr_op_type timer_type = {
+    .size     = sizeof(struct unr_op_type),
+    .supports = UNR_CANCEL_ALL,
+    .name     = "timer",
+    .start    = timer_start,
+    .cancel   = timer_cancel,
+};
+
+bool unri_is_timer(const struct unr_op *op)
+{
+    return op->type == &timer_type;
+}
+
+struct unr_op *unr_timer_at(struct unr_timer *timer, unr_time deadline)
+{
+    unr_describe(&timer->op, &timer_type);
+    timer->deadline                 = deadline;
+    timer->private_fields[RELATIVE] = false;
+    return &timer->op;
+}
+
+struct unr_op *unr_timer_after(struct unr_timer *timer, unr_time delay)
+{
+    unr_describe(&timer->op, &timer_type);
+    timer->private_fields[RELATIVE] = true;
+    timer->private_fields[DELAY]    = (uint64_t)delay;
+    return &timer->op;
+}
+
+bool unr_timer_move(struct unr_timer *started, unr_time deadline)
+{
+    struct unr_op_private *p = unri_private(&started->op);
+    if (p->state != UNRI_IN_FLIGHT || !unri_is_timer(&started->op))
+        return false;
+    struct unr_loop *loop = p->loop;
+    unri_check_thread(loop);
+    started->deadline               = deadline;
+    started->private_fields[SERIAL] = ++loop->timers.serial;
+    settle(&loop->timers, started->private_fields[INDEX], (struct unri_timer_entry){ deadline, started });
+    if (unri_outside_turn(loop))
+        unri_embed_notice(loop);
+    return true;
+}
+
+void unri_timers_expire(struct unr_loop *loop)
+{
+    struct unri_timers *timers = &loop->timers;
+    while (timers->count && timers->entries[ROOT].deadline <= loop->now) {
+        struct unr_timer *timer = timers->entries[ROOT].timer;
+        take_out(timers, timer);
+        unri_end(&timer->op, 0);
+    }
+}
+
+void unri_timers_request_all(struct unr_loop *loop, struct unr_request request)
+{
+    while (loop->timers.count)
+        unri_request(&loop->timers.entries[loop->timers.count - 1 + ROOT].timer->op, request);
+}
+
+void unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context)
+{
+    for (size_t i = 0; i < loop->timers.count; i++)
+        visit(&loop->timers.entries[i + ROOT].timer->op, context);
+}

@@ -1,0 +1,44 @@
+/* The seam: the only functions through which unring leaves the process on the way of an operation.  enter.c is the real
+ * kernel, reached through liburing; a simulated one implements the same functions over plain memory, reads the same
+ * SQEs and posts the same CQEs. */
+#ifndef UNRI_ENTER_H
+#define UNRI_ENTER_H
+
+#include <stdbool.h>
+#include <unring/time.h>
+
+struct io_uring;
+struct io_uring_params;
+
+/* Sets a ring up as `params` says, its memory not inherited by children of fork(2).  0 or a negative errno. */
+int unri_enter_open(struct io_uring *ring, unsigned entries, struct io_uring_params *params);
+
+/* Gives the ring back.  Nothing may be in flight: closing is not draining. */
+void unri_enter_close(struct io_uring *ring);
+
+/* In a forked child: gives back what the child has of it. */
+void unri_enter_abandon(struct io_uring *ring);
+
+/* io_uring_register(2). */
+int unri_enter_register(struct io_uring *ring, unsigned opcode, void *argument, unsigned count);
+
+/* Whether waiting can be told a point in time instead of a duration: IORING_ENTER_ABS_TIMER. */
+bool unri_enter_has_absolute(struct io_uring *ring);
+
+/* io_uring_enter(2): submits `to_submit` SQEs and runs what the kernel has deferred; with `wait`, waits for a CQE until
+ * `deadline`.  The number of SQEs consumed, or a negative errno: -ETIME, -EINTR and others. */
+int unri_enter(struct io_uring *ring, unsigned to_submit, bool wait, unr_time deadline, bool absolute);
+
+/* CLOCK_MONOTONIC. */
+unr_time unri_enter_clock(void);
+
+/* A descriptor that wakes a loop: made with `flags` of eventfd(2), written by any thread, read, closed. */
+int  unri_enter_wake_open(int flags);
+void unri_enter_wake(int fd);
+void unri_enter_wake_clear(int fd);
+void unri_enter_wake_close(int fd);
+
+/* Whether writes can be told not to raise SIGPIPE: RWF_NOSIGNAL. */
+bool unri_enter_has_nosignal(void);
+
+#endif

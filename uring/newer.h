@@ -1,0 +1,21 @@
+/* Constants of io_uring that are newer than liburing 2.3, the oldest that unring builds with.  They are the kernel's own
+ * numbers (include/uapi/linux/io_uring.h, fs.h), named here so that nothing depends on the installed header. */
+#ifndef UNRI_NEWER_H
+#define UNRI_NEWER_H
+
+#define UNRI_OP_WAITID     50
+#define UNRI_OP_FUTEX_WAIT 51
+#define UNRI_OP_FUTEX_WAKE 52
+#define UNRI_OP_FUTEX_WAITV 53
+#define UNRI_OP_FTRUNCATE  55
+#define UNRI_OP_BIND       56
+#define UNRI_OP_LISTEN     57
+#define UNRI_OP_PIPE       62
+
+#define UNRI_SETUP_NO_SQARRAY (1U << 16)
+
+#define UNRI_ENTER_ABS_TIMER (1U << 5)
+
+#define UNRI_RWF_NOSIGNAL 0x100
+
+#endif

@@ -1,0 +1,150 @@
+/* The ring of a loop: set up from the best flags that the kernel takes to the plainest, asked what it supports, closed.  */
+#include "ring.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ENTRIES = 256, COMPLETION_ENTRIES = 8192 };
+
+/* io_uring's flags from the best combination to none.  All but the last two start disabled, so that the ring belongs to
+ * the thread that runs it and not to the one that opens it. */
+static const unsigned setups[] = {
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN
+        | IORING_SETUP_TASKRUN_FLAG,
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN
+        | IORING_SETUP_TASKRUN_FLAG,
+    IORING_SETUP_SUBMIT_ALL,
+    0,
+};
+enum { FIRST_PLAIN = 2 };
+
+static int set_up(struct unri_ring *ring, const struct unr_loop_options *options)
+{
+    unsigned entries     = options->entries ? options->entries : ENTRIES;
+    unsigned completions = options->completion_entries;
+    if (!completions)
+        completions = entries > COMPLETION_ENTRIES / 2 ? entries * 2 : COMPLETION_ENTRIES;
+
+    int error = -EINVAL;
+    for (unsigned i = options->flags & UNR_LOOP_PLAIN ? FIRST_PLAIN : 0; i < sizeof setups / sizeof *setups; i++) {
+        struct io_uring_params params = { .flags      = setups[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+                                          .cq_entries = completions };
+        error       = unri_enter_open(&ring->io, entries, &params);
+        ring->setup = setups[i];
+        if (error != -EINVAL)
+            break;
+    }
+    return error;
+}
+
+/* liburing before 2.4 fills this when it submits; submitting is ours. */
+static void fill_index(struct io_uring *io)
+{
+    if (io->sq.array)
+        for (unsigned i = 0; i < io->sq.ring_entries; i++)
+            io->sq.array[i] = i;
+}
+
+static int probe(struct unri_ring *ring)
+{
+    enum { OPCODES = 256 };
+    size_t                 size = sizeof(struct io_uring_probe) + OPCODES * sizeof(struct io_uring_probe_op);
+    struct io_uring_probe *found = calloc(1, size);
+    if (!found)
+        return -ENOMEM;
+    int error = unri_enter_register(&ring->io, IORING_REGISTER_PROBE, found, OPCODES);
+    for (unsigned i = 0; error >= 0 && i < found->ops_len; i++)
+        if (found->ops[i].flags & IO_URING_OP_SUPPORTED)
+            ring->opcodes[found->ops[i].op / 8] |= (uint8_t)(1 << found->ops[i].op % 8);
+    free(found);
+    return error;
+}
+
+static int open_ring(struct unri_ring *ring, const struct unr_loop_options *options)
+{
+    const unsigned needed = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS;
+    int            error  = set_up(ring, options);
+    if (error < 0)
+        return error;
+    fill_index(&ring->io);
+    error = (ring->io.features & needed) == needed ? probe(ring) : -EOPNOTSUPP;
+    if (error < 0)
+        unri_enter_close(&ring->io);
+    return error;
+}
+
+int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options)
+{
+    struct unri_ring *ring = calloc(1, sizeof *ring);
+    if (!ring)
+        return -ENOMEM;
+    int error = open_ring(ring, options);
+    if (error < 0) {
+        free(ring);
+        return error;
+    }
+    ring->absolute_wait  = unri_enter_has_absolute(&ring->io);
+    ring->nosignal_write = unri_enter_has_nosignal();
+    loop->ring           = ring;
+    return 0;
+}
+
+int unri_ring_enable(struct unr_loop *loop)
+{
+    if (!(loop->ring->setup & IORING_SETUP_R_DISABLED))
+        return 0;
+    /* By its opcode: Debian's liburing.so 2.3 does not export io_uring_enable_rings(). */
+    int error = unri_enter_register(&loop->ring->io, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    return error < 0 ? error : 0;
+}
+
+int unri_ring_register_eventfd(struct unr_loop *loop, int fd)
+{
+    int error = unri_enter_register(&loop->ring->io, IORING_REGISTER_EVENTFD, &fd, 1);
+    return error < 0 ? error : 0;
+}
+
+void unri_ring_close(struct unr_loop *loop)
+{
+    unri_enter_close(&loop->ring->io);
+    free(loop->ring);
+}
+
+void unri_ring_abandon(struct unr_loop *loop)
+{
+    unri_enter_abandon(&loop->ring->io);
+    free(loop->ring);
+}
+
+/* ---- what this kernel has, in words ---- */
+
+bool unr_loop_feature(const struct unr_loop *loop, unsigned index, const char **ret_name, const char **ret_needs,
+                      bool *ret_has)
+{
+    const struct unri_ring *ring = loop->ring;
+    const struct {
+        const char *name, *needs;
+        bool        has;
+    } features[] = {
+        { "DEFER_TASKRUN: completions when the loop asks for them", "6.1", ring->setup & IORING_SETUP_DEFER_TASKRUN },
+        { "SINGLE_ISSUER: the ring knows its thread", "6.0", ring->setup & IORING_SETUP_SINGLE_ISSUER },
+        { "SUBMIT_ALL: a bad SQE does not stop its batch", "5.18", ring->setup & IORING_SETUP_SUBMIT_ALL },
+        { "ABS_TIMER: waits until a point in time", "6.12", ring->absolute_wait },
+        { "RWF_NOSIGNAL: unr_write raises no SIGPIPE", "6.18", ring->nosignal_write },
+    };
+    const unsigned count = sizeof features / sizeof *features;
+    if (index < count) {
+        *ret_name  = features[index].name;
+        *ret_needs = features[index].needs;
+        *ret_has   = features[index].has;
+        return true;
+    }
+    index -= count;
+    if (index >= unri_row_count)
+        return false;
+    const struct unri_row *row = unri_rows[index];
+    *ret_name  = row->type.name;
+    *ret_needs = row->needs ? row->needs : "6.1";
+    *ret_has   = unri_ring_has(ring, row->opcode);
+    return true;
+}
