@@ -64,10 +64,10 @@ void unri_peers_add(struct unr_loop *loop, struct unr_op *op, unsigned descripto
     *head = op;
 }
 
-static void vacated(struct unr_loop *loop, int fd)
+static void left_bucket(struct unr_loop *loop, int fd, const struct unr_op *op)
 {
     if (fd >= 0 && unri_bucket(&loop->descriptors, fd)->closers)
-        unri_closers_check(loop, fd);
+        unri_left_bucket_of_closers(loop, fd, op);
 }
 
 void unri_peers_remove(struct unr_loop *loop, struct unr_op *op)
@@ -80,10 +80,10 @@ void unri_peers_remove(struct unr_loop *loop, struct unr_op *op)
     if (p->flags & UNRI_ON_TWO_FDS) {
         count_pair(&loop->descriptors, p->fd, -1);
         count_pair(&loop->descriptors, p->other_fd, -1);
-        vacated(loop, p->other_fd);
+        left_bucket(loop, p->other_fd, op);
     }
     if (p->flags & (UNRI_ON_FD | UNRI_ON_TWO_FDS))
-        vacated(loop, p->fd);
+        left_bucket(loop, p->fd, op);
 }
 
 struct unr_op *unri_peers_next(struct unr_loop *loop, int fd, struct unr_op *behind)

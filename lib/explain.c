@@ -1,5 +1,6 @@
 /* Words for a person: why a loop could not be opened, what became of an operation, what is in flight. */
 #include "kernel.h"
+#include "../uring/enter.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -242,7 +243,7 @@ static void dump_op(struct unr_op *op, void *context)
     if (has_fd(op))
         add(&text, " fd %-6d", p->fd);
     if (p->state != UNRI_FINISHED && (p->flags & UNRI_AWAITS_TARGET || !(p->flags & UNRI_AWAITS)))
-        add(&text, " for %u ms", dump->loop->now_ms - (uint32_t)op->result.error);
+        add(&text, " for %u ms", unri_enter_clock_ms() - (uint32_t)op->result.error);
     if (op->result.requested) {
         add(&text, ", asked to cancel (");
         add_types(&text, op->result.requested);

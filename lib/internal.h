@@ -60,7 +60,7 @@ enum {
 };
 
 /* While an operation is in flight, parts of its result serve as scratch (design.md, Budget):
- *   error   when it was started, unr_loop.now_ms; for a system call whose CQE is in, its res
+ *   error   when it was started, unr_loop.turn_ms; for a system call whose CQE is in, its res
  *   bytes   system calls on a list of the ring: the operation before it there
  *   fd      on ring->repeats: when it is due
  * cause, requested and verdict collect what becomes of requests.  A caller's own type has bytes and fd to itself. */
@@ -128,7 +128,7 @@ struct unr_request unri_slot_latched(const struct unr_slot *slot);
 struct unri_bucket {
     struct unr_op *first;   /* the operations on descriptors that share this bucket, nearly always one descriptor */
     uint32_t       pairs;   /* how many of the operations on two descriptors have one of them here                */
-    uint32_t       closers; /* how many cancel_close wait for a descriptor here                                   */
+    uint32_t       closers; /* how many of `first` and those behind it are a cancel_close                         */
 };
 
 struct unri_descriptors {
@@ -205,8 +205,9 @@ struct unri_fifo {
 struct unr_loop {
     struct unri_guard      *guard;
     struct unri_ring       *ring;
-    unr_time                now;
-    uint32_t                now_ms;
+    unr_time                now;       /* of this turn, once somebody has asked for it: unri_now() */
+    bool                    now_known;
+    uint32_t                turn_ms;   /* when this turn began, to a few milliseconds */
     unsigned                in_flight; /* outermost operations                                          */
     unsigned                ran;       /* outermost `done` in this turn                                 */
     bool                    in_turn;   /* between entering a turn and leaving it: user code runs inside */
@@ -235,8 +236,11 @@ struct unr_loop {
 
 /* Makes the loop the calling thread's, and its ring ready, if it is nobody's yet. */
 int  unri_loop_own(struct unr_loop *loop);
+/* The time of this turn.  Reading the clock costs as much as half an operation, so it is read when it is first asked
+ * for: by a timer or by the caller. */
+unr_time unri_now(struct unr_loop *loop);
 /* The time that delays count from: that of the turn, outside of one a fresh reading. */
-unr_time unri_loop_time(const struct unr_loop *loop);
+unr_time unri_loop_time(struct unr_loop *loop);
 
 void unri_inbox_run(struct unr_loop *loop);
 bool unri_inbox_empty(struct unr_loop *loop);

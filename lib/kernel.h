@@ -28,7 +28,7 @@ const char *unri_row_needs(const struct unr_op *op);
 /* An operation that ends at a time of CLOCK_MONOTONIC, kept by the kernel; `at` is lent, seconds and nanoseconds. */
 struct unr_op *unri_alarm(struct unr_op *op, const int64_t at[2]);
 
-/* An operation has left a bucket where a cancel_close waits for `fd`, or for another descriptor. */
-void unri_closers_check(struct unr_loop *loop, int fd);
+/* An operation on `fd` has left a bucket that holds a cancel_close, of `fd` or of another descriptor. */
+void unri_left_bucket_of_closers(struct unr_loop *loop, int fd, const struct unr_op *op);
 
 #endif

@@ -22,10 +22,20 @@ static struct unri_guard *open_guard(void)
     return guard;
 }
 
-static void read_clock(struct unr_loop *loop)
+unr_time unri_now(struct unr_loop *loop)
 {
-    loop->now    = unri_enter_clock();
-    loop->now_ms = (uint32_t)(loop->now / UNR_MSEC(1));
+    if (!loop->now_known) {
+        loop->now       = unri_enter_clock();
+        loop->now_known = true;
+    }
+    return loop->now;
+}
+
+/* Time has passed: outside the loop, or in the kernel. */
+static void new_time(struct unr_loop *loop)
+{
+    loop->now_known = false;
+    loop->turn_ms   = unri_enter_clock_ms();
 }
 
 /* Frees whatever a loop has of its own, also when it was half opened; its ring is closed or abandoned already. */
@@ -77,7 +87,7 @@ int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *opt
         free_loop(loop);
         return error;
     }
-    read_clock(loop);
+    new_time(loop);
     *ret_loop = loop;
     return 0;
 }
@@ -130,7 +140,7 @@ static unr_time wait_until(struct unr_loop *loop, unr_time deadline)
     unr_time timer = unri_timers_next(&loop->timers);
     if (timer < deadline)
         deadline = timer;
-    if (deadline <= loop->now)
+    if (deadline != UNR_NEVER && deadline <= unri_now(loop))
         return INT64_MIN;
     /* Announced before looking, so that whoever pushes after the look sees it and wakes us. */
     atomic_store(&loop->inbox.sleeping, true);
@@ -143,7 +153,7 @@ static int turn(struct unr_loop *loop, unr_time deadline)
     loop->ran     = 0;
     int error     = unri_ring_turn(loop, wait_until(loop, deadline));
     atomic_store_explicit(&loop->inbox.sleeping, false, memory_order_relaxed);
-    read_clock(loop);
+    new_time(loop);
     unri_timers_expire(loop);
     unri_inbox_run(loop);
     unri_loop_dispatch(loop);
@@ -163,7 +173,7 @@ static int enter_run(struct unr_loop *loop, const char *call)
         return error;
     if (loop->in_turn)
         unri_broken(call, NULL, "a loop is not run or closed from inside its own done, task or handler");
-    read_clock(loop);
+    new_time(loop);
     return 0;
 }
 
@@ -184,7 +194,7 @@ int unr_loop_run_once(struct unr_loop *loop, unr_time timeout)
         unri_embed_begin(loop);
     else if (idle(loop) && !atomic_load(&loop->inbox.holds))
         return 0;
-    error = turn(loop, unri_sum(loop->now, timeout));
+    error = turn(loop, timeout == UNR_NEVER ? UNR_NEVER : timeout <= 0 ? INT64_MIN : unri_sum(unri_now(loop), timeout));
     unri_inbox_take_stop(loop);
     if (loop->embed_fd >= 0)
         unri_embed_end(loop);
@@ -193,12 +203,12 @@ int unr_loop_run_once(struct unr_loop *loop, unr_time timeout)
 
 unr_time unr_loop_now(const struct unr_loop *loop)
 {
-    return loop->now;
+    return unri_now((struct unr_loop *)loop); /* asking is no change that a caller could see */
 }
 
-unr_time unri_loop_time(const struct unr_loop *loop)
+unr_time unri_loop_time(struct unr_loop *loop)
 {
-    return loop->in_turn ? loop->now : unri_enter_clock();
+    return loop->in_turn ? unri_now(loop) : unri_enter_clock();
 }
 
 unsigned unr_loop_in_flight(const struct unr_loop *loop)
@@ -234,7 +244,7 @@ static uint64_t served_starts(const struct unr_loop *loop)
 static int drain(struct unr_loop *loop)
 {
     int error = unri_loop_own(loop);
-    read_clock(loop);
+    new_time(loop);
     loop->closing     = true;
     loop->starts_left = served_starts(loop);
     loop->in_turn     = true; /* handlers that run inside the requests are inside the loop */

@@ -212,7 +212,7 @@ bool unr_timer_move(struct unr_timer *started, unr_time deadline)
 void unri_timers_expire(struct unr_loop *loop)
 {
     struct unri_timers *timers = &loop->timers;
-    while (timers->count && timers->entries[ROOT].deadline <= loop->now) {
+    while (timers->count && timers->entries[ROOT].deadline <= unri_now(loop)) {
         struct unr_timer *timer = timers->entries[ROOT].timer;
         take_out(timers, timer);
         unri_end(&timer->op, 0);

@@ -2,24 +2,33 @@
  * cancel, waits among them until it is alone, and then is submitted as a close. */
 #include "ring.h"
 
-static bool waits(const struct unr_op *op)
+static bool is_closer(const struct unr_op *op)
 {
-    return op->type == &unri_row_cancel_close.type && op->private_fields.state == UNRI_IN_FLIGHT
-           && !(op->private_fields.flags & UNRI_AWAITS);
+    return op->type == &unri_row_cancel_close.type;
 }
 
-/* The cancel_close that waits for `fd` to be free of others. */
-static struct unr_op *closer_of(struct unr_loop *loop, int fd)
+static bool waits(const struct unr_op *op)
+{
+    return is_closer(op) && op->private_fields.state == UNRI_IN_FLIGHT && !(op->private_fields.flags & UNRI_AWAITS);
+}
+
+/* Until its SQE is submitted; afterwards the number may already be another descriptor's. */
+static bool has_not_closed(const struct unr_op *op)
+{
+    return waits(op) || (is_closer(op) && op->private_fields.state == UNRI_QUEUED);
+}
+
+static struct unr_op *find(struct unr_loop *loop, int fd, bool (*match)(const struct unr_op *op))
 {
     struct unr_op *op = NULL;
-    while ((op = unri_peers_next(loop, fd, op)) && !waits(op))
+    while ((op = unri_peers_next(loop, fd, op)) && !match(op))
         ;
     return op;
 }
 
 bool unri_being_closed(struct unr_loop *loop, int fd)
 {
-    return fd >= 0 && unri_bucket(&loop->descriptors, fd)->closers && closer_of(loop, fd);
+    return fd >= 0 && unri_bucket(&loop->descriptors, fd)->closers && find(loop, fd, has_not_closed);
 }
 
 static bool is_alone(struct unr_loop *loop, int fd, const struct unr_op *closer)
@@ -30,17 +39,13 @@ static bool is_alone(struct unr_loop *loop, int fd, const struct unr_op *closer)
     return true;
 }
 
-static void submit(struct unr_loop *loop, struct unr_op *closer)
+void unri_left_bucket_of_closers(struct unr_loop *loop, int fd, const struct unr_op *op)
 {
-    unri_bucket(&loop->descriptors, closer->private_fields.fd)->closers--;
-    unri_enqueue(closer);
-}
-
-void unri_closers_check(struct unr_loop *loop, int fd)
-{
-    struct unr_op *closer = closer_of(loop, fd);
+    if (is_closer(op))
+        unri_bucket(&loop->descriptors, fd)->closers--;
+    struct unr_op *closer = find(loop, fd, waits);
     if (closer && is_alone(loop, fd, closer))
-        submit(loop, closer);
+        unri_enqueue(closer);
 }
 
 void unri_cancel_close_start(struct unr_op *op)
@@ -57,5 +62,5 @@ void unri_cancel_close_start(struct unr_op *op)
     unri_peers_add(loop, op, 1);
     unri_bucket(&loop->descriptors, p->fd)->closers++;
     if (is_alone(loop, p->fd, op))
-        submit(loop, op);
+        unri_enqueue(op);
 }

@@ -43,27 +43,23 @@ bool unri_enter_has_absolute(struct io_uring *ring)
     return io_uring_enter2((unsigned)-1, 0, 0, UNRI_ENTER_ABS_TIMER, NULL, 0) != -EINVAL;
 }
 
-static struct __kernel_timespec timespec_of(unr_time time)
+static unr_time time_left(unr_time deadline)
 {
-    return (struct __kernel_timespec){ .tv_sec = time / UNR_SEC(1), .tv_nsec = time % UNR_SEC(1) };
+    unr_time now = unri_enter_clock();
+    return deadline > now ? deadline - now : 0;
 }
 
-int unri_enter(struct io_uring *ring, unsigned to_submit, bool wait, unr_time deadline, bool absolute)
+int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete, unr_time deadline, bool absolute)
 {
     unsigned flags = IORING_ENTER_GETEVENTS;
-    if (!wait || deadline == UNR_NEVER)
-        return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, wait, flags, NULL, _NSIG / 8);
+    if (!min_complete || deadline == UNR_NEVER)
+        return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags, NULL, _NSIG / 8);
 
-    if (absolute) {
-        flags |= UNRI_ENTER_ABS_TIMER;
-    } else {
-        deadline -= unri_enter_clock();
-        if (deadline < 0)
-            deadline = 0;
-    }
-    struct __kernel_timespec      time     = timespec_of(deadline);
+    unr_time                      at   = absolute ? (deadline > 0 ? deadline : 0) : time_left(deadline);
+    struct __kernel_timespec      time = { .tv_sec = at / UNR_SEC(1), .tv_nsec = at % UNR_SEC(1) };
     struct io_uring_getevents_arg argument = { .sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&time };
-    return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, 1, flags | IORING_ENTER_EXT_ARG, (sigset_t *)&argument,
+    flags |= IORING_ENTER_EXT_ARG | (absolute ? UNRI_ENTER_ABS_TIMER : 0);
+    return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags, (sigset_t *)&argument,
                            sizeof argument);
 }
 
@@ -72,6 +68,13 @@ unr_time unri_enter_clock(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return UNR_SEC(now.tv_sec) + now.tv_nsec;
+}
+
+uint32_t unri_enter_clock_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint32_t)now.tv_sec * 1000u + (uint32_t)now.tv_nsec / 1000000u;
 }
 
 int unri_enter_wake_open(int flags)

@@ -25,12 +25,14 @@ int unri_enter_register(struct io_uring *ring, unsigned opcode, void *argument, 
 /* Whether waiting can be told a point in time instead of a duration: IORING_ENTER_ABS_TIMER. */
 bool unri_enter_has_absolute(struct io_uring *ring);
 
-/* io_uring_enter(2): submits `to_submit` SQEs and runs what the kernel has deferred; with `wait`, waits for a CQE until
- * `deadline`.  The number of SQEs consumed, or a negative errno: -ETIME, -EINTR and others. */
-int unri_enter(struct io_uring *ring, unsigned to_submit, bool wait, unr_time deadline, bool absolute);
+/* io_uring_enter(2): submits `to_submit` SQEs and runs what the kernel has deferred; waits until `min_complete` CQEs are
+ * there or `deadline` has come, INT64_MIN being past.  The number of SQEs consumed, or a negative errno: -ETIME, -EINTR and
+ * others. */
+int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete, unr_time deadline, bool absolute);
 
-/* CLOCK_MONOTONIC. */
+/* CLOCK_MONOTONIC; and the same in milliseconds, coarse but a quarter as dear: it wraps round after 49 days. */
 unr_time unri_enter_clock(void);
+uint32_t unri_enter_clock_ms(void);
 
 /* A descriptor that wakes a loop: made with `flags` of eventfd(2), written by any thread, read, closed. */
 int  unri_enter_wake_open(int flags);

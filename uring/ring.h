@@ -77,6 +77,7 @@ struct unri_ring {
     struct unri_queue urgent;                      /* operations in flight that want a cancel or an undoing sent */
     struct unri_queue repeats[UNRI_REPEAT_LEVELS]; /* operations whose cancel had no effect, in order of time    */
     unsigned          repeating;                   /* how many are on those                                      */
+    unsigned          cancels_filled;              /* among the SQEs of this submission                          */
     int32_t           reaps;                       /* counts them, for repeats[0]                                */
     unsigned          setup;                       /* IORING_SETUP_* that the kernel accepted                    */
     bool              absolute_wait;

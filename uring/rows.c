@@ -145,10 +145,12 @@ static struct unr_op_private *describe(struct unr_op *op, const struct unri_row 
 {
     unr_describe(op, &row->type);
     struct unr_op_private *p = unri_private(op);
-    p->fd      = fd;
-    p->address = (uintptr_t)address;
-    p->length  = (uint32_t)length;
-    p->offset  = offset;
+    p->fd         = fd;
+    p->other_fd   = 0;
+    p->length     = (uint32_t)length;
+    p->call_flags = 0;
+    p->address    = (uintptr_t)address;
+    p->offset     = offset;
     return p;
 }
 

@@ -145,6 +145,7 @@ static void fill_urgent(struct unri_ring *ring, struct io_uring_sqe *sqe)
     unri_queue_remove(&ring->urgent, op);
     if (p->flags & UNRI_WANTS_CANCEL) {
         fill_cancel(sqe, op);
+        ring->cancels_filled++;
         p->flags ^= UNRI_WANTS_CANCEL | UNRI_AWAITS_CANCEL;
     } else {
         fill_undo(sqe, op);
@@ -156,6 +157,7 @@ static void fill_urgent(struct unri_ring *ring, struct io_uring_sqe *sqe)
 static bool fill(struct unri_ring *ring)
 {
     struct io_uring_sqe *sqe;
+    ring->cancels_filled = 0;
     while (ring->urgent.first) {
         if (!(sqe = io_uring_get_sqe(&ring->io)))
             return true;
@@ -222,20 +224,20 @@ static void repeat_cancels(struct unr_loop *loop)
 {
     struct unri_ring *ring = loop->ring;
     for (unsigned level = 0; level < UNRI_REPEAT_LEVELS && ring->repeating; level++) {
-        int32_t now = level == 0 ? ring->reaps : (int32_t)loop->now_ms;
+        int32_t now = level == 0 ? ring->reaps : (int32_t)loop->turn_ms;
         for (struct unr_op *op; (op = ring->repeats[level].first) && op->result.fd - now <= 0;)
             repeat(loop, level, op);
     }
 }
 
-static unr_time next_repeat(const struct unr_loop *loop, unr_time deadline)
+static unr_time next_repeat(struct unr_loop *loop, unr_time deadline)
 {
     const struct unri_ring *ring = loop->ring;
     if (ring->repeats[0].first)
         return INT64_MIN;
     for (unsigned level = 1; level < UNRI_REPEAT_LEVELS; level++) {
         const struct unr_op *op = ring->repeats[level].first;
-        unr_time at = op ? loop->now + UNR_MSEC(op->result.fd - (int32_t)loop->now_ms) : UNR_NEVER;
+        unr_time at = op ? unri_now(loop) + UNR_MSEC(op->result.fd - (int32_t)loop->turn_ms) : UNR_NEVER;
         if (at < deadline)
             deadline = at;
     }
@@ -244,10 +246,18 @@ static unr_time next_repeat(const struct unr_loop *loop, unr_time deadline)
 
 /* ---- the turn ---- */
 
-/* One call of the kernel.  0, or an errno that ends the run; *ret_refused: it took none of the SQEs it was shown. */
-static int enter(struct unr_loop *loop, unsigned to_submit, bool wait, unr_time deadline, bool *ret_refused)
+/* How many CQEs to ask for.  The kernel runs deferred work for as many as that, or 20: after a storm of cancels, whose own
+ * CQEs are there as soon as they are submitted, asking for those brings their targets' along with the same call. */
+static unsigned completions_to_ask_for(const struct unri_ring *ring, bool wait)
 {
-    int n = unri_enter(&loop->ring->io, to_submit, wait, deadline, loop->ring->absolute_wait);
+    enum { DEFERRED_WORK_AT_ONCE = 20 };
+    return ring->cancels_filled > DEFERRED_WORK_AT_ONCE ? ring->cancels_filled : wait;
+}
+
+/* One call of the kernel.  0, or an errno that ends the run; *ret_refused: it took none of the SQEs it was shown. */
+static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complete, unr_time deadline, bool *ret_refused)
+{
+    int n = unri_enter(&loop->ring->io, to_submit, min_complete, deadline, loop->ring->absolute_wait);
     loop->stats.enters++;
     *ret_refused = to_submit && n <= 0 && n != -EINTR && n != -ETIME;
     if (n >= 0)
@@ -270,7 +280,7 @@ static int enter(struct unr_loop *loop, unsigned to_submit, bool wait, unr_time 
 static int let_it_recover(struct unr_loop *loop)
 {
     bool refused;
-    return enter(loop, 0, true, unri_enter_clock() + UNR_MSEC(1), &refused);
+    return enter(loop, 0, 1, unri_enter_clock() + UNR_MSEC(1), &refused);
 }
 
 int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
@@ -289,7 +299,7 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
         unsigned to_submit = publish(ring);
         bool     wait = deadline != INT64_MIN && !more && !completions_ready(ring) && !loop->finished.first;
         if (to_submit || wait || must_enter(ring))
-            error = enter(loop, to_submit, wait, deadline, &refused);
+            error = enter(loop, to_submit, completions_to_ask_for(ring, wait), wait ? deadline : INT64_MIN, &refused);
         if (__builtin_expect(refused && error == 0, 0))
             error = let_it_recover(loop);
         unri_reap(loop);

@@ -13,8 +13,9 @@ UNR_BEGIN
 
 /* Opens a file: openat(2).
  * Result   fd: the caller's to close, also when a request came too late.
- * Cancels  TOTAL: nothing was opened; but a file that O_CREAT made or O_TRUNC cut before the open was interrupted
- *          (a FIFO's wait) stays so.
+ * Cancels  TOTAL: nothing was opened.
+ * FIFOs    the kernel tries without waiting first: without a peer, O_RDONLY succeeds and O_WRONLY is -ENXIO, as with
+ *          O_NONBLOCK.
  * Errors   as openat(2).   Source  io_uring_prep_openat(3). */
 UNR_API struct unr_op *unr_openat(struct unr_op *op, int dirfd, const char *path, int flags, mode_t mode);
 

@@ -61,8 +61,8 @@ UNR_API struct unr_op *unr_poll(struct unr_op *op, int fd, uint32_t events);
 UNR_API struct unr_op *unr_close(struct unr_op *op, int fd);
 
 /* Requests UNR_CANCEL_ALL with cause -ESHUTDOWN of every operation in flight on `fd`, waits until the last of
- * them is about to run its `done`, then closes `fd`.  What is started on `fd` meanwhile ends UNSUBMITTED with cause
- * -ESHUTDOWN; so a loop of reads that restarts itself cannot keep it open.
+ * them is about to run its `done`, then closes `fd`.  What is started on `fd` before it is closed ends UNSUBMITTED with
+ * cause -ESHUTDOWN, so a loop of reads that restarts itself cannot keep it open; afterwards it gets -EBADF.
  * Waits    for what cannot be cancelled on `fd` (a disk).
  * Result, Cancels, Errors  as unr_close(); -EBADF also if `fd` is being closed already. */
 UNR_API struct unr_op *unr_cancel_close(struct unr_op *op, int fd);

@@ -57,8 +57,8 @@ UNR_API int unr_loop_run(struct unr_loop *loop);
  *           return early, possibly with 0. */
 UNR_API int unr_loop_run_once(struct unr_loop *loop, unr_time timeout);
 
-/* The time at which the present turn began: read on open, on entering run and run_once, and once a turn when
- * the kernel has returned. */
+/* The time of the present turn, the same however often it is asked for: the clock is read when it is first needed after
+ * entering run or run_once and after each return from the kernel. */
 UNR_API unr_time unr_loop_now(const struct unr_loop *loop);
 
 /* A descriptor for another event loop: level-triggered, readable while unr_loop_run_once(loop, 0) has work,

@@ -1,0 +1,152 @@
+/* What the tests of the library share: a loop, pairs of sockets, and operations that remember how they ended.
+ * UNRING_TEST_PLAIN=1 runs them on the plainest ring instead of the best. */
+#ifndef TESTS_FIXTURE_H
+#define TESTS_FIXTURE_H
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <unring.h>
+
+static struct unr_loop *loop;
+static int              open_descriptors;
+
+static inline int count_descriptors(void)
+{
+    int  count     = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    while (readdir(directory))
+        count++;
+    closedir(directory);
+    return count;
+}
+
+static inline struct unr_loop *open_loop_with(unsigned entries, unsigned completions)
+{
+    struct unr_loop_options options = { .size = sizeof options, .entries = entries, .completion_entries = completions };
+    struct unr_loop        *opened  = NULL;
+    if (getenv("UNRING_TEST_PLAIN"))
+        options.flags = UNR_LOOP_PLAIN;
+    int error = unr_loop_open(&opened, &options);
+    cr_assert_eq(error, 0, "%s", unr_explain(error));
+    return opened;
+}
+
+static inline void open_loop(void)
+{
+    open_descriptors = count_descriptors();
+    loop             = open_loop_with(0, 0);
+}
+
+/* At the end of a test's body, as a failing tear-down passes: nothing is left in flight, and no descriptor open. */
+static inline void close_loop(void)
+{
+    cr_assert_eq(unr_loop_in_flight(loop), 0);
+    cr_assert_eq(unr_loop_close(loop), 0);
+    loop = NULL;
+    cr_assert_eq(count_descriptors(), open_descriptors, "descriptors leak");
+}
+
+/* ---- operations that remember ---- */
+
+struct seen {
+    struct unr_op     op;
+    int               runs;   /* of `done` */
+    struct unr_result result; /* of the last */
+    void (*then)(struct seen *seen);
+    void *context;
+};
+
+static inline void saw(struct unr_op *op)
+{
+    struct seen *seen = unr_container_of(op, struct seen, op);
+    seen->runs++;
+    seen->result = op->result;
+    if (seen->then)
+        seen->then(seen);
+}
+
+static inline void start(struct seen *seen, struct unr_op *described)
+{
+    unr_start(loop, described, saw, seen);
+}
+
+static inline void run(void)
+{
+    cr_assert_eq(unr_loop_run(loop), 0);
+}
+
+/* Lets the kernel have what was started, and takes what is there already. */
+static inline void submit(void)
+{
+    cr_assert_geq(unr_loop_run_once(loop, 0), 0);
+}
+
+/* Turns until an operation has ended. */
+static inline void finish(struct seen *seen)
+{
+    while (seen->runs == 0)
+        cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
+}
+
+static inline void expect_cancelled(const struct seen *seen, unsigned guarantee, enum unr_verdict verdict, int cause)
+{
+    cr_assert_eq(seen->runs, 1);
+    cr_assert_eq(seen->result.error, -ECANCELED, "error %d", seen->result.error);
+    cr_assert_eq(seen->result.guarantee, guarantee, "guarantee %u", seen->result.guarantee);
+    cr_assert_eq(seen->result.verdict, verdict, "verdict %u", seen->result.verdict);
+    cr_assert_eq(seen->result.cause, cause, "cause %d", seen->result.cause);
+}
+
+/* ---- peers ---- */
+
+static inline void unix_pair(int fds[2])
+{
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+}
+
+static inline int tcp_listener(struct sockaddr_in *ret_address, int backlog)
+{
+    socklen_t len = sizeof *ret_address;
+    int       fd  = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *ret_address  = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    cr_assert_eq(bind(fd, (struct sockaddr *)ret_address, len), 0);
+    cr_assert_eq(listen(fd, backlog), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)ret_address, &len), 0);
+    return fd;
+}
+
+static inline void tcp_pair(int fds[2])
+{
+    struct sockaddr_in address;
+    int                listener = tcp_listener(&address, 1);
+    fds[0]                      = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(connect(fds[0], (struct sockaddr *)&address, sizeof address), 0);
+    fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    cr_assert_geq(fds[1], 0);
+    close(listener);
+}
+
+static inline void close_pair(const int fds[2])
+{
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* How many bytes a socket holds ready to be read; they are taken. */
+static inline size_t drain(int fd)
+{
+    char    bytes[65536];
+    size_t  total = 0;
+    ssize_t n;
+    while ((n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+        total += (size_t)n;
+    return total;
+}
+
+#endif

@@ -1,0 +1,242 @@
+/* Timers: when they fire, in which order, and what moving and cancelling them does to the others. */
+#include "fixture.h"
+
+TestSuite(timer, .init = open_loop, .timeout = 20);
+
+struct seen_timer {
+    struct unr_timer timer;
+    int              order; /* the how-manieth it was; 0: it has not ended */
+    int              error;
+    unr_time         fired; /* by the loop's clock */
+};
+
+static int ended;
+
+static void timer_ended(struct unr_op *op)
+{
+    struct seen_timer *seen = op->data;
+    seen->order             = ++ended;
+    seen->error             = op->result.error;
+    seen->fired             = unr_loop_now(loop);
+}
+
+static void start_timer(struct seen_timer *seen, struct unr_op *described)
+{
+    unr_start(loop, described, timer_ended, seen);
+}
+
+/* A timer fires when the clock has reached its deadline, and not before. */
+Test(timer, fires_at_its_deadline_and_not_before)
+{
+    struct seen_timer at = { 0 }, after = { 0 };
+    unr_time          now = unr_loop_now(loop);
+    start_timer(&at, unr_timer_at(&at.timer, now + UNR_MSEC(3)));
+    start_timer(&after, unr_timer_after(&after.timer, UNR_MSEC(5)));
+    run();
+    cr_assert(at.order == 1 && after.order == 2);
+    cr_assert_geq(at.fired, now + UNR_MSEC(3));
+    cr_assert_geq(after.fired, after.timer.deadline);
+    cr_assert_eq(at.error, 0);
+    close_loop();
+}
+
+/* A deadline that is past, and a delay of nothing or less, are due in the next turn. */
+Test(timer, past_deadlines_are_due_at_once)
+{
+    struct seen_timer past = { 0 }, zero = { 0 }, negative = { 0 }, earliest = { 0 };
+    start_timer(&past, unr_timer_at(&past.timer, 1));
+    start_timer(&zero, unr_timer_after(&zero.timer, 0));
+    start_timer(&negative, unr_timer_after(&negative.timer, -UNR_SEC(100)));
+    start_timer(&earliest, unr_timer_at(&earliest.timer, INT64_MIN));
+    cr_assert_eq(unr_loop_run_once(loop, UNR_NEVER), 4);
+    cr_assert(earliest.order == 1 && past.order == 2);
+    close_loop();
+}
+
+/* Sums saturate: a delay without end never comes, and the loop waits for something else. */
+Test(timer, never_does_not_come)
+{
+    struct seen_timer never = { 0 }, soon = { 0 };
+    start_timer(&never, unr_timer_after(&never.timer, UNR_NEVER));
+    start_timer(&soon, unr_timer_after(&soon.timer, UNR_MSEC(1)));
+    cr_assert_eq(never.timer.deadline, UNR_NEVER);
+    cr_assert_eq(unr_loop_run_once(loop, UNR_NEVER), 1);
+    cr_assert_eq(never.order, 0);
+    cr_assert(unr_cancel(&never.timer.op, UNR_CANCEL_TOTAL));
+    run();
+    cr_assert_eq(never.error, -ECANCELED);
+    close_loop();
+}
+
+/* Those due in one turn complete in the order of their deadlines, ties in the order in which they were started. */
+Test(timer, order_of_deadlines_then_of_starts)
+{
+    enum { COUNT = 500 };
+    static struct seen_timer timers[COUNT];
+    unr_time                 base = unr_loop_now(loop) - UNR_SEC(1);
+    unsigned                 seed = 7;
+    for (int i = 0; i < COUNT; i++)
+        start_timer(&timers[i], unr_timer_at(&timers[i].timer, base + rand_r(&seed) % 20));
+    run();
+    for (int i = 0; i < COUNT; i++)
+        for (int j = i + 1; j < COUNT; j++) {
+            unr_time a = timers[i].timer.deadline, b = timers[j].timer.deadline;
+            cr_assert_eq(timers[i].order < timers[j].order, a <= b);
+        }
+    close_loop();
+}
+
+/* A cancelled timer ends in the next turn, with its verdict, and takes nothing from the others. */
+Test(timer, cancelled_one_of_three)
+{
+    struct seen_timer t[3] = { 0 };
+    for (int i = 0; i < 3; i++)
+        start_timer(&t[i], unr_timer_after(&t[i].timer, UNR_MSEC(1 + i)));
+    cr_assert(unr_cancel_cause(&t[1].timer.op, UNR_CANCEL_TERMINAL, -7));
+    cr_assert_eq(t[1].order, 0);
+    run();
+    const struct unr_result *r = &t[1].timer.op.result;
+    cr_assert_eq(t[1].order, 1);
+    cr_assert(r->error == -ECANCELED && r->cause == -7 && r->verdict == UNR_VERDICT_CANCELLED && r->guarantee == UNR_CANCEL_TOTAL);
+    cr_assert(t[0].order == 2 && t[0].error == 0 && t[2].order == 3 && t[2].error == 0);
+    close_loop();
+}
+
+/* A timer that has fired is too late to cancel and to move. */
+static struct seen_timer *second_of_two;
+static void first_of_two(struct unr_op *op)
+{
+    timer_ended(op);
+    cr_assert_not(unr_timer_move(&second_of_two->timer, UNR_NEVER));
+    cr_assert(unr_cancel(&second_of_two->timer.op, UNR_CANCEL_ALL));
+}
+
+Test(timer, too_late_when_it_has_fired)
+{
+    struct seen_timer t[2] = { 0 };
+    second_of_two          = &t[1];
+    unr_start(loop, unr_timer_at(&t[0].timer, 1), first_of_two, &t[0]);
+    start_timer(&t[1], unr_timer_at(&t[1].timer, 2));
+    run();
+    cr_assert_eq(t[1].error, 0);
+    cr_assert_eq(t[1].timer.op.result.verdict, UNR_VERDICT_TOO_LATE);
+    cr_assert_not(unr_timer_move(&t[1].timer, UNR_NEVER));
+    close_loop();
+}
+
+/* Moved earlier or later, it keeps its binding and `done`. */
+Test(timer, moved_earlier_and_later)
+{
+    struct unr_signal stop = { 0 };
+    struct seen_timer a = { 0 }, b = { 0 }, c = { 0 };
+    unr_time          now = unr_loop_now(loop);
+    start_timer(&a, unr_bind(unr_timer_after(&a.timer, UNR_SEC(1000)), unr_signal_slot(&stop)));
+    start_timer(&b, unr_timer_after(&b.timer, UNR_MSEC(2)));
+    start_timer(&c, unr_timer_after(&c.timer, UNR_MSEC(1)));
+    cr_assert(unr_timer_move(&c.timer, now + UNR_SEC(1000)));
+    cr_assert(unr_timer_move(&a.timer, now));
+    cr_assert_eq(unr_loop_run_once(loop, UNR_NEVER), 1);
+    cr_assert_eq(a.order, 1);
+    cr_assert_eq(a.timer.deadline, now);
+    while (!b.order)
+        unr_loop_run_once(loop, UNR_NEVER);
+    cr_assert_eq(c.order, 0);
+    cr_assert(unr_timer_move(&c.timer, now));
+    run();
+    cr_assert_eq(c.order, 3);
+    close_loop();
+}
+
+/* Inside a turn, delays count from the time of that turn, which does not move. */
+static struct seen_timer restarted;
+static void              start_inside(struct unr_op *op)
+{
+    unr_time now = unr_loop_now(loop);
+    for (volatile int i = 0; i < 1000000; i++)
+        ;
+    start_timer(&restarted, unr_timer_after(&restarted.timer, 1000));
+    cr_assert_eq(restarted.timer.deadline, now + 1000);
+    cr_assert_eq(unr_loop_now(loop), now);
+    (void)op;
+}
+
+Test(timer, delays_count_from_the_turn)
+{
+    struct unr_op nop = { 0 };
+    unr_start(loop, unr_nop(&nop), start_inside, NULL);
+    run();
+    cr_assert_eq(restarted.error, 0);
+    cr_assert_eq(restarted.order, 1);
+    close_loop();
+}
+
+/* A hundred thousand timers started, moved and cancelled at random, against a list of what must be left: those fire, in
+ * order. */
+Test(timer, random_starts_moves_and_cancels_keep_the_order)
+{
+    enum { COUNT = 100000 };
+    static struct seen_timer timers[COUNT];
+    unsigned                 seed = 42;
+    unr_time                 base = unr_loop_now(loop) - UNR_SEC(10);
+    for (int i = 0; i < COUNT; i++)
+        start_timer(&timers[i], unr_timer_at(&timers[i].timer, base + rand_r(&seed) % UNR_SEC(1)));
+    for (int i = 0; i < COUNT; i++) {
+        struct seen_timer *t = &timers[rand_r(&seed) % COUNT];
+        if (rand_r(&seed) % 3 == 0)
+            unr_cancel(&t->timer.op, UNR_CANCEL_ALL);
+        else
+            unr_timer_move(&t->timer, base + rand_r(&seed) % UNR_SEC(1));
+    }
+    run();
+    cr_assert_eq(ended, COUNT);
+    static struct seen_timer *by_order[COUNT + 1];
+    for (int i = 0; i < COUNT; i++)
+        by_order[timers[i].order] = &timers[i];
+    unr_time last = INT64_MIN;
+    for (int i = 1; i <= COUNT; i++) {
+        struct seen_timer *t = by_order[i];
+        if (t->error == -ECANCELED)
+            continue;
+        cr_assert_geq(t->timer.deadline, last);
+        last = t->timer.deadline;
+    }
+    close_loop();
+}
+
+/* A million timers outstanding: none is submitted to the kernel, and closing the loop ends them all. */
+Test(timer, a_million_outstanding_without_a_system_call, .timeout = 60)
+{
+    enum { COUNT = 1000000 };
+    struct unr_timer *timers = calloc(COUNT, sizeof *timers);
+    struct unr_stats  before, after;
+    submit();
+    unr_loop_stats(loop, &before, sizeof before);
+    for (int i = 0; i < COUNT; i++)
+        unr_start(loop, unr_timer_after(&timers[i], UNR_SEC(1000) + i * 7919 % COUNT), NULL, NULL);
+    unr_loop_stats(loop, &after, sizeof after);
+    cr_assert_eq(unr_loop_in_flight(loop), COUNT);
+    cr_assert_eq(after.enters, before.enters);
+    cr_assert_eq(unr_loop_close(loop), 0);
+    for (int i = 0; i < COUNT; i++)
+        cr_assert(timers[i].op.result.error == -ECANCELED && timers[i].op.result.cause == -ESHUTDOWN);
+    free(timers);
+}
+
+/* A timer and a receive due in the same turn both complete; the receive first, as the kernel said so. */
+Test(timer, due_in_the_turn_in_which_something_else_completes)
+{
+    int               fds[2];
+    char              byte;
+    struct seen       recv = { 0 };
+    struct seen_timer due  = { 0 };
+    unix_pair(fds);
+    start(&recv, unr_recv(&recv.op, fds[0], &byte, 1, 0));
+    submit();
+    start_timer(&due, unr_timer_at(&due.timer, 1));
+    cr_assert_eq(write(fds[1], "x", 1), 1);
+    run();
+    cr_assert_eq(recv.result.bytes, 1);
+    cr_assert_eq(due.error, 0);
+    close_pair(fds);
+    close_loop();
+}
