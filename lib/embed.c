@@ -20,7 +20,7 @@ int unr_loop_fd(struct unr_loop *loop)
     }
     loop->embed_fd = fd;
     if (!loop->in_turn) {
-        atomic_store(&loop->inbox.sleeping, true);
+        unri_inbox_announce_sleep(loop);
         unri_embed_notice(loop); /* for what was started and posted before */
     }
     return fd;
@@ -70,7 +70,8 @@ static bool alarm_is_late(const struct unr_loop *loop)
 void unri_embed_end(struct unr_loop *loop)
 {
     /* From here on until the next turn, whoever pushes wakes the loop; what was pushed before is seen here. */
-    atomic_store(&loop->inbox.sleeping, true);
-    if (loop->finished.first || !unri_inbox_empty(loop) || alarm_is_late(loop) || unri_ring_has_work(loop))
+    unri_inbox_announce_sleep(loop);
+    if (loop->finished.first || unri_inbox_has_tasks(loop) || atomic_load(&loop->inbox.stop)
+        || alarm_is_late(loop) || unri_ring_has_work(loop))
         unri_embed_notice(loop);
 }

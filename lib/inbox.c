@@ -1,7 +1,7 @@
 /* What other threads may do to a loop: tasks, remote emits, stop, hold and release.
  *
- * A push goes onto a stack that the loop's thread takes over whole and turns round.  Whoever pushes wakes the loop only if
- * it said that it sleeps: `sleeping` is set before the loop looks at the stack for the last time, and cleared by the
+ * A push goes onto a stack that the loop's thread takes over whole and turns round.  Whoever pushes wakes the loop if it
+ * announced that it may sleep: `sleeping` is set before the loop looks at the stack for the last time, and cleared by the
  * first who wakes it.  Both sides are sequentially consistent, so one of them sees the other. */
 #include "internal.h"
 #include "../uring/enter.h"
@@ -90,22 +90,10 @@ static bool remove_task(struct unri_inbox *inbox, struct unr_task *task)
     return false;
 }
 
-bool unri_inbox_empty(struct unr_loop *loop)
-{
-    return !loop->inbox.first && !atomic_load(&loop->inbox.pushed) && !atomic_load(&loop->inbox.stop);
-}
-
-bool unri_inbox_take_stop(struct unr_loop *loop)
-{
-    return atomic_load_explicit(&loop->inbox.stop, memory_order_relaxed) && atomic_exchange(&loop->inbox.stop, false);
-}
-
 /* Runs the tasks that are there now; one that posts itself again waits for the next turn. */
 void unri_inbox_run(struct unr_loop *loop)
 {
     struct unri_inbox *inbox = &loop->inbox;
-    if (!inbox->first && !atomic_load_explicit(&inbox->pushed, memory_order_relaxed))
-        return;
     take_over(inbox);
     for (const struct unr_task *last = inbox->last; inbox->first;) {
         struct unr_task *task = pop(inbox);

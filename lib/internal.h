@@ -175,10 +175,19 @@ struct unri_timers {
 bool     unri_is_timer(const struct unr_op *op);
 int      unri_timers_open(struct unri_timers *timers);
 void     unri_timers_close(struct unri_timers *timers);
-unr_time unri_timers_next(const struct unri_timers *timers); /* UNR_NEVER: none */
-void     unri_timers_expire(struct unr_loop *loop);
+void     unri_timers_expire(struct unr_loop *loop); /* when there are any */
 void     unri_timers_request_all(struct unr_loop *loop, struct unr_request request);
 void     unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context);
+
+/* The root of the heap is not at 0 but at 3, so that the children of i, 4 * (i - 3) + 4 ..., begin at a multiple of 4
+ * entries: 64 bytes. */
+enum { UNRI_TIMER_ROOT = 3 };
+
+/* The deadline that is due first; UNR_NEVER: none. */
+static inline unr_time unri_timers_next(const struct unri_timers *timers)
+{
+    return timers->count ? timers->entries[UNRI_TIMER_ROOT].deadline : UNR_NEVER;
+}
 
 /* ---- the loop ---- */
 
@@ -193,7 +202,7 @@ struct unri_inbox {
     _Atomic(struct unr_task *) pushed;   /* by other threads, newest first                               */
     struct unr_task           *first;    /* taken over by the loop's thread, oldest first                */
     struct unr_task           *last;
-    atomic_bool                sleeping; /* the loop waits, or is not in a turn: whoever pushes wakes it */
+    atomic_bool                sleeping; /* the loop waits, or may: the next who pushes wakes it and clears this */
     atomic_bool                stop;
     atomic_uint                holds;
 };
@@ -243,8 +252,24 @@ unr_time unri_now(struct unr_loop *loop);
 unr_time unri_loop_time(struct unr_loop *loop);
 
 void unri_inbox_run(struct unr_loop *loop);
-bool unri_inbox_empty(struct unr_loop *loop);
-bool unri_inbox_take_stop(struct unr_loop *loop);
+
+static inline bool unri_inbox_has_tasks(const struct unr_loop *loop)
+{
+    return loop->inbox.first || atomic_load(&loop->inbox.pushed);
+}
+
+/* Before the last look into the inbox: whoever pushes behind that look wakes the loop.  Nobody but who wakes it clears
+ * the mark, so that a loop without other threads pays for the barrier once. */
+static inline void unri_inbox_announce_sleep(struct unr_loop *loop)
+{
+    if (!atomic_load_explicit(&loop->inbox.sleeping, memory_order_relaxed))
+        atomic_store(&loop->inbox.sleeping, true);
+}
+
+static inline bool unri_inbox_take_stop(struct unr_loop *loop)
+{
+    return atomic_load_explicit(&loop->inbox.stop, memory_order_relaxed) && atomic_exchange(&loop->inbox.stop, false);
+}
 
 void unri_embed_close(struct unr_loop *loop);
 void unri_embed_begin(struct unr_loop *loop);  /* before a turn: makes the descriptor unreadable    */

@@ -121,7 +121,7 @@ int unri_loop_own(struct unr_loop *loop)
 
 /* Hands back what has ended by now.  What the `done` end or start meanwhile is the next turn's, so one that restarts
  * what ends at once starves nobody. */
-void unri_loop_dispatch(struct unr_loop *loop)
+static void dispatch(struct unr_loop *loop)
 {
     struct unr_op *op = loop->finished.first;
     loop->finished    = (struct unri_fifo){ 0 };
@@ -142,9 +142,8 @@ static unr_time wait_until(struct unr_loop *loop, unr_time deadline)
         deadline = timer;
     if (deadline != UNR_NEVER && deadline <= unri_now(loop))
         return INT64_MIN;
-    /* Announced before looking, so that whoever pushes after the look sees it and wakes us. */
-    atomic_store(&loop->inbox.sleeping, true);
-    return unri_inbox_empty(loop) ? deadline : INT64_MIN;
+    unri_inbox_announce_sleep(loop);
+    return unri_inbox_has_tasks(loop) || atomic_load(&loop->inbox.stop) ? INT64_MIN : deadline;
 }
 
 static int turn(struct unr_loop *loop, unr_time deadline)
@@ -152,18 +151,19 @@ static int turn(struct unr_loop *loop, unr_time deadline)
     loop->in_turn = true;
     loop->ran     = 0;
     int error     = unri_ring_turn(loop, wait_until(loop, deadline));
-    atomic_store_explicit(&loop->inbox.sleeping, false, memory_order_relaxed);
     new_time(loop);
-    unri_timers_expire(loop);
-    unri_inbox_run(loop);
-    unri_loop_dispatch(loop);
+    if (loop->timers.count)
+        unri_timers_expire(loop);
+    if (unri_inbox_has_tasks(loop))
+        unri_inbox_run(loop);
+    dispatch(loop);
     loop->in_turn = false;
     return error;
 }
 
 static bool idle(struct unr_loop *loop)
 {
-    return loop->in_flight == 0 && !loop->finished.first && unri_inbox_empty(loop);
+    return loop->in_flight == 0 && !loop->finished.first && !unri_inbox_has_tasks(loop);
 }
 
 static int enter_run(struct unr_loop *loop, const char *call)

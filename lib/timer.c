@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* The root is not at 0 but at 3, so that the children of i, 4 * (i - 3) + 4 ..., begin at a multiple of 4 entries: 64 bytes. */
-enum { ROOT = 3, ARITY = 4, RESERVED = 1 << 22, RESERVED_MIN = 1 << 12 };
+enum { ROOT = UNRI_TIMER_ROOT, ARITY = 4, RESERVED = 1 << 22, RESERVED_MIN = 1 << 12 };
 
 static_assert(sizeof(struct unri_timer_entry) == 16, "four to a cache line");
 static_assert(sizeof(struct unr_timer) == sizeof(struct unr_op) + 40, "");
@@ -132,11 +131,6 @@ static void take_out(struct unri_timers *timers, struct unr_timer *timer)
     struct unri_timer_entry last  = timers->entries[--timers->count + ROOT];
     if (last.timer != timer)
         settle(timers, index, last);
-}
-
-unr_time unri_timers_next(const struct unri_timers *timers)
-{
-    return timers->count ? timers->entries[ROOT].deadline : UNR_NEVER;
 }
 
 /* ---- the operation ---- */

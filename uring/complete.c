@@ -165,9 +165,23 @@ static void undo_cqe(struct unr_op *op, int res)
 
 /* ---- reaping ---- */
 
+/* The way of nearly all: one CQE, a success, and nobody asked to cancel. */
+static bool is_plain(const struct unr_op *op, const struct io_uring_cqe *cqe)
+{
+    const unsigned flags = UNRI_AWAITS | UNRI_HONOURED | UNRI_ZERO_COPY;
+    return (cqe->user_data & UNRI_WHICH) == UNRI_OWN && cqe->res >= 0 && op->type != &unri_row_sqe.type
+           && (op->private_fields.flags & flags) == UNRI_AWAITS_TARGET;
+}
+
 static void cqe_arrived(struct unr_loop *loop, const struct io_uring_cqe *cqe)
 {
     struct unr_op *op = (struct unr_op *)(uintptr_t)(cqe->user_data & ~(uint64_t)UNRI_WHICH);
+    if (__builtin_expect(is_plain(op, cqe), 1)) {
+        unri_private(op)->flags ^= UNRI_AWAITS_TARGET;
+        yield_result(&op->result, unri_row_of(op)->yields, cqe->res);
+        unri_end(op, 0);
+        return;
+    }
     switch (cqe->user_data & UNRI_WHICH) {
     case UNRI_OWN: own_cqe(loop, op, cqe->res, cqe->flags); break;
     case UNRI_CANCEL: cancel_cqe(loop, op, cqe->res); break;
