@@ -1,0 +1,165 @@
+#!/bin/sh
+# The example proxy with real clients: bytes, half-close, idle time-out, heartbeat, refused target, SIGINT drained.
+# Usage: test_proxy.sh PROXY.  Skips, with the reason, what needs a tool that is not installed.  Ports are the system's.
+set -u
+
+proxy=${1:?usage: test_proxy.sh PROXY}
+dir=$(mktemp -d) || exit 1
+children=
+failed=0
+proxy_pid=
+
+clean_up() {
+    for pid in $children $proxy_pid; do
+        kill -KILL "$pid" 2>/dev/null
+    done
+    wait 2>/dev/null
+    rm -rf "$dir"
+}
+trap clean_up EXIT
+trap 'exit 1' HUP INT TERM
+
+fail() {
+    echo "test_proxy: FAILED: $1"
+    [ -f "$dir/err" ] && sed 's/^/    /' "$dir/err"
+    failed=1
+}
+
+# until_line FILE PATTERN: waits for it, 5 seconds at most.
+until_line() {
+    tries=250
+    until grep -q "$2" "$1" 2>/dev/null; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || { fail "no '$2' in $(basename "$1")"; return 1; }
+        sleep 0.02
+    done
+}
+
+# start_target NAME ADDRESS: a socat that serves each connection with ADDRESS; sets $target.
+start_target() {
+    socat -d -d TCP-LISTEN:0,bind=127.0.0.1,fork "$2" 2>"$dir/$1.log" &
+    children="$children $!"
+    until_line "$dir/$1.log" 'listening on' || exit 1
+    target=$(sed -n 's/.*listening on .*:\([0-9][0-9]*\)$/\1/p' "$dir/$1.log" | head -n 1)
+}
+
+# start_proxy ARGUMENT...: sets $port and $proxy_pid.
+start_proxy() {
+    : >"$dir/out" && : >"$dir/err" # now, as the one started last may still be found in them otherwise
+    "$proxy" 0 "$@" >"$dir/out" 2>"$dir/err" &
+    proxy_pid=$!
+    until_line "$dir/out" '^listening on' || exit 1
+    port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\),.*/\1/p' "$dir/out")
+}
+
+# stop_proxy PATTERN: interrupts it and wants status 0 and the line in its statistics.
+stop_proxy() {
+    kill -INT "$proxy_pid"
+    wait "$proxy_pid"
+    status=$?
+    proxy_pid=
+    [ $status -eq 0 ] || fail "the proxy ended with status $status"
+    grep -q "$1" "$dir/err" || fail "no '$1' in the statistics"
+}
+
+# ---- the command line ----
+
+"$proxy" --help >"$dir/help" || fail "--help"
+grep -q -- --heartbeat "$dir/help" || fail "--help does not tell of --heartbeat"
+"$proxy" --version >"$dir/version" || fail "--version"
+for arguments in '' '1' '0 nowhere' '0 1:2:3' '0 65536' '0 1 --idle' '0 1 --idle x' '0 1 --idle 0' '0 1 --unknown' \
+    '0 1 2' '0 1 --heartbeat-line'; do
+    # shellcheck disable=SC2086
+    timeout 5 "$proxy" $arguments >"$dir/out" 2>"$dir/err"
+    status=$?
+    [ $status -eq 2 ] && [ -s "$dir/err" ] || fail "'proxy $arguments' ended with status $status"
+done
+
+if ! command -v socat >/dev/null; then
+    echo "test_proxy: skipped: all but the command line, as socat is not installed"
+    exit $failed
+fi
+
+head -c 20000000 /dev/urandom >"$dir/data"
+
+# ---- bytes there and back, ended by a half-close ----
+
+start_target echo EXEC:cat
+start_proxy "$target"
+timeout 10 socat -t 10 - "TCP:127.0.0.1:$port" <"$dir/data" >"$dir/back" || fail "socat"
+cmp "$dir/data" "$dir/back" || fail "echoed bytes differ"
+stop_proxy '1 complete'
+grep -q '20000000 bytes to the target, 20000000 to clients' "$dir/err" || fail "bytes in the statistics"
+
+# ---- a target that cannot be reached; the listener taken ----
+
+start_proxy 1
+timeout 5 socat - "TCP:127.0.0.1:$port" </dev/null >/dev/null 2>&1
+"$proxy" "$port" 1 >/dev/null 2>"$dir/taken" && fail "two proxies listen on one port"
+grep -q 'cannot listen' "$dir/taken" || fail "it does not say that it cannot listen"
+stop_proxy '1 without a target'
+
+# ---- idle time-out ----
+
+start_target silent SYSTEM:'cat >/dev/null'
+start_proxy "$target" --idle 0.2
+timeout 5 socat -u "TCP:127.0.0.1:$port" - >"$dir/back" 2>/dev/null
+[ $? -ne 124 ] || fail "an idle connection stays open"
+stop_proxy '1 idle'
+
+# ---- heartbeat ----
+
+start_proxy "$target" --heartbeat 0.05 --heartbeat-line
+timeout 5 socat -u "TCP:127.0.0.1:$port" - 2>/dev/null | head -n 3 >"$dir/back"
+printf '<heartbeat 1>\r\n<heartbeat 2>\r\n<heartbeat 3>\r\n' | cmp - "$dir/back" || fail "heartbeat lines"
+stop_proxy ', [1-9][0-9]* heartbeats'
+
+# Receives that are cancelled and restarted all the time lose nothing.
+start_target slow SYSTEM:"dd if=$dir/data bs=1000 count=2000 status=none"
+start_proxy "$target" --heartbeat 0.0001
+timeout 10 socat -u "TCP:127.0.0.1:$port" - >"$dir/back"
+head -c 2000000 "$dir/data" | cmp - "$dir/back" || fail "bytes differ under heartbeats"
+stop_proxy '1 complete'
+
+# ---- SIGINT: what moves is delivered, what is idle is closed, a second one ends it at once ----
+
+start_target talking SYSTEM:'for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.1; done'
+start_proxy "$target" --linger 2
+: >"$dir/back"
+timeout 5 socat -u "TCP:127.0.0.1:$port" - >"$dir/back" 2>/dev/null &
+children="$children $!"
+until_line "$dir/back" 3
+stop_proxy '^proxy: ending, with 1 connections open'
+until_line "$dir/back" 8
+
+start_target quiet SYSTEM:'cat >/dev/null'
+start_proxy "$target" --linger 60 --grace 60 --verbose
+: >"$dir/back"
+timeout 5 socat -u "TCP:127.0.0.1:$port" - >"$dir/back" 2>/dev/null &
+children="$children $!"
+until_line "$dir/err" accepted
+kill -INT "$proxy_pid"
+until_line "$dir/err" ending
+stop_proxy '1 cut at the end'
+
+# ---- curl ----
+
+if command -v curl >/dev/null; then
+    { printf 'HTTP/1.0 200 OK\r\nContent-Length: 20000000\r\n\r\n' && cat "$dir/data"; } >"$dir/response"
+    start_target http SYSTEM:"read line; cat $dir/response"
+    start_proxy "$target"
+    for i in 1 2 3; do
+        timeout 10 curl -s "http://127.0.0.1:$port/" >"$dir/back$i" &
+        eval "curl$i=\$!"
+    done
+    for i in 1 2 3; do
+        eval "wait \$curl$i" || fail "curl $i"
+        cmp "$dir/data" "$dir/back$i" || fail "what curl $i fetched differs"
+    done
+    stop_proxy '^proxy: 3 connections'
+else
+    echo "test_proxy: skipped: fetching with curl, as it is not installed"
+fi
+
+[ $failed -eq 0 ] && echo "test_proxy: passed"
+exit $failed
