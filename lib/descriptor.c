@@ -6,22 +6,17 @@
  * membership only: such operations are on one list of the loop's, and each bucket counts them, so that it is walked
  * only for descriptors that it concerns. */
 #include "kernel.h"
+#include "../uring/enter.h"
 
-#include <sys/mman.h>
-#include <sys/resource.h>
-
-enum { COUNT_MIN = 1 << 10, COUNT_MAX = 1 << 20 };
+enum { COUNT_MIN = 1 << 8, COUNT_MAX = 1 << 20 };
 
 int unri_descriptors_open(struct unri_descriptors *descriptors)
 {
-    struct rlimit limit;
-    size_t        count = COUNT_MIN;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-        while (count < limit.rlim_max && count < COUNT_MAX)
-            count *= 2;
-    void *buckets = mmap(NULL, count * sizeof(struct unri_bucket), PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (buckets == MAP_FAILED)
+    size_t count = COUNT_MIN, limit = unri_enter_descriptors_max();
+    while (count < limit && count < COUNT_MAX)
+        count *= 2;
+    struct unri_bucket *buckets = unri_enter_map(count * sizeof *buckets, false);
+    if (!buckets)
         return -ENOMEM;
     *descriptors = (struct unri_descriptors){ .buckets = buckets, .count = count };
     return 0;
@@ -30,7 +25,7 @@ int unri_descriptors_open(struct unri_descriptors *descriptors)
 void unri_descriptors_close(struct unri_descriptors *descriptors)
 {
     if (descriptors->buckets)
-        munmap(descriptors->buckets, descriptors->count * sizeof(struct unri_bucket));
+        unri_enter_unmap(descriptors->buckets, descriptors->count * sizeof *descriptors->buckets);
 }
 
 static void count_pair(struct unri_descriptors *descriptors, int fd, int change)

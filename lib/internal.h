@@ -60,7 +60,7 @@ enum {
 };
 
 /* While an operation is in flight, parts of its result serve as scratch (design.md, Budget):
- *   error   when it was started, unr_loop.turn_ms; for a system call whose CQE is in, its res
+ *   error   when it was started, unri_turn_ms(); for a system call whose CQE is in, its res
  *   bytes   system calls on a list of the ring: the operation before it there
  *   fd      on ring->repeats: when it is due
  * cause, requested and verdict collect what becomes of requests.  A caller's own type has bytes and fd to itself. */
@@ -175,7 +175,8 @@ struct unri_timers {
 bool     unri_is_timer(const struct unr_op *op);
 int      unri_timers_open(struct unri_timers *timers);
 void     unri_timers_close(struct unri_timers *timers);
-void     unri_timers_expire(struct unr_loop *loop); /* when there are any */
+/* Ends some timers that are due and were started or moved no later than `serial`; true: there may be more of them. */
+bool     unri_timers_expire(struct unr_loop *loop, uint64_t serial);
 void     unri_timers_request_all(struct unr_loop *loop, struct unr_request request);
 void     unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context);
 
@@ -215,8 +216,8 @@ struct unr_loop {
     struct unri_guard      *guard;
     struct unri_ring       *ring;
     unr_time                now;       /* of this turn, once somebody has asked for it: unri_now() */
-    bool                    now_known;
-    uint32_t                turn_ms;   /* when this turn began, to a few milliseconds */
+    uint32_t                turn_ms;   /* the same in milliseconds, coarse: unri_turn_ms() */
+    bool                    now_known, turn_ms_known;
     unsigned                in_flight; /* outermost operations                                          */
     unsigned                ran;       /* outermost `done` in this turn                                 */
     bool                    in_turn;   /* between entering a turn and leaving it: user code runs inside */
@@ -248,6 +249,7 @@ int  unri_loop_own(struct unr_loop *loop);
 /* The time of this turn.  Reading the clock costs as much as half an operation, so it is read when it is first asked
  * for: by a timer or by the caller. */
 unr_time unri_now(struct unr_loop *loop);
+uint32_t unri_read_turn_ms(struct unr_loop *loop);
 /* The time that delays count from: that of the turn, outside of one a fresh reading. */
 unr_time unri_loop_time(struct unr_loop *loop);
 
@@ -275,6 +277,12 @@ void unri_embed_close(struct unr_loop *loop);
 void unri_embed_begin(struct unr_loop *loop);  /* before a turn: makes the descriptor unreadable    */
 void unri_embed_end(struct unr_loop *loop);    /* after it: readable again if there is work left    */
 void unri_embed_notice(struct unr_loop *loop); /* something was started or requested outside a turn */
+
+/* For ages and for repeated cancels. */
+static inline uint32_t unri_turn_ms(struct unr_loop *loop)
+{
+    return loop->turn_ms_known ? loop->turn_ms : unri_read_turn_ms(loop);
+}
 
 /* ---- broken contracts ---- */
 

@@ -5,22 +5,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* ---- open ---- */
-
-static struct unri_guard *open_guard(void)
-{
-    struct unri_guard *guard = mmap(NULL, sizeof *guard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (guard == MAP_FAILED)
-        return NULL;
-    if (madvise(guard, sizeof *guard, MADV_WIPEONFORK) != 0) {
-        munmap(guard, sizeof *guard);
-        return NULL;
-    }
-    guard->owner = UNRI_UNOWNED;
-    return guard;
-}
 
 unr_time unri_now(struct unr_loop *loop)
 {
@@ -34,8 +20,14 @@ unr_time unri_now(struct unr_loop *loop)
 /* Time has passed: outside the loop, or in the kernel. */
 static void new_time(struct unr_loop *loop)
 {
-    loop->now_known = false;
-    loop->turn_ms   = unri_enter_clock_ms();
+    loop->now_known = loop->turn_ms_known = false;
+}
+
+uint32_t unri_read_turn_ms(struct unr_loop *loop)
+{
+    loop->turn_ms       = unri_enter_clock_ms();
+    loop->turn_ms_known = true;
+    return loop->turn_ms;
 }
 
 /* Frees whatever a loop has of its own, also when it was half opened; its ring is closed or abandoned already. */
@@ -48,16 +40,17 @@ static void free_loop(struct unr_loop *loop)
     if (loop->wake_fd >= 0)
         unri_enter_wake_close(loop->wake_fd);
     if (loop->guard)
-        munmap(loop->guard, sizeof *loop->guard);
+        unri_enter_unmap(loop->guard, sizeof *loop->guard);
     free(loop);
 }
 
 static int open_parts(struct unr_loop *loop, const struct unr_loop_options *options)
 {
     int error;
-    loop->guard = open_guard();
+    loop->guard = unri_enter_map(sizeof *loop->guard, true);
     if (!loop->guard)
         return -ENOMEM;
+    loop->guard->owner = UNRI_UNOWNED;
     if ((error = unri_timers_open(&loop->timers)) < 0)
         return error;
     if ((error = unri_descriptors_open(&loop->descriptors)) < 0)
@@ -135,7 +128,7 @@ static void dispatch(struct unr_loop *loop)
 /* Until when this turn may wait; INT64_MIN: it has something to do at once. */
 static unr_time wait_until(struct unr_loop *loop, unr_time deadline)
 {
-    if (loop->finished.first)
+    if (loop->finished.first || deadline == INT64_MIN)
         return INT64_MIN;
     unr_time timer = unri_timers_next(&loop->timers);
     if (timer < deadline)
@@ -152,11 +145,15 @@ static int turn(struct unr_loop *loop, unr_time deadline)
     loop->ran     = 0;
     int error     = unri_ring_turn(loop, wait_until(loop, deadline));
     new_time(loop);
-    if (loop->timers.count)
-        unri_timers_expire(loop);
+    uint64_t serial = loop->timers.serial;
+    bool     more   = loop->timers.count && unri_timers_expire(loop, serial);
     if (unri_inbox_has_tasks(loop))
         unri_inbox_run(loop);
     dispatch(loop);
+    while (__builtin_expect(more, 0)) {
+        more = unri_timers_expire(loop, serial);
+        dispatch(loop);
+    }
     loop->in_turn = false;
     return error;
 }

@@ -257,7 +257,7 @@ void unri_start(struct unr_loop *loop, struct unr_op *described, unr_done_fn *do
         unri_broken(unri_live(described) ? "started while it is in flight" : "started though it is not described", described,
                     "an operation is described anew for each start");
     described->data         = data;
-    described->result.error = (int)loop->turn_ms;
+    described->result.error = (int)unri_turn_ms(loop);
     p->loop                 = loop;
     p->done                 = done;
     p->flags |= (uint16_t)flags;

@@ -8,11 +8,9 @@
  * Starting a timer must not allocate, so the heap is address space reserved when the loop is opened, of which the kernel
  * gives what is touched. */
 #include "internal.h"
+#include "../uring/enter.h"
 
-#include <stdlib.h>
-#include <sys/mman.h>
-
-enum { ROOT = UNRI_TIMER_ROOT, ARITY = 4, RESERVED = 1 << 22, RESERVED_MIN = 1 << 12 };
+enum { ROOT = UNRI_TIMER_ROOT, ARITY = 4, RESERVED = 1 << 22, RESERVED_MIN = 1 << 8 };
 
 static_assert(sizeof(struct unri_timer_entry) == 16, "four to a cache line");
 static_assert(sizeof(struct unr_timer) == sizeof(struct unr_op) + 40, "");
@@ -20,26 +18,21 @@ static_assert(sizeof(struct unr_timer) == sizeof(struct unr_op) + 40, "");
 /* private_fields of a timer */
 enum { INDEX, SERIAL, RELATIVE, DELAY };
 
-static void map(struct unri_timers *timers, size_t room)
-{
-    size_t bytes   = (room + ROOT) * sizeof(struct unri_timer_entry);
-    void  *entries = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (entries != MAP_FAILED)
-        *timers = (struct unri_timers){ .entries = entries, .room = room, .mapped = bytes };
-}
-
 int unri_timers_open(struct unri_timers *timers)
 {
     *timers = (struct unri_timers){ 0 };
-    for (size_t room = RESERVED; !timers->entries && room >= RESERVED_MIN; room /= 4)
-        map(timers, room);
+    for (size_t room = RESERVED; !timers->entries && room >= RESERVED_MIN; room /= 4) {
+        timers->room    = room;
+        timers->mapped  = (room + ROOT) * sizeof *timers->entries;
+        timers->entries = unri_enter_map(timers->mapped, false);
+    }
     return timers->entries ? 0 : -ENOMEM;
 }
 
 void unri_timers_close(struct unri_timers *timers)
 {
     if (timers->entries)
-        munmap(timers->entries, timers->mapped);
+        unri_enter_unmap(timers->entries, timers->mapped);
 }
 
 /* More timers than were reserved for: the one place where a start may map memory. */
@@ -47,9 +40,9 @@ static bool make_room(struct unri_timers *timers)
 {
     if (timers->count < timers->room)
         return true;
-    size_t bytes   = (timers->room * 2 + ROOT) * sizeof(struct unri_timer_entry);
-    void  *entries = mremap(timers->entries, timers->mapped, bytes, MREMAP_MAYMOVE);
-    if (entries == MAP_FAILED)
+    size_t bytes   = (timers->room * 2 + ROOT) * sizeof *timers->entries;
+    void  *entries = unri_enter_remap(timers->entries, timers->mapped, bytes);
+    if (!entries)
         return false;
     timers->entries = entries;
     timers->mapped  = bytes;
@@ -203,14 +196,22 @@ bool unr_timer_move(struct unr_timer *started, unr_time deadline)
     return true;
 }
 
-void unri_timers_expire(struct unr_loop *loop)
+/* A chunk at a time, so that each `done` finds its timer still in the cache.  What those start or move has a higher serial and
+ * waits for the next turn, and so does what is due behind it. */
+bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
 {
+    enum { CHUNK = 128 };
     struct unri_timers *timers = &loop->timers;
-    while (timers->count && timers->entries[ROOT].deadline <= unri_now(loop)) {
+    unr_time            now    = unri_now(loop);
+    for (unsigned i = 0; timers->count && timers->entries[ROOT].deadline <= now; i++) {
         struct unr_timer *timer = timers->entries[ROOT].timer;
+        if (i == CHUNK || timer->private_fields[SERIAL] > serial)
+            return i == CHUNK;
         take_out(timers, timer);
+        __builtin_prefetch(timers->entries[ROOT].timer);
         unri_end(&timer->op, 0);
     }
+    return false;
 }
 
 void unri_timers_request_all(struct unr_loop *loop, struct unr_request request)

@@ -138,7 +138,7 @@ static void plan_repeat(struct unr_loop *loop, struct unr_op *op)
     struct unr_op_private *p     = unri_private(op);
     unsigned               level = p->attempts;
     p->flags |= UNRI_WANTS_REPEAT;
-    op->result.fd = level == 0 ? ring->reaps + 1 : (int32_t)loop->turn_ms + (1 << (level - 1));
+    op->result.fd = level == 0 ? ring->reaps + 1 : (int32_t)unri_turn_ms(loop) + (1 << (level - 1));
     unri_queue_push(&ring->repeats[level], op);
     ring->repeating++;
 }

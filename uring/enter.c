@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +33,18 @@ void unri_enter_abandon(struct io_uring *ring)
     close(ring->ring_fd); /* its memory was not inherited */
 }
 
+int unri_enter_enable(struct io_uring *ring)
+{
+    int error = 0;
+    /* By its opcode: Debian's liburing.so 2.3 does not export io_uring_enable_rings(). */
+    if (ring->flags & IORING_SETUP_R_DISABLED)
+        error = unri_enter_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    /* A thread may register 16 rings, which saves each call the look-up of the descriptor; others do without. */
+    if (error >= 0)
+        io_uring_register_ring_fd(ring);
+    return error < 0 ? error : 0;
+}
+
 int unri_enter_register(struct io_uring *ring, unsigned opcode, void *argument, unsigned count)
 {
     return io_uring_register((unsigned)ring->ring_fd, opcode, argument, count);
@@ -52,6 +66,8 @@ static unr_time time_left(unr_time deadline)
 int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete, unr_time deadline, bool absolute)
 {
     unsigned flags = IORING_ENTER_GETEVENTS;
+    if (ring->enter_ring_fd != ring->ring_fd)
+        flags |= IORING_ENTER_REGISTERED_RING;
     if (!min_complete || deadline == UNR_NEVER)
         return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags, NULL, _NSIG / 8);
 
@@ -100,6 +116,36 @@ void unri_enter_wake_clear(int fd)
 void unri_enter_wake_close(int fd)
 {
     close(fd);
+}
+
+void *unri_enter_map(size_t size, bool wiped)
+{
+    int   flags  = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    if (wiped && madvise(memory, size, MADV_WIPEONFORK) != 0) {
+        munmap(memory, size);
+        return NULL;
+    }
+    return memory;
+}
+
+void *unri_enter_remap(void *memory, size_t size, size_t new_size)
+{
+    void *moved = mremap(memory, size, new_size, MREMAP_MAYMOVE);
+    return moved == MAP_FAILED ? NULL : moved;
+}
+
+void unri_enter_unmap(void *memory, size_t size)
+{
+    munmap(memory, size);
+}
+
+size_t unri_enter_descriptors_max(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : 0;
 }
 
 bool unri_enter_has_nosignal(void)

@@ -1,10 +1,11 @@
-/* The seam: the only functions through which unring leaves the process on the way of an operation.  enter.c is the real
+/* The seam: the functions through which unring leaves the process.  enter.c is the real
  * kernel, reached through liburing; a simulated one implements the same functions over plain memory, reads the same
  * SQEs and posts the same CQEs. */
 #ifndef UNRI_ENTER_H
 #define UNRI_ENTER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <unring/time.h>
 
 struct io_uring;
@@ -18,6 +19,9 @@ void unri_enter_close(struct io_uring *ring);
 
 /* In a forked child: gives back what the child has of it. */
 void unri_enter_abandon(struct io_uring *ring);
+
+/* Makes a ring that was opened disabled ready, for the calling thread. */
+int unri_enter_enable(struct io_uring *ring);
 
 /* io_uring_register(2). */
 int unri_enter_register(struct io_uring *ring, unsigned opcode, void *argument, unsigned count);
@@ -39,6 +43,15 @@ int  unri_enter_wake_open(int flags);
 void unri_enter_wake(int fd);
 void unri_enter_wake_clear(int fd);
 void unri_enter_wake_close(int fd);
+
+/* Zeroed memory of the loop's own that is used as far as it is touched; NULL: there is none.  `wiped` memory is zeroed
+ * again in a child of fork(2). */
+void *unri_enter_map(size_t size, bool wiped);
+void *unri_enter_remap(void *memory, size_t size, size_t new_size);
+void  unri_enter_unmap(void *memory, size_t size);
+
+/* How many descriptors the process may have open, now or later. */
+size_t unri_enter_descriptors_max(void);
 
 /* Whether writes can be told not to raise SIGPIPE: RWF_NOSIGNAL. */
 bool unri_enter_has_nosignal(void);

@@ -91,11 +91,7 @@ int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options
 
 int unri_ring_enable(struct unr_loop *loop)
 {
-    if (!(loop->ring->setup & IORING_SETUP_R_DISABLED))
-        return 0;
-    /* By its opcode: Debian's liburing.so 2.3 does not export io_uring_enable_rings(). */
-    int error = unri_enter_register(&loop->ring->io, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
-    return error < 0 ? error : 0;
+    return unri_enter_enable(&loop->ring->io);
 }
 
 int unri_ring_register_eventfd(struct unr_loop *loop, int fd)

@@ -224,7 +224,7 @@ static void repeat_cancels(struct unr_loop *loop)
 {
     struct unri_ring *ring = loop->ring;
     for (unsigned level = 0; level < UNRI_REPEAT_LEVELS && ring->repeating; level++) {
-        int32_t now = level == 0 ? ring->reaps : (int32_t)loop->turn_ms;
+        int32_t now = level == 0 ? ring->reaps : (int32_t)unri_turn_ms(loop);
         for (struct unr_op *op; (op = ring->repeats[level].first) && op->result.fd - now <= 0;)
             repeat(loop, level, op);
     }
@@ -237,7 +237,7 @@ static unr_time next_repeat(struct unr_loop *loop, unr_time deadline)
         return INT64_MIN;
     for (unsigned level = 1; level < UNRI_REPEAT_LEVELS; level++) {
         const struct unr_op *op = ring->repeats[level].first;
-        unr_time at = op ? unri_now(loop) + UNR_MSEC(op->result.fd - (int32_t)loop->turn_ms) : UNR_NEVER;
+        unr_time at = op ? unri_now(loop) + UNR_MSEC(op->result.fd - (int32_t)unri_turn_ms(loop)) : UNR_NEVER;
         if (at < deadline)
             deadline = at;
     }

@@ -4,6 +4,7 @@
 #ifndef UNRING_CANCEL_H
 #define UNRING_CANCEL_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <unring/common.h>
 
