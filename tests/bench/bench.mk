@@ -1,0 +1,78 @@
+# Builds and runs the benchmarks, from the root of the repository: `make bench`, or
+#     make -f tests/bench/bench.mk bench [ONLY="nop timers"] [ROUNDS=1]
+# The library must have been built.  What other libraries there are to compare with is seen from their headers.
+
+BUILD     ?= build/bench
+BENCH_LIB ?= build/release/libunring.a
+CFLAGS    ?= -O2 -g
+CXXFLAGS  ?= $(CFLAGS)
+ROUNDS    ?= 5
+ONLY      ?= nop cancel timers echo proxy memory instructions syscalls
+
+here     := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
+packages := g++ libuv1-dev libev-dev libboost1.81-dev haproxy strace valgrind
+warnings := -Wall -Wextra
+
+# The compiler $(1) finds the header $(2): yes, or nothing.
+has = $(shell $(1) -E -include $(2) /dev/null >/dev/null 2>&1 && echo yes)
+
+have_libuv      := $(call has,$(CC) -x c,uv.h)
+have_libev      := $(call has,$(CC) -x c,ev.h)
+have_asio_epoll := $(call has,$(CXX) -x c++,boost/asio.hpp)
+have_asio_uring := $(call has,$(CXX) -x c++,boost/asio/detail/io_uring_service.hpp)
+optional        := libuv libev asio_epoll asio_uring
+present         := $(foreach library,$(optional),$(if $(have_$(library)),$(library)))
+missing         := $(filter-out $(present),$(optional))
+
+# Which workload exists for which library.
+programs := load serve_haproxy \
+    $(foreach library,unring liburing,nop_$(library)) \
+    $(foreach library,unring liburing $(present),cancel_$(library) serve_$(library)) \
+    $(foreach library,unring $(present),timers_$(library))
+binaries := $(programs:%=$(BUILD)/%)
+headers  := $(wildcard $(here)/*.h)
+
+bench: $(binaries)
+	@$(if $(missing),echo "bench: not installed and left out: $(missing); 'make bench-deps' installs what is missing",:)
+	@ROUNDS="$(ROUNDS)" ONLY="$(ONLY)" $(here)/run $(BUILD)
+
+programs: $(binaries)
+
+bench-deps:
+	@if [ "$$(id -u)" = 0 ]; then apt-get install -y --no-install-recommends $(packages); \
+	else echo "Run this as root: apt-get install -y --no-install-recommends $(packages)"; fi
+
+$(BENCH_LIB):
+	@echo "bench: $(BENCH_LIB) is not there: build the library first (make), or say BENCH_LIB=..." >&2; exit 1
+
+compile_c  = $(CC) $(CPPFLAGS) -D_GNU_SOURCE -std=gnu11 $(warnings) $(CFLAGS) $< -o $@
+compile_cc = $(CXX) $(CPPFLAGS) -D_GNU_SOURCE -std=gnu++17 $(warnings) $(CXXFLAGS) $< -o $@
+
+$(BUILD)/%_unring: $(here)/%_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
+	$(compile_c) -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
+
+$(BUILD)/%_liburing: $(here)/%_liburing.c $(headers) | $(BUILD)
+	$(compile_c) $(LDFLAGS) -luring
+
+$(BUILD)/load: $(here)/load.c $(headers) | $(BUILD)
+	$(compile_c) $(LDFLAGS) -luring
+
+$(BUILD)/serve_haproxy: $(here)/serve_haproxy.c $(headers) | $(BUILD)
+	$(compile_c) $(LDFLAGS)
+
+$(BUILD)/%_libuv: $(here)/%_libuv.c $(headers) | $(BUILD)
+	$(compile_c) $(LDFLAGS) -luv
+
+$(BUILD)/%_libev: $(here)/%_libev.c $(headers) | $(BUILD)
+	$(compile_c) $(LDFLAGS) -lev
+
+$(BUILD)/%_asio_epoll: $(here)/%_asio.cc $(headers) | $(BUILD)
+	$(compile_cc) $(LDFLAGS) -pthread
+
+$(BUILD)/%_asio_uring: $(here)/%_asio.cc $(headers) | $(BUILD)
+	$(compile_cc) -DBENCH_ASIO_URING $(LDFLAGS) -luring -pthread
+
+$(BUILD):
+	mkdir -p $@
+
+.PHONY: bench bench-deps programs

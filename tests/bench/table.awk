@@ -1,0 +1,178 @@
+# Makes the table of the benchmarks out of lines "sample library name value".
+#
+# A library's figure is the median of its samples.  The ratio behind another library's figure is unring's figure
+# divided by it: the median of the ratios in each sample, so that what slowed a whole sample down is not in it.
+# The budgets are those of the design; rows without one are there to be looked at.
+
+BEGIN {
+    libraries = split("unring liburing libuv libev asio_uring asio_epoll haproxy", library)
+    title["asio_uring"] = "Asio/io_uring"
+    title["asio_epoll"] = "Asio/epoll"
+    title["haproxy"] = "HAProxy"
+}
+
+{
+    value[$3, $2, $1] = $4
+    seen[$2] = measured[$3] = 1
+    if ($1 > samples)
+        samples = $1
+}
+
+# ---- figures ----
+
+# The median of list[1..n], which is sorted in place.  (Insertion: there are a handful.)
+function median(list, n,    i, k, x) {
+    for (i = 2; i <= n; i++) {
+        x = list[i]
+        for (k = i - 1; k >= 1 && list[k] > x; k--)
+            list[k + 1] = list[k]
+        list[k + 1] = x
+    }
+    return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+}
+
+function known(name, who) {
+    for (sample = 1; sample <= samples; sample++)
+        if ((name, who, sample) in value)
+            return 1
+    return 0
+}
+
+function figure(name, who,    n, list) {
+    for (sample = 1; sample <= samples; sample++)
+        if ((name, who, sample) in value)
+            list[++n] = value[name, who, sample]
+    return median(list, n)
+}
+
+# Over the samples that both have: unring's figure divided by that of `who`, or minus it.
+function compare(name, who, how,    n, list, ours, theirs) {
+    for (sample = 1; sample <= samples; sample++)
+        if ((name, "unring", sample) in value && (name, who, sample) in value) {
+            ours = value[name, "unring", sample]
+            theirs = value[name, who, sample]
+            list[++n] = how == "minus" ? ours - theirs : theirs ? ours / theirs : 1
+        }
+    return median(list, n)
+}
+
+# ---- printing ----
+
+function number(x) {
+    return x >= 1000 ? sprintf("%.0f", x) : x >= 100 ? sprintf("%.1f", x) : x >= 10 ? sprintf("%.2f", x) : sprintf("%.3f", x)
+}
+
+function cell(name, who) {
+    if (!known(name, who))
+        return "-"
+    if (who == "unring" || !known(name, "unring"))
+        return number(figure(name, who))
+    return sprintf("%s (%.2f)", number(figure(name, who)), compare(name, who, "ratio"))
+}
+
+function section(text) {
+    heading = text
+}
+
+# One row.  `who` and `bound` are the budget: at most `bound` (or, for "at least", no less) times the figure of
+# `who`, or with "plus" at most `bound` more than it.
+function row(name, text, how, bound, who,    i, line) {
+    if (!(name in measured))
+        return
+    if (heading != "") {
+        printf "\n%s\n", heading
+        heading = ""
+    }
+    line = sprintf("  %-34s", text)
+    for (i = 1; i <= libraries; i++)
+        if (library[i] in seen)
+            line = line sprintf("%*s", i == 1 ? 10 : 16, cell(name, library[i]))
+    print line (how != "" && known(name, "unring") && known(name, who) ? "   " verdict(name, how, bound, who) : "")
+}
+
+function verdict(name, how, bound, who,    x, good, words) {
+    x = compare(name, who, how == "plus" ? "minus" : "ratio")
+    good = how == "at least" ? x >= bound : x <= bound
+    good ? met++ : missed++
+    if (how == "plus")
+        words = sprintf("%+.1f, budget +%d", x, bound)
+    else
+        words = sprintf("%.3f, budget %s %.2f of %s", x, how, bound, who)
+    return sprintf("%-6s %s", good ? "met" : "MISSED", words)
+}
+
+function header(    i, line) {
+    line = sprintf("%-36s", "medians, " rounds " round" (rounds == 1 ? "" : "s"))
+    for (i = 1; i <= libraries; i++)
+        if (library[i] in seen)
+            line = line sprintf("%*s", i == 1 ? 10 : 16, library[i] in title ? title[library[i]] : library[i])
+    print line "   budget"
+    print "in brackets: unring's figure divided by that one"
+}
+
+function servers(word, sizes, counts,    i, k, s, c, ns, nc) {
+    ns = split(sizes, s)
+    nc = split(counts, c)
+    section(word ", requests per second")
+    for (i = 1; i <= ns; i++)
+        for (k = 1; k <= nc; k++)
+            row(word "." c[k] "x" s[i] ".rate", server_text(c[k], s[i]), "at least", 0.97, "liburing")
+    section(word ", processor time of the server, ns per request")
+    for (i = 1; i <= ns; i++)
+        for (k = 1; k <= nc; k++)
+            row(word "." c[k] "x" s[i] ".cpu", server_text(c[k], s[i]))
+}
+
+function server_text(connections, size) {
+    return sprintf("%d connection%s, %s", connections, connections == 1 ? "" : "s", size == 64 ? "64 bytes" : "16 KiB")
+}
+
+END {
+    if (!samples) {
+        print "bench: nothing was measured"
+        exit 1
+    }
+    header()
+    section("nop, ns of processor time per operation")
+    row("nop.1", "1 at a time", "plus", 25, "liburing")
+    row("nop.64", "64 at a time", "plus", 25, "liburing")
+
+    section("read and cancel, ns of processor time per operation (libuv, libev, Asio/epoll: no operation of the kernel\047s is cancelled)")
+    row("batch.1", "1 at a time", "at most", 1.1, "liburing")
+    row("batch.256", "256 at a time", "at most", 1.1, "liburing")
+    row("recent.1000", "most recent of 1,000", "at most", 1.1, "liburing")
+    row("recent.10000", "most recent of 10,000", "at most", 1.1, "liburing")
+    row("random.1000", "any one of 1,000", "at most", 1.1, "liburing")
+    row("random.10000", "any one of 10,000", "at most", 1.1, "liburing")
+    row("random.100000", "any one of 100,000")
+
+    section("timers, a million outstanding, ns of processor time per timer")
+    row("restart.1000000", "cancel any, start it anew", "at most", 0.5, "libev")
+    row("another.1000000", "start another, cancel it")
+    row("move.1000000", "move any")
+    row("fire.1000000", "fire all", "at most", 0.5, "libev")
+
+    servers("echo", "64 16384", "1 64 1000")
+    servers("proxy", "64 16384", "64")
+
+    section("memory, resident bytes per idle connection, with a buffer of 64 bytes")
+    row("idle", "10,000 connections")
+
+    section("instructions in user space per operation")
+    row("instructions.nop.1", "nop, 1 at a time")
+    row("instructions.nop.64", "nop, 64 at a time")
+    row("instructions.batch.1", "read and cancel, 1 at a time")
+    row("instructions.batch.256", "read and cancel, 256 at a time")
+
+    section("system calls per operation")
+    row("syscalls.nop.1", "nop, 1 at a time", "at most", 1, "liburing")
+    row("syscalls.nop.64", "nop, 64 at a time", "at most", 1, "liburing")
+    row("syscalls.batch.1", "read and cancel, 1 at a time", "at most", 1, "liburing")
+    row("syscalls.batch.256", "read and cancel, 256 at a time", "at most", 1, "liburing")
+    row("syscalls.random.1000", "read and cancel, any one of 1,000", "at most", 1, "liburing")
+    row("syscalls.echo.1", "echo, 1 connection, 64 bytes", "at most", 1, "liburing")
+    # How many requests are in when the server looks is chance: that much is allowed to it.
+    row("syscalls.echo.64", "echo, 64 connections, 64 bytes", "at most", 1.1, "liburing")
+
+    printf "\nbudgets: %d met, %d missed\n", met, missed
+}
