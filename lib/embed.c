@@ -19,10 +19,8 @@ int unr_loop_fd(struct unr_loop *loop)
         return error;
     }
     loop->embed_fd = fd;
-    if (!loop->in_turn) {
-        unri_inbox_announce_sleep(loop);
-        unri_embed_notice(loop); /* for what was started and posted before */
-    }
+    unri_inbox_announce_sleep(loop);
+    unri_embed_notice(loop); /* for what was started and posted before */
     return fd;
 }
 
@@ -36,11 +34,17 @@ static void alarm_went(struct unr_op *op)
     (void)op;
 }
 
-/* Has the kernel signal the descriptor when the first timer is due.  An alarm that is set for later is cancelled, and set
+static unr_time next_alarm(struct unr_loop *loop)
+{
+    unr_time timer = unri_timers_next(&loop->timers), repeat = unri_ring_next_repeat(loop);
+    return timer < repeat ? timer : repeat;
+}
+
+/* Has the kernel signal the descriptor when the first timer is due, or a lost cancel is to be sent again.  An alarm that is set for later is cancelled, and set
  * anew when that is through; one that is set for earlier goes off in vain. */
 static void set_alarm(struct unr_loop *loop)
 {
-    unr_time next = unri_timers_next(&loop->timers);
+    unr_time next = next_alarm(loop);
     if (next == UNR_NEVER)
         return;
     if (!unr_in_flight(&loop->alarm)) {
@@ -55,20 +59,23 @@ static void set_alarm(struct unr_loop *loop)
 
 void unri_embed_begin(struct unr_loop *loop)
 {
-    unri_enter_wake_clear(loop->embed_fd);
     loop->in_turn = true;
     set_alarm(loop);
     loop->in_turn = false;
 }
 
-static bool alarm_is_late(const struct unr_loop *loop)
+static bool alarm_is_late(struct unr_loop *loop)
 {
-    unr_time next = unri_timers_next(&loop->timers);
+    unr_time next = next_alarm(loop);
     return next != UNR_NEVER && (!unr_in_flight(&loop->alarm) || next < loop->alarm_deadline);
 }
 
 void unri_embed_end(struct unr_loop *loop)
 {
+    unri_enter_wake_clear(loop->embed_fd);
+    /* Linux 6.18 with DEFER_TASKRUN signals a registered eventfd once and then no more, where the completion came about by
+     * a write to another eventfd; registering it anew makes it whole. */
+    unri_ring_register_eventfd(loop, loop->embed_fd);
     /* From here on until the next turn, whoever pushes wakes the loop; what was pushed before is seen here. */
     unri_inbox_announce_sleep(loop);
     if (loop->finished.first || unri_inbox_has_tasks(loop) || atomic_load(&loop->inbox.stop)

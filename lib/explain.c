@@ -242,7 +242,7 @@ static void dump_op(struct unr_op *op, void *context)
     add(&text, "  %-16s %-10s", unri_name(op), state_name(p->state));
     if (has_fd(op))
         add(&text, " fd %-6d", p->fd);
-    if (p->state != UNRI_FINISHED && (p->flags & UNRI_AWAITS_TARGET || !(p->flags & UNRI_AWAITS)))
+    if (p->state != UNRI_FINISHED && (p->flags & UNRI_AWAITS_TARGET || !(p->flags & (UNRI_AWAITS | UNRI_WANTS_UNDO))))
         add(&text, " for %u ms", unri_enter_clock_ms() - (uint32_t)op->result.error);
     if (op->result.requested) {
         add(&text, ", asked to cancel (");

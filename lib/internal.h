@@ -117,8 +117,8 @@ void unri_end(struct unr_op *op, int error);
 /* Takes a finished operation out of everything and runs its `done`. */
 void unri_run_done(struct unr_loop *loop, struct unr_op *op);
 
-/* One shot of a multishot operation, which stays in flight: runs `done` with `value` and UNR_MORE. */
-void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int64_t value);
+/* One shot of a multishot operation, which stays in flight: runs `done` with `res` and UNR_MORE. */
+void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res);
 
 /* The latched request that waits for whatever starts on `slot`; types 0 if there is none. */
 struct unr_request unri_slot_latched(const struct unr_slot *slot);
@@ -229,9 +229,10 @@ struct unr_loop {
     uint64_t                starts_left; /* while closing: how many starts are served yet */
     struct unri_inbox       inbox;
 
-    /* The multishot operation whose shot is in its `done`, and the request that was made there: its result
-     * is the caller's to read until that returns. */
+    /* The multishot operation whose shot is in its `done`.  Its result is the caller's to read until that returns, so what
+     * becomes of requests is kept here meanwhile, with the one that is to be passed on. */
     struct unr_op     *shot;
+    struct unr_result  shot_saved;
     struct unr_request shot_request;
 
     int           wake_fd; /* an eventfd that other threads write to and `wake` reads */
@@ -273,9 +274,8 @@ static inline bool unri_inbox_take_stop(struct unr_loop *loop)
     return atomic_load_explicit(&loop->inbox.stop, memory_order_relaxed) && atomic_exchange(&loop->inbox.stop, false);
 }
 
-void unri_embed_close(struct unr_loop *loop);
-void unri_embed_begin(struct unr_loop *loop);  /* before a turn: makes the descriptor unreadable    */
-void unri_embed_end(struct unr_loop *loop);    /* after it: readable again if there is work left    */
+void unri_embed_begin(struct unr_loop *loop);  /* before a turn: sets the alarm                       */
+void unri_embed_end(struct unr_loop *loop);    /* after it: readable exactly if there is work left     */
 void unri_embed_notice(struct unr_loop *loop); /* something was started or requested outside a turn */
 
 /* For ages and for repeated cancels. */

@@ -12,7 +12,7 @@ void unri_ring_abandon(struct unr_loop *loop); /* in a forked child */
 /* Makes the ring the calling thread's. */
 int unri_ring_enable(struct unr_loop *loop);
 
-/* Has the kernel signal the eventfd `fd` whenever the ring has something to reap. */
+/* Has the kernel signal the eventfd `fd` when the ring has something to reap; to be said again after each time. */
 int unri_ring_register_eventfd(struct unr_loop *loop, int fd);
 
 /* Submits what is queued, waits for a CQE until `deadline` (INT64_MIN: not at all), and reaps: whatever has ended is on
@@ -21,6 +21,12 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline);
 
 /* Whether a turn that does not wait would find something to do. */
 bool unri_ring_has_work(const struct unr_loop *loop);
+
+/* How many descriptors the system call of `op` works on: none, private_fields.fd, or that and other_fd. */
+unsigned unri_row_descriptors(const struct unr_op *op);
+
+/* When the next cancel that had no effect is to be sent again; UNR_NEVER: there is none. */
+unr_time unri_ring_next_repeat(struct unr_loop *loop);
 
 /* What the system call of `op` needs, where that is more than Linux 6.1; else NULL. */
 const char *unri_row_needs(const struct unr_op *op);

@@ -136,7 +136,26 @@ static unr_time wait_until(struct unr_loop *loop, unr_time deadline)
     if (deadline != UNR_NEVER && deadline <= unri_now(loop))
         return INT64_MIN;
     unri_inbox_announce_sleep(loop);
-    return unri_inbox_has_tasks(loop) || atomic_load(&loop->inbox.stop) ? INT64_MIN : deadline;
+    bool called = unri_inbox_has_tasks(loop) || atomic_load(&loop->inbox.stop);
+    bool needless = loop->in_flight == 0 && !loop->closing && !atomic_load(&loop->inbox.holds);
+    return called || needless ? INT64_MIN : deadline;
+}
+
+/* Hands back a chunk of timers that are due, and nothing that has ended since the turn's own dispatch: that is the next
+ * turn's. */
+static bool dispatch_timers(struct unr_loop *loop, uint64_t serial)
+{
+    struct unri_fifo later = loop->finished;
+    loop->finished         = (struct unri_fifo){ 0 };
+    bool more              = unri_timers_expire(loop, serial);
+    dispatch(loop);
+    if (later.first) {
+        later.last->private_fields.next = loop->finished.first;
+        loop->finished.first            = later.first;
+        if (!loop->finished.last)
+            loop->finished.last = later.last;
+    }
+    return more;
 }
 
 static int turn(struct unr_loop *loop, unr_time deadline)
@@ -150,10 +169,8 @@ static int turn(struct unr_loop *loop, unr_time deadline)
     if (unri_inbox_has_tasks(loop))
         unri_inbox_run(loop);
     dispatch(loop);
-    while (__builtin_expect(more, 0)) {
-        more = unri_timers_expire(loop, serial);
-        dispatch(loop);
-    }
+    while (__builtin_expect(more, 0))
+        more = dispatch_timers(loop, serial);
     loop->in_turn = false;
     return error;
 }
@@ -177,8 +194,14 @@ static int enter_run(struct unr_loop *loop, const char *call)
 int unr_loop_run(struct unr_loop *loop)
 {
     int error = enter_run(loop, "unr_loop_run called inside a turn of the same loop");
+    if (error < 0)
+        return error;
     while (error == 0 && !unri_inbox_take_stop(loop) && (!idle(loop) || atomic_load(&loop->inbox.holds)))
         error = turn(loop, UNR_NEVER);
+    loop->in_turn = true; /* a stop leaves no task behind that was posted before it */
+    if (unri_inbox_has_tasks(loop))
+        unri_inbox_run(loop);
+    loop->in_turn = false;
     return error;
 }
 
@@ -215,7 +238,9 @@ unsigned unr_loop_in_flight(const struct unr_loop *loop)
 
 void unr_loop_stats(const struct unr_loop *loop, struct unr_stats *ret_stats, size_t size)
 {
-    memcpy(ret_stats, &loop->stats, size < sizeof loop->stats ? size : sizeof loop->stats);
+    size_t known = size < sizeof loop->stats ? size : sizeof loop->stats;
+    memcpy(ret_stats, &loop->stats, known);
+    memset((char *)ret_stats + known, 0, size - known);
 }
 
 /* ---- close ---- */
@@ -247,13 +272,16 @@ static int drain(struct unr_loop *loop)
     loop->in_turn     = true; /* handlers that run inside the requests are inside the loop */
     request_all(loop);
     loop->in_turn = false;
-    while (error == 0 && !idle(loop))
+    while (error == 0 && !idle(loop)) {
+        unri_inbox_take_stop(loop);
         error = turn(loop, UNR_NEVER);
-
+    }
     request_shutdown(&loop->wake, NULL);
     request_shutdown(&loop->alarm, NULL);
-    while (error == 0 && (unr_in_flight(&loop->wake) || unr_in_flight(&loop->alarm)))
+    while (error == 0 && (!idle(loop) || unr_in_flight(&loop->wake) || unr_in_flight(&loop->alarm))) {
+        unri_inbox_take_stop(loop);
         error = turn(loop, UNR_NEVER);
+    }
     return error;
 }
 

@@ -120,7 +120,7 @@ void unri_end(struct unr_op *op, int error)
 void unr_finish(struct unr_op *started, int error)
 {
     const struct unr_op_private *p = &started->private_fields;
-    if ((p->state != UNRI_IN_FLIGHT && p->state != UNRI_CANCELLING) || started->type->private_row)
+    if ((p->state != UNRI_IN_FLIGHT && p->state != UNRI_CANCELLING) || started->type->private_row || unri_is_timer(started))
         unri_broken("finished though it is not in flight", started,
                     "unr_finish is called once for each start, for operations of a caller's own type");
     unri_check_thread(p->loop);
@@ -144,9 +144,8 @@ static void late_request(struct unr_op *op, struct unr_request request)
 
 /* Or-s a request into what was asked before.  True if the operation honours it and has not been told of all its
  * types yet. */
-static bool take_note(struct unr_op *op, struct unr_request request)
+static bool take_note(struct unr_op *op, struct unr_result *r, struct unr_request request)
 {
-    struct unr_result     *r        = &op->result;
     struct unr_op_private *p        = unri_private(op);
     unsigned               honoured = request.types & p->supports;
     unsigned               known    = p->flags & UNRI_HONOURED ? r->requested : 0;
@@ -167,29 +166,32 @@ static bool take_note(struct unr_op *op, struct unr_request request)
     return (honoured & ~known) != 0;
 }
 
-static void merge(struct unr_request *into, struct unr_request request)
+/* Passes on to the type what was taken note of. */
+static void pass_on(struct unr_op *op, struct unr_request request)
 {
-    if (!into->types)
-        into->cause = request.cause;
-    into->types |= request.types;
+    struct unr_op_private *p = unri_private(op);
+    if (p->state != UNRI_QUEUED)
+        unri_set_state(op, UNRI_CANCELLING);
+    op->type->cancel(op, request);
+    if (unri_outside_turn(p->loop))
+        unri_embed_notice(p->loop);
 }
 
 bool unri_request(struct unr_op *op, struct unr_request request)
 {
-    struct unr_op_private *p = unri_private(op);
     if (!unri_live(op))
         return false;
-    p->loop->stats.cancels_asked++;
-    if (p->state == UNRI_FINISHED) {
+    struct unr_loop *loop = op->private_fields.loop;
+    loop->stats.cancels_asked++;
+    if (op->private_fields.state == UNRI_FINISHED) {
         late_request(op, request);
-    } else if (p->loop->shot == op) {
-        merge(&p->loop->shot_request, request);
-    } else if (take_note(op, request)) {
-        if (p->state != UNRI_QUEUED)
-            unri_set_state(op, UNRI_CANCELLING);
-        op->type->cancel(op, request);
-        if (unri_outside_turn(p->loop))
-            unri_embed_notice(p->loop);
+    } else if (loop->shot == op) {
+        if (take_note(op, &loop->shot_saved, request)) {
+            loop->shot_request.types |= request.types;
+            loop->shot_request.cause = request.cause;
+        }
+    } else if (take_note(op, &op->result, request)) {
+        pass_on(op, request);
     }
     return true;
 }
@@ -209,8 +211,10 @@ bool unr_cancel(struct unr_op *op, unsigned types)
 }
 
 /* What an operation puts into its slot. */
-static void requested_through_slot(void *op, struct unr_request request)
+static void requested_through_slot(void *context, struct unr_request request)
 {
+    struct unr_op *op = context;
+    unri_check_thread(op->private_fields.loop);
     unri_request(op, request);
 }
 
@@ -231,7 +235,7 @@ static bool ended_before_it_began(struct unr_loop *loop, struct unr_op *op)
     if (!latched.types)
         return false;
     loop->stats.cancels_asked++;
-    if (!take_note(op, latched))
+    if (!take_note(op, &op->result, latched))
         return false;
     unri_end_unsubmitted(op, latched);
     return true;
@@ -262,13 +266,13 @@ void unri_start(struct unr_loop *loop, struct unr_op *described, unr_done_fn *do
     p->done                 = done;
     p->flags |= (uint16_t)flags;
     count_start(loop, described);
+    bool is_row = described->type->private_row;
+    if (is_row || !unri_is_timer(described)) /* the heap knows all timers */
+        unri_peers_add(loop, described, is_row ? unri_row_descriptors(described) : 0);
     if (__builtin_expect(p->slot || loop->closing, 0) && ended_before_it_began(loop, described))
         return;
-    if (!described->type->private_row) {
+    if (!is_row)
         unri_set_state(described, UNRI_IN_FLIGHT);
-        if (!unri_is_timer(described)) /* the heap knows them all */
-            unri_peers_add(loop, described, 0);
-    }
     described->type->start(described);
     if (unri_outside_turn(loop))
         unri_embed_notice(loop);
@@ -323,22 +327,24 @@ void unri_run_done(struct unr_loop *loop, struct unr_op *op)
         done(op);
 }
 
-void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int64_t value)
+void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res)
 {
-    struct unr_result *r     = &op->result;
-    struct unr_result  saved = *r;
-    r->error = 0;
-    r->value = value;
-    r->fd    = -1;
-    r->flags = UNR_MORE;
-    if (!(op->private_fields.flags & UNRI_INNER))
-        loop->ran++;
+    struct unr_result     *r = &op->result;
+    struct unr_op_private *p = unri_private(op);
+    if (!p->done)
+        unri_broken("a shot of a multishot operation without a done", op, "what a shot owns has to reach somebody");
     loop->shot         = op;
+    loop->shot_saved   = *r;
     loop->shot_request = (struct unr_request){ 0 };
-    if (op->private_fields.done)
-        op->private_fields.done(op);
+    r->error           = res < 0 ? res : 0;
+    r->value           = res < 0 ? 0 : res;
+    r->fd              = -1;
+    r->flags           = UNR_MORE;
+    if (!(p->flags & UNRI_INNER))
+        loop->ran++;
+    p->done(op);
     loop->shot = NULL;
-    *r         = saved;
+    *r         = loop->shot_saved;
     if (loop->shot_request.types)
-        unri_request(op, loop->shot_request);
+        pass_on(op, loop->shot_request);
 }

@@ -48,19 +48,39 @@ void unri_left_bucket_of_closers(struct unr_loop *loop, int fd, const struct unr
         unri_enqueue(closer);
 }
 
+static void request_others(struct unr_loop *loop, const struct unr_op *closer)
+{
+    unri_request_fd(loop, closer->private_fields.fd, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN }, closer);
+}
+
 void unri_cancel_close_start(struct unr_op *op)
 {
-    struct unr_loop       *loop = op->private_fields.loop;
     struct unr_op_private *p    = unri_private(op);
+    struct unr_loop       *loop = p->loop;
+    bool                   busy = p->fd < 0 || unri_being_closed(loop, p->fd);
     unri_set_state(op, UNRI_IN_FLIGHT);
-    if (p->fd < 0 || unri_being_closed(loop, p->fd)) {
-        unri_peers_add(loop, op, 0);
+    if (p->fd >= 0)
+        unri_bucket(&loop->descriptors, p->fd)->closers++;
+    if (busy) {
         unri_end(op, -EBADF);
         return;
     }
-    unri_request_fd(loop, p->fd, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN }, NULL);
-    unri_peers_add(loop, op, 1);
-    unri_bucket(&loop->descriptors, p->fd)->closers++;
+    request_others(loop, op);
     if (is_alone(loop, p->fd, op))
         unri_enqueue(op);
+}
+
+/* The descriptor of an unr_sqe() that was queued before is known only since it was filled in: then this waits once more.
+ * One whose `done` is all that it waits for is no reason, or an operation that starts itself again would keep it open. */
+bool unri_cancel_close_fill(struct io_uring_sqe *sqe, struct unr_op *op)
+{
+    struct unr_loop *loop = op->private_fields.loop;
+    (void)sqe;
+    request_others(loop, op);
+    for (struct unr_op *other = NULL; (other = unri_peers_next(loop, op->private_fields.fd, other)) != NULL;)
+        if (other != op && other->private_fields.state != UNRI_FINISHED) {
+            unri_private(op)->flags &= (uint16_t)~UNRI_AWAITS_TARGET;
+            return false;
+        }
+    return true;
 }

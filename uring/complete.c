@@ -73,7 +73,7 @@ static bool needs_undoing(const struct unr_op *op, int res)
 }
 
 /* No cancel needs to be sent any more. */
-static void withdraw_cancel(struct unri_ring *ring, struct unr_op *op)
+void unri_withdraw_cancel(struct unri_ring *ring, struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
     if (p->flags & UNRI_WANTS_CANCEL) {
@@ -88,7 +88,7 @@ static void withdraw_cancel(struct unri_ring *ring, struct unr_op *op)
 static void target_arrived(struct unri_ring *ring, struct unr_op *op, int res)
 {
     struct unr_op_private *p = unri_private(op);
-    withdraw_cancel(ring, op);
+    unri_withdraw_cancel(ring, op);
     p->flags &= (uint16_t)~UNRI_AWAITS_TARGET;
     op->result.error = res;
     if (__builtin_expect(p->flags & UNRI_HONOURED, 0) && needs_undoing(op, res)) {
@@ -103,8 +103,9 @@ static void shot(struct unr_loop *loop, struct unr_op *op, int res)
     struct unri_ring      *ring = loop->ring;
     struct unr_op_private *p    = unri_private(op);
     bool wanted = p->flags & (UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT);
-    withdraw_cancel(ring, op);
+    unri_withdraw_cancel(ring, op);
     unri_run_shot(loop, op, res);
+    ring->ran_shots = true;
     if (wanted && !(p->flags & UNRI_WANTS_CANCEL)) {
         unri_want_cancel(ring, op);
     }
@@ -116,12 +117,12 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
     if (op->type == &unri_row_sqe.type && !(flags & IORING_CQE_F_NOTIF))
         p->other_fd = (int32_t)flags;
     if (flags & IORING_CQE_F_NOTIF) {
-        p->flags &= (uint16_t)~UNRI_AWAITS_NOTIF;
+        p->flags ^= UNRI_AWAITS_NOTIF; /* whichever of the two comes first sets it, the other clears it */
     } else if (!(flags & IORING_CQE_F_MORE)) {
         target_arrived(loop->ring, op, res);
     } else if (p->flags & UNRI_ZERO_COPY) {
         target_arrived(loop->ring, op, res);
-        p->flags |= UNRI_AWAITS_NOTIF;
+        p->flags ^= UNRI_AWAITS_NOTIF;
     } else {
         shot(loop, op, res);
     }
@@ -138,7 +139,7 @@ static void plan_repeat(struct unr_loop *loop, struct unr_op *op)
     struct unr_op_private *p     = unri_private(op);
     unsigned               level = p->attempts;
     p->flags |= UNRI_WANTS_REPEAT;
-    op->result.fd = level == 0 ? ring->reaps + 1 : (int32_t)unri_turn_ms(loop) + (1 << (level - 1));
+    op->result.fd = (int)(level == 0 ? ring->reaps + 1 : unri_turn_ms(loop) + (1u << (level - 1)));
     unri_queue_push(&ring->repeats[level], op);
     ring->repeating++;
 }

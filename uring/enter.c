@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -154,7 +155,7 @@ bool unri_enter_has_nosignal(void)
     if (fd < 0)
         return false;
     struct iovec byte = { .iov_base = "", .iov_len = 1 };
-    bool         has  = pwritev2(fd, &byte, 1, 0, UNRI_RWF_NOSIGNAL) == 1;
+    bool         has  = syscall(SYS_pwritev2, fd, &byte, 1, 0, 0, UNRI_RWF_NOSIGNAL) == 1;
     close(fd);
     return has;
 }

@@ -12,8 +12,6 @@
 #define UNRI_OP_LISTEN     57
 #define UNRI_OP_PIPE       62
 
-#define UNRI_SETUP_NO_SQARRAY (1U << 16)
-
 #define UNRI_ENTER_ABS_TIMER (1U << 5)
 
 #define UNRI_RWF_NOSIGNAL 0x100

@@ -96,7 +96,9 @@ int unri_ring_enable(struct unr_loop *loop)
 
 int unri_ring_register_eventfd(struct unr_loop *loop, int fd)
 {
-    int error = unri_enter_register(&loop->ring->io, IORING_REGISTER_EVENTFD, &fd, 1);
+    struct io_uring *io = &loop->ring->io;
+    unri_enter_register(io, IORING_UNREGISTER_EVENTFD, NULL, 0);
+    int error = unri_enter_register(io, IORING_REGISTER_EVENTFD, &fd, 1);
     return error < 0 ? error : 0;
 }
 

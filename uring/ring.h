@@ -30,7 +30,8 @@ struct unri_row {
     uint8_t            descriptors; /* how many it is in flight on: none, fd, or fd and other_fd */
     uint8_t            yields;      /* enum unri_yields                                          */
     const char        *needs;  /* where it is newer than Linux 6.1: what has it */
-    /* NULL: an operation's arguments are laid out as in the SQE.  Otherwise fills the rest in; false: refuses. */
+    /* NULL: an operation's arguments are laid out as in the SQE.  Otherwise fills the rest in; false: it is not to be
+     * submitted now, and has been seen to. */
     bool (*fill)(struct io_uring_sqe *sqe, struct unr_op *op);
 };
 
@@ -78,7 +79,8 @@ struct unri_ring {
     struct unri_queue repeats[UNRI_REPEAT_LEVELS]; /* operations whose cancel had no effect, in order of time    */
     unsigned          repeating;                   /* how many are on those                                      */
     unsigned          cancels_filled;              /* among the SQEs of this submission                          */
-    int32_t           reaps;                       /* counts them, for repeats[0]                                */
+    bool              ran_shots;                   /* in this turn: user code ran inside a reap                  */
+    uint32_t          reaps;                       /* counts them, for repeats[0]                                */
     unsigned          setup;                       /* IORING_SETUP_* that the kernel accepted                    */
     bool              absolute_wait;
     bool              nosignal_write;
@@ -104,12 +106,22 @@ static inline bool unri_ring_has(const struct unri_ring *ring, unsigned opcode)
 void unri_row_start(struct unr_op *op);
 void unri_row_cancel(struct unr_op *op, struct unr_request request);
 void unri_cancel_close_start(struct unr_op *op);
+bool unri_cancel_close_fill(struct io_uring_sqe *sqe, struct unr_op *op);
 
 /* Queues an operation for an SQE. */
 void unri_enqueue(struct unr_op *op);
 
 /* Whether a cancel_close waits for the operations on `fd`: then no more are to be started on it. */
 bool unri_being_closed(struct unr_loop *loop, int fd);
+
+/* No cancel needs to be sent for an operation any more. */
+void unri_withdraw_cancel(struct unri_ring *ring, struct unr_op *op);
+
+/* How long until an operation on ring->repeats is due, in what its list counts: reaps, or milliseconds that wrap round. */
+static inline int32_t unri_until(const struct unr_op *op, uint32_t now)
+{
+    return (int32_t)((uint32_t)op->result.fd - now);
+}
 
 /* Completion: empties the CQ. */
 void unri_reap(struct unr_loop *loop);

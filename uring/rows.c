@@ -106,6 +106,7 @@ const struct unri_row unri_row_cancel_close = {
               .private_row = &unri_row_cancel_close },
     .opcode      = IORING_OP_CLOSE,
     .descriptors = 1,
+    .fill        = unri_cancel_close_fill,
 };
 
 /* Whatever the caller fills in.  Its opcode and descriptor are known when it has; see fill_of_caller(). */
@@ -132,6 +133,11 @@ const struct unri_row *const unri_rows[] = {
     &unri_row_futex_wake, &unri_row_sqe,
 };
 const unsigned unri_row_count = sizeof unri_rows / sizeof *unri_rows;
+
+unsigned unri_row_descriptors(const struct unr_op *op)
+{
+    return unri_row_of(op)->descriptors;
+}
 
 const char *unri_row_needs(const struct unr_op *op)
 {
@@ -422,7 +428,7 @@ uint64_t unri_bytes_asked(const struct unr_op *op)
         return p->length;
     const struct msghdr *msg   = (const struct msghdr *)(uintptr_t)p->address;
     uint64_t             total = 0;
-    for (size_t i = 0; i < msg->msg_iovlen; i++)
+    for (size_t i = 0; i < (size_t)msg->msg_iovlen; i++)
         total += msg->msg_iov[i].iov_len;
     return total;
 }
@@ -447,6 +453,12 @@ static const char *name_of_caller(const struct unr_op *op)
 uint32_t unr_sqe_flags(const struct unr_op *op)
 {
     return (uint32_t)op->private_fields.other_fd;
+}
+
+static void do_not_submit(struct unr_op *op)
+{
+    unri_private(op)->flags &= (uint16_t)~UNRI_AWAITS_TARGET;
+    unri_withdraw_cancel(op->private_fields.loop->ring, op);
 }
 
 /* Whether sqe->fd is a descriptor: the few opcodes for which it is none, or something else. */
@@ -480,8 +492,11 @@ static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
     struct unr_op_private *p               = unri_private(op);
     *sqe = (struct io_uring_sqe){ 0 };
     ((unr_fill_fn *)(uintptr_t)p->address)(sqe, (void *)(uintptr_t)p->offset);
-    if (sqe->flags & breaks_the_join)
+    if (sqe->flags & breaks_the_join) {
+        do_not_submit(op);
+        unri_end(op, -EINVAL);
         return false;
+    }
     if (sqe->opcode == IORING_OP_SEND_ZC || sqe->opcode == IORING_OP_SENDMSG_ZC)
         p->flags |= UNRI_ZERO_COPY;
     p->other_fd = 0;
@@ -490,6 +505,11 @@ static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
         unri_peers_remove(p->loop, op);
         p->fd = sqe->fd;
         unri_peers_add(p->loop, op, 1);
+        if (p->supports && unri_being_closed(p->loop, p->fd)) {
+            do_not_submit(op);
+            unri_end_unsubmitted(op, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+            return false;
+        }
     }
     return true;
 }

@@ -54,13 +54,13 @@ void unri_row_start(struct unr_op *op)
     struct unr_loop       *loop = p->loop;
     const struct unri_row *row  = unri_row_of(op);
 
-    bool closing = __builtin_expect(row->descriptors == 1 && p->supports && unri_being_closed(loop, p->fd), 0);
-    unri_peers_add(loop, op, row->descriptors);
+    bool closing = row->descriptors && p->supports
+                   && (unri_being_closed(loop, p->fd) || (row->descriptors == 2 && unri_being_closed(loop, p->other_fd)));
     if (__builtin_expect(p->flags & UNRI_INVALID, 0))
         unri_end(op, -EINVAL);
     else if (__builtin_expect(!unri_ring_has(loop->ring, row->opcode), 0))
         unri_end(op, -EOPNOTSUPP);
-    else if (closing)
+    else if (__builtin_expect(closing, 0))
         unri_end_unsubmitted(op, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
     else
         unri_enqueue(op);
@@ -75,8 +75,8 @@ void unri_row_cancel(struct unr_op *op, struct unr_request request)
         unri_end_unsubmitted(op, request);
         return;
     }
-    /* One cancel at a time; and none for what only awaits its other CQEs. */
-    const unsigned under_way = UNRI_WANTS_CANCEL | UNRI_WANTS_UNDO | UNRI_WANTS_REPEAT | UNRI_AWAITS_CANCEL;
+    /* One cancel at a time; and none for what only awaits its other CQEs, or has been hit. */
+    const unsigned under_way = UNRI_WANTS_CANCEL | UNRI_WANTS_UNDO | UNRI_WANTS_REPEAT | UNRI_AWAITS_CANCEL | UNRI_CANCEL_HIT;
     if (p->flags & UNRI_AWAITS_TARGET && !(p->flags & under_way)) {
         unri_want_cancel(ring, op);
     }
@@ -105,14 +105,14 @@ static void fill_queued(struct unri_ring *ring, struct io_uring_sqe *sqe)
     const struct unri_row *row = unri_row_of(op);
     unri_queue_remove(&ring->queued, op);
     fill_row(sqe, op);
+    /* In flight already while it is filled: a caller's function may request its cancellation. */
+    unri_set_state(op, UNRI_IN_FLIGHT);
+    unri_private(op)->flags |= UNRI_AWAITS_TARGET;
     if (row->fill && __builtin_expect(!row->fill(sqe, op), 0)) {
         ring->io.sq.sqe_tail--; /* the SQE is handed back */
-        unri_end(op, -EINVAL);
         return;
     }
     sqe->user_data = unri_user_data(op, UNRI_OWN);
-    unri_set_state(op, UNRI_IN_FLIGHT);
-    unri_private(op)->flags |= UNRI_AWAITS_TARGET;
 }
 
 static void fill_cancel(struct io_uring_sqe *sqe, const struct unr_op *op)
@@ -201,7 +201,8 @@ static bool must_enter(const struct unri_ring *ring)
 bool unri_ring_has_work(const struct unr_loop *loop)
 {
     const struct unri_ring *ring = loop->ring;
-    return ring->queued.first || ring->urgent.first || ring->repeats[0].first || completions_ready(ring)
+    bool unsubmitted = ring->io.sq.sqe_tail != io_uring_smp_load_acquire(ring->io.sq.khead);
+    return ring->queued.first || ring->urgent.first || ring->repeats[0].first || unsubmitted || completions_ready(ring)
            || must_enter(ring);
 }
 
@@ -224,20 +225,23 @@ static void repeat_cancels(struct unr_loop *loop)
 {
     struct unri_ring *ring = loop->ring;
     for (unsigned level = 0; level < UNRI_REPEAT_LEVELS && ring->repeating; level++) {
-        int32_t now = level == 0 ? ring->reaps : (int32_t)unri_turn_ms(loop);
-        for (struct unr_op *op; (op = ring->repeats[level].first) && op->result.fd - now <= 0;)
+        uint32_t now = level == 0 ? ring->reaps : unri_turn_ms(loop);
+        for (struct unr_op *op; (op = ring->repeats[level].first) && unri_until(op, now) <= 0;)
             repeat(loop, level, op);
     }
 }
 
-static unr_time next_repeat(struct unr_loop *loop, unr_time deadline)
+unr_time unri_ring_next_repeat(struct unr_loop *loop)
 {
-    const struct unri_ring *ring = loop->ring;
+    const struct unri_ring *ring     = loop->ring;
+    unr_time                deadline = UNR_NEVER;
+    if (!ring->repeating)
+        return deadline;
     if (ring->repeats[0].first)
         return INT64_MIN;
     for (unsigned level = 1; level < UNRI_REPEAT_LEVELS; level++) {
         const struct unr_op *op = ring->repeats[level].first;
-        unr_time at = op ? unri_now(loop) + UNR_MSEC(op->result.fd - (int32_t)unri_turn_ms(loop)) : UNR_NEVER;
+        unr_time at = op ? unri_now(loop) + UNR_MSEC(unri_until(op, unri_turn_ms(loop))) : UNR_NEVER;
         if (at < deadline)
             deadline = at;
     }
@@ -289,11 +293,13 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
     int               error = 0;
     bool              refused = false;
 
-    if (__builtin_expect(ring->repeating, 0))
-        deadline = next_repeat(loop, deadline);
+    unr_time repeat = unri_ring_next_repeat(loop);
+    if (repeat < deadline)
+        deadline = repeat;
     if (kernel_flags(ring) & IORING_SQ_CQ_OVERFLOW)
         loop->stats.cq_overflows++;
-    for (bool more = true; more && !refused && error == 0;) {
+    ring->ran_shots = false;
+    for (bool more = true; more && !refused && error == 0 && !ring->ran_shots;) {
         more = fill(ring);
         loop->stats.sq_full += more;
         unsigned to_submit = publish(ring);
@@ -303,6 +309,7 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
         if (__builtin_expect(refused && error == 0, 0))
             error = let_it_recover(loop);
         unri_reap(loop);
+        deadline = INT64_MIN; /* what was reaped may have to be seen to at once */
     }
     if (__builtin_expect(ring->repeating, 0))
         repeat_cancels(loop);

@@ -27,7 +27,7 @@ struct unr_loop_options {
  * ret_loop  set on success only.
  * options   NULL: the defaults.
  * Returns   0, or a negative errno that unr_explain() puts into words: -ENOSYS, -EPERM (io_uring is switched
- *           off, by sysctl or seccomp), -ENOMEM, -EMFILE, -EINVAL (an option).
+ *           off, by sysctl or seccomp), -ENOMEM, -EMFILE, -ENFILE, -EINVAL (an option), -EOPNOTSUPP (a kernel too old).
  * Threads   opened in any thread; the loop belongs to the thread that first runs it, closes it or asks for its
  *           descriptor.  From then on a call from another thread is a broken contract, but for thread.h.
  * Source    io_uring_setup(2). */
@@ -76,13 +76,13 @@ struct unr_stats {
     uint64_t enters;            /* io_uring_enter(2)                                   */
     uint64_t cancels_asked;     /* requests that found an operation in flight          */
     uint64_t cancels_won, cancels_too_late, cancels_running, cancels_unsubmitted, cancels_refused;
-    uint64_t cancels_repeated;  /* cancels sent again, as the kernel had lost the first */
-    uint64_t sq_full;           /* turns in which not everything found an SQE           */
+    uint64_t cancels_repeated;  /* cancels sent again, as the first had had no effect   */
+    uint64_t sq_full;           /* submissions in which not everything found an SQE     */
     uint64_t cq_overflows;      /* turns in which the CQ had been too small             */
 };
 
 /* Copies the counts, as many bytes of them as `size` says, so that a program built against a smaller
- * structure goes on working. */
+ * structure goes on working; what a larger one has beside them is zeroed. */
 UNR_API void unr_loop_stats(const struct unr_loop *loop, struct unr_stats *ret_stats, size_t size);
 
 /* Writes a line for each operation in flight to the descriptor `fd`: name, descriptor, state, age, requests.

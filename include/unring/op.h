@@ -45,9 +45,9 @@ struct unr_result {
 UNR_API int unr_outcome(const struct unr_result *result);
 
 /* Called once for each start (a multishot operation: once per shot, the last without UNR_MORE), on the
- * loop's thread from within unr_loop_run() or unr_loop_run_once(), never inside unr_start(), unr_cancel() or
- * an emit.  Inside it the operation is the caller's again: its memory and its buffers may be freed, or
- * described and started anew. */
+ * loop's thread from within unr_loop_run(), unr_loop_run_once() or unr_loop_close(), never inside unr_start(),
+ * unr_cancel() or an emit.  Inside it the operation is the caller's again, unless its result says UNR_MORE: its
+ * memory and its buffers may be freed, or described and started anew. */
 typedef void unr_done_fn(struct unr_op *op);
 
 /* A kind of operation.  Static; shared by all operations of the kind.  unring's own are its system calls and

@@ -35,10 +35,10 @@ typedef void unr_fill_fn(void *sqe, void *context);
 
 /* Any other SQE, as cancellable as the rest: sent, cancelled, joined and reported alike.
  *
- * name     for messages; lent like `context` until `done`.
+ * name     for messages, static: unr_explain_op() reads it after `done` too.   context  lent until `done`.
  * supports the caller's promise: what a cancelled request of this kind leaves behind.
- * Result   value: the CQE's res; unr_sqe_flags() its flags.  With IORING_CQE_F_MORE it is a multishot operation, whose
- *          `done` runs for each CQE; SEND_ZC and SENDMSG_ZC end with their notification.  A request made inside the `done`
+ * Result   value: the CQE's res, or error, if that is negative; unr_sqe_flags() its flags.  With IORING_CQE_F_MORE it is a multishot operation, whose
+ *          `done`, which must not be NULL, runs for each CQE; SEND_ZC and SENDMSG_ZC end with their notification.  A request made inside the `done`
  *          of a shot takes effect when that returns.
  * Errors   -EINVAL for IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_LINK, IOSQE_IO_HARDLINK and IOSQE_IO_DRAIN: an operation ends by
  *          its own CQE, and a cancel behind a drain never arrives.

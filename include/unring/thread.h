@@ -1,5 +1,5 @@
 /* What any thread may do to a loop: stop, hold and release it, have a task run on its thread, and emit a
- * signal there. */
+ * signal there.  They touch the loop until they return: it is closed only afterwards. */
 #ifndef UNRING_THREAD_H
 #define UNRING_THREAD_H
 
