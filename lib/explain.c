@@ -67,7 +67,7 @@ static bool is_filtered(void)
 
 static void explain_enosys(struct text *text)
 {
-    if (read_number("/proc/sys/kernel/io_uring_disabled", "") >= 0)
+    if (read_number("/proc/sys/kernel/io_uring_disabled", "") >= 0 || is_filtered())
         add(text, "the kernel has io_uring, but a seccomp filter hides it from this process (containers do that): "
                   "allow the system calls io_uring_setup, io_uring_enter and io_uring_register, for Docker with "
                   "--security-opt seccomp=unconfined or a profile of your own");
@@ -187,6 +187,8 @@ const char *unr_explain_op(const struct unr_op *op)
     const struct unr_result         *r = &op->result;
     clear(&text);
     add(&text, "%s", unri_name(op));
+    if (!op->type)
+        return text.data;
     if (has_fd(op))
         add(&text, " on descriptor %d", op->private_fields.fd);
     if (unri_live(op)) {
@@ -209,7 +211,7 @@ const char *unr_explain_op(const struct unr_op *op)
         add(&text, " failed with ");
         add_error(&text, r->error);
     }
-    if (r->error == -EOPNOTSUPP && unri_row_needs(op))
+    if (r->error == -EOPNOTSUPP && op->private_fields.flags & UNRI_INVALID)
         add(&text, ": this kernel's io_uring does not have it, Linux %s does", unri_row_needs(op));
     if (r->verdict)
         add_verdict(&text, r);

@@ -28,7 +28,7 @@ unsigned unri_row_descriptors(const struct unr_op *op);
 /* When the next cancel that had no effect is to be sent again; UNR_NEVER: there is none. */
 unr_time unri_ring_next_repeat(struct unr_loop *loop);
 
-/* What the system call of `op` needs, where that is more than Linux 6.1; else NULL. */
+/* The version of Linux that has the system call of `op` in io_uring. */
 const char *unri_row_needs(const struct unr_op *op);
 
 /* An operation that ends at a time of CLOCK_MONOTONIC, kept by the kernel; `at` is lent, seconds and nanoseconds. */

@@ -7,6 +7,9 @@ static_assert(sizeof(struct unr_result) == 24, "");
 
 const char *unri_name(const struct unr_op *op)
 {
+    bool was_described = op->private_fields.state == UNRI_IDLE || op->private_fields.state == UNRI_DESCRIBED || unri_live(op);
+    if (!was_described || !op->type)
+        return "an operation that was never described";
     const char *own = op->type->name_of ? op->type->name_of(op) : NULL;
     return own ? own : op->type->name;
 }

@@ -212,7 +212,7 @@ Test(timer, a_million_outstanding_without_a_system_call, .timeout = 60)
     submit();
     unr_loop_stats(loop, &before, sizeof before);
     for (int i = 0; i < COUNT; i++)
-        unr_start(loop, unr_timer_after(&timers[i], UNR_SEC(1000) + i * 7919 % COUNT), NULL, NULL);
+        unr_start(loop, unr_timer_after(&timers[i], UNR_SEC(1000) + (int64_t)i * 7919 % COUNT), NULL, NULL);
     unr_loop_stats(loop, &after, sizeof after);
     cr_assert_eq(unr_loop_in_flight(loop), COUNT);
     cr_assert_eq(after.enters, before.enters);

@@ -154,8 +154,13 @@ bool unri_enter_has_nosignal(void)
     int fd = memfd_create("unring", MFD_CLOEXEC);
     if (fd < 0)
         return false;
-    struct iovec byte = { .iov_base = "", .iov_len = 1 };
-    bool         has  = syscall(SYS_pwritev2, fd, &byte, 1, 0, 0, UNRI_RWF_NOSIGNAL) == 1;
+    char         zero = 0;
+    struct iovec byte = { .iov_base = &zero, .iov_len = 1 };
+#ifdef __GLIBC__
+    bool has = pwritev2(fd, &byte, 1, 0, UNRI_RWF_NOSIGNAL) == 1;
+#else
+    bool has = syscall(SYS_pwritev2, fd, &byte, 1, 0, 0, UNRI_RWF_NOSIGNAL) == 1;
+#endif
     close(fd);
     return has;
 }

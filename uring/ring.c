@@ -78,14 +78,14 @@ int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options
     struct unri_ring *ring = calloc(1, sizeof *ring);
     if (!ring)
         return -ENOMEM;
-    int error = open_ring(ring, options);
+    ring->nosignal_write = unri_enter_has_nosignal(); /* first, while a descriptor is free for the look */
+    int error            = open_ring(ring, options);
     if (error < 0) {
         free(ring);
         return error;
     }
-    ring->absolute_wait  = unri_enter_has_absolute(&ring->io);
-    ring->nosignal_write = unri_enter_has_nosignal();
-    loop->ring           = ring;
+    ring->absolute_wait = unri_enter_has_absolute(&ring->io);
+    loop->ring          = ring;
     return 0;
 }
 

@@ -141,7 +141,8 @@ unsigned unri_row_descriptors(const struct unr_op *op)
 
 const char *unri_row_needs(const struct unr_op *op)
 {
-    return op->type->private_row ? unri_row_of(op)->needs : NULL;
+    const char *needs = unri_row_of(op)->needs;
+    return needs ? needs : "6.1";
 }
 
 /* ---- describing ---- */

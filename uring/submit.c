@@ -48,6 +48,12 @@ void unri_enqueue(struct unr_op *op)
     unri_queue_push(&op->private_fields.loop->ring->queued, op);
 }
 
+static void end_unsupported(struct unr_op *op)
+{
+    unri_private(op)->flags |= UNRI_INVALID; /* on this kernel; a descriptor's own EOPNOTSUPP is another matter */
+    unri_end(op, -EOPNOTSUPP);
+}
+
 void unri_row_start(struct unr_op *op)
 {
     struct unr_op_private *p    = unri_private(op);
@@ -59,7 +65,7 @@ void unri_row_start(struct unr_op *op)
     if (__builtin_expect(p->flags & UNRI_INVALID, 0))
         unri_end(op, -EINVAL);
     else if (__builtin_expect(!unri_ring_has(loop->ring, row->opcode), 0))
-        unri_end(op, -EOPNOTSUPP);
+        end_unsupported(op);
     else if (__builtin_expect(closing, 0))
         unri_end_unsubmitted(op, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
     else
