@@ -1,0 +1,350 @@
+# unring: asynchronous I/O on io_uring.
+#
+#   make                 the library and the examples, in build/release/
+#   make demo            build and run the demonstration
+#   make check           the whole test suite, in under two minutes
+#   make deps            install what these two need; each of them does so by itself when run as root
+#
+#   make install         PREFIX=/usr/local  LIBDIR=$(PREFIX)/lib  DESTDIR=
+#   make uninstall       with the same settings
+#
+#   make stress          random cancellations, a million; SEED=N repeats a run
+#   make bench           against plain liburing and, after `make bench-deps`, against other libraries
+#   make check-tests     the tests alone; FILTER='suite/test' picks some
+#   make check-asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make check-tsan      the tests under ThreadSanitizer (clang's, unless CC is given)
+#   make check-valgrind  a part of the tests under valgrind; FILTER picks another
+#   make check-headers   each public header alone, as C11, C++11 and C++20
+#   make check-install   the examples built against an installed library
+#   make cross           compile for musl and for aarch64; `make cross-deps` installs the compilers
+#   make format          lay the code out; `make format-check` only looks
+#   make tidy            clang-tidy, and cppcheck where it is installed
+#   make clean           remove build/
+#
+# CC, CPPFLAGS, CFLAGS and LDFLAGS are honoured; WERROR=1 turns warnings into errors; V=1 shows the commands.
+# VARIANT=release|debug|asan|tsan|valgrind chooses how to build, and so the folder below build/.
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+VERSION := 0.1.0
+SONAME  := libunring.so.0.1
+
+PREFIX     ?= /usr/local
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+
+VARIANT ?= release
+BUILD   ?= build/$(VARIANT)
+
+# ---- what there is ----
+
+HEADERS  := include/unring.h $(wildcard include/unring/*.h)
+SOURCES  := $(wildcard lib/*.c uring/*.c)
+LIBRARY  := $(BUILD)/libunring.a $(BUILD)/libunring.so
+EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(filter-out examples/common.c,$(wildcard examples/*.c)))
+TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+STRESS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/stress/*.c))
+
+# What every example, and what every test, is linked with besides its own file.
+EXAMPLE_COMMON := $(patsubst %.c,$(BUILD)/%.o,$(wildcard examples/common.c))
+TEST_COMMON    := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%,$(wildcard tests/*.c)))
+
+LIBRARY_OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+EXAMPLE_OBJECTS := $(EXAMPLES:=.o) $(EXAMPLE_COMMON)
+TEST_OBJECTS    := $(TESTS:=.o) $(STRESS:=.o) $(TEST_COMMON)
+OBJECTS         := $(LIBRARY_OBJECTS) $(EXAMPLE_OBJECTS) $(TEST_OBJECTS)
+
+# ---- how it is built ----
+
+PKG_CONFIG ?= pkg-config
+
+URING_CFLAGS     := $(shell $(PKG_CONFIG) --cflags liburing 2>/dev/null)
+URING_LIBS       := $(shell $(PKG_CONFIG) --libs liburing 2>/dev/null)
+CRITERION_CFLAGS := $(shell $(PKG_CONFIG) --cflags criterion 2>/dev/null)
+CRITERION_LIBS   := $(shell $(PKG_CONFIG) --libs criterion 2>/dev/null)
+
+# The sanitizers see neither what the kernel does nor a fault that they were told to survive.
+SANITIZE_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE_tsan := -fsanitize=thread
+SANITIZE      := $(SANITIZE_$(VARIANT))
+
+ifeq ($(VARIANT)-$(origin CC),tsan-default)
+CC := clang
+endif
+
+# The defaults of what the caller may set.
+CFLAGS_release  := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+CFLAGS_debug    := -O0 -g3
+CFLAGS_asan     := -O1 -g -fno-omit-frame-pointer
+CFLAGS_tsan     := -O1 -g -fno-omit-frame-pointer
+CFLAGS_valgrind := -O1 -g -gdwarf-4
+
+CFLAGS  ?= $(CFLAGS_$(VARIANT))
+LDFLAGS ?= -Wl,-z,relro,-z,now
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+            -Wpointer-arith -Wwrite-strings -Wundef -Wvla -Wformat=2 $(if $(WERROR),-Werror)
+
+# The build is reproducible: it does not depend on the folder that it happens in.
+COMMON_FLAGS := -std=gnu11 -Iinclude $(WARNINGS) $(SANITIZE) -fstack-protector-strong \
+                -ffile-prefix-map=$(CURDIR)=. -pthread
+LIBRARY_FLAGS := -D_GNU_SOURCE -Wconversion -fPIC -fvisibility=hidden -fno-semantic-interposition $(URING_CFLAGS)
+TEST_FLAGS    := -D_GNU_SOURCE $(URING_CFLAGS) $(CRITERION_CFLAGS)
+
+# In the library everything that it uses must be found; the sanitizers' own functions are found later.
+SHARED_FLAGS := -shared -Wl,-soname,$(SONAME) -Wl,--version-script=lib/unring.map $(if $(SANITIZE),,-Wl,-z,defs)
+
+ifdef V
+say :=
+else
+say = @echo '  $(1)';
+endif
+
+.PHONY: all lib
+all: lib $(EXAMPLES)
+lib: $(LIBRARY)
+
+$(LIBRARY_OBJECTS): private FLAGS = $(LIBRARY_FLAGS)
+$(TEST_OBJECTS):    private FLAGS = $(TEST_FLAGS)
+
+$(OBJECTS): $(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC    $<)$(CC) $(COMMON_FLAGS) $(FLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/libunring.a: $(LIBRARY_OBJECTS) $(BUILD)/sources
+	@rm -f $@
+	$(call say,AR    $@)$(AR) rcsD $@ $(LIBRARY_OBJECTS)
+
+$(BUILD)/libunring.so: $(LIBRARY_OBJECTS) lib/unring.map $(BUILD)/sources
+	$(call say,LINK  $@)$(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS) $(SHARED_FLAGS) -o $@ $(LIBRARY_OBJECTS) $(URING_LIBS) -pthread
+
+link = $(call say,LINK  $@)$(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(1) $(URING_LIBS) -pthread
+
+$(EXAMPLES): $(BUILD)/%: $(BUILD)/%.o $(EXAMPLE_COMMON) $(BUILD)/libunring.a
+	$(call link,-lm)
+
+$(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_COMMON) $(BUILD)/libunring.a
+	$(call link,$(CRITERION_LIBS))
+
+$(STRESS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libunring.a
+	$(call link)
+
+-include $(OBJECTS:.o=.d)
+
+# Two stamps, rewritten only when what they hold has changed: other flags rebuild everything, another list of
+# files the libraries.
+$(BUILD)/flags: stamp := $(CC) $(COMMON_FLAGS) $(LIBRARY_FLAGS) $(TEST_FLAGS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
+$(BUILD)/sources: stamp := $(SOURCES) $(SONAME)
+$(BUILD)/flags $(BUILD)/sources: FORCE | $(BUILD)/
+	@$(file >$@.new,$(stamp))cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+$(BUILD)/:
+	@mkdir -p $@
+
+.PHONY: FORCE clean help
+FORCE:
+
+clean:
+	rm -rf build
+
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
+
+# ---- what it needs ----
+
+DEMO_PACKAGES  := gcc libc6-dev pkg-config liburing-dev
+CHECK_PACKAGES := $(DEMO_PACKAGES) g++ libcriterion-dev socat curl
+TSAN_PACKAGES  := clang libclang-rt-dev
+CROSS_PACKAGES := musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+BENCH_PACKAGES := g++ libuv1-dev libboost1.81-dev libev-dev haproxy strace valgrind
+
+has_uring     = $(PKG_CONFIG) --exists liburing && $(CC) -E -include liburing.h -x c /dev/null
+has_criterion = $(PKG_CONFIG) --exists criterion && $(CC) -E -include criterion/criterion.h -x c /dev/null
+has_clients   = command -v socat && command -v curl
+has_tsan      = echo 'int main(void) { return 0; }' | clang -fsanitize=thread -o /dev/null -x c -
+has_cross     = command -v musl-gcc && aarch64-linux-gnu-gcc -E -include stdio.h -x c /dev/null
+
+# $(call need,COMMAND,PACKAGES) installs the packages, or says how, unless the command succeeds.
+define need
+	@if { $(1); } >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get -q update; \
+		DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $(2); \
+	else \
+		printf 'Something is missing.  As root, this line installs it on Debian and Ubuntu:\n\n    %s\n\n' \
+			'apt-get update && apt-get install -y $(2)' >&2; exit 1; \
+	fi
+endef
+
+.PHONY: deps demo-deps tsan-deps valgrind-deps cross-deps bench-deps ci-deps
+demo-deps:
+	$(call need,$(has_uring),$(DEMO_PACKAGES))
+deps:
+	$(call need,$(has_uring) && $(has_criterion) && command -v $(CXX) && $(has_clients),$(CHECK_PACKAGES))
+tsan-deps:
+	$(call need,$(has_tsan),$(TSAN_PACKAGES))
+valgrind-deps:
+	$(call need,command -v valgrind,valgrind)
+cross-deps:
+	$(call need,$(has_cross),$(CROSS_PACKAGES))
+bench-deps:
+	$(call need,false,$(BENCH_PACKAGES))
+ci-deps: deps tsan-deps valgrind-deps cross-deps
+	$(call need,command -v $(CLANG_FORMAT),clang-format)
+
+# ---- run it ----
+
+# A target that may install packages goes on in a make of its own, which finds them.
+again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+.PHONY: demo check check-programs check-tests check-demo check-proxy check-headers check-install
+.PHONY: check-asan check-tsan check-valgrind
+demo: demo-deps
+	@+$(again) $(BUILD)/examples/demo
+	@$(BUILD)/examples/demo
+
+check: deps
+	@+$(again) check-programs
+	@failed=; \
+	for part in tests demo proxy stress headers install; do \
+		echo "== $$part"; \
+		$(MAKE) --no-print-directory check-$$part || failed="$$failed $$part"; \
+	done; \
+	if [ "$$failed" ]; then echo "make check: failed:$$failed"; exit 1; fi; \
+	echo "make check: passed"
+
+check-programs: all $(TESTS) $(STRESS)
+
+check-tests: $(EXAMPLES) $(TESTS)
+	@BUILD='$(BUILD)' VARIANT='$(VARIANT)' FILTER='$(FILTER)' tests/run $(TESTS)
+
+check-tsan: tsan-deps
+check-asan check-tsan: check-%: deps
+	@+$(again) VARIANT=$* check-programs
+	@$(MAKE) --no-print-directory VARIANT=$* check-tests
+	@$(MAKE) --no-print-directory VARIANT=$* check-demo check-proxy check-stress
+
+# About a second a test, so not all of them.
+VALGRIND_FILTER ?= @(op|signal|loop|timer)/*
+check-valgrind: deps valgrind-deps
+	@+$(again) VARIANT=valgrind check-tests FILTER='$(or $(FILTER),$(VALGRIND_FILTER))'
+
+check-demo: $(BUILD)/examples/demo
+	@timeout 120 $< >$(BUILD)/demo.log 2>&1 || { cat $(BUILD)/demo.log; echo "demo: failed"; exit 1; }
+	@echo "demo: every count balances"
+
+check-proxy: $(BUILD)/examples/proxy
+	@tests/test_proxy.sh $<
+
+check-headers:
+	@tests/test_headers.sh $(HEADERS)
+
+check-install: lib
+	@MAKE='$(MAKE)' CC='$(CC)' VERSION='$(VERSION)' SONAME='$(SONAME)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' \
+		tests/test_install.sh
+
+# ---- stress and speed ----
+
+# $(call run_stress,SETTINGS): every program of tests/stress/ reads SEED, and with SHORT set takes seconds.
+define run_stress
+	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; \
+	for program in $(STRESS); do \
+		echo "SEED=$$seed $$program"; \
+		env SEED=$$seed $(1) $$program || { echo "failed: make $@ VARIANT=$(VARIANT) SEED=$$seed"; exit 1; }; \
+	done
+endef
+
+.PHONY: stress check-stress bench
+stress: $(STRESS)
+	$(call run_stress,timeout 3600)
+
+check-stress: $(STRESS)
+	$(call run_stress,SHORT=1 timeout 120)
+
+bench: lib
+	@$(MAKE) --no-print-directory -f tests/bench/bench.mk bench BUILD='$(BUILD)/bench' BENCH_LIB='$(BUILD)/libunring.a'
+
+include tests/sim/sim.mk
+
+# ---- other compilers ----
+
+# Neither compiler may search the host's headers, so a folder of links shows it those of liburing, and to musl-gcc, which
+# brings none, those of the kernel.
+host_header = $(filter %/$(1),$(shell $(CC) -M -include liburing.h -x c /dev/null))
+host_liburing = $(call host_header,liburing.h) $(patsubst %.h,%,$(call host_header,liburing.h))
+host_kernel   = $(patsubst %/types.h,%,$(foreach part,linux asm asm-generic,$(call host_header,$(part)/types.h)))
+
+# $(call cross_compile,VARIANT,COMPILER,HEADERS)
+define cross_compile
+	@+if ! command -v $(2) >/dev/null; then echo "cross: skipped: no $(2) here; make cross-deps installs it"; exit 0; fi; \
+	rm -rf build/$(1)/include && mkdir -p build/$(1)/include && ln -s $(3) build/$(1)/include && \
+	$(MAKE) --no-print-directory objects VARIANT=$(1) CC=$(2) CPPFLAGS='-isystem build/$(1)/include' \
+		CFLAGS='$(CFLAGS_release)' && \
+	echo "cross: $(2): compiled"
+endef
+
+.PHONY: cross objects
+cross:
+	$(call cross_compile,musl,musl-gcc,$(host_liburing) $(host_kernel))
+	$(call cross_compile,aarch64,aarch64-linux-gnu-gcc,$(host_liburing))
+
+objects: $(LIBRARY_OBJECTS)
+
+# ---- install ----
+
+define pc_file
+prefix=$(PREFIX)
+libdir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))
+includedir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(INCLUDEDIR))
+
+Name: unring
+Description: Asynchronous I/O on io_uring in which every operation can be cancelled on its own
+Version: $(VERSION)
+Requires.private: liburing
+Libs: -L$${libdir} -lunring
+Libs.private: -pthread
+Cflags: -I$${includedir}
+endef
+
+.PHONY: install uninstall
+install: lib
+	install -d '$(DESTDIR)$(INCLUDEDIR)/unring' '$(DESTDIR)$(LIBDIR)/pkgconfig'
+	install -m 644 include/unring.h '$(DESTDIR)$(INCLUDEDIR)'
+	install -m 644 include/unring/*.h '$(DESTDIR)$(INCLUDEDIR)/unring'
+	install -m 644 $(BUILD)/libunring.a '$(DESTDIR)$(LIBDIR)'
+	install -m 755 $(BUILD)/libunring.so '$(DESTDIR)$(LIBDIR)/libunring.so.$(VERSION)'
+	ln -sf libunring.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
+	ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/libunring.so'
+	$(file >$(BUILD)/unring.pc,$(pc_file))install -m 644 $(BUILD)/unring.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
+
+uninstall:
+	rm -rf '$(DESTDIR)$(INCLUDEDIR)/unring'
+	rm -f '$(DESTDIR)$(INCLUDEDIR)/unring.h' '$(DESTDIR)$(LIBDIR)/pkgconfig/unring.pc'
+	rm -f $(patsubst %,'$(DESTDIR)$(LIBDIR)/%',libunring.a libunring.so $(SONAME) libunring.so.$(VERSION))
+
+# ---- the look of the code ----
+
+C_FILES := $(HEADERS) $(wildcard $(addsuffix /*.[ch],lib uring examples tests tests/stress tests/bench))
+
+CLANG_FORMAT ?= clang-format
+CLANG_TIDY   ?= clang-tidy
+
+.PHONY: format format-check tidy
+format:
+	$(CLANG_FORMAT) -i $(C_FILES)
+
+format-check:
+	@failed=; \
+	for file in $(C_FILES); do \
+		$(CLANG_FORMAT) $$file | cmp -s - $$file || { echo "format: $$file wants make format"; failed=1; }; \
+	done; \
+	[ ! "$$failed" ]
+
+tidy:
+	@if command -v $(CLANG_TIDY) >/dev/null; then \
+		$(CLANG_TIDY) --quiet $(SOURCES) -- $(COMMON_FLAGS) $(LIBRARY_FLAGS); \
+	else echo "tidy: skipped: no $(CLANG_TIDY) here"; fi
+	@if command -v cppcheck >/dev/null; then \
+		cppcheck -q --error-exitcode=1 --enable=warning,portability --inline-suppr -Iinclude -D_GNU_SOURCE $(SOURCES); \
+	else echo "tidy: skipped: no cppcheck here"; fi

@@ -1,0 +1,46 @@
+/* What Criterion lacks, linked into every test program: a time-out for the tests that set none, and a rand_r() with
+ * which it runs under ThreadSanitizer. */
+#include <criterion/criterion.h>
+#include <criterion/hooks.h>
+#include <stdlib.h>
+
+#define TIMEOUT_SECONDS 10
+
+/* The sanitizers and valgrind are slower: tests/run says how much. */
+static double timeout_factor(void)
+{
+    const char *text   = getenv("TEST_TIMEOUT_FACTOR");
+    double      factor = text ? atof(text) : 1;
+    return factor > 0 ? factor : 1;
+}
+
+/* Criterion's --timeout only lowers what a test has set itself. */
+ReportHook(PRE_ALL)(struct criterion_test_set *all)
+{
+    double factor = timeout_factor();
+    FOREACH_SET(struct criterion_suite_set *suite, all->suites) {
+        FOREACH_SET(struct criterion_test *test, suite->tests) {
+            double *timeout = &test->data->timeout;
+            *timeout        = (*timeout > 0 ? *timeout : TIMEOUT_SECONDS) * factor;
+        }
+    }
+}
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZER 1
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define THREAD_SANITIZER 1
+#endif
+
+#ifdef THREAD_SANITIZER
+/* Criterion shares memory with its tests at an address that it makes of rand_r(), and gives up where it cannot have it;
+ * these numbers lead into the part of the address space that ThreadSanitizer leaves to the program
+ * (github.com/Snaipe/Criterion, issue 274). */
+int rand_r(unsigned *seed)
+{
+    *seed = *seed * 1103515245u + 12345u;
+    return (int)(0x350000 + (*seed >> 8) % 0x18000);
+}
+#endif
