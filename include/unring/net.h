@@ -36,8 +36,9 @@ UNR_API struct unr_op *unr_accept(struct unr_op *op, int fd, struct sockaddr *ad
 
 /* Connects a socket: connect(2).
  * Result   value: 0.
- * Cancels  TOTAL for the local socket: it is as new and may connect again, its binding kept.  (A cancelled connect leaves a
- *          TCP socket where it may still connect; unring undoes that with a connect to AF_UNSPEC before `done`.)  The peer
+ * Cancels  TOTAL for the local socket: it is as new and may connect again; a port that it was bound to by number is kept,
+ *          one that the kernel chose is not.  (A cancelled connect leaves a TCP socket where it may still connect; unring
+ *          undoes that with a connect to AF_UNSPEC before `done`.)  The peer
  *          may have seen a connection that is reset.  Where the undoing fails, result.guarantee says TERMINAL.
  * Errors   as connect(2).
  * Source   io_uring_prep_connect(3). */

@@ -9,7 +9,7 @@ UNR_BEGIN
 
 /* Waits for a child process to change state: waitid(2).
  * id_type  P_PID, P_PGID, P_ALL or P_PIDFD.
- * ret_siginfo  a siginfo_t, set on success; NULL is allowed.
+ * ret_siginfo  a siginfo_t, meaningful on success only; NULL is allowed.
  * options  WEXITED, WSTOPPED, WCONTINUED, WNOHANG, WNOWAIT.
  * Result   value: 0.
  * Cancels  TOTAL: no child was reaped.
@@ -42,6 +42,8 @@ typedef void unr_fill_fn(void *sqe, void *context);
  *          of a shot takes effect when that returns.
  * Errors   -EINVAL for IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_LINK, IOSQE_IO_HARDLINK and IOSQE_IO_DRAIN: an operation ends by
  *          its own CQE, and a cancel behind a drain never arrives.
+ * Descriptor  unr_cancel_fd() and unr_cancel_close() see it from its submission on, when sqe->fd is known.  MSG_WAITALL: a
+ *          transfer that a cancel cuts short is a success with its count, as the library does not know what was asked.
  * Owns     what the CQE produced (a descriptor, a provided buffer) is the caller's, in every `done`. */
 UNR_API struct unr_op *unr_sqe(struct unr_op *op, const char *name, unsigned supports, unr_fill_fn *fill, void *context);
 
