@@ -9,6 +9,8 @@
 #   make uninstall       with the same settings
 #
 #   make stress          random cancellations, a million; SEED=N repeats a run
+#   make check-sim       every scenario on the simulated kernel; make explore, mutants, check-conformance, coverage:
+#                        see tests/sim/sim.mk
 #   make bench           against plain liburing and, after `make bench-deps`, against other libraries
 #   make check-tests     the tests alone; FILTER='suite/test' picks some
 #   make check-asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -207,14 +209,14 @@ demo: demo-deps
 check: deps
 	@+$(again) check-programs
 	@failed=; \
-	for part in tests demo proxy stress headers install; do \
+	for part in tests sim demo proxy stress headers install; do \
 		echo "== $$part"; \
 		$(MAKE) --no-print-directory check-$$part || failed="$$failed $$part"; \
 	done; \
 	if [ "$$failed" ]; then echo "make check: failed:$$failed"; exit 1; fi; \
 	echo "make check: passed"
 
-check-programs: all $(TESTS) $(STRESS)
+check-programs: all sim $(TESTS) $(STRESS)
 
 check-tests: $(EXAMPLES) $(TESTS)
 	@BUILD='$(BUILD)' VARIANT='$(VARIANT)' FILTER='$(FILTER)' tests/run $(TESTS)
@@ -298,30 +300,41 @@ prefix=$(PREFIX)
 libdir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))
 includedir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(INCLUDEDIR))
 
-Name: unring
-Description: Asynchronous I/O on io_uring in which every operation can be cancelled on its own
+Name: $(1)
+Description: $(2)
 Version: $(VERSION)
-Requires.private: liburing
-Libs: -L$${libdir} -lunring
+Requires.private:$(3)
+Libs: -L$${libdir} -l$(1)
 Libs.private: -pthread
 Cflags: -I$${includedir}
 endef
 
+unring_pc     = $(call pc_file,unring,Asynchronous I/O on io_uring in which every operation can be cancelled on its own, liburing)
+unring_sim_pc = $(call pc_file,unring-sim,unring on a simulated kernel: explores the races of the code that uses it,)
+
+# $(call install_library,NAME,SONAME)
+define install_library
+	install -m 644 $(BUILD)/$(1).a '$(DESTDIR)$(LIBDIR)'
+	install -m 755 $(BUILD)/$(1).so '$(DESTDIR)$(LIBDIR)/$(1).so.$(VERSION)'
+	ln -sf $(1).so.$(VERSION) '$(DESTDIR)$(LIBDIR)/$(2)'
+	ln -sf $(2) '$(DESTDIR)$(LIBDIR)/$(1).so'
+endef
+
 .PHONY: install uninstall
-install: lib
+install: lib sim
 	install -d '$(DESTDIR)$(INCLUDEDIR)/unring' '$(DESTDIR)$(LIBDIR)/pkgconfig'
 	install -m 644 include/unring.h '$(DESTDIR)$(INCLUDEDIR)'
 	install -m 644 include/unring/*.h '$(DESTDIR)$(INCLUDEDIR)/unring'
-	install -m 644 $(BUILD)/libunring.a '$(DESTDIR)$(LIBDIR)'
-	install -m 755 $(BUILD)/libunring.so '$(DESTDIR)$(LIBDIR)/libunring.so.$(VERSION)'
-	ln -sf libunring.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
-	ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/libunring.so'
-	$(file >$(BUILD)/unring.pc,$(pc_file))install -m 644 $(BUILD)/unring.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
+	$(call install_library,libunring,$(SONAME))
+	$(call install_library,libunring-sim,$(SIM_SONAME))
+	$(file >$(BUILD)/unring.pc,$(unring_pc))$(file >$(BUILD)/unring-sim.pc,$(unring_sim_pc))
+	install -m 644 $(BUILD)/unring.pc $(BUILD)/unring-sim.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
 
 uninstall:
 	rm -rf '$(DESTDIR)$(INCLUDEDIR)/unring'
-	rm -f '$(DESTDIR)$(INCLUDEDIR)/unring.h' '$(DESTDIR)$(LIBDIR)/pkgconfig/unring.pc'
-	rm -f $(patsubst %,'$(DESTDIR)$(LIBDIR)/%',libunring.a libunring.so $(SONAME) libunring.so.$(VERSION))
+	rm -f '$(DESTDIR)$(INCLUDEDIR)/unring.h' $(patsubst %,'$(DESTDIR)$(LIBDIR)/pkgconfig/%.pc',unring unring-sim)
+	rm -f $(patsubst %,'$(DESTDIR)$(LIBDIR)/%',libunring.a libunring.so $(SONAME) libunring.so.$(VERSION) \
+		libunring-sim.a libunring-sim.so $(SIM_SONAME) libunring-sim.so.$(VERSION))
 
 # ---- the look of the code ----
 

@@ -58,6 +58,15 @@ if [ -x "$root/features-shared" ]; then
     LD_LIBRARY_PATH=$lib "$root/features-shared" >/dev/null || fail "features does not run"
 fi
 
+# The simulated kernel takes the library's place, and finds what it is shown to find.
+simulated=$($PKG_CONFIG --cflags --libs unring-sim)
+for source in examples/sim/*.c; do
+    name=$(basename "$source" .c)
+    $CC -O1 "$source" -o "$root/$name" $simulated || fail "$name: not with libunring-sim"
+    LD_LIBRARY_PATH=$lib "$root/$name" >/dev/null || fail "$name does not find what it should"
+    count=$((count + 1))
+done
+
 $MAKE -s --no-print-directory uninstall "${settings[@]}"
 left=$(find "$root/opt" ! -type d; find "$root/opt" -path '*/include/unring')
 [ -z "$left" ] || fail "uninstall left $left"

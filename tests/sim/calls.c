@@ -1,0 +1,602 @@
+/* The system calls of the table: what one attempt of each does to the world, whether it would get further, and which
+ * memory it is lent meanwhile. */
+#include "sim.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include "../../uring/newer.h"
+
+/* ---- which memory a request reads or writes ---- */
+
+struct pieces {
+    struct iovec        one;
+    const struct iovec *iov;
+    size_t              count;
+};
+
+static void *address(const struct sim_request *request)
+{
+    return (void *)(uintptr_t)request->sqe.addr;
+}
+
+static struct pieces pieces_of(const struct sim_request *request)
+{
+    struct pieces        pieces = { 0 };
+    const struct msghdr *msg    = address(request);
+    switch (request->sqe.opcode) {
+    case IORING_OP_READV:
+    case IORING_OP_WRITEV:
+        pieces.iov   = address(request);
+        pieces.count = request->sqe.len;
+        break;
+    case IORING_OP_RECVMSG:
+    case IORING_OP_SENDMSG:
+    case IORING_OP_SENDMSG_ZC:
+        pieces.iov   = msg->msg_iov;
+        pieces.count = msg->msg_iovlen;
+        break;
+    default:
+        pieces.one   = (struct iovec){ address(request), request->sqe.len };
+        pieces.count = 1;
+        break;
+    }
+    return pieces;
+}
+
+static const struct iovec *piece(const struct pieces *pieces, size_t i)
+{
+    return pieces->iov ? &pieces->iov[i] : &pieces->one;
+}
+
+static size_t total(const struct pieces *pieces)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < pieces->count; i++)
+        sum += piece(pieces, i)->iov_len;
+    return sum;
+}
+
+/* Copies between the pieces, from `skip` bytes on, and a flat buffer. */
+static void scatter(const struct pieces *pieces, size_t skip, const void *from, size_t len)
+{
+    const unsigned char *bytes = from;
+    for (size_t i = 0; i < pieces->count && len; i++) {
+        const struct iovec *v = piece(pieces, i);
+        if (skip >= v->iov_len) {
+            skip -= v->iov_len;
+            continue;
+        }
+        size_t n = v->iov_len - skip < len ? v->iov_len - skip : len;
+        memcpy((unsigned char *)v->iov_base + skip, bytes, n);
+        bytes += n;
+        len -= n;
+        skip = 0;
+    }
+}
+
+static void gather(const struct pieces *pieces, void *to, size_t len)
+{
+    unsigned char *bytes = to;
+    for (size_t i = 0; i < pieces->count && len; i++) {
+        const struct iovec *v = piece(pieces, i);
+        size_t              n = v->iov_len < len ? v->iov_len : len;
+        memcpy(bytes, v->iov_base, n);
+        bytes += n;
+        len -= n;
+    }
+}
+
+static bool reads_into(unsigned opcode)
+{
+    return opcode == IORING_OP_READ || opcode == IORING_OP_READV || opcode == IORING_OP_RECV || opcode == IORING_OP_RECVMSG;
+}
+
+static bool writes_from(unsigned opcode)
+{
+    return opcode == IORING_OP_WRITE || opcode == IORING_OP_WRITEV || opcode == IORING_OP_SEND || opcode == IORING_OP_SENDMSG
+           || opcode == IORING_OP_SEND_ZC || opcode == IORING_OP_SENDMSG_ZC;
+}
+
+static bool is_message(unsigned opcode)
+{
+    return opcode == IORING_OP_RECV || opcode == IORING_OP_RECVMSG || opcode == IORING_OP_SEND || opcode == IORING_OP_SENDMSG
+           || opcode == IORING_OP_SEND_ZC || opcode == IORING_OP_SENDMSG_ZC;
+}
+
+static bool waits_for_all(const struct sim_request *request)
+{
+    return is_message(request->sqe.opcode) && request->sqe.msg_flags & MSG_WAITALL;
+}
+
+void sim_call_lend(struct sim_request *request)
+{
+    if (!writes_from(request->sqe.opcode))
+        return;
+    struct pieces pieces = pieces_of(request);
+    request->sent_len    = total(&pieces);
+    request->sent        = sim_alloc(request->sent_len + 1);
+    gather(&pieces, request->sent, request->sent_len);
+}
+
+/* The kernel may have written any part of what it is lent to write into: nobody may look before the last CQE. */
+void sim_call_scribble(struct sim_request *request)
+{
+    static const unsigned char garbage[4096] = { [0 ... 4095] = 0xa5 };
+    if (!reads_into(request->sqe.opcode))
+        return;
+    struct pieces pieces = pieces_of(request);
+    size_t        len = total(&pieces), skip = request->moved;
+    if (len > skip)
+        scatter(&pieces, skip, garbage, len - skip < sizeof garbage ? len - skip : sizeof garbage);
+}
+
+/* The kernel reads what it is lent to read as late as it likes: nobody may change it before the last CQE. */
+void sim_call_check_sent(struct sim_request *request)
+{
+    if (!request->sent)
+        return;
+    struct pieces  pieces = pieces_of(request);
+    unsigned char *now    = sim_alloc(request->sent_len + 1);
+    if (total(&pieces) != request->sent_len)
+        unri_sim_fail("what describes the memory of a send was changed while it was lent to the kernel");
+    gather(&pieces, now, request->sent_len);
+    if (memcmp(now, request->sent, request->sent_len) != 0)
+        unri_sim_fail("a buffer was changed while it was lent to the kernel to be sent");
+}
+
+/* ---- transfers ---- */
+
+static size_t how_much(size_t possible, bool short_too)
+{
+    return possible > 1 && short_too && unri_choose(2) ? (possible + 1) / 2 : possible;
+}
+
+static bool faults_transfer;
+
+/* Of files no part was ever seen, and a counter has none. */
+static bool may_be_short(const struct sim_request *request)
+{
+    return faults_transfer && request->file->kind != SIM_EVENTFD && request->file->kind != SIM_REGULAR;
+}
+
+void sim_calls_configure(bool short_transfers)
+{
+    faults_transfer = short_transfers;
+}
+
+static int read_step(struct sim_request *request)
+{
+    struct pieces pieces = pieces_of(request);
+    size_t        want   = total(&pieces) - request->moved;
+    unsigned char buf[4096];
+    bool          peek   = is_message(request->sqe.opcode) && request->sqe.msg_flags & MSG_PEEK;
+    int64_t       offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
+    if (want > sizeof buf)
+        want = sizeof buf;
+    want = how_much(want, may_be_short(request));
+    ssize_t n = sim_read(request->file, buf, want, offset, peek);
+    if (n > 0)
+        scatter(&pieces, request->moved, buf, (size_t)n);
+    return n == -EAGAIN ? SIM_WAIT : (int)n;
+}
+
+static int write_step(struct sim_request *request)
+{
+    sim_call_check_sent(request);
+    size_t  want   = request->sent_len - request->moved;
+    int64_t offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
+    want = how_much(want, may_be_short(request));
+    ssize_t n = sim_write(request->file, (unsigned char *)request->sent + request->moved, want, offset);
+    return n == -EAGAIN ? SIM_WAIT : (int)n;
+}
+
+/* MSG_WAITALL goes on after a part, until all is moved, the stream ends, or an error comes that is reported next time. */
+static int transfer(struct sim_request *request)
+{
+    bool    read   = reads_into(request->sqe.opcode);
+    size_t  asked  = request->sent_len;
+    if (read) {
+        struct pieces pieces = pieces_of(request);
+        asked                = total(&pieces);
+    }
+    int n = read ? read_step(request) : write_step(request);
+    if (n == SIM_WAIT || !waits_for_all(request))
+        return n;
+    if (n > 0)
+        request->moved += (uint32_t)n;
+    if (n <= 0)
+        return request->moved ? (int)request->moved : n;
+    if (request->moved < asked)
+        return SIM_WAIT;
+    return (int)request->moved;
+}
+
+static int do_splice(struct sim_request *request, bool tee)
+{
+    unsigned char buf[4096];
+    size_t        want = request->sqe.len < sizeof buf ? request->sqe.len : sizeof buf;
+    if (!(sim_poll(request->file) & (POLLOUT | POLLERR)))
+        return SIM_WAIT;
+    ssize_t n = sim_read(request->other, buf, how_much(want, faults_transfer), (int64_t)request->sqe.splice_off_in, true);
+    if (n <= 0)
+        return n == -EAGAIN ? SIM_WAIT : (int)n;
+    ssize_t written = sim_write(request->file, buf, (size_t)n, (int64_t)request->sqe.off);
+    if (written > 0 && !tee)
+        sim_read(request->other, buf, (size_t)written, (int64_t)request->sqe.splice_off_in, false);
+    return written == -EAGAIN ? SIM_WAIT : (int)written;
+}
+
+/* ---- sockets ---- */
+
+static int new_fd(struct sim_file *file)
+{
+    int fd = sim_fd_open(file);
+    return fd;
+}
+
+static int do_accept(struct sim_request *request)
+{
+    struct sim_file *listener = request->file;
+    if (listener->kind != SIM_LISTENER)
+        return -EINVAL;
+    if (!listener->waiting_count)
+        return SIM_WAIT;
+    struct sim_file *file = listener->waiting[0];
+    int              fd   = new_fd(file);
+    if (fd < 0)
+        return fd;
+    memmove(listener->waiting, listener->waiting + 1, --listener->waiting_count * sizeof *listener->waiting);
+    sim_file_release(file);
+    return fd;
+}
+
+static int do_connect(struct sim_request *request)
+{
+    struct sim_file          *file = request->file;
+    const struct sockaddr_in *to   = address(request);
+    if (file->kind != SIM_SOCKET)
+        return -ENOTSOCK;
+    if (to->sin_family == AF_UNSPEC) {
+        file->connecting_to = NULL;
+        return 0;
+    }
+    if (file->connected)
+        return -EISCONN;
+    if (request->moved == 0) { /* its first attempt */
+        if (file->connecting_to)
+            return -EALREADY;
+        file->connecting_to = sim_listener_at(ntohs(to->sin_port));
+        if (!file->connecting_to)
+            return -ECONNREFUSED;
+        request->moved = 1;
+        if (unri_choose(2))
+            return SIM_WAIT; /* the handshake takes its time */
+    }
+    if (!file->connecting_to)
+        return file->connected ? 0 : -ECONNREFUSED;
+    int error = sim_handshake(file);
+    return error == -EAGAIN ? SIM_WAIT : error;
+}
+
+static int do_bind(struct sim_request *request)
+{
+    const struct sockaddr_in *to = address(request);
+    if (request->file->kind != SIM_SOCKET)
+        return -ENOTSOCK;
+    if (sim_listener_at(ntohs(to->sin_port)))
+        return -EADDRINUSE;
+    request->file->port = ntohs(to->sin_port);
+    return 0;
+}
+
+static int do_shutdown(struct sim_request *request)
+{
+    for (int fd = 0; fd < SIM_FDS; fd++)
+        if (sim_world.fds[fd] == request->file)
+            return unr_sim_shutdown(fd, (int)request->sqe.len);
+    return -ENOTCONN;
+}
+
+static int do_pipe(struct sim_request *request)
+{
+    struct sim_pipe *pipe   = sim_pipe_new(0);
+    struct sim_file *reader = sim_file_new(SIM_PIPE_READER), *writer = sim_file_new(SIM_PIPE_WRITER);
+    int             *fds    = address(request);
+    reader->pipe = writer->pipe = pipe;
+    fds[0]       = new_fd(reader);
+    fds[1]       = new_fd(writer);
+    return fds[0] < 0 || fds[1] < 0 ? -EMFILE : 0;
+}
+
+/* ---- names ---- */
+
+static struct sim_name *name_at(const char *path)
+{
+    for (unsigned i = 0; i < SIM_NAMES; i++)
+        if (sim_world.names[i].used && strcmp(sim_world.names[i].path, path) == 0)
+            return &sim_world.names[i];
+    return NULL;
+}
+
+static struct sim_name *new_name(const char *path, struct sim_inode *inode)
+{
+    for (unsigned i = 0; i < SIM_NAMES; i++) {
+        struct sim_name *name = &sim_world.names[i];
+        if (name->used)
+            continue;
+        *name = (struct sim_name){ .inode = inode, .used = true, .directory = !inode };
+        strncpy(name->path, path, sizeof name->path - 1);
+        if (inode)
+            inode->links++;
+        return name;
+    }
+    return NULL;
+}
+
+static int do_openat(struct sim_request *request)
+{
+    const char      *path = address(request);
+    int              flags = (int)request->sqe.open_flags;
+    struct sim_name *name = name_at(path);
+    if (name && flags & O_CREAT && flags & O_EXCL)
+        return -EEXIST;
+    if (!name && !(flags & O_CREAT))
+        return -ENOENT;
+    if (!name)
+        name = new_name(path, sim_alloc(sizeof(struct sim_inode)));
+    if (!name)
+        return -ENOSPC;
+    if (name->directory && (flags & O_ACCMODE) != O_RDONLY)
+        return -EISDIR;
+    struct sim_file *file = sim_file_new(SIM_REGULAR);
+    file->inode           = name->inode ? name->inode : sim_alloc(sizeof *file->inode);
+    if (flags & O_TRUNC)
+        file->inode->len = 0;
+    return new_fd(file);
+}
+
+static int do_statx(struct sim_request *request)
+{
+    struct statx    *stat = (struct statx *)(uintptr_t)request->sqe.off;
+    struct sim_name *name = name_at(address(request));
+    if (!name)
+        return -ENOENT;
+    memset(stat, 0, sizeof *stat);
+    stat->stx_mask  = request->sqe.len;
+    stat->stx_mode  = name->directory ? S_IFDIR : S_IFREG;
+    stat->stx_size  = name->inode ? name->inode->len : 0;
+    stat->stx_nlink = name->inode ? name->inode->links : 2;
+    return 0;
+}
+
+static int do_unlinkat(struct sim_request *request)
+{
+    struct sim_name *name = name_at(address(request));
+    if (!name)
+        return -ENOENT;
+    if (name->directory != !!(request->sqe.unlink_flags & AT_REMOVEDIR))
+        return name->directory ? -EISDIR : -ENOTDIR;
+    if (name->inode)
+        name->inode->links--;
+    name->used = false;
+    return 0;
+}
+
+static int do_renameat(struct sim_request *request)
+{
+    struct sim_name *name = name_at(address(request));
+    const char      *to   = (const char *)(uintptr_t)request->sqe.off;
+    if (!name)
+        return -ENOENT;
+    struct sim_name *old = name_at(to);
+    if (old && old != name)
+        old->used = false;
+    memset(name->path, 0, sizeof name->path);
+    strncpy(name->path, to, sizeof name->path - 1);
+    return 0;
+}
+
+static int do_linkat(struct sim_request *request, bool symbolic)
+{
+    struct sim_name *name = name_at(address(request));
+    const char      *to   = (const char *)(uintptr_t)request->sqe.off;
+    if (name_at(to))
+        return -EEXIST;
+    if (!symbolic && (!name || !name->inode))
+        return -ENOENT;
+    return new_name(to, symbolic ? sim_alloc(sizeof(struct sim_inode)) : name->inode) ? 0 : -ENOSPC;
+}
+
+static int do_mkdirat(struct sim_request *request)
+{
+    if (name_at(address(request)))
+        return -EEXIST;
+    return new_name(address(request), NULL) ? 0 : -ENOSPC;
+}
+
+static int do_truncate(struct sim_request *request, size_t len)
+{
+    struct sim_inode *inode = request->file->inode;
+    static const char zero;
+    if (request->file->kind != SIM_REGULAR)
+        return -EINVAL;
+    if (len > inode->len)
+        sim_write(request->file, &zero, 1, (int64_t)len - 1);
+    inode->len = len;
+    return 0;
+}
+
+/* ---- processes and futexes ---- */
+
+static int do_waitid(struct sim_request *request)
+{
+    siginfo_t *info  = (siginfo_t *)(uintptr_t)request->sqe.off;
+    bool       found = false;
+    for (unsigned i = 0; i < sim_world.children_count; i++) {
+        struct sim_child *child = &sim_world.children[i];
+        if (child->reaped || (request->sqe.len == P_PID && child->pid != request->sqe.fd))
+            continue;
+        found = true;
+        if (!child->exited)
+            continue;
+        child->reaped = true;
+        if (info) {
+            memset(info, 0, sizeof *info);
+            info->si_signo  = SIGCHLD;
+            info->si_pid    = child->pid;
+            info->si_status = child->status;
+            info->si_code   = CLD_EXITED;
+        }
+        return 0;
+    }
+    return found ? SIM_WAIT : -ECHILD;
+}
+
+static int do_futex_wait(struct sim_request *request)
+{
+    if (request->futex_wakes)
+        return 0;
+    if (request->moved) /* it waits already: only a wake ends it */
+        return SIM_WAIT;
+    if (*(const uint32_t *)address(request) != (uint32_t)request->sqe.off)
+        return -EAGAIN;
+    request->moved = 1;
+    return SIM_WAIT;
+}
+
+static int do_futex_wake(struct sim_request *request)
+{
+    int woken = 0;
+    for (uint64_t left = request->sqe.off; left; left--) {
+        struct sim_request *waiter = sim_futex_waiter(request->sqe.addr, request->sqe.addr3);
+        if (!waiter)
+            break;
+        waiter->futex_wakes++;
+        woken++;
+    }
+    return woken;
+}
+
+/* ---- all of them ---- */
+
+static int poll_now(struct sim_request *request)
+{
+    unsigned events = sim_poll(request->file) & (request->sqe.poll32_events | POLLERR | POLLHUP);
+    return events ? (int)events : SIM_WAIT;
+}
+
+int sim_call(struct sim_request *request)
+{
+    switch (request->sqe.opcode) {
+    case IORING_OP_NOP: return 0;
+    case IORING_OP_READ:
+    case IORING_OP_READV:
+    case IORING_OP_RECV:
+    case IORING_OP_RECVMSG:
+    case IORING_OP_WRITE:
+    case IORING_OP_WRITEV:
+    case IORING_OP_SEND:
+    case IORING_OP_SENDMSG:
+    case IORING_OP_SEND_ZC:
+    case IORING_OP_SENDMSG_ZC: return transfer(request);
+    case IORING_OP_SPLICE: return do_splice(request, false);
+    case IORING_OP_TEE: return do_splice(request, true);
+    case IORING_OP_ACCEPT: return do_accept(request);
+    case IORING_OP_CONNECT: return do_connect(request);
+    case IORING_OP_POLL_ADD: return poll_now(request);
+    case IORING_OP_SHUTDOWN: return do_shutdown(request);
+    case IORING_OP_CLOSE: return sim_fd_close(request->sqe.fd);
+    case IORING_OP_SOCKET: return new_fd(sim_socket_new(0));
+    case UNRI_OP_BIND: return do_bind(request);
+    case UNRI_OP_LISTEN: return request->file->kind == SIM_SOCKET ? sim_listen(request->file, (int)request->sqe.len) : -ENOTSOCK;
+    case UNRI_OP_PIPE: return do_pipe(request);
+    case IORING_OP_OPENAT: return do_openat(request);
+    case IORING_OP_STATX: return do_statx(request);
+    case IORING_OP_UNLINKAT: return do_unlinkat(request);
+    case IORING_OP_RENAMEAT: return do_renameat(request);
+    case IORING_OP_LINKAT: return do_linkat(request, false);
+    case IORING_OP_SYMLINKAT: return do_linkat(request, true);
+    case IORING_OP_MKDIRAT: return do_mkdirat(request);
+    case UNRI_OP_FTRUNCATE: return do_truncate(request, (size_t)request->sqe.off);
+    case IORING_OP_FALLOCATE:
+        if (request->file->kind != SIM_REGULAR)
+            return -ENODEV;
+        return request->file->inode->len < request->sqe.off + request->sqe.addr
+                   ? do_truncate(request, (size_t)(request->sqe.off + request->sqe.addr))
+                   : 0;
+    case IORING_OP_FSYNC:
+    case IORING_OP_FADVISE:
+    case IORING_OP_SYNC_FILE_RANGE: return request->file->kind == SIM_REGULAR ? 0 : -EINVAL;
+    case UNRI_OP_WAITID: return do_waitid(request);
+    case UNRI_OP_FUTEX_WAIT: return do_futex_wait(request);
+    case UNRI_OP_FUTEX_WAKE: return do_futex_wake(request);
+    default: return -EINVAL;
+    }
+}
+
+/* Whether another attempt would end the call or move it on; asked of what waits. */
+bool sim_call_ready(struct sim_request *request)
+{
+    struct sim_file *file = request->file;
+    unsigned         opcode = request->sqe.opcode;
+    if (reads_into(opcode))
+        return sim_poll(file) & (POLLIN | POLLHUP | POLLERR);
+    if (writes_from(opcode))
+        return sim_poll(file) & (POLLOUT | POLLERR | POLLHUP);
+    switch (opcode) {
+    case IORING_OP_POLL_ADD: return poll_now(request) != SIM_WAIT;
+    case IORING_OP_ACCEPT: return file->waiting_count != 0;
+    case IORING_OP_CONNECT:
+        return !file->connecting_to || file->connecting_to->kind != SIM_LISTENER || !file->connecting_to->references
+               || file->connecting_to->waiting_count <= (unsigned)file->connecting_to->backlog;
+    case IORING_OP_SPLICE:
+    case IORING_OP_TEE:
+        return sim_poll(file) & (POLLOUT | POLLERR) && sim_poll(request->other) & (POLLIN | POLLHUP | POLLERR);
+    case UNRI_OP_FUTEX_WAIT: return request->futex_wakes;
+    case UNRI_OP_WAITID:
+        for (unsigned i = 0; i < sim_world.children_count; i++) {
+            const struct sim_child *child = &sim_world.children[i];
+            if (child->exited && !child->reaped && (request->sqe.len != P_PID || child->pid == request->sqe.fd))
+                return true;
+        }
+        return false;
+    default: return true;
+    }
+}
+
+bool sim_call_blocks(const struct sim_request *request)
+{
+    return request->sqe.opcode == IORING_OP_SPLICE || request->sqe.opcode == IORING_OP_TEE;
+}
+
+/* Where the kernel tries a call first: inline, or in a worker always, or inline and then perhaps in a worker. */
+enum sim_stage sim_call_begins(const struct sim_request *request)
+{
+    switch (request->sqe.opcode) {
+    case IORING_OP_SPLICE:
+    case IORING_OP_TEE:
+    case IORING_OP_SHUTDOWN:
+    case IORING_OP_FSYNC:
+    case IORING_OP_SYNC_FILE_RANGE:
+    case IORING_OP_FALLOCATE:
+    case UNRI_OP_FTRUNCATE:
+    case IORING_OP_UNLINKAT:
+    case IORING_OP_RENAMEAT:
+    case IORING_OP_LINKAT:
+    case IORING_OP_SYMLINKAT:
+    case IORING_OP_MKDIRAT: return SIM_PENDING;
+    case IORING_OP_OPENAT:
+    case IORING_OP_STATX:
+    case IORING_OP_FADVISE: return unri_choose(2) ? SIM_PENDING : SIM_READY;
+    default:
+        if (request->file && request->file->kind == SIM_REGULAR)
+            return unri_choose(2) ? SIM_PENDING : SIM_READY;
+        return SIM_READY;
+    }
+}

@@ -1,0 +1,180 @@
+/* unr_explore: one schedule after another, each from a clean world; what fails is caught, shrunk and told. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+static struct {
+    bool       running;
+    sigjmp_buf failed;
+    char       failure[sizeof((struct unr_exploration *)0)->failure];
+} run;
+
+void unri_sim_fail(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(run.failure, sizeof run.failure, format, arguments);
+    va_end(arguments);
+    if (!run.running) {
+        fprintf(stderr, "unring-sim: outside of unr_explore: %s\n", run.failure);
+        abort();
+    }
+    siglongjmp(run.failed, 1);
+}
+
+void unr_sim_check(bool holds, const char *what)
+{
+    if (!holds)
+        unri_sim_fail("%s", what);
+}
+
+unsigned unr_sim_choose(unsigned n)
+{
+    return unri_choose(n);
+}
+
+/* A broken contract, a failed assertion, a wild pointer: the schedule failed, the exploration goes on. */
+static void caught(int number)
+{
+    unri_sim_fail("the program was ended by signal %d (%s); what it printed says more", number, strsignal(number));
+}
+
+static const int caught_signals[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE };
+enum { CAUGHT = sizeof caught_signals / sizeof *caught_signals };
+
+static void catch_signals(struct sigaction old[CAUGHT])
+{
+    struct sigaction action = { .sa_handler = caught, .sa_flags = SA_NODEFER };
+    for (unsigned i = 0; i < CAUGHT; i++)
+        sigaction(caught_signals[i], &action, &old[i]);
+}
+
+static void restore_signals(const struct sigaction old[CAUGHT])
+{
+    for (unsigned i = 0; i < CAUGHT; i++)
+        sigaction(caught_signals[i], &old[i], NULL);
+}
+
+/* What must hold when a schedule has ended. */
+static void check_end(void)
+{
+    if (sim_kernel_rings())
+        unri_sim_fail("a loop was not closed");
+    if (sim_kernel_requests())
+        unri_sim_fail("%u requests are still in flight", sim_kernel_requests());
+    if (sim_world.open_fds)
+        unri_sim_fail("%u descriptors were not closed", sim_world.open_fds);
+}
+
+/* Runs one schedule; false: it failed. */
+static bool run_schedule(struct unri_choices *choices, unr_scenario_fn *scenario, void *context)
+{
+    sim_world_reset();
+    sim_kernel_reset(choices->options->faults);
+    unri_choices_begin(choices);
+    run.running = true;
+    bool passed = sigsetjmp(run.failed, 1) == 0;
+    if (passed) {
+        scenario(context);
+        check_end();
+    }
+    run.running = false;
+    return passed;
+}
+
+/* ---- shrinking: kinder choices, and fewer, as long as the schedule fails ---- */
+
+static bool fails(struct unri_choices *choices, unr_scenario_fn *scenario, void *context, const uint16_t *made, unsigned count)
+{
+    memcpy(choices->made, made, count * sizeof *made);
+    choices->given = count;
+    return !run_schedule(choices, scenario, context);
+}
+
+static void shrink(struct unri_choices *choices, unr_scenario_fn *scenario, void *context, struct unr_exploration *found)
+{
+    struct unr_explore_options replay = *choices->options;
+    static uint16_t            made[UNRI_CHOICES_MAX];
+    unsigned                   count = choices->count;
+    memcpy(made, choices->made, count * sizeof *made);
+    replay.driver    = UNR_REPLAY;
+    choices->options = &replay;
+    for (bool again = true; again;) {
+        again = false;
+        for (unsigned i = count; i-- > 0;) {
+            uint16_t was = made[i];
+            for (uint16_t kinder = 0; kinder < was; kinder++) {
+                made[i] = kinder;
+                if (fails(choices, scenario, context, made, count)) {
+                    count = choices->count < count ? choices->count : count;
+                    again = true;
+                    break;
+                }
+                made[i] = was;
+            }
+            if (i > count)
+                i = count;
+        }
+    }
+    fails(choices, scenario, context, made, count); /* the last word: its failure, and its text */
+    unri_choices_print(choices, found->schedule, sizeof found->schedule);
+    memcpy(found->failure, run.failure, sizeof found->failure);
+}
+
+/* ---- all schedules ---- */
+
+static int read_options(const struct unr_explore_options *given, struct unr_explore_options *options)
+{
+    *options = (struct unr_explore_options){ .size = sizeof *options };
+    if (given) {
+        if (given->size > sizeof *options || given->size < sizeof given->size)
+            return -EINVAL;
+        memcpy(options, given, given->size);
+    }
+    if (!options->schedules_max)
+        options->schedules_max = 1000000;
+    if (!options->depth_max || options->depth_max > UNRI_CHOICES_MAX)
+        options->depth_max = 1000;
+    if (options->driver == UNR_PCT && (!options->deviations_max || options->deviations_max > 16))
+        options->deviations_max = 3;
+    return options->driver == UNR_REPLAY && !options->replay ? -EINVAL : 0;
+}
+
+int unr_explore(unr_scenario_fn *scenario, void *context, const struct unr_explore_options *given, struct unr_exploration *ret_found)
+{
+    static struct unri_choices choices; /* large, and one exploration runs at a time */
+    struct unr_explore_options options;
+    struct unr_exploration     found = { 0 };
+    struct sigaction           old[CAUGHT];
+    int                        error = read_options(given, &options);
+    if (error < 0)
+        return error;
+    unri_choices_open(&choices, &options);
+    if (options.driver == UNR_REPLAY && !unri_choices_parse(&choices, options.replay))
+        return -EINVAL;
+
+    catch_signals(old);
+    for (bool more = true; more && error == 0 && found.schedules < options.schedules_max;) {
+        bool passed = run_schedule(&choices, scenario, context);
+        found.schedules++;
+        found.choices += choices.count;
+        if (choices.count > found.depth)
+            found.depth = choices.count;
+        if (!passed) {
+            error = -EBADMSG;
+            shrink(&choices, scenario, context, &found);
+            break;
+        }
+        more           = unri_choices_next(&choices);
+        found.complete = !more && options.driver == UNR_EXHAUSTIVE;
+    }
+    restore_signals(old);
+    if (ret_found)
+        *ret_found = found;
+    return error;
+}

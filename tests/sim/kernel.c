@@ -1,0 +1,729 @@
+/* uring/enter.h over plain memory: rings that read the SQEs which uring/ writes and post the CQEs which it reads, and
+ * virtual time.  What the real kernel may do in more than one way is a choice: see kernel.md for where each was
+ * measured.
+ *
+ * A request is in one of the stages of sim.h.  Submitting it attempts its call; what cannot go on is armed, or waits for a
+ * worker.  Between submitting and returning, the kernel takes steps: it wakes what has become ready, attempts it again,
+ * lets workers go on, has other processes act.  Which step, in which order, and how many before it returns, is chosen. */
+#include "../../uring/enter.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../uring/newer.h"
+#include "sim.h"
+
+/* ---- rings ---- */
+
+struct sim_overflow {
+    struct sim_overflow *next;
+    struct io_uring_cqe  cqe;
+};
+
+struct sim_ring {
+    struct sim_ring     *next;
+    struct io_uring     *io;
+    unsigned             sq_head, sq_tail, sq_flags, sq_dropped;
+    unsigned             cq_head, cq_tail, cq_overflow, cq_flags;
+    struct sim_overflow *overflow;
+    bool                 open, disabled;
+    int                  fd, eventfd;
+};
+
+/* The kernel may be slow, interrupted or short of memory, not for ever: what could have happened in a call and was passed
+ * over this often happens, and there are no more faults than this.  Or schedules would not end. */
+enum { PATIENCE = 2 };
+
+struct later {
+    struct later *next;
+    void (*action)(void *context);
+    void    *context;
+    unsigned passed_over;
+};
+
+static struct {
+    struct sim_ring    *rings;
+    struct sim_request *requests; /* in flight, in the order of submission */
+    struct later       *later;    /* what other processes are to do         */
+    unsigned            faults;
+    unsigned            faults_left; /* of io_uring_enter(2) in this schedule             */
+    unsigned            steps;       /* in this schedule: a bound on endless ones         */
+} kernel;
+
+void sim_kernel_reset(unsigned faults)
+{
+    memset(&kernel, 0, sizeof kernel);
+    kernel.faults      = faults;
+    kernel.faults_left = PATIENCE;
+    sim_calls_configure(faults & UNR_FAULT_TRANSFER);
+}
+
+unsigned sim_kernel_rings(void)
+{
+    unsigned count = 0;
+    for (struct sim_ring *ring = kernel.rings; ring; ring = ring->next)
+        count += ring->open;
+    return count;
+}
+
+unsigned sim_kernel_requests(void)
+{
+    unsigned count = 0;
+    for (struct sim_request *request = kernel.requests; request; request = request->next)
+        count++;
+    return count;
+}
+
+static struct sim_ring *ring_of(struct io_uring *io)
+{
+    return io->sq.ring_ptr;
+}
+
+static unsigned power_of_two(unsigned n)
+{
+    unsigned p = 1;
+    while (p < n)
+        p *= 2;
+    return p;
+}
+
+int unri_enter_open(struct io_uring *io, unsigned entries, struct io_uring_params *params)
+{
+    struct sim_ring *ring = sim_alloc(sizeof *ring);
+    if (entries == 0 || entries > 4096)
+        return -EINVAL;
+    unsigned sq_entries = power_of_two(entries), cq_entries = power_of_two(params->cq_entries);
+    if (cq_entries < sq_entries)
+        return -EINVAL;
+    if (cq_entries > 256)
+        cq_entries = 256; /* so that schedules are cheap; CLAMP allows it */
+
+    memset(io, 0, sizeof *io);
+    *ring = (struct sim_ring){ .io       = io,
+                               .open     = true,
+                               .disabled = params->flags & IORING_SETUP_R_DISABLED,
+                               .fd       = -2,
+                               .eventfd  = -1,
+                               .next     = kernel.rings };
+    kernel.rings = ring;
+    io->sq       = (struct io_uring_sq){ .khead        = &ring->sq_head,
+                                         .ktail        = &ring->sq_tail,
+                                         .kflags       = &ring->sq_flags,
+                                         .kdropped     = &ring->sq_dropped,
+                                         .sqes         = sim_alloc(sq_entries * sizeof(struct io_uring_sqe)),
+                                         .ring_ptr     = ring,
+                                         .ring_mask    = sq_entries - 1,
+                                         .ring_entries = sq_entries };
+    io->cq       = (struct io_uring_cq){ .khead        = &ring->cq_head,
+                                         .ktail        = &ring->cq_tail,
+                                         .kflags       = &ring->cq_flags,
+                                         .koverflow    = &ring->cq_overflow,
+                                         .cqes         = sim_alloc(cq_entries * sizeof(struct io_uring_cqe)),
+                                         .ring_ptr     = ring,
+                                         .ring_mask    = cq_entries - 1,
+                                         .ring_entries = cq_entries };
+    /* Older headers than the kernel's have these beside the values that they point to. */
+    io->sq.kring_mask    = &io->sq.ring_mask;
+    io->sq.kring_entries = &io->sq.ring_entries;
+    io->cq.kring_mask    = &io->cq.ring_mask;
+    io->cq.kring_entries = &io->cq.ring_entries;
+    io->flags    = params->flags;
+    io->features = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS | IORING_FEAT_SINGLE_MMAP;
+    io->ring_fd = io->enter_ring_fd = ring->fd;
+    return 0;
+}
+
+void unri_enter_close(struct io_uring *io)
+{
+    struct sim_ring *ring = ring_of(io);
+    for (struct sim_request *request = kernel.requests; request; request = request->next)
+        if (request->ring == ring)
+            unri_sim_fail("a ring is closed while a request of opcode %u is in flight on it", request->sqe.opcode);
+    if (ring->sq_tail != ring->sq_head)
+        unri_sim_fail("a ring is closed while SQEs are waiting in it");
+    ring->open = false;
+}
+
+void unri_enter_abandon(struct io_uring *io)
+{
+    ring_of(io)->open = false;
+}
+
+int unri_enter_enable(struct io_uring *io)
+{
+    ring_of(io)->disabled = false;
+    return 0;
+}
+
+int unri_enter_register(struct io_uring *io, unsigned opcode, void *argument, unsigned count)
+{
+    struct sim_ring       *ring  = ring_of(io);
+    struct io_uring_probe *probe = argument;
+    switch (opcode) {
+    case IORING_REGISTER_PROBE:
+        probe->ops_len = (__u8)(count < UNRI_OP_PIPE + 1 ? count : UNRI_OP_PIPE + 1);
+        for (unsigned i = 0; i < probe->ops_len; i++) {
+            probe->ops[i].op    = (__u8)i;
+            probe->ops[i].flags = IO_URING_OP_SUPPORTED;
+        }
+        return 0;
+    case IORING_REGISTER_EVENTFD: ring->eventfd = *(int *)argument; return 0;
+    default: return -EINVAL;
+    }
+}
+
+bool unri_enter_has_absolute(struct io_uring *io)
+{
+    (void)io;
+    return true;
+}
+
+bool unri_enter_has_nosignal(void)
+{
+    return true;
+}
+
+/* ---- completions ---- */
+
+static void signal_eventfd(struct sim_ring *ring)
+{
+    struct sim_file *file = sim_file_of(ring->eventfd);
+    if (file)
+        file->counter++;
+}
+
+static void flush_overflow(struct sim_ring *ring)
+{
+    while (ring->overflow && ring->cq_tail - ring->cq_head < ring->io->cq.ring_entries) {
+        ring->io->cq.cqes[ring->cq_tail++ & ring->io->cq.ring_mask] = ring->overflow->cqe;
+        ring->overflow                                             = ring->overflow->next;
+    }
+    if (!ring->overflow)
+        ring->sq_flags &= ~IORING_SQ_CQ_OVERFLOW;
+}
+
+static void post(struct sim_ring *ring, uint64_t user_data, int res, unsigned flags)
+{
+    struct io_uring_cqe cqe = { .user_data = user_data, .res = res, .flags = flags };
+    signal_eventfd(ring);
+    if (!ring->overflow && ring->cq_tail - ring->cq_head < ring->io->cq.ring_entries) {
+        ring->io->cq.cqes[ring->cq_tail++ & ring->io->cq.ring_mask] = cqe;
+        return;
+    }
+    struct sim_overflow *entry = sim_alloc(sizeof *entry), **end = &ring->overflow;
+    entry->cqe = cqe;
+    while (*end)
+        end = &(*end)->next;
+    *end = entry;
+    ring->sq_flags |= IORING_SQ_CQ_OVERFLOW;
+}
+
+static void retire(struct sim_request *request)
+{
+    struct sim_request **at = &kernel.requests;
+    while (*at != request)
+        at = &(*at)->next;
+    *at = request->next;
+    if (request->file)
+        sim_file_release(request->file);
+    if (request->other)
+        sim_file_release(request->other);
+}
+
+static bool is_zero_copy(const struct sim_request *request)
+{
+    return request->sqe.opcode == IORING_OP_SEND_ZC || request->sqe.opcode == IORING_OP_SENDMSG_ZC;
+}
+
+/* The request's own last CQE.  A zero-copy send keeps its buffer until its notification, which may be late. */
+static void complete(struct sim_request *request, int res)
+{
+    sim_call_check_sent(request);
+    if (is_zero_copy(request)) {
+        post(request->ring, request->sqe.user_data, res, IORING_CQE_F_MORE);
+        request->stage            = SIM_DONE;
+        request->notification_due = true;
+        return;
+    }
+    post(request->ring, request->sqe.user_data, res, 0);
+    retire(request);
+}
+
+static void complete_cancelled(struct sim_request *request)
+{
+    /* What a MSG_WAITALL transfer has moved is reported in place of the error. */
+    bool transfer = request->moved && request->sqe.opcode != IORING_OP_CONNECT && request->sqe.opcode != UNRI_OP_FUTEX_WAIT;
+    complete(request, transfer ? (int)request->moved : -ECANCELED);
+}
+
+/* ---- attempts ---- */
+
+static bool is_multishot(const struct sim_request *request)
+{
+    if (request->sqe.opcode == IORING_OP_POLL_ADD)
+        return request->sqe.len & IORING_POLL_ADD_MULTI;
+    return request->sqe.opcode == IORING_OP_ACCEPT && request->sqe.ioprio & IORING_ACCEPT_MULTISHOT;
+}
+
+/* Tries the call once.  A MSG_WAITALL transfer that moved a part goes back to the poll table by way of a moment in which it is
+ * in no table at all, if there is more to do for it already. */
+static void attempt(struct sim_request *request)
+{
+    uint32_t moved = request->moved;
+    int      res   = sim_call(request);
+    if (res != SIM_WAIT && is_multishot(request) && res >= 0) {
+        if (unri_choose(2)) {
+            complete(request, res); /* MORE is withdrawn */
+            return;
+        }
+        post(request->ring, request->sqe.user_data, res, IORING_CQE_F_MORE);
+        request->stage = SIM_ARMED;
+        request->moved = 1; /* a shot is out: what it told is not told again until it changes */
+        return;
+    }
+    if (res != SIM_WAIT) {
+        complete(request, res);
+        return;
+    }
+    bool window    = request->moved != moved && request->sqe.opcode != IORING_OP_CONNECT && sim_call_ready(request);
+    request->stage = window ? SIM_ARMING : SIM_ARMED;
+    if (request->moved != moved && !window && request->sqe.opcode != IORING_OP_CONNECT && unri_choose(2))
+        request->stage = SIM_ARMING;
+}
+
+static void begin(struct sim_request *request)
+{
+    sim_call_scribble(request);
+    switch (sim_call_begins(request)) {
+    case SIM_PENDING: request->stage = SIM_PENDING; break;
+    default:
+        /* Completing while it is submitted is the kindest; a kernel that is asked to poll first would not. */
+        if (unri_choose(2))
+            request->stage = sim_call_ready(request) ? SIM_READY : SIM_ARMED;
+        else
+            attempt(request);
+        break;
+    }
+}
+
+/* ---- submission ---- */
+
+static bool names_a_descriptor(unsigned opcode)
+{
+    switch (opcode) {
+    case IORING_OP_NOP:
+    case IORING_OP_TIMEOUT:
+    case IORING_OP_ASYNC_CANCEL:
+    case IORING_OP_SOCKET:
+    case IORING_OP_CLOSE:
+    case IORING_OP_OPENAT:
+    case IORING_OP_STATX:
+    case IORING_OP_UNLINKAT:
+    case IORING_OP_RENAMEAT:
+    case IORING_OP_LINKAT:
+    case IORING_OP_SYMLINKAT:
+    case IORING_OP_MKDIRAT:
+    case UNRI_OP_PIPE:
+    case UNRI_OP_WAITID:
+    case UNRI_OP_FUTEX_WAIT:
+    case UNRI_OP_FUTEX_WAKE: return false;
+    default: return true;
+    }
+}
+
+static struct sim_request *find(struct sim_ring *ring, uint64_t user_data)
+{
+    for (struct sim_request *request = kernel.requests; request; request = request->next)
+        if (request->ring == ring && request->sqe.user_data == user_data && request->stage != SIM_DONE)
+            return request;
+    return NULL;
+}
+
+static bool answers_one(const struct sim_request *request)
+{
+    return request->sqe.opcode == UNRI_OP_WAITID || request->sqe.opcode == UNRI_OP_FUTEX_WAIT;
+}
+
+/* A cancel takes a request out of the table where it is; its CQE comes before the cancel's or after it. */
+static int cancel_found(struct sim_request *request)
+{
+    int res = answers_one(request);
+    request->cancelled = true;
+    request->stage     = SIM_READY;
+    signal_eventfd(request->ring);
+    if (unri_choose(2))
+        complete_cancelled(request);
+    return res;
+}
+
+static int cancel(struct sim_ring *ring, uint64_t user_data)
+{
+    struct sim_request *request = find(ring, user_data);
+    if (!request || request->cancelled)
+        return -ENOENT;
+    switch (request->stage) {
+    case SIM_ARMED:
+    case SIM_PENDING: return cancel_found(request);
+    case SIM_READY: /* a poll that fired is still in its table until the task has run, or not any more */
+        return unri_choose(2) ? cancel_found(request) : -ENOENT;
+    case SIM_RUNNING:
+        if (sim_call_blocks(request))
+            request->interrupted = unri_choose(2) == 0;
+        return -EALREADY;
+    default: return -ENOENT; /* ARMING: the cancel is lost */
+    }
+}
+
+static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
+{
+    if (sqe->opcode == IORING_OP_ASYNC_CANCEL) {
+        int res = cancel(ring, sqe->addr);
+        post(ring, sqe->user_data, res, 0);
+        return;
+    }
+    for (struct sim_request *other = kernel.requests; other; other = other->next)
+        if (other->ring == ring && other->sqe.user_data == sqe->user_data)
+            unri_sim_fail("two requests in flight have the same user_data, opcodes %u and %u", other->sqe.opcode, sqe->opcode);
+
+    struct sim_request *request = sim_alloc(sizeof *request), **end = &kernel.requests;
+    request->ring = ring;
+    request->sqe  = *sqe;
+    while (*end)
+        end = &(*end)->next;
+    *end = request;
+    if (names_a_descriptor(sqe->opcode)) {
+        request->file = sim_file_of(sqe->fd);
+        if (request->file)
+            sim_file_hold(request->file);
+        if (sqe->opcode == IORING_OP_SPLICE || sqe->opcode == IORING_OP_TEE) {
+            request->other = sim_file_of(sqe->splice_fd_in);
+            if (request->other)
+                sim_file_hold(request->other);
+        }
+        if (!request->file || ((sqe->opcode == IORING_OP_SPLICE || sqe->opcode == IORING_OP_TEE) && !request->other)) {
+            complete(request, -EBADF);
+            return;
+        }
+    }
+    if (sqe->opcode == IORING_OP_TIMEOUT) {
+        request->stage = SIM_ARMED;
+        return;
+    }
+    sim_call_lend(request);
+    begin(request);
+}
+
+static unsigned submit(struct sim_ring *ring, unsigned to_submit)
+{
+    unsigned count = 0;
+    while (count < to_submit && ring->sq_head != ring->sq_tail) {
+        struct io_uring_sqe *sqe  = &ring->io->sq.sqes[ring->sq_head & ring->io->sq.ring_mask];
+        struct io_uring_sqe  copy = *sqe;
+        memset(sqe, 0x5a, sizeof *sqe); /* the kernel has its copy: the entry is the program's again */
+        ring->sq_head++;
+        count++;
+        submit_one(ring, &copy);
+    }
+    return count;
+}
+
+/* ---- steps ---- */
+
+static int64_t timeout_of(const struct sim_request *request)
+{
+    const struct __kernel_timespec *at = (const struct __kernel_timespec *)(uintptr_t)request->sqe.addr;
+    return UNR_SEC(at->tv_sec) + at->tv_nsec;
+}
+
+/* Whether the kernel could take a step for a request now. */
+static bool can_step(struct sim_request *request)
+{
+    switch (request->stage) {
+    case SIM_ARMED:
+        if (request->sqe.opcode == IORING_OP_TIMEOUT)
+            return timeout_of(request) <= sim_world.now;
+        if (is_multishot(request) && request->moved && request->sqe.opcode == IORING_OP_POLL_ADD)
+            return sim_call_ready(request) && request->futex_wakes++ < 2; /* a level that holds tells itself now and then */
+        return sim_call_ready(request);
+    case SIM_RUNNING: return request->interrupted || !sim_call_blocks(request) || sim_call_ready(request);
+    case SIM_DONE: return request->notification_due;
+    default: return true;
+    }
+}
+
+/* Its task has work to do, and is told so if it waits for its eventfd. */
+static void wake(struct sim_request *request)
+{
+    request->stage = SIM_READY;
+    signal_eventfd(request->ring);
+}
+
+static void step(struct sim_request *request)
+{
+    switch (request->stage) {
+    case SIM_ARMED:
+        if (request->sqe.opcode == IORING_OP_TIMEOUT)
+            complete(request, -ETIME);
+        else
+            wake(request);
+        break;
+    case SIM_ARMING: request->stage = SIM_ARMED; break;
+    case SIM_READY:
+        if (request->cancelled)
+            complete_cancelled(request);
+        else
+            attempt(request);
+        break;
+    case SIM_PENDING: request->stage = SIM_RUNNING; break;
+    case SIM_RUNNING:
+        if (request->interrupted) {
+            complete(request, unri_choose(2) ? -EINTR : -512);
+        } else {
+            int res = sim_call(request);
+            if (res != SIM_WAIT)
+                complete(request, res);
+        }
+        break;
+    case SIM_DONE:
+        sim_call_check_sent(request);
+        post(request->ring, request->sqe.user_data, 0, IORING_CQE_F_NOTIF);
+        retire(request);
+        break;
+    }
+}
+
+static void act(struct later *later)
+{
+    struct later **at = &kernel.later;
+    while (*at != later)
+        at = &(*at)->next;
+    *at = later->next;
+    later->action(later->context);
+}
+
+enum { CANDIDATES = 16, STEPS_MAX = 100000 };
+
+/* One step, of those that are possible, or none if the kernel `may_stop`.  False: it took none. */
+static bool take_step(bool may_stop)
+{
+    struct sim_request *requests[CANDIDATES];
+    struct later       *laters[CANDIDATES];
+    unsigned            n = 0, m = 0;
+    for (struct sim_request *request = kernel.requests; request && n < CANDIDATES; request = request->next)
+        if (can_step(request)) {
+            requests[n++] = request;
+            may_stop &= request->passed_over < PATIENCE;
+        }
+    for (struct later *later = kernel.later; later && m < CANDIDATES; later = later->next) {
+        laters[m++] = later;
+        may_stop &= later->passed_over < PATIENCE;
+    }
+    if (n + m == 0)
+        return false;
+    if (++kernel.steps > STEPS_MAX)
+        unri_sim_fail("this does not come to an end: the kernel has taken %d steps", STEPS_MAX);
+
+    /* Kindest: what is possible happens, oldest first; then the kernel returns; other processes act when nothing else can. */
+    unsigned stop = may_stop, choice = unri_choose(n + stop + m);
+    if (choice < n) {
+        requests[choice]->passed_over = 0;
+        step(requests[choice]);
+    } else if (choice >= n + stop) {
+        act(laters[choice - n - stop]);
+    } else {
+        for (unsigned i = 0; i < n; i++)
+            requests[i]->passed_over++;
+        for (unsigned i = 0; i < m; i++)
+            laters[i]->passed_over++;
+        return false;
+    }
+    return true;
+}
+
+static unsigned ready_cqes(const struct sim_ring *ring)
+{
+    return ring->cq_tail - ring->cq_head;
+}
+
+static void set_taskrun(struct sim_ring *ring)
+{
+    bool work = false;
+    for (struct sim_request *request = kernel.requests; request; request = request->next)
+        work |= request->ring == ring && request->stage != SIM_PENDING && request->stage != SIM_RUNNING && can_step(request);
+    if (ring->io->flags & IORING_SETUP_TASKRUN_FLAG && work)
+        ring->sq_flags |= IORING_SQ_TASKRUN;
+    else
+        ring->sq_flags &= ~IORING_SQ_TASKRUN;
+}
+
+/* Time passes to the next moment at which something is due; false if there is none before `deadline`. */
+static bool next_moment(unr_time deadline)
+{
+    unr_time next = deadline;
+    for (struct sim_request *request = kernel.requests; request; request = request->next)
+        if (request->sqe.opcode == IORING_OP_TIMEOUT && request->stage == SIM_ARMED && timeout_of(request) < next)
+            next = timeout_of(request);
+    if (next != UNR_NEVER && next > sim_world.now)
+        sim_world.now = next;
+    return next < deadline;
+}
+
+static int wait_for(struct sim_ring *ring, unsigned min_complete, unr_time deadline)
+{
+    if (min_complete > ring->io->cq.ring_entries)
+        min_complete = ring->io->cq.ring_entries;
+    for (;;) {
+        flush_overflow(ring);
+        bool enough = ready_cqes(ring) >= min_complete;
+        bool late   = deadline <= sim_world.now;
+        if (take_step(enough || late || (deadline != UNR_NEVER && unri_choose(2))))
+            continue;
+        if (enough)
+            return 0;
+        if (late)
+            return -ETIME;
+        if (!next_moment(deadline) && deadline == UNR_NEVER)
+            unri_sim_fail("deadlock: the loop waits, and nothing can happen any more");
+    }
+}
+
+/* Without its task in the kernel, only what needs no task goes on: waking, workers, other processes, time. */
+static bool needs_its_task(const struct sim_request *request)
+{
+    return request->stage == SIM_READY || request->stage == SIM_ARMING;
+}
+
+static bool take_step_outside(void)
+{
+    for (struct sim_request *request = kernel.requests; request; request = request->next)
+        if (can_step(request) && !needs_its_task(request) && !(kernel.later && unri_choose(2))) {
+            step(request);
+            return true;
+        }
+    if (kernel.later) {
+        act(kernel.later);
+        return true;
+    }
+    return next_moment(UNR_NEVER);
+}
+
+void unr_sim_wait_readable(int fd)
+{
+    for (struct sim_file *file = sim_file_of(fd); !(sim_poll(file) & POLLIN);)
+        if (!take_step_outside() && !(sim_poll(file) & POLLIN))
+            unri_sim_fail("deadlock: another event loop waits for descriptor %d, and nothing can make it readable", fd);
+}
+
+/* Being interrupted, short of memory, or too busy. */
+static int fault(unsigned to_submit)
+{
+    static const int faults[] = { 0, -EINTR, -EAGAIN, -EBUSY };
+    if (!(kernel.faults & UNR_FAULT_ENTER) || !kernel.faults_left)
+        return 0;
+    int error = faults[unri_choose(to_submit ? 4 : 2)];
+    kernel.faults_left -= error != 0;
+    return error;
+}
+
+/* How many of the SQEs it is shown the kernel takes. */
+static unsigned takes(unsigned to_submit)
+{
+    if (to_submit < 2 || !(kernel.faults & UNR_FAULT_ENTER) || !kernel.faults_left || !unri_choose(2))
+        return to_submit;
+    kernel.faults_left--;
+    return 1;
+}
+
+int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, unr_time deadline, bool absolute)
+{
+    struct sim_ring *ring = ring_of(io);
+    (void)absolute;
+    if (ring->disabled)
+        return -EBADFD;
+    int error = fault(to_submit);
+    if (error < 0)
+        return error;
+    unsigned taken = submit(ring, takes(to_submit));
+    flush_overflow(ring);
+    error = taken == to_submit ? wait_for(ring, min_complete, deadline) : 0;
+    set_taskrun(ring);
+    return taken ? (int)taken : error;
+}
+
+/* ---- memory, clock and wake-ups ---- */
+
+enum { MAP_MAX = 16 << 10 }; /* a loop makes do with this much, and a schedule stays cheap */
+
+void *unri_enter_map(size_t size, bool wiped)
+{
+    (void)wiped;
+    return size <= MAP_MAX ? sim_alloc(size) : NULL;
+}
+
+void *unri_enter_remap(void *memory, size_t size, size_t new_size)
+{
+    void *larger = sim_alloc(new_size);
+    return memcpy(larger, memory, size);
+}
+
+void unri_enter_unmap(void *memory, size_t size)
+{
+    (void)memory;
+    (void)size;
+}
+
+size_t unri_enter_descriptors_max(void)
+{
+    return SIM_FDS;
+}
+
+unr_time unri_enter_clock(void)
+{
+    return sim_world.now;
+}
+
+uint32_t unri_enter_clock_ms(void)
+{
+    return (uint32_t)(sim_world.now / UNR_MSEC(1));
+}
+
+int unri_enter_wake_open(int flags)
+{
+    (void)flags;
+    return unr_sim_eventfd(0);
+}
+
+void unri_enter_wake(int fd)
+{
+    sim_file_of(fd)->counter++;
+}
+
+void unri_enter_wake_clear(int fd)
+{
+    sim_file_of(fd)->counter = 0;
+}
+
+void unri_enter_wake_close(int fd)
+{
+    sim_fd_close(fd);
+}
+
+void unr_sim_later(void (*action)(void *context), void *context)
+{
+    struct later *later = sim_alloc(sizeof *later), **end = &kernel.later;
+    *later              = (struct later){ .action = action, .context = context };
+    while (*end)
+        end = &(*end)->next;
+    *end = later;
+}
+
+struct sim_request *sim_futex_waiter(uint64_t address, uint64_t mask)
+{
+    for (struct sim_request *request = kernel.requests; request; request = request->next)
+        if (request->sqe.opcode == UNRI_OP_FUTEX_WAIT && request->stage == SIM_ARMED && !request->cancelled
+            && request->sqe.addr == address && request->sqe.addr3 & mask && !request->futex_wakes)
+            return request;
+    return NULL;
+}

@@ -1,0 +1,1145 @@
+/* The rules of design.md, one scenario each, where the other files do not get to them: timers in virtual time, requests that
+ * are or-ed, slots and trees of signals, operation types of a caller's own, multishot and zero copy, descriptors, closing,
+ * small queues and calls of the kernel that fail. */
+#include "scenario.h"
+
+#include <stddef.h>
+
+#include "../../../uring/ring.h"
+
+/* ---- what most of these need ---- */
+
+enum { TURNS_MAX = 100 };
+
+/* Runs what must end soon, and by itself. */
+static void run_to_the_end(struct unr_loop *loop)
+{
+    for (int turns = 0; unr_loop_in_flight(loop); turns++) {
+        unr_sim_check(turns < TURNS_MAX, "it ends within a hundred turns");
+        unr_sim_check(unr_loop_run_once(loop, UNR_NEVER) >= 0, "a turn");
+    }
+}
+
+static void some_turns(struct unr_loop *loop, unsigned max)
+{
+    for (unsigned turns = unr_sim_choose(max + 1); turns; turns--)
+        unr_loop_run_once(loop, 0);
+}
+
+static void count_run(struct unr_op *op)
+{
+    ++*(int *)op->data;
+}
+
+static const struct subject_type *type_named(const char *name)
+{
+    for (unsigned i = 0; i < subject_type_count; i++)
+        if (strcmp(subject_types[i]->name, name) == 0)
+            return subject_types[i];
+    return NULL;
+}
+
+static uint64_t repeated(const struct unr_loop *loop)
+{
+    struct unr_stats stats;
+    unr_loop_stats(loop, &stats, sizeof stats);
+    return stats.cancels_repeated;
+}
+
+/* ---- timers: what fires is always the earliest of those that are left ---- */
+
+enum { TIMERS = 10, SHAPES = 5, CHANGES = 6, MOMENTS = 3 };
+
+struct clock {
+    struct unr_loop *loop;
+    struct {
+        struct unr_timer timer;
+        unr_time         deadline;
+        unsigned         since; /* settles ties: the last start or move */
+        bool             waits;
+    } timers[TIMERS];
+    unsigned since, fired, cancelled;
+    unsigned victim, change, moment;
+    bool     ran_once_in_this_turn;
+};
+
+static bool is_first(const struct clock *c, unsigned i)
+{
+    for (unsigned j = 0; j < TIMERS; j++) {
+        if (!c->timers[j].waits || j == i)
+            continue;
+        if (c->timers[j].deadline < c->timers[i].deadline
+            || (c->timers[j].deadline == c->timers[i].deadline && c->timers[j].since < c->timers[i].since))
+            return false;
+    }
+    return true;
+}
+
+static void change_one(struct clock *c)
+{
+    static const unr_time to[CHANGES] = { 0, 0, 5, 1000, 20, 115 };
+    struct unr_timer     *timer = &c->timers[c->victim].timer;
+    unr_time              deadline = UNR_SEC(1000) + UNR_MSEC(to[c->change]);
+    bool                  waits = c->timers[c->victim].waits;
+    switch (c->change) {
+    case 0: break;
+    case 1: unr_sim_check(unr_cancel(&timer->op, UNR_CANCEL_TOTAL) || !waits, "it waits, so it can be cancelled"); break;
+    default:
+        if (unr_timer_move(timer, deadline)) {
+            unr_sim_check(waits, "only a timer that waits can be moved");
+            c->timers[c->victim].deadline = deadline;
+            c->timers[c->victim].since    = ++c->since;
+        } else {
+            unr_sim_check(!waits || unr_in_flight(&timer->op), "a timer that waits can be moved");
+        }
+        break;
+    }
+}
+
+static void timer_done(struct unr_op *op)
+{
+    struct clock *c = op->data;
+    unsigned      i = 0;
+    while (&c->timers[i].timer.op != op)
+        i++;
+    unr_sim_check(c->timers[i].waits, "a timer ends once");
+    if (op->result.error == 0) {
+        unr_sim_check(unr_loop_now(c->loop) >= c->timers[i].deadline, "no timer fires before its time");
+        unr_sim_check(is_first(c, i), "timers fire in the order of their deadlines, then of their starts and moves");
+        c->fired++;
+    } else {
+        unr_sim_check(op->result.error == -ECANCELED && i == c->victim && c->change == 1, "only what was cancelled is cancelled");
+        unr_sim_check(op->result.guarantee == UNR_CANCEL_TOTAL, "a timer has no side effects");
+        c->cancelled++;
+    }
+    c->timers[i].waits = false;
+    if (c->moment == 2 && c->fired == 1)
+        change_one(c);
+}
+
+/* Ten timers, in heaps of every kind; one is cancelled or moved, before the loop runs, after the first fired, or inside its
+ * `done`. */
+static void timers_in_order(const struct scenario *scenario)
+{
+    static const unr_time shapes[SHAPES][TIMERS] = {
+        { 0, 100, 10, 20, 30, 110, 120, 130, 140, 11 }, /* the last belongs above those that it may replace */
+        { 90, 80, 70, 60, 50, 40, 30, 20, 10, 0 },
+        { 10, 20, 30, 40, 50, 60, 70, 80, 90, 100 },
+        { 20, 20, 20, 20, 20, 20, 20, 20, 20, 20 },
+        { 50, 10, 50, 20, 10, 50, 0, 20, 115, 5 },
+    };
+    struct clock c = { .loop = open_small_loop() };
+    unsigned     n = unr_sim_choose(SHAPES * TIMERS * CHANGES * MOMENTS);
+    (void)scenario;
+    c.moment = n % MOMENTS;
+    c.change = n / MOMENTS % CHANGES;
+    c.victim = n / MOMENTS / CHANGES % TIMERS;
+    for (unsigned i = 0; i < TIMERS; i++) {
+        c.timers[i].deadline = UNR_SEC(1000) + UNR_MSEC(shapes[n / MOMENTS / CHANGES / TIMERS][i]);
+        c.timers[i].since    = ++c.since;
+        c.timers[i].waits    = true;
+        unr_start(c.loop, unr_timer_at(&c.timers[i].timer, c.timers[i].deadline), timer_done, &c);
+    }
+    if (c.moment == 1)
+        unr_loop_run_once(c.loop, UNR_NEVER);
+    if (c.moment != 2)
+        change_one(&c);
+    run_to_the_end(c.loop);
+    unr_sim_check(c.fired + c.cancelled == TIMERS, "each timer ends");
+    close_loop(c.loop);
+}
+
+/* A delay counts from the start; what is past is due at once; what has ended cannot be moved. */
+static void timers_now_and_never(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_timer past = { 0 }, now = { 0 }, soon = { 0 }, never = { 0 };
+    int              runs = 0;
+    (void)scenario;
+    unr_time begin = unr_loop_now(loop);
+    unr_start(loop, unr_timer_after(&never, UNR_NEVER), count_run, &runs);
+    unr_start(loop, unr_timer_after(&soon, UNR_MSEC(3)), count_run, &runs);
+    unr_start(loop, unr_timer_after(&now, 0), count_run, &runs);
+    unr_start(loop, unr_timer_at(&past, begin - 1), count_run, &runs);
+    unr_sim_check(unr_loop_run_once(loop, 0) == 2 && runs == 2, "two are due at once");
+    unr_sim_check(!unr_timer_move(&past, begin + UNR_SEC(1)) && !unr_cancel(&past.op, UNR_CANCEL_TOTAL), "that one is over");
+    unr_sim_check(unr_in_flight(&soon.op), "no timer fires before its time");
+    while (unr_in_flight(&soon.op))
+        unr_loop_run_once(loop, UNR_NEVER);
+    unr_sim_check(unr_loop_now(loop) == begin + UNR_MSEC(3), "the loop sleeps exactly until the next timer");
+    if (unr_sim_choose(2)) {
+        unr_cancel(&never.op, UNR_CANCEL_TERMINAL);
+    } else {
+        unr_sim_check(unr_timer_move(&never, begin), "a timer that waits can be moved");
+        unr_sim_check(unr_loop_run_once(loop, 0) == 1, "to the past: it is due at once");
+    }
+    run_to_the_end(loop);
+    unr_sim_check(runs == 4, "each done once");
+    close_loop(loop);
+}
+
+/* ---- requests: or-ed, never erased, and told ---- */
+
+struct asked {
+    struct subject s;
+    unsigned       types;
+};
+
+static void ask_for(struct asked *a, unsigned types, int cause)
+{
+    if (unr_cancel_cause(&a->s.op, types, cause))
+        a->types |= types;
+    unr_sim_check(!unr_in_flight(&a->s.op) || a->s.op.result.requested == a->types, "requests are or-ed");
+}
+
+/* One that is refused, two that are honoured, one that is refused again: nothing that was asked is forgotten, the cause is that of
+ * the first that was honoured, and the guarantee is the strongest that it supports. */
+static void requests_are_or_ed(const struct scenario *scenario)
+{
+    struct asked a = { 0 };
+    set_up(&a.s, type_named(scenario->parameter), open_small_loop());
+    start(&a.s);
+    some_turns(a.s.loop, 2);
+    ask_for(&a, UNR_CANCEL_TOTAL, -7);
+    unr_sim_check(a.s.op.result.verdict == UNR_VERDICT_REFUSED && a.s.op.result.cause == -7, "it cannot be undone wholly");
+    some_turns(a.s.loop, 1);
+    ask_for(&a, UNR_CANCEL_TERMINAL, -8);
+    some_turns(a.s.loop, 1);
+    ask_for(&a, UNR_CANCEL_TOTAL, -9);
+    some_turns(a.s.loop, 1);
+    ask_for(&a, UNR_CANCEL_PARTIAL, -10);
+    run_to_the_end(a.s.loop);
+    const struct unr_result *r = &a.s.op.result;
+    bool                     began = r->verdict != UNR_VERDICT_UNSUBMITTED;
+    unr_sim_check(r->error == -ECANCELED, "the second request is honoured");
+    unr_sim_check(r->requested == a.types, "requests are or-ed, and none is erased");
+    unr_sim_check(r->cause == -8, "the cause is that of the first request that was honoured");
+    unr_sim_check(r->guarantee == (began ? UNR_CANCEL_PARTIAL : UNR_CANCEL_TOTAL), "the guarantee is the strongest it can give");
+    verify(&a.s);
+    tear_down(&a.s);
+}
+
+/* What nobody provokes ends by a request, and by one: the kernel answers that it took effect, and nothing is asked again. */
+static void request_ends_what_waits(const struct scenario *scenario)
+{
+    struct subject s;
+    set_up(&s, type_named(scenario->parameter), open_small_loop());
+    start(&s);
+    some_turns(s.loop, 2);
+    unr_sim_check(unr_cancel_cause(&s.op, UNR_CANCEL_ALL, -9), "it waits");
+    run_to_the_end(s.loop);
+    unr_sim_check(s.op.result.error == -ECANCELED && unr_outcome(&s.op.result) == -9, "the request ended it");
+    unr_sim_check(s.op.result.guarantee == UNR_CANCEL_TOTAL, "the guarantee is the strongest that it supports");
+    unr_sim_check(repeated(s.loop) == 0, "a cancel that took effect is not repeated");
+    verify(&s);
+    tear_down(&s);
+}
+
+/* MSG_WAITALL cut short: a count below what was asked is no success, also when the cancel was lost and had to be repeated. */
+static void request_cuts_short(const struct scenario *scenario)
+{
+    struct subject s;
+    set_up(&s, type_named(scenario->parameter), open_small_loop());
+    bool reads = !strncmp(s.type->name, "recv", 4), early = unr_sim_choose(2);
+    if (reads && early)
+        s.sent = (size_t)unr_sim_write(s.fds[1], "01234567", 8);
+    start(&s);
+    some_turns(s.loop, 3);
+    if (reads && !early)
+        s.sent = (size_t)unr_sim_write(s.fds[1], "01234567", 8);
+    some_turns(s.loop, 1);
+    unr_cancel(&s.op, UNR_CANCEL_PARTIAL);
+    run_to_the_end(s.loop);
+    unr_sim_check(s.op.result.error == -ECANCELED, "cut short is cancelled");
+    unr_sim_check(s.op.result.guarantee
+                      == (s.op.result.verdict == UNR_VERDICT_UNSUBMITTED ? UNR_CANCEL_TOTAL : UNR_CANCEL_PARTIAL),
+                  "and partial, once it began");
+    verify(&s);
+    tear_down(&s);
+}
+
+/* One that goes on to its end: its count is all that was asked. */
+static void all_or_cut_short(const struct scenario *scenario)
+{
+    struct subject s;
+    set_up(&s, type_named(scenario->parameter), open_small_loop());
+    start(&s);
+    unr_sim_later(s.type->provoke, &s);
+    some_turns(s.loop, 2);
+    unr_cancel(&s.op, UNR_CANCEL_ALL);
+    run_to_the_end(s.loop);
+    size_t asked = strncmp(s.type->name, "recv", 4) ? (size_t)ROOM : 12;
+    unr_sim_check(s.op.result.error == -ECANCELED || (s.op.result.error == 0 && s.op.result.bytes == asked),
+                  "a count short of what was asked is no success");
+    verify(&s);
+    tear_down(&s);
+}
+
+struct late {
+    struct unr_op first, second;
+    unsigned      told;
+    int           runs;
+};
+
+static void ask_the_second(struct unr_op *op)
+{
+    struct late *l = op->data;
+    l->runs++;
+    if (unr_cancel_cause(&l->second, UNR_CANCEL_TOTAL, -7))
+        l->told |= UNR_CANCEL_TOTAL;
+    if (unr_cancel_cause(&l->second, UNR_CANCEL_PARTIAL, -8))
+        l->told |= UNR_CANCEL_PARTIAL;
+}
+
+static void second_done(struct unr_op *op)
+{
+    struct late *l = op->data;
+    l->runs++;
+    unr_sim_check(!unr_cancel(op, UNR_CANCEL_ALL), "in done there is nothing to cancel");
+}
+
+/* Asked inside the `done` of another, of the same turn or not: what answered true says so in its result. */
+static void request_between_completion_and_done(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct late      l    = { 0 };
+    (void)scenario;
+    unr_start(loop, unr_nop(&l.first), ask_the_second, &l);
+    unr_start(loop, unr_nop(&l.second), second_done, &l);
+    run_to_the_end(loop);
+    const struct unr_result *r = &l.second.result;
+    unr_sim_check(l.runs == 2, "each done once");
+    unr_sim_check(r->requested == l.told, "what answered true is in the result");
+    unr_sim_check(r->cause == (l.told ? -7 : 0), "with the cause of the first");
+    if (r->error == 0)
+        unr_sim_check(r->verdict == (l.told ? UNR_VERDICT_TOO_LATE : UNR_VERDICT_NONE), "and with what became of it");
+    outcome("error %d told %u", r->error, l.told);
+    close_loop(loop);
+}
+
+/* What runs in a worker and cannot be interrupted says so; interrupted, it is cancelled, whatever the worker's errno. */
+static void request_of_what_runs(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    op   = { 0 };
+    int              from[2], to[2], runs = 0;
+    (void)scenario;
+    unr_sim_pipe(from, 0);
+    unr_sim_pipe(to, 0);
+    unr_start(loop, unr_splice(&op, from[0], -1, to[1], -1, 4, 0), count_run, &runs);
+    for (int turns = 0; turns < 6; turns++)
+        unr_loop_run_once(loop, 0); /* by now a worker waits in it */
+    bool written = unr_sim_choose(2);
+    unr_cancel(&op, UNR_CANCEL_TOTAL);
+    if (!written)
+        some_turns(loop, 2);
+    unr_sim_write(from[1], "abcd", 4);
+    run_to_the_end(loop);
+    unr_sim_check(runs == 1, "each done once");
+    unr_sim_check(op.result.error == -ECANCELED || (op.result.error == 0 && op.result.bytes == 4), "interrupted is cancelled");
+    unr_sim_check(op.result.verdict == (op.result.error ? UNR_VERDICT_CANCELLED : UNR_VERDICT_RUNNING), "the kernel's own word");
+    close_loop(loop);
+    for (int i = 0; i < 2; i++) {
+        unr_sim_close(from[i]);
+        unr_sim_close(to[i]);
+    }
+}
+
+/* A connect that was cancelled and cannot be undone, as its descriptor is gone, promises no more than TERMINAL. */
+static void undoing_fails(const struct scenario *scenario)
+{
+    struct unr_loop   *loop = open_small_loop();
+    struct unr_op      op   = { 0 };
+    struct sockaddr_in to   = { .sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int                listener = unr_sim_listener(80, 0), other = unr_sim_connect(80), fd = unr_sim_socket(), runs = 0;
+    (void)scenario;
+    unr_start(loop, unr_connect(&op, fd, (struct sockaddr *)&to, sizeof to), count_run, &runs);
+    unr_loop_run_once(loop, 0);
+    unr_sim_close(fd);
+    unr_cancel(&op, UNR_CANCEL_ALL);
+    run_to_the_end(loop);
+    unr_sim_check(runs == 1 && op.result.verdict == UNR_VERDICT_CANCELLED, "it was cancelled");
+    unr_sim_check(op.result.guarantee == UNR_CANCEL_TERMINAL, "what could not be undone is no total cancellation");
+    close_loop(loop);
+    unr_sim_close(listener);
+    unr_sim_close(other);
+}
+
+/* ---- operation types of a caller's own ---- */
+
+struct own {
+    struct unr_op      op;
+    struct unr_signal  signal;
+    struct unr_signal *emits; /* while it starts */
+    unsigned           starts, cancels, types;
+    int                runs, cause;
+    bool               finishes_at_once, ignores;
+    unsigned           guarantee; /* that it sets itself; 0: none */
+    unsigned           again;     /* how often it is started again in its `done` */
+};
+
+static bool inside_a_call; /* of unr_start, unr_cancel or an emit: no `done` runs there */
+
+static struct own *own_of(struct unr_op *op)
+{
+    return unr_container_of(op, struct own, op);
+}
+
+static void own_start(struct unr_op *op)
+{
+    struct own *o = own_of(op);
+    o->starts++;
+    if (o->emits)
+        unr_signal_emit_cause(o->emits, UNR_CANCEL_TERMINAL, -5);
+    if (o->finishes_at_once)
+        unr_finish(op, 0);
+}
+
+static void own_cancel(struct unr_op *op, struct unr_request request)
+{
+    struct own *o = own_of(op);
+    o->cancels++;
+    o->types |= request.types;
+    if (o->ignores)
+        return;
+    if (o->guarantee)
+        op->result.guarantee = (uint8_t)o->guarantee;
+    unr_finish(op, -ECANCELED);
+}
+
+static const struct unr_op_type own_type = {
+    .size     = sizeof own_type,
+    .supports = UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL,
+    .name     = "own",
+    .start    = own_start,
+    .cancel   = own_cancel,
+};
+
+static void own_done(struct unr_op *op)
+{
+    struct own *o = own_of(op);
+    unr_sim_check(!inside_a_call, "no done runs inside a start, a cancel or an emit");
+    o->runs++;
+    if (o->again) {
+        o->again--;
+        unr_start(unr_loop_of(op), unr_describe(op, &own_type), own_done, o);
+    }
+}
+
+static void start_own(struct unr_loop *loop, struct own *o)
+{
+    inside_a_call = true;
+    unr_start(loop, unr_bind(unr_describe(&o->op, &own_type), unr_signal_slot(&o->signal)), own_done, o);
+    inside_a_call = false;
+}
+
+/* The handler is in the slot before the type's start runs: a request made there reaches it. */
+static void handler_is_installed_before_start(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct own       o    = { .guarantee = unr_sim_choose(2) ? UNR_CANCEL_TERMINAL : 0 };
+    (void)scenario;
+    inside_a_call = false;
+    o.emits       = &o.signal;
+    start_own(loop, &o);
+    unr_sim_check(o.cancels == 1 && unr_in_flight(&o.op), "the request reached it");
+    run_to_the_end(loop);
+    unr_sim_check(o.runs == 1 && o.op.result.error == -ECANCELED && o.op.result.cause == -5, "and ended it");
+    unr_sim_check(o.op.result.guarantee == (o.guarantee ? o.guarantee : UNR_CANCEL_PARTIAL), "with its own guarantee, or the strongest");
+    unr_sim_check(!unr_slot_has_handler(unr_signal_slot(&o.signal)), "the slot is empty afterwards");
+    close_loop(loop);
+}
+
+/* A type hears of each kind of request once, of none that it does not honour, and may complete all the same. */
+static void type_hears_each_request_once(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct own       o    = { .ignores = true };
+    (void)scenario;
+    inside_a_call = false;
+    start_own(loop, &o);
+    some_turns(loop, 1);
+    unr_cancel_cause(&o.op, UNR_CANCEL_TOTAL, -6);
+    unr_sim_check(o.cancels == 0, "it supports no total cancellation");
+    unr_signal_emit_cause(&o.signal, UNR_CANCEL_PARTIAL, -7);
+    unr_cancel_cause(&o.op, UNR_CANCEL_PARTIAL | UNR_CANCEL_TOTAL, -8);
+    unr_sim_check(o.cancels == 1, "it was told so already");
+    unr_cancel_cause(&o.op, UNR_CANCEL_TERMINAL, -9);
+    unr_sim_check(o.cancels == 2, "this is a new type");
+    unr_finish(&o.op, 0);
+    unr_cancel_cause(&o.op, UNR_CANCEL_ALL, -10);
+    unr_sim_check(o.cancels == 2, "what has finished is not asked");
+    run_to_the_end(loop);
+    unr_sim_check(o.runs == 1 && o.op.result.error == 0 && o.op.result.verdict == UNR_VERDICT_TOO_LATE, "finished beats cancelled");
+    unr_sim_check(o.op.result.requested == UNR_CANCEL_ALL && o.op.result.cause == -7, "all that was asked is told");
+    close_loop(loop);
+}
+
+/* Nothing's `done` runs inside a call, whatever that ends. */
+static void no_done_inside_a_call(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct own       a = { .finishes_at_once = true }, b = { 0 }, c = { 0 };
+    struct unr_timer timer = { 0 };
+    (void)scenario;
+    inside_a_call = false;
+    start_own(loop, &a);
+    start_own(loop, &b);
+    unr_start(loop, unr_bind(unr_nop(&c.op), unr_signal_slot(&c.signal)), own_done, &c);
+    unr_start(loop, unr_timer_after(&timer, UNR_SEC(1)), NULL, NULL);
+    unr_sim_check(a.runs == 0, "not yet");
+    some_turns(loop, 1);
+    inside_a_call = true;
+    unr_cancel(&b.op, UNR_CANCEL_ALL);
+    unr_signal_emit(&c.signal, UNR_CANCEL_ALL);
+    unr_cancel(&timer.op, UNR_CANCEL_ALL);
+    inside_a_call = false;
+    run_to_the_end(loop);
+    unr_sim_check(a.runs == 1 && b.runs == 1 && c.runs == 1, "each done once");
+    close_loop(loop);
+}
+
+/* One that ends at once and is started again in its `done` starves nobody: a turn runs what was known when it began. */
+static void restarting_starves_nobody(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct own       o    = { .finishes_at_once = true, .again = 3 };
+    (void)scenario;
+    inside_a_call = false;
+    start_own(loop, &o);
+    for (int turns = 1; turns <= 4; turns++)
+        unr_sim_check(unr_loop_run_once(loop, UNR_NEVER) == 1 && o.runs == turns, "one done a turn");
+    unr_sim_check(unr_loop_in_flight(loop) == 0, "that was all");
+    close_loop(loop);
+}
+
+/* Bound to a latched signal, or to a child of one, that was emitted: it never begins, unless it honours none of it. */
+static void latched_above(const struct scenario *scenario)
+{
+    struct unr_loop  *loop = open_small_loop();
+    struct own        o    = { 0 };
+    struct unr_signal root = { 0 }, middle = { 0 };
+    bool              emitted_before = unr_sim_choose(2), honoured = unr_sim_choose(2);
+    unsigned          types = honoured ? UNR_CANCEL_PARTIAL : UNR_CANCEL_TOTAL;
+    (void)scenario;
+    inside_a_call = false;
+    unr_signal_init_latched(&root);
+    if (emitted_before) {
+        unr_signal_emit_cause(&root, types, -7);
+        unr_signal_emit_cause(&root, types, -8);
+    }
+    unr_signal_attach(&o.signal, &middle);
+    unr_signal_attach(&middle, &root);
+    if (!emitted_before) {
+        unr_signal_emit_cause(&root, types, -7);
+        unr_signal_emit_cause(&root, types, -8);
+    }
+    start_own(loop, &o);
+    unr_sim_check(o.starts == !honoured, "what a latched request ends never begins");
+    unr_sim_check(o.op.result.requested == types, "it was asked at start");
+    if (!honoured)
+        unr_finish(&o.op, 0);
+    run_to_the_end(loop);
+    unr_sim_check(o.runs == 1, "each done once");
+    unr_sim_check(o.op.result.verdict == (honoured ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_REFUSED), "a request at start");
+    unr_sim_check(o.op.result.cause == -7, "the cause of the first emit");
+    unr_sim_check(!honoured || o.op.result.guarantee == UNR_CANCEL_TOTAL, "what never began left nothing");
+
+    unr_signal_reset(&root);
+    start_own(loop, &o);
+    unr_sim_check(o.starts == 1u + !honoured, "reset, it begins");
+    unr_signal_detach(&middle);
+    unr_signal_emit(&root, UNR_CANCEL_ALL);
+    unr_sim_check(o.cancels == 0, "what is not attached is not asked");
+    unr_signal_attach(&middle, &root);
+    unr_sim_check(o.cancels == 1, "what is attached is asked what was latched");
+    run_to_the_end(loop);
+    unr_sim_check(o.runs == 2, "each done once");
+    unr_signal_detach(&o.signal);
+    unr_signal_detach(&middle);
+    close_loop(loop);
+}
+
+/* ---- slots and trees of signals ---- */
+
+struct heard {
+    struct tree *tree;
+    unsigned     index, count, types;
+    int          cause;
+};
+
+enum { CHILDREN = 4 };
+
+struct tree {
+    struct unr_signal parent, children[CHILDREN], late;
+    struct heard      heard[CHILDREN + 2]; /* the parent's, and that of `late` */
+    unsigned          at, what, whom;
+    bool              done;
+};
+
+static void hear(void *context, struct unr_request request)
+{
+    struct heard *h = context;
+    struct tree  *t = h->tree;
+    h->count++;
+    h->types |= request.types;
+    h->cause = request.cause;
+    if (h->index != t->at || t->done)
+        return;
+    t->done = true;
+    switch (t->what) {
+    case 0: break;
+    case 1: unr_signal_detach(&t->children[t->whom]); break;
+    case 2: unr_slot_clear(unr_signal_slot(&t->children[t->whom])); break;
+    case 3: unr_signal_attach(&t->late, &t->parent); break;
+    case 4: unr_signal_emit_cause(&t->children[t->whom], UNR_CANCEL_TERMINAL, -3); break;
+    case 5:
+        unr_signal_detach(&t->children[t->whom]);
+        unr_signal_attach(&t->children[t->whom], &t->parent);
+        break;
+    }
+}
+
+/* An emit reaches each child once, whatever the handlers do to the tree meanwhile: what is taken out before its turn is not
+ * reached, what is put in is not reached. */
+static void emit_while_the_tree_changes(const struct scenario *scenario)
+{
+    struct tree t = { 0 };
+    (void)scenario;
+    t.at   = unr_sim_choose(CHILDREN);
+    t.what = unr_sim_choose(6);
+    t.whom = unr_sim_choose(CHILDREN);
+    for (unsigned i = 0; i < CHILDREN + 2; i++)
+        t.heard[i] = (struct heard){ .tree = &t, .index = i };
+    for (unsigned i = 0; i < CHILDREN; i++) {
+        unr_slot_assign(unr_signal_slot(&t.children[i]), hear, &t.heard[i]);
+        unr_signal_attach(&t.children[i], &t.parent); /* in front: the last is asked first */
+    }
+    unr_slot_assign(unr_signal_slot(&t.parent), hear, &t.heard[CHILDREN]);
+    unr_slot_assign(unr_signal_slot(&t.late), hear, &t.heard[CHILDREN + 1]);
+    unr_sim_check(unr_signal_emit_cause(&t.parent, UNR_CANCEL_PARTIAL, -4), "somebody heard it");
+    for (unsigned i = 0; i < CHILDREN; i++) {
+        bool     concerned = i == t.whom, passed = i >= t.at;
+        unsigned expected = 1;
+        if (concerned && !passed && (t.what == 1 || t.what == 2 || t.what == 5))
+            expected = 0;
+        if (concerned && t.what == 4)
+            expected = 2;
+        unr_sim_check(t.heard[i].count == expected, "an emit reaches each that is there, once");
+    }
+    unr_sim_check(t.heard[CHILDREN].count == 1, "its own handler runs once, last");
+    unr_sim_check(t.heard[CHILDREN + 1].count == 0, "what is attached meanwhile is not reached");
+    unr_sim_check(t.heard[CHILDREN].types == UNR_CANCEL_PARTIAL && t.heard[CHILDREN].cause == -4, "with types and cause");
+}
+
+static void do_nothing(void *context, struct unr_request request)
+{
+    (void)request;
+    ++*(int *)context;
+}
+
+/* A slot that is given to another meanwhile stays the other's, and no request reaches the operation through it any more. */
+static void slot_reassigned(const struct scenario *scenario)
+{
+    struct subject s;
+    int            heard = 0;
+    set_up(&s, type_named(scenario->parameter), open_small_loop());
+    unr_start(s.loop, unr_bind(s.type->describe(&s), unr_signal_slot(&s.signal)), count_run, &s.runs);
+    some_turns(s.loop, 2);
+    unr_sim_check(unr_in_flight(&s.op), "it waits");
+    unr_slot_assign(unr_signal_slot(&s.signal), do_nothing, &heard);
+    unr_sim_check(unr_signal_emit(&s.signal, UNR_CANCEL_ALL) && heard == 1, "the new one is asked");
+    unr_sim_check(s.op.result.requested == 0, "the operation is not");
+    unr_cancel(&s.op, UNR_CANCEL_ALL);
+    run_to_the_end(s.loop);
+    unr_sim_check(s.signal.slot.handler == do_nothing && s.signal.slot.context == &heard, "a slot stays whose it is");
+    verify(&s);
+    tear_down(&s);
+}
+
+/* ---- multishot and zero copy ---- */
+
+struct shots {
+    struct unr_loop *loop;
+    struct unr_op    op;
+    struct shots    *cancels; /* in its first shot; may be itself */
+    int              fds[2];
+    unsigned         shots;
+    int              ends;
+    bool             told;
+};
+
+static void fill_poll(void *entry, void *context)
+{
+    struct io_uring_sqe *sqe = entry;
+    *sqe = (struct io_uring_sqe){ .opcode = IORING_OP_POLL_ADD,
+                                  .fd     = ((struct shots *)context)->fds[0],
+                                  .len    = IORING_POLL_ADD_MULTI,
+                                  .poll32_events = 1 /* POLLIN */ };
+}
+
+static void shot_done(struct unr_op *op)
+{
+    struct shots *s = op->data;
+    unr_sim_check(s->ends == 0, "nothing comes behind the last");
+    if (op->result.flags & UNR_MORE) {
+        unr_sim_check(op->result.error == 0 && op->result.value & 1, "a shot tells what holds");
+        unr_sim_check(unr_in_flight(op), "a multishot operation goes on");
+        s->shots++;
+    } else {
+        unr_sim_check(!unr_in_flight(op), "the last is the last");
+        s->ends++;
+    }
+    if (s->cancels && !s->cancels->told)
+        s->cancels->told = unr_cancel_cause(&s->cancels->op, UNR_CANCEL_TOTAL, -7);
+}
+
+static void start_shots(struct shots *s, struct unr_loop *loop)
+{
+    *s = (struct shots){ .loop = loop };
+    unr_sim_socketpair(s->fds, 0);
+    unr_start(loop, unr_sqe(&s->op, "poll", UNR_CANCEL_ALL, fill_poll, s), shot_done, s);
+}
+
+static void verify_shots(struct shots *s)
+{
+    unr_sim_check(s->ends == 1, "one done is the last");
+    unr_sim_check((s->op.result.requested != 0) == s->told, "asked as it was told");
+    if (s->op.result.error)
+        unr_sim_check(s->op.result.error == -ECANCELED && s->op.result.cause == -7, "ended by the request, and why");
+    unr_sim_close(s->fds[0]);
+    unr_sim_close(s->fds[1]);
+}
+
+static void shot_provoked(void *context)
+{
+    unr_sim_write(((struct shots *)context)->fds[1], "x", 1);
+}
+
+/* A poll that tells again and again, cancelled at any point, or inside a shot of its own: it ends once, and soon. */
+static void shots_cancelled(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct shots     s;
+    (void)scenario;
+    start_shots(&s, loop);
+    bool inside = unr_sim_choose(2);
+    if (inside) {
+        s.cancels = &s;
+        unr_sim_write(s.fds[1], "x", 1);
+    } else {
+        unr_sim_later(shot_provoked, &s);
+        some_turns(loop, 3);
+        s.told = unr_cancel_cause(&s.op, UNR_CANCEL_TOTAL, -7);
+    }
+    run_to_the_end(loop);
+    close_loop(loop);
+    verify_shots(&s);
+}
+
+/* Two of them, one of which is cancelled inside the other's shot, while its own may be on the way. */
+static void shots_of_two(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct shots     a, b;
+    (void)scenario;
+    start_shots(&a, loop);
+    start_shots(&b, loop);
+    a.cancels = &b;
+    b.cancels = &a;
+    shot_provoked(&a);
+    if (unr_sim_choose(2))
+        shot_provoked(&b);
+    for (int turns = 0; turns < 8 && !b.told; turns++)
+        unr_loop_run_once(loop, 0);
+    if (!a.told)
+        a.told = unr_cancel_cause(&a.op, UNR_CANCEL_TOTAL, -7);
+    if (!b.told)
+        b.told = unr_cancel_cause(&b.op, UNR_CANCEL_TOTAL, -7);
+    run_to_the_end(loop);
+    close_loop(loop);
+    verify_shots(&a);
+    verify_shots(&b);
+}
+
+enum { CALLERS = 2 };
+
+struct door {
+    struct unr_op op;
+    int           listener, callers[CALLERS], taken;
+    int           ends;
+};
+
+static void fill_accept(void *entry, void *context)
+{
+    struct io_uring_sqe *sqe = entry;
+    *sqe = (struct io_uring_sqe){ .opcode = IORING_OP_ACCEPT,
+                                  .fd     = ((struct door *)context)->listener,
+                                  .ioprio = IORING_ACCEPT_MULTISHOT };
+}
+
+/* What a shot owns is the caller's in every `done`, the last included. */
+static void door_done(struct unr_op *op)
+{
+    struct door *d = op->data;
+    if (!(op->result.flags & UNR_MORE))
+        d->ends++;
+    if (op->result.error == 0 && unr_sim_close((int)op->result.value) == 0)
+        d->taken++;
+}
+
+/* Accepting again and again, cancelled at any point: each connection is taken once or still waits, and no descriptor is lost. */
+static void shots_of_an_accept(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct door      d    = { .listener = unr_sim_listener(80, CALLERS) };
+    (void)scenario;
+    unr_start(loop, unr_sqe(&d.op, "accept", UNR_CANCEL_ALL, fill_accept, &d), door_done, &d);
+    some_turns(loop, 1);
+    for (int i = 0; i < CALLERS; i++)
+        d.callers[i] = unr_sim_connect(80);
+    some_turns(loop, 2);
+    unr_cancel(&d.op, UNR_CANCEL_TOTAL);
+    run_to_the_end(loop);
+    unr_sim_check(d.ends == 1, "one done is the last");
+    for (int fd; (fd = unr_sim_accept(d.listener)) >= 0; d.taken++)
+        unr_sim_close(fd);
+    unr_sim_check(d.taken == CALLERS, "each connection is taken once or still waits");
+    close_loop(loop);
+    unr_sim_close(d.listener);
+    for (int i = 0; i < CALLERS; i++)
+        unr_sim_close(d.callers[i]);
+}
+
+static void fill_send_zc(void *entry, void *subject)
+{
+    struct io_uring_sqe *sqe = entry;
+    struct subject      *s   = subject;
+    *sqe = (struct io_uring_sqe){ .opcode = IORING_OP_SEND_ZC, .fd = s->fds[0], .addr = (uintptr_t)s->buf, .len = 8 };
+}
+
+static void use_the_buffer_again(struct unr_op *op)
+{
+    struct subject *s = op->data;
+    s->received += (size_t)op->result.value;
+    memset(s->buf, 'z', sizeof s->buf);
+    if (++s->runs == 1)
+        unr_start(s->loop, unr_sqe(op, "send_zc", UNR_CANCEL_ALL, fill_send_zc, s), use_the_buffer_again, s);
+}
+
+/* In `done` the buffer of a zero-copy send is the caller's again, and the operation can be started anew. */
+static void zero_copy_again(const struct scenario *scenario)
+{
+    struct subject s = { .loop = open_small_loop() };
+    unsigned char  found[ROOM];
+    (void)scenario;
+    unr_sim_socketpair(s.fds, 0);
+    unr_start(s.loop, unr_sqe(&s.op, "send_zc", UNR_CANCEL_ALL, fill_send_zc, &s), use_the_buffer_again, &s);
+    some_turns(s.loop, 1);
+    unr_cancel(&s.op, UNR_CANCEL_TOTAL);
+    run_to_the_end(s.loop);
+    unr_sim_check(s.runs == 2, "each done once");
+    ssize_t n = unr_sim_read(s.fds[1], found, sizeof found);
+    unr_sim_check((n > 0 ? (size_t)n : 0) == s.received, "what it counts has arrived");
+    close_loop(s.loop);
+    unr_sim_close(s.fds[0]);
+    unr_sim_close(s.fds[1]);
+}
+
+static void fill_refused(void *entry, void *context)
+{
+    struct io_uring_sqe *sqe = entry;
+    *sqe = (struct io_uring_sqe){ .opcode = IORING_OP_NOP, .flags = *(const unsigned char *)context };
+}
+
+/* An SQE that would break the join is refused, and leaves no hole among those before and behind it. */
+static void sqe_refused(const struct scenario *scenario)
+{
+    static const unsigned char flags[] = { IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_IO_DRAIN, IOSQE_CQE_SKIP_SUCCESS };
+    struct unr_loop           *loop = open_small_loop();
+    struct unr_op              before = { 0 }, op = { 0 }, behind = { 0 };
+    int                        runs = 0;
+    (void)scenario;
+    unr_start(loop, unr_nop(&before), count_run, &runs);
+    unr_start(loop, unr_sqe(&op, "refused", UNR_CANCEL_ALL, fill_refused, (void *)&flags[unr_sim_choose(4)]), count_run, &runs);
+    if (unr_sim_choose(2))
+        unr_start(loop, unr_nop(&behind), count_run, &runs);
+    else
+        runs++;
+    run_to_the_end(loop);
+    unr_sim_check(runs == 3 && before.result.error == 0 && behind.result.error == 0, "the others are not concerned");
+    unr_sim_check(op.result.error == -EINVAL, "it is refused");
+    close_loop(loop);
+}
+
+/* ---- what is in flight on each descriptor ---- */
+
+enum { ON_ONE = 4 };
+
+/* Cancelling by descriptor finds all that is in flight on it, as either descriptor of two, and nothing else, also after some of
+ * it has ended. */
+static void by_descriptor(const struct scenario *scenario)
+{
+    struct unr_loop_options options = { .size = sizeof options, .entries = 16, .completion_entries = 16 };
+    struct unr_loop        *loop;
+    struct unr_op           ops[ON_ONE] = { { 0 } }, splice = { 0 }, elsewhere = { 0 };
+    unsigned char           byte;
+    int                     from[2], to[2], runs = 0, gone = (int)unr_sim_choose(ON_ONE + 1);
+    (void)scenario;
+    unr_sim_check(unr_loop_open(&loop, &options) == 0, "the loop opens");
+    unr_sim_pipe(from, 0);
+    unr_sim_pipe(to, 0);
+    for (int i = 0; i < ON_ONE; i++)
+        unr_start(loop, unr_poll(&ops[i], from[0], 1 /* POLLIN */), count_run, &runs);
+    unr_start(loop, unr_splice(&splice, from[0], -1, to[1], -1, 1, 0), count_run, &runs);
+    unr_start(loop, unr_read(&elsewhere, to[0], &byte, 1, -1), count_run, &runs);
+    if (unr_sim_choose(2))
+        unr_loop_run_once(loop, 0);
+    if (gone < ON_ONE) {
+        unr_cancel(&ops[gone], UNR_CANCEL_TOTAL);
+        while (unr_in_flight(&ops[gone]))
+            unr_loop_run_once(loop, UNR_NEVER);
+    }
+    bool     second = unr_sim_choose(2);
+    int      fd = second ? to[1] : from[0];
+    unsigned found = unr_cancel_fd(loop, fd, UNR_CANCEL_ALL);
+    unr_sim_check(found == (second ? 1u : ON_ONE + 1u - (gone < ON_ONE)), "it finds all that is in flight on it");
+    unr_sim_check(elsewhere.result.requested == 0, "and nothing else");
+    unr_sim_check(splice.result.requested == UNR_CANCEL_ALL, "a splice is on both of its descriptors");
+    for (int i = 0; i < ON_ONE; i++)
+        unr_cancel(&ops[i], UNR_CANCEL_ALL);
+    unr_cancel(&elsewhere, UNR_CANCEL_ALL);
+    unr_sim_write(from[1], "a", 1); /* a splice that runs cannot always be interrupted */
+    run_to_the_end(loop);
+    unr_sim_check(runs == ON_ONE + 2, "each done once");
+    unr_sim_check(unr_cancel_fd(loop, from[0], UNR_CANCEL_ALL) == 0, "nothing is left on it");
+    unr_sim_check(unr_cancel_fd(loop, to[1], UNR_CANCEL_ALL) == 0, "nothing is left on the other");
+    close_loop(loop);
+    for (int i = 0; i < 2; i++) {
+        unr_sim_close(from[i]);
+        unr_sim_close(to[i]);
+    }
+}
+
+struct closing {
+    struct unr_loop *loop;
+    struct unr_op    in[2], late, closer, second_closer;
+    unsigned char    bufs[3][4];
+    int              fds[2], runs;
+    bool             closed;
+};
+
+static void read_done(struct unr_op *op)
+{
+    struct closing *c = op->data;
+    unr_sim_check(!c->closed, "a cancel_close waits for all that is in flight on its descriptor");
+    c->runs++;
+    if (op == &c->in[0] && unr_in_flight(&c->closer) && unr_in_flight(&c->in[1])
+        && !c->late.type) /* while it waits, nothing more begins */
+        unr_start(c->loop, unr_recv(&c->late, c->fds[0], c->bufs[2], 4, 0), count_run, &c->runs);
+}
+
+static void closer_done(struct unr_op *op)
+{
+    struct closing *c = op->data;
+    unr_sim_check(op->result.error == 0, "it is closed");
+    c->closed = true;
+    c->runs++;
+}
+
+/* cancel_close is the last on its descriptor; what is started meanwhile never begins, a second one finds it closed. */
+static void cancel_close_is_last(const struct scenario *scenario)
+{
+    struct closing c = { .loop = open_small_loop() };
+    (void)scenario;
+    unr_sim_socketpair(c.fds, 0);
+    for (int i = 0; i < 2; i++)
+        unr_start(c.loop, unr_recv(&c.in[i], c.fds[0], c.bufs[i], 4, 0), read_done, &c);
+    some_turns(c.loop, 2);
+    unr_start(c.loop, unr_cancel_close(&c.closer, c.fds[0]), closer_done, &c);
+    unr_start(c.loop, unr_cancel_close(&c.second_closer, c.fds[0]), count_run, &c.runs);
+    run_to_the_end(c.loop);
+    bool late = c.late.type;
+    unr_sim_check(c.runs == 4 + late, "each done once");
+    for (int i = 0; i < 2; i++)
+        unr_sim_check(c.in[i].result.error == -ECANCELED && c.in[i].result.cause == -ESHUTDOWN, "cancelled, and why");
+    unr_sim_check(c.second_closer.result.error == -EBADF, "it is being closed already");
+    if (late)
+        unr_sim_check(c.late.result.verdict == UNR_VERDICT_UNSUBMITTED && c.late.result.cause == -ESHUTDOWN, "nothing more begins");
+    close_loop(c.loop);
+    unr_sim_close(c.fds[1]);
+}
+
+/* ---- closing the loop ---- */
+
+struct ending {
+    struct unr_loop *loop;
+    struct unr_timer timers[3];
+    struct own       own;
+    struct unr_op    recv, again, closer;
+    unsigned char    byte;
+    int              fds[2], runs;
+};
+
+static void ended(struct unr_op *op)
+{
+    struct ending *e = op->data;
+    e->runs++;
+    unr_sim_check(unr_loop_now(e->loop) < UNR_SEC(1001), "closing does not wait for timers");
+    unr_sim_check(op->result.error == -ECANCELED && op->result.cause == -ESHUTDOWN, "closing cancels all, and says why");
+    if (op == &e->recv) {
+        unr_start(e->loop, unr_recv(&e->again, e->fds[0], &e->byte, 1, 0), ended, e);
+        unr_start(e->loop, unr_close(&e->closer, e->fds[0]), count_run, &e->runs);
+    }
+}
+
+/* Timers, types of a caller's own, system calls: all are asked to end, all end before the loop is gone; what is started meanwhile
+ * never begins, but a close does. */
+static void loop_closed(const struct scenario *scenario)
+{
+    struct ending e = { .loop = open_small_loop() };
+    (void)scenario;
+    inside_a_call = false;
+    unr_sim_socketpair(e.fds, 0);
+    for (int i = 0; i < 3; i++)
+        unr_start(e.loop, unr_timer_after(&e.timers[i], UNR_SEC(5 - i)), ended, &e);
+    start_own(e.loop, &e.own);
+    unr_start(e.loop, unr_recv(&e.recv, e.fds[0], &e.byte, 1, 0), ended, &e);
+    some_turns(e.loop, 2);
+    close_loop(e.loop);
+    unr_sim_check(e.runs == 6 && e.own.runs == 1, "each done once, before the loop is gone");
+    unr_sim_check(e.own.op.result.cause == -ESHUTDOWN, "types of one's own are asked, too");
+    unr_sim_check(e.again.result.verdict == UNR_VERDICT_UNSUBMITTED, "nothing more begins");
+    unr_sim_check(e.closer.result.error == 0 && unr_sim_read(e.fds[1], &e.byte, 1) == 0, "but a close");
+    unr_sim_close(e.fds[1]);
+}
+
+/* ---- small queues, and calls of the kernel that fail ---- */
+
+struct lives {
+    struct unr_loop *loop;
+    struct unr_op    op;
+    unsigned char    byte;
+    int              fds[2], runs;
+    uint64_t         taken;
+};
+
+static void lived(struct unr_op *op)
+{
+    struct lives *l = op->data;
+    l->taken += op->result.bytes;
+    if (++l->runs == 1)
+        unr_start(l->loop, unr_recv(op, l->fds[0], &l->byte, 1, 0), lived, l);
+}
+
+/* An operation is started again in its `done`: no cancel that was meant for its first life hits the second. */
+static void no_cancel_hits_the_next_life(const struct scenario *scenario)
+{
+    struct unr_loop_options options = { .size = sizeof options, .entries = 2, .completion_entries = 2 };
+    struct lives            l       = { 0 };
+    struct unr_op           nops[3] = { { 0 } };
+    unsigned char           rest[4];
+    int                     nop_runs = 0;
+    (void)scenario;
+    unr_sim_check(unr_loop_open(&l.loop, &options) == 0, "the loop opens");
+    unr_sim_socketpair(l.fds, 0);
+    unr_start(l.loop, unr_recv(&l.op, l.fds[0], &l.byte, 1, 0), lived, &l);
+    unr_loop_run_once(l.loop, 0);
+    bool early = unr_sim_choose(2);
+    if (early)
+        unr_sim_write(l.fds[1], "a", 1);
+    for (int i = 0; i < 3; i++)
+        unr_start(l.loop, unr_nop(&nops[i]), count_run, &nop_runs);
+    unr_cancel(&l.op, UNR_CANCEL_TOTAL);
+    while (l.runs == 0)
+        unr_loop_run_once(l.loop, UNR_NEVER);
+    some_turns(l.loop, 1);
+    unr_sim_write(l.fds[1], early ? "b" : "ab", early ? 1 : 2);
+    run_to_the_end(l.loop);
+    unr_sim_check(l.runs == 2 && nop_runs == 3, "each done once");
+    unr_sim_check(l.op.result.error == 0 && l.op.result.requested == 0 && l.op.result.bytes == 1, "nobody cancelled its second life");
+    ssize_t left = unr_sim_read(l.fds[0], rest, sizeof rest);
+    unr_sim_check(l.taken + (left > 0 ? (uint64_t)left : 0) == 2, "every byte once");
+    close_loop(l.loop);
+    unr_sim_close(l.fds[0]);
+    unr_sim_close(l.fds[1]);
+}
+
+enum { MANY = 7 };
+
+/* Far more operations than entries, then cancels for all of them: none is lost, each took effect, and the run goes on whatever
+ * the kernel refuses for a moment. */
+static void many_on_a_tiny_ring(const struct scenario *scenario)
+{
+    struct unr_loop_options options = { .size = sizeof options, .entries = 1, .completion_entries = 1 };
+    struct unr_loop        *loop;
+    struct unr_op           ops[MANY] = { { 0 } };
+    unsigned char           bytes[MANY];
+    int                     fds[2], runs = 0;
+    (void)scenario;
+    unr_sim_check(unr_loop_open(&loop, &options) == 0, "the loop opens");
+    unr_sim_socketpair(fds, 0);
+    for (int i = 0; i < MANY; i++)
+        unr_start(loop, unr_recv(&ops[i], fds[0], &bytes[i], 1, 0), count_run, &runs);
+    for (unsigned turns = unr_sim_choose(2) * 2; turns; turns--)
+        unr_sim_check(unr_loop_run_once(loop, 0) >= 0, "a turn");
+    for (int i = 0; i < MANY; i++)
+        unr_cancel(&ops[i], UNR_CANCEL_TOTAL);
+    run_to_the_end(loop);
+    unr_sim_check(runs == MANY, "each done once");
+    for (int i = 0; i < MANY; i++)
+        unr_sim_check(ops[i].result.error == -ECANCELED, "each was cancelled");
+    unr_sim_check(repeated(loop) == 0, "each by its first cancel");
+    close_loop(loop);
+    unr_sim_close(fds[0]);
+    unr_sim_close(fds[1]);
+}
+
+#define WAITS(op)                                                                                                              \
+    { .name = "requests/ends-" op, .run = request_ends_what_waits, .parameter = op }
+#define CUT_SHORT(op)                                                                                                          \
+    { .name = "requests/cuts-short-" op, .run = request_cuts_short, .parameter = op },                                         \
+    { .name = "requests/all-or-cut-short-" op, .run = all_or_cut_short, .parameter = op, .deviations_max = 5 }
+
+const struct scenario *scenarios_rules_table(void)
+{
+    static const struct scenario table[] = {
+        { .name = "timers/in-order", .run = timers_in_order, .deviations_max = 2 },
+        { .name = "timers/now-and-never", .run = timers_now_and_never },
+        { .name = "requests/or-ed", .run = requests_are_or_ed, .parameter = "recv_all" },
+        WAITS("recv"),
+        WAITS("readv"),
+        WAITS("poll"),
+        WAITS("accept"),
+        WAITS("waitid"),
+        WAITS("sqe_recv"),
+        CUT_SHORT("recv_all"),
+        CUT_SHORT("recvmsg_all"),
+        CUT_SHORT("send_all"),
+        CUT_SHORT("sendmsg_all"),
+        { .name = "requests/between-completion-and-done", .run = request_between_completion_and_done },
+        { .name = "requests/of-what-runs", .run = request_of_what_runs, .deviations_max = 4 },
+        { .name = "requests/undoing-fails", .run = undoing_fails },
+        { .name = "types/handler-before-start", .run = handler_is_installed_before_start },
+        { .name = "types/hears-each-request-once", .run = type_hears_each_request_once },
+        { .name = "types/no-done-inside-a-call", .run = no_done_inside_a_call },
+        { .name = "types/restarting-starves-nobody", .run = restarting_starves_nobody },
+        { .name = "signals/latched-above", .run = latched_above },
+        { .name = "signals/tree-changes", .run = emit_while_the_tree_changes },
+        { .name = "signals/slot-reassigned", .run = slot_reassigned, .parameter = "recv" },
+        { .name = "shots/cancelled", .run = shots_cancelled },
+        { .name = "shots/two", .run = shots_of_two, .deviations_max = 5 },
+        { .name = "shots/accept", .run = shots_of_an_accept },
+        { .name = "shots/zero-copy-again", .run = zero_copy_again },
+        { .name = "rings/sqe-refused", .run = sqe_refused },
+        { .name = "rings/no-cancel-hits-the-next-life", .run = no_cancel_hits_the_next_life, .deviations_max = 4 },
+        { .name = "rings/next-life-with-faults", .run = no_cancel_hits_the_next_life, .faults = UNR_FAULT_ALL, .deviations_max = 4 },
+        { .name = "rings/tiny", .run = many_on_a_tiny_ring, .deviations_max = 4 },
+        { .name = "rings/tiny-with-faults", .run = many_on_a_tiny_ring, .faults = UNR_FAULT_ALL, .deviations_max = 4 },
+        { .name = "descriptors/all-on-one", .run = by_descriptor, .deviations_max = 4 },
+        { .name = "descriptors/cancel_close-is-last", .run = cancel_close_is_last, .deviations_max = 6 },
+        { .name = "closing/all", .run = loop_closed },
+        { .name = NULL },
+    };
+    return table;
+}

@@ -1,0 +1,82 @@
+/* A scenario: a few lines that use the library on simulated descriptors, and say what must hold afterwards.  Scenarios run
+ * on the simulated kernel, every schedule of them, and on the real one, many times (../real.c), where each outcome must be
+ * one that the simulated kernel produces too.
+ *
+ *   main.c         runs them: exhaustively, at random, for coverage of outcomes, or one schedule again
+ *   operations.c   every system call, started and cancelled at every point
+ *   pairs.c        two operations, on one descriptor and on two
+ *   loops.c        closing, storms, other threads, faults of io_uring_enter
+ *   sessions.c     what users write: the talk's race, the proxy
+ *   rules.c        the rules of design.md that the others do not get to: timers, slots, types, shots, descriptors */
+#ifndef UNRI_SCENARIO_H
+#define UNRI_SCENARIO_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unring.h>
+#include <unring/sim.h>
+
+struct scenario {
+    const char *name;
+    void (*run)(const struct scenario *scenario);
+    const void *parameter;
+    unsigned    faults;         /* UNR_FAULT_* that it is explored with, exhaustively */
+    unsigned    deviations_max; /* 0: all schedules                                   */
+    bool        sampled;        /* too many schedules: at random and by PCT only      */
+    const char *fails_with;     /* NULL, or: it is meant to fail, with these words    */
+};
+
+/* The tables of the files above, each ended by an entry without a name. */
+const struct scenario *scenarios_operations_table(void), *scenarios_pairs_table(void), *scenarios_loops_table(void),
+    *scenarios_sessions_table(void), *scenarios_rules_table(void);
+
+/* Says how a schedule ended; on the real kernel, how a run did.  Compared between the two. */
+void outcome(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- the fixture of most scenarios: an operation, and all that it is lent ---- */
+
+enum { ROOM = 16 };
+
+struct subject {
+    const struct subject_type *type;
+    struct unr_loop           *loop;
+    struct unr_op              op;
+    struct unr_signal          signal;
+    int                        runs;
+    int                        fds[4];
+    unsigned char              buf[ROOM];
+    unsigned char              arrived[ROOM]; /* at the other end */
+    size_t                     sent, received; /* by the other end, bytes                    */
+    bool                       provoked;
+    struct iovec               iov[2];
+    struct msghdr              msg;
+    struct sockaddr_in         address;
+    uint32_t                   futex;
+    uint64_t                   stat[32]; /* a struct statx */
+    int                        child;
+};
+
+struct subject_type {
+    const char *name;
+    void (*set_up)(struct subject *s);
+    struct unr_op *(*describe)(struct subject *s);
+    void (*provoke)(void *subject);         /* another process makes it complete; NULL: it does by itself */
+    void (*verify)(struct subject *s);      /* that what the result says is what happened                 */
+    void (*tear_down)(struct subject *s);
+};
+
+extern const struct subject_type *const subject_types[];
+extern const unsigned                   subject_type_count;
+
+struct unr_loop *open_small_loop(void);
+void             set_up(struct subject *s, const struct subject_type *type, struct unr_loop *loop);
+void             start(struct subject *s); /* bound to its signal */
+void             tear_down(struct subject *s);
+/* What must hold of every result, whatever the operation: see design.md, rules 1 to 6. */
+void             verify(struct subject *s);
+void             close_loop(struct unr_loop *loop);
+
+#endif

@@ -1,0 +1,168 @@
+/* What the files of the simulated kernel share.
+ *
+ *   choose.c   the stream of choices, and the drivers behind it
+ *   explore.c  unr_explore: one schedule after another, failures caught, shrunk and replayed
+ *   kernel.c   uring/enter.h over plain memory: rings, requests, cancels, time
+ *   calls.c    what each opcode does to descriptors, buffers and names
+ *   world.c    descriptors and what is behind them; what other processes do */
+#ifndef UNRI_SIM_H
+#define UNRI_SIM_H
+
+#include <errno.h>
+#include <liburing.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unring.h>
+#include <unring/sim.h>
+
+#include "choose.h"
+
+/* Ends the schedule as failed. */
+_Noreturn void unri_sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- the world: descriptors and what they stand for ---- */
+
+enum { SIM_FDS = 256, SIM_FILES = 256, SIM_CHILDREN = 16, SIM_NAMES = 32, SIM_QUEUE = 64 };
+
+struct sim_bytes { /* a bounded queue of bytes */
+    unsigned char *data;
+    size_t         capacity, first, count;
+};
+
+enum sim_kind { SIM_SOCKET = 1, SIM_PIPE_READER, SIM_PIPE_WRITER, SIM_REGULAR, SIM_EVENTFD, SIM_LISTENER };
+
+struct sim_pipe {
+    struct sim_bytes bytes;
+    unsigned         readers, writers;
+};
+
+/* An open file description: lives while a descriptor or a request refers to it. */
+struct sim_file {
+    enum sim_kind kind;
+    unsigned      references;
+
+    /* SIM_SOCKET */
+    struct sim_bytes *incoming;
+    struct sim_file  *peer; /* NULL: never connected, or gone */
+    bool              connected, end_of_input, shut_read, shut_write, reset;
+    struct sim_file  *connecting_to; /* SYN_SENT */
+    uint16_t          port;
+
+    /* SIM_LISTENER */
+    int              backlog;
+    struct sim_file *waiting[SIM_QUEUE]; /* accepted by nobody yet */
+    unsigned         waiting_count;
+
+    struct sim_pipe *pipe;
+
+    /* SIM_REGULAR */
+    struct sim_inode *inode;
+    int64_t           position;
+
+    uint64_t counter; /* SIM_EVENTFD */
+};
+
+struct sim_inode {
+    unsigned char *data;
+    size_t         len, room;
+    unsigned       links;
+};
+
+struct sim_name {
+    char              path[64];
+    struct sim_inode *inode; /* NULL: a directory */
+    bool              used, directory;
+};
+
+struct sim_child {
+    pid_t pid;
+    bool  exited, reaped;
+    int   status;
+};
+
+struct sim_world {
+    struct sim_file  *fds[SIM_FDS];
+    unsigned          open_fds;
+    struct sim_file  *listeners[16];
+    struct sim_name   names[SIM_NAMES];
+    struct sim_child  children[SIM_CHILDREN];
+    unsigned          children_count;
+    unr_time          now;
+};
+
+extern struct sim_world sim_world;
+
+/* Memory that lasts until the schedule ends. */
+void *sim_alloc(size_t size);
+
+void             sim_world_reset(void);
+struct sim_file *sim_file_of(int fd); /* NULL: not open */
+int              sim_fd_open(struct sim_file *file); /* the lowest free number; -EMFILE */
+int              sim_fd_close(int fd);
+struct sim_file *sim_file_new(enum sim_kind kind);
+void             sim_file_hold(struct sim_file *file);
+void             sim_file_release(struct sim_file *file);
+struct sim_pipe *sim_pipe_new(size_t capacity);
+struct sim_file *sim_socket_new(size_t capacity);
+void             sim_socket_pair(struct sim_file *a, struct sim_file *b);
+struct sim_file *sim_listener_at(uint16_t port);
+int              sim_listen(struct sim_file *file, int backlog);
+/* The handshake of a socket in SYN_SENT: 0, -EAGAIN while the backlog is full, or -ECONNREFUSED. */
+int sim_handshake(struct sim_file *file);
+
+size_t sim_bytes_put(struct sim_bytes *bytes, const void *data, size_t len);
+size_t sim_bytes_get(struct sim_bytes *bytes, void *data, size_t len, bool peek);
+
+/* One non-blocking step of a transfer: a count, -EAGAIN, or another errno. */
+ssize_t sim_read(struct sim_file *file, void *buf, size_t len, int64_t offset, bool peek);
+ssize_t sim_write(struct sim_file *file, const void *buf, size_t len, int64_t offset);
+unsigned sim_poll(const struct sim_file *file); /* POLLIN, POLLOUT, ... that hold */
+
+/* ---- requests ---- */
+
+/* Where the kernel has a request; see kernel.md.  A cancel finds it in some of these and not in others. */
+enum sim_stage {
+    SIM_ARMED,   /* in the poll table, or another where cancels look: waits for its descriptor           */
+    SIM_ARMING,  /* between two attempts, in no table: a cancel is lost on it                             */
+    SIM_READY,   /* woken: its next attempt waits for the task to run                                    */
+    SIM_PENDING, /* waits for a worker                                                                    */
+    SIM_RUNNING, /* a worker executes it                                                                  */
+    SIM_DONE,    /* its last CQE is posted; perhaps a notification is not                                 */
+};
+
+struct sim_request {
+    struct sim_request *next;
+    struct sim_ring    *ring;
+    struct io_uring_sqe sqe;
+    enum sim_stage      stage;
+    struct sim_file    *file, *other;
+    uint32_t            moved;       /* by the steps so far of a MSG_WAITALL transfer */
+    bool                cancelled;   /* a cancel found it: it ends with -ECANCELED    */
+    bool                interrupted; /* ... in a worker                               */
+    bool                notification_due;
+    void               *sent; /* what was to be sent, as it was when submitted */
+    size_t              sent_len;
+    uint32_t            futex_wakes;
+    unsigned            passed_over; /* how often it could have gone on and did not */
+};
+
+/* The outcome of an attempt: a res, or SIM_WAIT. */
+#define SIM_WAIT INT32_MIN
+
+void sim_calls_configure(bool short_transfers);
+int  sim_call(struct sim_request *request);     /* one attempt at its system call                       */
+bool sim_call_ready(struct sim_request *request); /* whether an attempt would get further               */
+bool sim_call_blocks(const struct sim_request *request); /* a worker's call that waits, and can be interrupted */
+enum sim_stage sim_call_begins(const struct sim_request *request); /* where the kernel puts it first: READY, ARMED or PENDING */
+void sim_call_lend(struct sim_request *request);  /* takes note of the buffers it is lent                */
+void sim_call_scribble(struct sim_request *request);
+void sim_call_check_sent(struct sim_request *request);
+struct sim_request *sim_futex_waiter(uint64_t address, uint64_t mask);
+
+/* The kernel's own. */
+void     sim_kernel_reset(unsigned faults);
+unsigned sim_kernel_rings(void);    /* how many are open */
+unsigned sim_kernel_requests(void); /* how many are in flight */
+
+#endif
