@@ -321,7 +321,7 @@ define install_library
 endef
 
 .PHONY: install uninstall
-install: lib sim
+install: lib $(SIM_LIBRARY)
 	install -d '$(DESTDIR)$(INCLUDEDIR)/unring' '$(DESTDIR)$(LIBDIR)/pkgconfig'
 	install -m 644 include/unring.h '$(DESTDIR)$(INCLUDEDIR)'
 	install -m 644 include/unring/*.h '$(DESTDIR)$(INCLUDEDIR)/unring'

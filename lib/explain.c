@@ -34,7 +34,7 @@ static void clear(struct text *text)
 /* An errno and what it means; its name too where the C library knows it. */
 static void add_error(struct text *text, int error)
 {
-    int number = error < 0 ? -error : error;
+    int number = (int)(error < 0 ? 0u - (unsigned)error : (unsigned)error);
 #ifdef __GLIBC__
     const char *name = strerrorname_np(number);
     add(text, "%s (%s)", name ? name : "an unknown error", strerror(number));

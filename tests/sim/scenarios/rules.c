@@ -1032,15 +1032,17 @@ static void lived(struct unr_op *op)
         unr_start(l->loop, unr_recv(op, l->fds[0], &l->byte, 1, 0), lived, l);
 }
 
+static const unsigned narrow = 2, roomy = 8;
+
 /* An operation is started again in its `done`: no cancel that was meant for its first life hits the second. */
 static void no_cancel_hits_the_next_life(const struct scenario *scenario)
 {
-    struct unr_loop_options options = { .size = sizeof options, .entries = 2, .completion_entries = 2 };
-    struct lives            l       = { 0 };
-    struct unr_op           nops[3] = { { 0 } };
+    unsigned                entries  = *(const unsigned *)scenario->parameter;
+    struct unr_loop_options options  = { .size = sizeof options, .entries = entries, .completion_entries = entries };
+    struct lives            l        = { 0 };
+    struct unr_op           nops[3]  = { { 0 } };
     unsigned char           rest[4];
     int                     nop_runs = 0;
-    (void)scenario;
     unr_sim_check(unr_loop_open(&l.loop, &options) == 0, "the loop opens");
     unr_sim_socketpair(l.fds, 0);
     unr_start(l.loop, unr_recv(&l.op, l.fds[0], &l.byte, 1, 0), lived, &l);
@@ -1051,6 +1053,11 @@ static void no_cancel_hits_the_next_life(const struct scenario *scenario)
     for (int i = 0; i < 3; i++)
         unr_start(l.loop, unr_nop(&nops[i]), count_run, &nop_runs);
     unr_cancel(&l.op, UNR_CANCEL_TOTAL);
+    if (unr_sim_choose(2)) {
+        unr_loop_run_once(l.loop, 0);
+        if (l.runs == 0)
+            unr_cancel(&l.op, UNR_CANCEL_PARTIAL);
+    }
     while (l.runs == 0)
         unr_loop_run_once(l.loop, UNR_NEVER);
     some_turns(l.loop, 1);
@@ -1063,6 +1070,50 @@ static void no_cancel_hits_the_next_life(const struct scenario *scenario)
     close_loop(l.loop);
     unr_sim_close(l.fds[0]);
     unr_sim_close(l.fds[1]);
+}
+
+static void overwrite(struct unr_op *op)
+{
+    ++*(int *)op->data;
+    memset(op, 0xff, sizeof *op);
+}
+
+static bool is_overwritten(const struct unr_op *op)
+{
+    struct unr_op same;
+    memset(&same, 0xff, sizeof same);
+    return memcmp(op, &same, sizeof same) == 0;
+}
+
+/* After the last `done` nothing of unring touches the structure: it may be freed, or be anything else. */
+static void left_alone_after_done(const struct scenario *scenario)
+{
+    struct unr_loop_options options = { .size = sizeof options, .entries = 4, .completion_entries = 4 };
+    struct subject          s       = { 0 };
+    struct unr_op           recv    = { 0 };
+    unsigned char           byte;
+    int                     runs    = 0;
+    (void)scenario;
+    unr_sim_check(unr_loop_open(&s.loop, &options) == 0, "the loop opens");
+    unr_sim_socketpair(s.fds, 0);
+    unr_start(s.loop, unr_recv(&recv, s.fds[0], &byte, 1, 0), overwrite, &runs);
+    unr_start(s.loop, unr_sqe(&s.op, "send_zc", UNR_CANCEL_ALL, fill_send_zc, &s), overwrite, &runs);
+    some_turns(s.loop, 1);
+    if (unr_sim_choose(2))
+        unr_sim_write(s.fds[1], "a", 1);
+    for (unsigned requests = 1 + unr_sim_choose(2); requests; requests--) {
+        if (!is_overwritten(&recv))
+            unr_cancel(&recv, requests == 1 ? UNR_CANCEL_TOTAL : UNR_CANCEL_PARTIAL);
+        if (!is_overwritten(&s.op))
+            unr_cancel(&s.op, requests == 1 ? UNR_CANCEL_TOTAL : UNR_CANCEL_PARTIAL);
+        unr_loop_run_once(s.loop, 0);
+    }
+    run_to_the_end(s.loop);
+    close_loop(s.loop);
+    unr_sim_check(runs == 2, "each done once");
+    unr_sim_check(is_overwritten(&recv) && is_overwritten(&s.op), "after done nothing touches the structure");
+    unr_sim_close(s.fds[0]);
+    unr_sim_close(s.fds[1]);
 }
 
 enum { MANY = 7 };
@@ -1093,6 +1144,91 @@ static void many_on_a_tiny_ring(const struct scenario *scenario)
     close_loop(loop);
     unr_sim_close(fds[0]);
     unr_sim_close(fds[1]);
+}
+
+/* What finds no SQE is not left behind by a loop that waits: the last of many ends though all before it go on. */
+static void all_are_submitted(const struct scenario *scenario)
+{
+    struct unr_loop_options options = { .size = sizeof options, .entries = 1, .completion_entries = 2 };
+    struct unr_loop        *loop;
+    struct unr_op           ops[MANY] = { { 0 } }, last = { 0 };
+    unsigned char           bytes[MANY];
+    int                     fds[2], runs = 0;
+    (void)scenario;
+    unr_sim_check(unr_loop_open(&loop, &options) == 0, "the loop opens");
+    unr_sim_socketpair(fds, 0);
+    for (int i = 0; i < MANY; i++)
+        unr_start(loop, unr_recv(&ops[i], fds[0], &bytes[i], 1, 0), count_run, &runs);
+    unr_start(loop, unr_nop(&last), count_run, &runs);
+    for (int turns = 0; unr_in_flight(&last); turns++) {
+        unr_sim_check(turns < TURNS_MAX, "it ends within a hundred turns");
+        unr_sim_check(unr_loop_run_once(loop, UNR_NEVER) >= 0, "a turn");
+    }
+    unr_sim_check(unr_cancel_fd(loop, fds[0], UNR_CANCEL_ALL) == MANY, "the others wait");
+    run_to_the_end(loop);
+    unr_sim_check(runs == MANY + 1, "each done once");
+    close_loop(loop);
+    unr_sim_close(fds[0]);
+    unr_sim_close(fds[1]);
+}
+
+/* ---- inside another event loop, which waits for the loop's descriptor alone ---- */
+
+/* One turn of ours for each time that it is readable. */
+static void wait_until_ended(struct unr_loop *loop, const struct unr_op *op, int fd)
+{
+    for (int turns = 0; unr_in_flight(op); turns++) {
+        unr_sim_check(turns < TURNS_MAX, "it ends within a hundred turns");
+        unr_sim_wait_readable(fd);
+        unr_sim_check(unr_loop_run_once(loop, 0) >= 0, "a turn");
+    }
+}
+
+/* A timer that is started while an alarm is set for a later one wakes the other event loop in time. */
+static void embedded_timer_in_time(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_timer late = { 0 }, early = { 0 };
+    int              fd   = unr_loop_fd(loop), runs = 0;
+    (void)scenario;
+    unr_time begin = unr_loop_now(loop);
+    unr_start(loop, unr_timer_after(&late, UNR_SEC(5)), count_run, &runs);
+    for (unsigned turns = unr_sim_choose(3); turns; turns--)
+        unr_loop_run_once(loop, 0);
+    if (unr_sim_choose(2))
+        unr_start(loop, unr_timer_after(&early, UNR_SEC(1)), count_run, &runs);
+    else
+        unr_timer_move(&late, begin + UNR_SEC(1));
+    const struct unr_op *first = early.op.type ? &early.op : &late.op;
+    wait_until_ended(loop, first, fd);
+    unr_sim_check(unr_loop_now(loop) == begin + UNR_SEC(1), "a timer is in time");
+    wait_until_ended(loop, &late.op, fd);
+    unr_sim_check(first == &late.op || unr_loop_now(loop) == begin + UNR_SEC(5), "and so is the other");
+    close_loop(loop);
+}
+
+/* What ends without the kernel, inside a turn or outside, makes the descriptor readable, too. */
+static void embedded_ends_in_done(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct own       o    = { .finishes_at_once = true, .again = 2 }, other = { .ignores = true };
+    int              fd   = unr_loop_fd(loop);
+    (void)scenario;
+    inside_a_call = false;
+    start_own(loop, &other);
+    if (unr_sim_choose(2))
+        unr_loop_run_once(loop, 0);
+    start_own(loop, &o);
+    for (int turns = 0; o.runs < 3; turns++) {
+        unr_sim_check(turns < TURNS_MAX, "it ends within a hundred turns");
+        unr_sim_wait_readable(fd);
+        unr_loop_run_once(loop, 0);
+    }
+    unr_loop_run_once(loop, 0);
+    unr_finish(&other.op, 0);
+    wait_until_ended(loop, &other.op, fd);
+    unr_sim_check(o.runs == 3 && other.runs == 1, "each done once");
+    close_loop(loop);
 }
 
 #define WAITS(op)                                                                                                              \
@@ -1132,13 +1268,19 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "shots/accept", .run = shots_of_an_accept },
         { .name = "shots/zero-copy-again", .run = zero_copy_again },
         { .name = "rings/sqe-refused", .run = sqe_refused },
-        { .name = "rings/no-cancel-hits-the-next-life", .run = no_cancel_hits_the_next_life, .deviations_max = 4 },
-        { .name = "rings/next-life-with-faults", .run = no_cancel_hits_the_next_life, .faults = UNR_FAULT_ALL, .deviations_max = 4 },
+        { .name = "rings/no-cancel-hits-the-next-life", .run = no_cancel_hits_the_next_life, .parameter = &narrow,
+          .deviations_max = 4 },
+        { .name = "rings/next-life-with-faults", .run = no_cancel_hits_the_next_life, .parameter = &roomy,
+          .faults = UNR_FAULT_ENTER, .deviations_max = 4 },
+        { .name = "rings/left-alone-after-done", .run = left_alone_after_done, .faults = UNR_FAULT_ENTER, .deviations_max = 4 },
         { .name = "rings/tiny", .run = many_on_a_tiny_ring, .deviations_max = 4 },
         { .name = "rings/tiny-with-faults", .run = many_on_a_tiny_ring, .faults = UNR_FAULT_ALL, .deviations_max = 4 },
+        { .name = "rings/all-are-submitted", .run = all_are_submitted, .deviations_max = 4 },
         { .name = "descriptors/all-on-one", .run = by_descriptor, .deviations_max = 4 },
         { .name = "descriptors/cancel_close-is-last", .run = cancel_close_is_last, .deviations_max = 6 },
         { .name = "closing/all", .run = loop_closed },
+        { .name = "embedded/timer-in-time", .run = embedded_timer_in_time },
+        { .name = "embedded/ends-in-done", .run = embedded_ends_in_done },
         { .name = NULL },
     };
     return table;
