@@ -9,10 +9,15 @@
 #include "sim.h"
 
 static struct {
-    bool       running;
+    bool       running, last;
     sigjmp_buf failed;
     char       failure[sizeof((struct unr_exploration *)0)->failure];
 } run;
+
+bool unri_sim_is_last_run(void)
+{
+    return run.last;
+}
 
 void unri_sim_fail(const char *format, ...)
 {
@@ -121,7 +126,9 @@ static void shrink(struct unri_choices *choices, unr_scenario_fn *scenario, void
                 i = count;
         }
     }
-    fails(choices, scenario, context, made, count); /* the last word: its failure, and its text */
+    run.last = true;
+    fails(choices, scenario, context, made, count);
+    run.last = false;
     unri_choices_print(choices, found->schedule, sizeof found->schedule);
     memcpy(found->failure, run.failure, sizeof found->failure);
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../lib/internal.h"
 #include "../../uring/newer.h"
 #include "sim.h"
 
@@ -204,8 +205,27 @@ static void flush_overflow(struct sim_ring *ring)
         ring->sq_flags &= ~IORING_SQ_CQ_OVERFLOW;
 }
 
+/* AddressSanitizer's own knowledge, where the program is built with it. */
+extern int __asan_address_is_poisoned(const volatile void *address) __attribute__((weak));
+
+static struct unr_op *op_of(uint64_t user_data)
+{
+    return (struct unr_op *)(uintptr_t)(user_data & ~(uint64_t)3);
+}
+
+/* A completion refers to its operation, which must be where it was, in flight, until its `done`. */
+static void check_operation(uint64_t user_data)
+{
+    const struct unr_op *op = op_of(user_data);
+    if (__asan_address_is_poisoned && __asan_address_is_poisoned(op))
+        unri_sim_fail("an operation was freed while it was in flight");
+    if (op->private_fields.state != UNRI_IN_FLIGHT && op->private_fields.state != UNRI_CANCELLING)
+        unri_sim_fail("an operation was freed, moved or used again while it was in flight");
+}
+
 static void post(struct sim_ring *ring, uint64_t user_data, int res, unsigned flags)
 {
+    check_operation(user_data);
     struct io_uring_cqe cqe = { .user_data = user_data, .res = res, .flags = flags };
     signal_eventfd(ring);
     if (!ring->overflow && ring->cq_tail - ring->cq_head < ring->io->cq.ring_entries) {
@@ -570,6 +590,24 @@ static bool next_moment(unr_time deadline)
     return next < deadline;
 }
 
+/* The kernel may write into what it is lent at any time. */
+static void scribble_all(struct sim_ring *ring)
+{
+    for (struct sim_request *request = kernel.requests; request; request = request->next)
+        if (request->ring == ring && request->stage != SIM_DONE)
+            sim_call_scribble(request);
+}
+
+static _Noreturn void deadlock(const struct sim_ring *ring)
+{
+    for (const struct sim_request *request = kernel.requests; request && unri_sim_is_last_run(); request = request->next)
+        if (request->ring == ring) {
+            unr_loop_dump(op_of(request->sqe.user_data)->private_fields.loop, 2);
+            break;
+        }
+    unri_sim_fail("deadlock: the loop waits, and nothing can happen any more");
+}
+
 static int wait_for(struct sim_ring *ring, unsigned min_complete, unr_time deadline)
 {
     if (min_complete > ring->io->cq.ring_entries)
@@ -585,7 +623,7 @@ static int wait_for(struct sim_ring *ring, unsigned min_complete, unr_time deadl
         if (late)
             return -ETIME;
         if (!next_moment(deadline) && deadline == UNR_NEVER)
-            unri_sim_fail("deadlock: the loop waits, and nothing can happen any more");
+            deadlock(ring);
     }
 }
 
@@ -645,6 +683,7 @@ int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, u
     int error = fault(to_submit);
     if (error < 0)
         return error;
+    scribble_all(ring);
     unsigned taken = submit(ring, takes(to_submit));
     flush_overflow(ring);
     error = taken == to_submit ? wait_for(ring, min_complete, deadline) : 0;

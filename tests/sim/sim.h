@@ -18,6 +18,9 @@
 
 #include "choose.h"
 
+/* Whether this is the run whose failure is reported, after shrinking: what is of use to a person is printed then. */
+bool unri_sim_is_last_run(void);
+
 /* Ends the schedule as failed. */
 _Noreturn void unri_sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

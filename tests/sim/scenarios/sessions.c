@@ -150,6 +150,25 @@ static void buffer_used_again_in_done(const struct scenario *scenario)
     run_request(true);
 }
 
+/* ---- an operation that does not stay where it is ---- */
+
+static void operation_moved_in_flight(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    here = { 0 }, there;
+    char             byte;
+    int              fds[2];
+    (void)scenario;
+    unr_sim_socketpair(fds, 0);
+    unr_start(loop, unr_recv(&here, fds[0], &byte, 1, 0), NULL, NULL);
+    unr_sim_later(peer_says, &fds[1]);
+    unr_loop_run_once(loop, 0);
+    there = here;
+    memset(&here, 0, sizeof here);
+    while (unr_in_flight(&there))
+        unr_loop_run_once(loop, UNR_NEVER);
+}
+
 /* ---- the talk's step 3: a proxy whose heartbeats cancel one read through its slot ---- */
 
 enum { CONNECTIONS = 2, SAID = 6 };
@@ -289,6 +308,7 @@ const struct scenario *scenarios_sessions_table(void)
         { .name = "session/talk-step-2-mended", .run = talk_step_2_mended },
         { .name = "session/buffer-used-again-too-early", .run = buffer_used_again_too_early, .fails_with = "buffer" },
         { .name = "session/buffer-used-again-in-done", .run = buffer_used_again_in_done },
+        { .name = "session/operation-moved-in-flight", .run = operation_moved_in_flight, .fails_with = "moved" },
         { .name = "session/proxy", .run = proxy, .sampled = true, .faults = UNR_FAULT_TRANSFER },
         { .name = NULL },
     };
