@@ -183,6 +183,49 @@ Test(op, a_request_inside_a_shot_takes_effect_behind_it)
     close_loop();
 }
 
+static void refuse_then_ask_inside_the_shot(struct seen *seen)
+{
+    read_event(seen);
+    if (!(seen->result.flags & UNR_MORE))
+        return;
+    unr_cancel_cause(&seen->op, UNR_CANCEL_TOTAL, -1);
+    unr_cancel_cause(&seen->op, UNR_CANCEL_TERMINAL, -2);
+}
+
+/* Two requests inside a shot: the cause is that of the first that was honoured, and each is counted once. */
+Test(op, requests_inside_a_shot_keep_their_causes)
+{
+    int              fd   = eventfd(1, EFD_CLOEXEC);
+    struct seen      poll = { .then = refuse_then_ask_inside_the_shot, .context = &fd };
+    struct unr_stats stats;
+    start(&poll, unr_sqe(&poll.op, "poll_multishot", UNR_CANCEL_TERMINAL, fill_multishot_poll, &fd));
+    run();
+    expect_cancelled(&(struct seen){ .runs = 1, .result = poll.result }, UNR_CANCEL_TERMINAL, UNR_VERDICT_CANCELLED, -2);
+    unr_loop_stats(loop, &stats, sizeof stats);
+    cr_assert_eq(stats.cancels_asked, 2);
+    close(fd);
+    close_loop();
+}
+
+static void cancel_self(void *sqe, void *op)
+{
+    io_uring_prep_poll_add(sqe, 0, 0);
+    unr_cancel(op, UNR_CANCEL_ALL);
+}
+
+/* The function that fills an SQE may cancel the very operation: it ends once. */
+Test(op, once_when_it_is_cancelled_while_it_is_filled)
+{
+    int         fd   = eventfd(0, EFD_CLOEXEC);
+    struct seen poll = { 0 };
+    start(&poll, unr_sqe(&poll.op, "poll", UNR_CANCEL_ALL, cancel_self, &poll.op));
+    run();
+    cr_assert_eq(poll.runs, 1);
+    cr_assert_eq(poll.result.requested, UNR_CANCEL_ALL);
+    close(fd);
+    close_loop();
+}
+
 /* ---- rule 2: slots ---- */
 
 static void expect_empty_slot(struct seen *seen)
@@ -931,6 +974,71 @@ Test(op, cancel_close_ends_all_then_closes)
     char byte;
     cr_assert_eq(read(fds[1], &byte, 1), 0);
     close(fds[1]);
+    close_loop();
+}
+
+static void fill_recv_on(void *sqe, void *fd)
+{
+    static char byte;
+    io_uring_prep_recv(sqe, *(int *)fd, &byte, 1, 0);
+}
+
+/* ... whatever it is: a splice from the descriptor, and an unr_sqe() that was started before the closing or after it, whose
+ * descriptor is known only when it is submitted. */
+Test(op, cancel_close_ends_splices_and_any_other_sqe)
+{
+    int         fds[2], pipes[2];
+    char        byte;
+    struct seen before = { 0 }, recv = { 0 }, closes = { 0 }, splice = { 0 }, after = { 0 };
+    unix_pair(fds);
+    cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
+    start(&recv, unr_recv(&recv.op, fds[0], &byte, 1, 0));
+    submit();
+    start(&before, unr_sqe(&before.op, "recv", UNR_CANCEL_ALL, fill_recv_on, &fds[0]));
+    start(&closes, unr_cancel_close(&closes.op, fds[0]));
+    start(&splice, unr_splice(&splice.op, fds[0], -1, pipes[1], -1, 8, 0));
+    start(&after, unr_sqe(&after.op, "recv", UNR_CANCEL_ALL, fill_recv_on, &fds[0]));
+    run();
+    cr_assert_eq(recv.result.cause, -ESHUTDOWN);
+    cr_assert_eq(before.result.cause, -ESHUTDOWN);
+    expect_cancelled(&splice, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -ESHUTDOWN);
+    expect_cancelled(&after, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -ESHUTDOWN);
+    cr_assert_eq(closes.result.error, 0);
+    close(fds[1]);
+    close_pair(pipes);
+    close_loop();
+}
+
+/* ... and an unr_sqe() on it that is queued in front of the close. */
+Test(op, cancel_close_waits_for_an_sqe_queued_before_it)
+{
+    int         fds[2];
+    struct seen queued = { 0 }, closes = { 0 };
+    unix_pair(fds);
+    start(&queued, unr_sqe(&queued.op, "recv", UNR_CANCEL_ALL, fill_recv_on, &fds[0]));
+    start(&closes, unr_cancel_close(&closes.op, fds[0]));
+    run();
+    cr_assert_eq(queued.result.error, -ECANCELED);
+    cr_assert_eq(closes.result.error, 0);
+    close(fds[1]);
+    close_loop();
+}
+
+/* What a latched signal ends at start is in flight until its `done`, for unr_cancel_fd() too. */
+Test(op, cancel_fd_counts_what_ended_at_start)
+{
+    int               fds[2];
+    char              byte;
+    struct unr_signal stop = { 0 };
+    struct seen       recv = { 0 };
+    unix_pair(fds);
+    unr_signal_init_latched(&stop);
+    unr_signal_emit(&stop, UNR_CANCEL_TOTAL);
+    start(&recv, unr_bind(unr_recv(&recv.op, fds[0], &byte, 1, 0), unr_signal_slot(&stop)));
+    cr_assert_eq(unr_cancel_fd(loop, fds[0], UNR_CANCEL_TERMINAL), 1);
+    run();
+    cr_assert_eq(recv.result.requested, UNR_CANCEL_TOTAL | UNR_CANCEL_TERMINAL);
+    close_pair(fds);
     close_loop();
 }
 

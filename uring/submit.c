@@ -159,20 +159,19 @@ static void fill_urgent(struct unri_ring *ring, struct io_uring_sqe *sqe)
     }
 }
 
-/* Fills SQEs, those about operations in flight first.  True if the SQ is full and something was left. */
+/* Fills SQEs, those about operations in flight first; filling one may bring forth another (unr_sqe).  True if the SQ is full
+ * and something was left. */
 static bool fill(struct unri_ring *ring)
 {
-    struct io_uring_sqe *sqe;
     ring->cancels_filled = 0;
-    while (ring->urgent.first) {
-        if (!(sqe = io_uring_get_sqe(&ring->io)))
+    while (ring->urgent.first || ring->queued.first) {
+        struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->io);
+        if (!sqe)
             return true;
-        fill_urgent(ring, sqe);
-    }
-    while (ring->queued.first) {
-        if (!(sqe = io_uring_get_sqe(&ring->io)))
-            return true;
-        fill_queued(ring, sqe);
+        if (__builtin_expect(ring->urgent.first != NULL, 0))
+            fill_urgent(ring, sqe);
+        else
+            fill_queued(ring, sqe);
     }
     return false;
 }
