@@ -179,7 +179,7 @@ static int read_step(struct sim_request *request)
     int64_t       offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
     if (want > sizeof buf)
         want = sizeof buf;
-    want = how_much(want, may_be_short(request));
+    want      = how_much(want, may_be_short(request));
     ssize_t n = sim_read(request->file, buf, want, offset, peek);
     if (n > 0)
         scatter(&pieces, request->moved, buf, (size_t)n);
@@ -191,7 +191,7 @@ static int write_step(struct sim_request *request)
     sim_call_check_sent(request);
     size_t  want   = request->sent_len - request->moved;
     int64_t offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
-    want = how_much(want, may_be_short(request));
+    want      = how_much(want, may_be_short(request));
     ssize_t n = sim_write(request->file, (unsigned char *)request->sent + request->moved, want, offset);
     return n == -EAGAIN ? SIM_WAIT : (int)n;
 }

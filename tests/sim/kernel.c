@@ -328,6 +328,9 @@ static void begin(struct sim_request *request)
     }
 }
 
+static bool can_step(struct sim_request *request);
+static void step(struct sim_request *request);
+
 /* ---- submission ---- */
 
 static bool names_a_descriptor(unsigned opcode)
@@ -389,6 +392,11 @@ static int cancel(struct sim_ring *ring, uint64_t user_data)
     case SIM_READY: /* a poll that fired is still in its table until the task has run, or not any more */
         return unri_choose(2) ? cancel_found(request) : -ENOENT;
     case SIM_RUNNING:
+        /* A worker comes to its end without a call of the kernel: nothing is found then. */
+        if (can_step(request) && unri_choose(2)) {
+            step(request);
+            return -ENOENT;
+        }
         if (sim_call_blocks(request))
             request->interrupted = unri_choose(2) == 0;
         return -EALREADY;
