@@ -553,7 +553,8 @@ bool sim_call_ready(struct sim_request *request)
     case IORING_OP_POLL_ADD: return poll_now(request) != SIM_WAIT;
     case IORING_OP_ACCEPT: return file->waiting_count != 0;
     case IORING_OP_CONNECT:
-        return !file->connecting_to || file->connecting_to->kind != SIM_LISTENER || !file->connecting_to->references
+        return ((const struct sockaddr *)address(request))->sa_family == AF_UNSPEC || !file->connecting_to
+               || file->connecting_to->kind != SIM_LISTENER || !file->connecting_to->references
                || file->connecting_to->waiting_count <= (unsigned)file->connecting_to->backlog;
     case IORING_OP_SPLICE:
     case IORING_OP_TEE:
@@ -568,6 +569,11 @@ bool sim_call_ready(struct sim_request *request)
         return false;
     default: return true;
     }
+}
+
+uint32_t sim_call_moved(const struct sim_request *request)
+{
+    return waits_for_all(request) ? request->moved : 0;
 }
 
 bool sim_call_blocks(const struct sim_request *request)

@@ -274,8 +274,8 @@ static void complete(struct sim_request *request, int res)
 static void complete_cancelled(struct sim_request *request)
 {
     /* What a MSG_WAITALL transfer has moved is reported in place of the error. */
-    bool transfer = request->moved && request->sqe.opcode != IORING_OP_CONNECT && request->sqe.opcode != UNRI_OP_FUTEX_WAIT;
-    complete(request, transfer ? (int)request->moved : -ECANCELED);
+    uint32_t moved = sim_call_moved(request);
+    complete(request, moved ? (int)moved : -ECANCELED);
 }
 
 /* ---- attempts ---- */
@@ -291,7 +291,7 @@ static bool is_multishot(const struct sim_request *request)
  * in no table at all, if there is more to do for it already. */
 static void attempt(struct sim_request *request)
 {
-    uint32_t moved = request->moved;
+    uint32_t moved = sim_call_moved(request);
     int      res   = sim_call(request);
     if (res != SIM_WAIT && is_multishot(request) && res >= 0) {
         if (unri_choose(2)) {
@@ -307,10 +307,9 @@ static void attempt(struct sim_request *request)
         complete(request, res);
         return;
     }
-    bool window    = request->moved != moved && request->sqe.opcode != IORING_OP_CONNECT && sim_call_ready(request);
-    request->stage = window ? SIM_ARMING : SIM_ARMED;
-    if (request->moved != moved && !window && request->sqe.opcode != IORING_OP_CONNECT && unri_choose(2))
-        request->stage = SIM_ARMING;
+    bool a_part_moved = sim_call_moved(request) != moved;
+    bool window       = a_part_moved && (sim_call_ready(request) || unri_choose(2));
+    request->stage    = window ? SIM_ARMING : SIM_ARMED;
 }
 
 static void begin(struct sim_request *request)
@@ -531,7 +530,13 @@ static void act(struct later *later)
     later->action(later->context);
 }
 
-enum { CANDIDATES = 16, STEPS_MAX = 100000 };
+enum { CANDIDATES = 16, STEPS_MAX = 10000 };
+
+static void count_step(void)
+{
+    if (++kernel.steps > STEPS_MAX)
+        unri_sim_fail("this does not come to an end: the kernel has been at it %d times", STEPS_MAX);
+}
 
 /* One step, of those that are possible, or none if the kernel `may_stop`.  False: it took none. */
 static bool take_step(bool may_stop)
@@ -550,8 +555,7 @@ static bool take_step(bool may_stop)
     }
     if (n + m == 0)
         return false;
-    if (++kernel.steps > STEPS_MAX)
-        unri_sim_fail("this does not come to an end: the kernel has taken %d steps", STEPS_MAX);
+    count_step();
 
     /* Kindest: what is possible happens, oldest first; then the kernel returns; other processes act when nothing else can. */
     unsigned stop = may_stop, choice = unri_choose(n + stop + m);
@@ -691,6 +695,7 @@ int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, u
     int error = fault(to_submit);
     if (error < 0)
         return error;
+    count_step();
     scribble_all(ring);
     unsigned taken = submit(ring, takes(to_submit));
     flush_overflow(ring);

@@ -156,6 +156,7 @@ struct sim_request {
 void sim_calls_configure(bool short_transfers);
 int  sim_call(struct sim_request *request);     /* one attempt at its system call                       */
 bool sim_call_ready(struct sim_request *request); /* whether an attempt would get further               */
+uint32_t sim_call_moved(const struct sim_request *request); /* what a MSG_WAITALL transfer has moved so far; 0 for all else */
 bool sim_call_blocks(const struct sim_request *request); /* a worker's call that waits, and can be interrupted */
 enum sim_stage sim_call_begins(const struct sim_request *request); /* where the kernel puts it first: READY, ARMED or PENDING */
 void sim_call_lend(struct sim_request *request);  /* takes note of the buffers it is lent                */

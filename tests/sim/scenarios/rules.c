@@ -790,8 +790,10 @@ static void door_done(struct unr_op *op)
     struct door *d = op->data;
     if (!(op->result.flags & UNR_MORE))
         d->ends++;
-    if (op->result.error == 0 && unr_sim_close((int)op->result.value) == 0)
+    if (op->result.error == 0) {
+        unr_sim_check(unr_sim_close((int)op->result.value) == 0, "a success is a connection");
         d->taken++;
+    }
 }
 
 /* Accepting again and again, cancelled at any point: each connection is taken once or still waits, and no descriptor is lost. */
@@ -1260,6 +1262,7 @@ const struct scenario *scenarios_rules_table(void)
         WAITS("poll"),
         WAITS("accept"),
         WAITS("waitid"),
+        WAITS("futex_wait"),
         WAITS("sqe_recv"),
         CUT_SHORT("recv_all"),
         CUT_SHORT("recvmsg_all"),
