@@ -93,6 +93,8 @@ static inline pid_t thread_id(void)
 
 /* ---- children ---- */
 
+enum { CHILD_SECONDS = 30 };
+
 struct death {
     int  status;      /* of waitpid(2)                  */
     char words[4096]; /* what it said on standard error */
@@ -108,6 +110,7 @@ static inline struct death in_child(void (*body)(void *context), void *context)
     pid_t child = fork();
     cr_assert_geq(child, 0);
     if (child == 0) {
+        alarm(CHILD_SECONDS); /* or it would outlive a test that is timed out, and keep the runner from ending */
         setrlimit(RLIMIT_CORE, &(struct rlimit){ 0 });
         signal(SIGABRT, SIG_DFL);
         dup2(ends[1], STDERR_FILENO);

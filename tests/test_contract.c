@@ -511,9 +511,11 @@ BREACH(run_after_another_thread_asked_for_the_descriptor, THREAD_RULE)
 /* Lets the loop have an owner and something in flight, and goes on as its owner's child. */
 static struct unr_op *be_a_child(void)
 {
-    struct unr_op *op = in_flight();
+    struct unr_op *op    = in_flight();
     pid_t          child = fork();
     must(child >= 0);
+    if (child == 0)
+        alarm(CHILD_SECONDS);
     if (child > 0) {
         int status;
         must(waitpid(child, &status, 0) == child);

@@ -214,7 +214,7 @@ EMBED_TEST(readable_when_another_thread_posts)
     struct posted posted = { .task.run = ran };
     pthread_t     poster;
     settle();
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < 20; i++) {
         pthread_create(&poster, NULL, post, &posted);
         pthread_join(poster, NULL);
         drive(&posted.runs);
@@ -349,6 +349,24 @@ EMBED_TEST(readable_while_each_done_starts_more)
         cr_assert(readable(fd), "after %d", nop.runs);
         cr_assert_geq(unr_loop_run_once(loop, 0), 0);
     }
+    settle();
+}
+
+static void run_again(struct unr_task *task)
+{
+    struct posted *posted = unr_container_of(task, struct posted, task);
+    if (++posted->runs < 10)
+        unr_loop_post(loop, task);
+}
+
+/* While each task posts itself again, too. */
+EMBED_TEST(readable_while_each_task_posts_more)
+{
+    struct posted posted = { .task.run = run_again };
+    settle();
+    unr_loop_post(loop, &posted.task);
+    while (posted.runs < 10)
+        drive(&posted.runs);
     settle();
 }
 
@@ -573,6 +591,43 @@ EMBED_TEST(readable_while_the_kernel_takes_no_submissions)
     settle();
 }
 
+static void start_and_end_nop(void)
+{
+    struct seen nop = { 0 };
+    start(&nop, unr_nop(&nop.op));
+    drive(&nop.runs);
+}
+
+static unsigned failures;
+
+static int register_failing(unsigned ring, unsigned opcode, const void *argument, unsigned count)
+{
+    if (opcode != IORING_REGISTER_EVENTFD || !failures)
+        return kernel_register(ring, opcode, argument, count);
+    failures--;
+    return -ENOMEM;
+}
+
+/* Where unring asks the kernel anew to signal the descriptor, and that fails for a while, nothing is missed. */
+EMBED_TEST(readable_though_registering_it_anew_fails)
+{
+    struct seen seen = { 0 };
+    char        byte;
+    int         pair[2];
+    unix_pair(pair);
+    start(&seen, unr_recv(&seen.op, pair[0], &byte, 1, 0));
+    settle();
+    hook_register = register_failing;
+    failures      = 2;
+    start_and_end_nop();
+    settle();
+    cr_assert_eq(write(pair[1], "x", 1), 1);
+    drive(&seen.runs);
+    failures = 0;
+    settle();
+    close_pair(pair);
+}
+
 /* A cancel that the kernel loses is repeated at growing intervals, for which the descriptor becomes readable. */
 EMBED_TEST(readable_when_a_lost_cancel_is_to_be_repeated)
 {
@@ -597,10 +652,10 @@ EMBED_TEST(readable_when_a_lost_cancel_is_to_be_repeated)
 enum { CLIENTS = 4, MESSAGES = 200, MESSAGE = 100 };
 
 struct connection {
-    struct unr_op op;
+    struct unr_op  op;
     struct server *server;
-    int           fd;
-    char          buf[MESSAGE];
+    int            fd;
+    char           buf[MESSAGE];
 };
 
 struct server {

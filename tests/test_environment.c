@@ -36,7 +36,8 @@ struct memory {
     long refused;
 };
 
-static _Thread_local struct memory memory;
+/* Volatile: compilers hold that malloc changes nothing that a program can see. */
+static _Thread_local volatile struct memory memory;
 
 #if COUNTS_MEMORY
 
@@ -94,7 +95,7 @@ void *calloc(size_t count, size_t size)
 void *realloc(void *piece, size_t size)
 {
     FIND(realloc)
-    if (refuses())
+    if (!found || refuses())
         return NULL;
     if (piece)
         memory.freed++;
@@ -128,6 +129,11 @@ void *mremap(void *address, size_t size, size_t new_size, int flags, ...)
     return (void *)syscall(SYS_mremap, address, size, new_size, flags, NULL);
 }
 
+int madvise(void *address, size_t size, int advice)
+{
+    return refuses() ? -1 : (int)syscall(SYS_madvise, address, size, advice);
+}
+
 int munmap(void *address, size_t size)
 {
     memory.freed++;
@@ -138,7 +144,7 @@ int munmap(void *address, size_t size)
 
 static bool allocations_are_seen(void)
 {
-    long           seen  = memory.allocated;
+    long seen            = memory.allocated;
     void *volatile piece = malloc(1);
     free(piece);
     return memory.allocated == seen + 1;
@@ -516,10 +522,9 @@ static const struct step {
     const char *name;
     void (*run)(void);
 } steps[] = {
-    { "nop", step_nop },         { "stream", step_stream },   { "connection", step_connection },
-    { "listen", step_listening }, { "pipes", step_pipes },     { "file", step_file },
-    { "names", step_names },     { "system", step_system },   { "sqe", step_sqe },
-    { "cancels", step_cancels }, { "signals", step_signals }, { "timers", step_timers },
+    { "nop", step_nop },     { "stream", step_stream },   { "connection", step_connection }, { "listen", step_listening },
+    { "pipes", step_pipes }, { "file", step_file },       { "names", step_names },           { "system", step_system },
+    { "sqe", step_sqe },     { "cancels", step_cancels }, { "signals", step_signals },       { "timers", step_timers },
     { "inbox", step_inbox },
 };
 
@@ -818,12 +823,12 @@ Test(environment, forbidden_while_a_loop_is_open)
 
 /* ---- what the kernel lacks ---- */
 
-#define DEFER_TASKRUN  IORING_SETUP_DEFER_TASKRUN
-#define SINGLE_ISSUER  IORING_SETUP_SINGLE_ISSUER
-#define COOP_TASKRUN   IORING_SETUP_COOP_TASKRUN
-#define TASKRUN_FLAG   IORING_SETUP_TASKRUN_FLAG
-#define SUBMIT_ALL     IORING_SETUP_SUBMIT_ALL
-#define R_DISABLED     IORING_SETUP_R_DISABLED
+#define DEFER_TASKRUN IORING_SETUP_DEFER_TASKRUN
+#define SINGLE_ISSUER IORING_SETUP_SINGLE_ISSUER
+#define COOP_TASKRUN  IORING_SETUP_COOP_TASKRUN
+#define TASKRUN_FLAG  IORING_SETUP_TASKRUN_FLAG
+#define SUBMIT_ALL    IORING_SETUP_SUBMIT_ALL
+#define R_DISABLED    IORING_SETUP_R_DISABLED
 
 /* Each setup flag that is not there is done without: everything works on the ring that remains. */
 Test(environment, setup_flags_that_the_kernel_lacks)
@@ -1097,7 +1102,8 @@ static const int *answers;
 static size_t     answer_count, answer;
 static unsigned   takeovers;
 
-static int enter_answering(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument, size_t size)
+static int enter_answering(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument,
+                           size_t size)
 {
     if (ring != (unsigned)latest_ring->enter_ring_fd || !to_submit || answer_count == 0)
         return kernel_enter(ring, to_submit, min_complete, flags, argument, size);
@@ -1441,8 +1447,8 @@ static void count_broken_pipe(int number)
  * sends raises SIGPIPE. */
 Test(environment, reset_by_the_peer)
 {
-    struct iovec  iov = { buf, 10 };
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    struct iovec  iov  = { buf, 10 };
+    struct msghdr msg  = { .msg_iov = &iov, .msg_iovlen = 1 };
     struct seen   seen = { 0 };
     open_loop();
     signal(SIGPIPE, count_broken_pipe);

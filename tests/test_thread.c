@@ -553,9 +553,9 @@ Test(thread, disarmed_by_a_task_ahead_of_the_delivery)
     for (int behind = 0; behind < 2; behind++) {
         int others_ran = 0;
         disarming      = calloc(1, sizeof *disarming);
-        *disarming     = (struct disarming){ .task.run      = run_disarm,
-                                             .others        = { { .run = count_other }, { .run = count_other } },
-                                             .others_ran    = &others_ran };
+        *disarming     = (struct disarming){ .task.run   = run_disarm,
+                                             .others     = { { .run = count_other }, { .run = count_other } },
+                                             .others_ran = &others_ran };
         unr_slot_assign(unr_signal_slot(&disarming->signal), deliver, &disarming->delivered);
         unr_remote_init(&disarming->remote, loop, &disarming->signal);
         unr_loop_post(loop, &disarming->task);
@@ -596,7 +596,7 @@ Test(thread, disarmed_and_freed_inside_its_delivery)
     close_loop();
 }
 
-enum { EMITTERS = 3, DISARMINGS = 100 };
+enum { EMITTERS = 3, DISARMINGS = 50 };
 
 struct emitters {
     struct unr_remote remote;
@@ -746,16 +746,16 @@ Test(thread, closed_without_having_run)
 enum { EXCHANGES = 2000, HEARTBEATS = 16 };
 
 struct side {
-    struct unr_loop  *loop;
-    int               fd;
-    struct unr_op     receive, send;
-    uint32_t          in, out;
-    bool              begins;
-    int               exchanged, interrupted;
-    struct unr_signal interrupt; /* ends the receive that is in flight */
-    struct unr_remote by_peer;
-    struct side      *peer;
-    int               error;
+    struct unr_loop   *loop;
+    int                fd;
+    struct unr_op      receive, send;
+    uint32_t           in, out;
+    bool               begins;
+    int                exchanged, interrupted;
+    struct unr_signal  interrupt; /* ends the receive that is in flight */
+    struct unr_remote  by_peer;
+    struct side       *peer;
+    int                error;
     pthread_barrier_t *both_ran; /* then nobody emits any more */
 };
 
@@ -809,8 +809,8 @@ static void received(struct unr_op *op)
 
 static void receive(struct side *side)
 {
-    unr_start(side->loop, unr_bind(unr_recv(&side->receive, side->fd, &side->in, sizeof side->in, 0),
-                                   unr_signal_slot(&side->interrupt)),
+    unr_start(side->loop,
+              unr_bind(unr_recv(&side->receive, side->fd, &side->in, sizeof side->in, 0), unr_signal_slot(&side->interrupt)),
               received, side);
 }
 
@@ -842,9 +842,9 @@ Test(thread, two_loops_exchange_and_cancel)
     pthread_barrier_init(&both_ran, NULL, 2);
     for (int i = 0; i < 2; i++) {
         sides[i].both_ran = &both_ran;
-        sides[i].loop = open_loop_flagged(0);
-        sides[i].fd   = fds[i];
-        sides[i].peer = &sides[!i];
+        sides[i].loop     = open_loop_flagged(0);
+        sides[i].fd       = fds[i];
+        sides[i].peer     = &sides[!i];
         unr_remote_init(&sides[i].by_peer, sides[i].loop, &sides[i].interrupt);
     }
     for (int i = 0; i < 2; i++)
