@@ -338,7 +338,8 @@ uninstall:
 
 # ---- the look of the code ----
 
-C_FILES := $(HEADERS) $(wildcard $(addsuffix /*.[ch],lib uring examples tests tests/stress tests/bench))
+C_FOLDERS := lib uring examples examples/sim tests tests/stress tests/bench tests/sim tests/sim/scenarios tests/sim/real
+C_FILES   := $(HEADERS) $(wildcard $(addsuffix /*.[ch],$(C_FOLDERS)))
 
 CLANG_FORMAT ?= clang-format
 CLANG_TIDY   ?= clang-tidy

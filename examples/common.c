@@ -106,8 +106,7 @@ struct address local_address(int fd)
 
 void die(int error, const char *what)
 {
-    fprintf(stderr, "%s: %s%s%s\n", program_invocation_short_name, what, error ? ": " : "",
-            error ? strerror(abs(error)) : "");
+    fprintf(stderr, "%s: %s%s%s\n", program_invocation_short_name, what, error ? ": " : "", error ? strerror(abs(error)) : "");
     exit(1);
 }
 

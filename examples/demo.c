@@ -263,10 +263,8 @@ _Noreturn static void run_client(const struct child *child, uint16_t proxy_port)
             fd = client_connect(proxy_port);
             report = (struct report){ .port = port_of(fd) };
             break;
-        case QUIT:
-            exit(0);
-        default:
-            fail("an order for somebody else");
+        case QUIT: exit(0);
+        default: fail("an order for somebody else");
         }
         send_report(child, report);
         close(fd);
@@ -283,22 +281,15 @@ _Noreturn static void run_target(const struct child *child, int listener)
         if (fd < 0)
             fail("accept: %s", strerror(errno));
         switch (order) {
-        case EXCHANGE:
-            send_report(child, exchange(fd, FROM_TARGET, TRAFFIC_BYTES, FROM_CLIENT, ""));
-            break;
+        case EXCHANGE: send_report(child, exchange(fd, FROM_TARGET, TRAFFIC_BYTES, FROM_CLIENT, "")); break;
         case SILENCE: /* neither reads nor writes until it is told to go on */
             if (take_order(child) != CONTINUE)
                 fail("not the order that was expected");
             send_report(child, exchange(fd, FROM_TARGET, ANSWER_BYTES, FROM_CLIENT, ""));
             break;
-        case SEND_LARGE:
-            send_report(child, exchange(fd, FROM_TARGET, LARGE_BYTES, FROM_CLIENT, ""));
-            break;
-        case CONNECT:
-            send_report(child, exchange(fd, FROM_TARGET, 0, FROM_CLIENT, ""));
-            break;
-        default:
-            fail("an order for somebody else");
+        case SEND_LARGE: send_report(child, exchange(fd, FROM_TARGET, LARGE_BYTES, FROM_CLIENT, "")); break;
+        case CONNECT: send_report(child, exchange(fd, FROM_TARGET, 0, FROM_CLIENT, "")); break;
+        default: fail("an order for somebody else");
         }
         close(fd);
     }
@@ -399,8 +390,8 @@ static const char *cause_text(int cause)
 
 static void print_heading(void)
 {
-    printf("%-15s %-20s %-14s %-10s %-9s %9s  %-9s %9s\n", "scene", "operation", "asked for", "verdict", "guarantee",
-           "bytes", "cause", "time");
+    printf("%-15s %-20s %-14s %-10s %-9s %9s  %-9s %9s\n", "scene", "operation", "asked for", "verdict", "guarantee", "bytes",
+           "cause", "time");
 }
 
 /* A line for a cancellation, which must have turned out as the scene needs it. */
@@ -408,11 +399,11 @@ static void report(const char *name, const struct cancellable *self, unsigned ty
 {
     const struct unr_result *result = &self->op.result;
     char                     asked[32], given[32];
-    bool counts = strcmp(self->op.type->name, "send") == 0 || strcmp(self->op.type->name, "recv") == 0;
+    bool                     counts = strcmp(self->op.type->name, "send") == 0 || strcmp(self->op.type->name, "recv") == 0;
 
-    printf("%-15s %-20s %-14s %-10s %-9s %9" PRIu64 "  %-9s %6.1f us\n", scene, name,
-           types_text(result->requested, asked), verdict_text(result->verdict), types_text(result->guarantee, given),
-           counts ? result->bytes : 0, cause_text(result->cause), (double)(self->ended - self->asked) / 1000);
+    printf("%-15s %-20s %-14s %-10s %-9s %9" PRIu64 "  %-9s %6.1f us\n", scene, name, types_text(result->requested, asked),
+           verdict_text(result->verdict), types_text(result->guarantee, given), counts ? result->bytes : 0,
+           cause_text(result->cause), (double)(self->ended - self->asked) / 1000);
     if (result->error != -ECANCELED || result->verdict != UNR_VERDICT_CANCELLED || result->requested != types
         || result->guarantee != guarantee)
         fail("not the cancellation that was expected: %s", unr_explain_op(&self->op));
@@ -490,8 +481,7 @@ static void relay_sent(struct unr_op *op)
     }
     relay->sending = true;
     relay->sends_started++;
-    unr_start(loop, unr_send(op, relay->to, relay->buffer + relay->sent, relay->len - relay->sent, 0), relay_sent,
-              relay);
+    unr_start(loop, unr_send(op, relay->to, relay->buffer + relay->sent, relay->len - relay->sent, 0), relay_sent, relay);
 }
 
 static void relay_send(struct relay *relay, size_t len)
@@ -546,8 +536,8 @@ static void open_connection(int ret_fds[2])
     unr_start(loop, unr_accept(&accepting, listener, NULL, NULL, SOCK_CLOEXEC), NULL, NULL);
     ret_fds[0] = wait_for_success(&accepting)->fd;
     ret_fds[1] = make_socket();
-    unr_start(loop, unr_connect(&connecting, ret_fds[1], (struct sockaddr *)&target_address, sizeof target_address),
-              NULL, NULL);
+    unr_start(loop, unr_connect(&connecting, ret_fds[1], (struct sockaddr *)&target_address, sizeof target_address), NULL,
+              NULL);
     wait_for_success(&connecting);
 }
 
@@ -678,8 +668,8 @@ static void heartbeat(void)
     expect(down.received_bytes, ANSWER_BYTES, "received from the target");
     expect(down.sent_bytes, ANSWER_BYTES + strlen(text), "sent to the client");
     expect(of_client->received, ANSWER_BYTES + strlen(text), "received by the client");
-    remark("one send to the target waited through all of it; then %" PRIu64 " bytes there, %" PRIu64 " back",
-           BLOCKED_BYTES, of_client->received);
+    remark("one send to the target waited through all of it; then %" PRIu64 " bytes there, %" PRIu64 " back", BLOCKED_BYTES,
+           of_client->received);
 }
 
 static void partial_send(void)

@@ -88,17 +88,17 @@ static struct {
     unr_time       idle, heartbeat, connect, linger, grace; /* UNR_NEVER: off */
     bool           heartbeat_line, verbose;
 
-    struct unr_loop  *loop;
-    struct unr_signal abort, drain;
-    int               listener;
-    int               spare; /* the next session's socket to the target, made before its client is accepted; or -1 */
-    struct unr_op     accept;
-    struct address    accepted_peer;
-    struct unr_timer  retry;
-    struct unr_signal accepting;
-    unr_time          told_of_accepts, told_of_connects; /* when something was last said about that */
-    int               signals;
-    struct unr_op     signal_read;
+    struct unr_loop        *loop;
+    struct unr_signal       abort, drain;
+    int                     listener;
+    int                     spare; /* the next session's socket to the target, made before its client is accepted; or -1 */
+    struct unr_op           accept;
+    struct address          accepted_peer;
+    struct unr_timer        retry;
+    struct unr_signal       accepting;
+    unr_time                told_of_accepts, told_of_connects; /* when something was last said about that */
+    int                     signals;
+    struct unr_op           signal_read;
     struct signalfd_siginfo signal_info;
     struct unr_timer        grace_timer;
     bool                    draining;
@@ -406,8 +406,8 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct direction *direction)
 {
-    struct unr_op *send_op = unr_send(&direction->op, direction->to, direction->buffer + direction->sent,
-                                      direction->len - direction->sent, 0);
+    struct unr_op *send_op =
+        unr_send(&direction->op, direction->to, direction->buffer + direction->sent, direction->len - direction->sent, 0);
     start(direction->session, unr_bind(send_op, unr_signal_slot(&direction->write)), sent, direction);
 }
 
@@ -496,8 +496,7 @@ static void accept_later(int error)
 {
     if (may_complain(&proxy.told_of_accepts))
         complain("accepting pauses: %s", strerror(-error));
-    unr_start(proxy.loop, unr_bind(unr_timer_after(&proxy.retry, RETRY_PAUSE), unr_signal_slot(&proxy.accepting)),
-              retry, NULL);
+    unr_start(proxy.loop, unr_bind(unr_timer_after(&proxy.retry, RETRY_PAUSE), unr_signal_slot(&proxy.accepting)), retry, NULL);
 }
 
 static void accepted(struct unr_op *op)
@@ -529,15 +528,11 @@ static void accepted(struct unr_op *op)
     case -EHOSTUNREACH:
     case -EOPNOTSUPP:
     case -ENETUNREACH:
-    case -ETIMEDOUT:
-        start_accept();
-        break;
+    case -ETIMEDOUT: start_accept(); break;
     case -EMFILE:
     case -ENFILE:
     case -ENOBUFS:
-    case -ENOMEM:
-        accept_later(error);
-        break;
+    case -ENOMEM: accept_later(error); break;
     default:
         complain("cannot accept: %s", strerror(-error));
         proxy.failed = error;
@@ -557,9 +552,8 @@ static void start_accept(void)
         return;
     }
     proxy.accepted_peer.len = sizeof proxy.accepted_peer.storage;
-    struct unr_op *accept_op =
-        unr_accept(&proxy.accept, proxy.listener, (struct sockaddr *)&proxy.accepted_peer.storage,
-                   &proxy.accepted_peer.len, SOCK_CLOEXEC);
+    struct unr_op *accept_op = unr_accept(&proxy.accept, proxy.listener, (struct sockaddr *)&proxy.accepted_peer.storage,
+                                          &proxy.accepted_peer.len, SOCK_CLOEXEC);
     unr_start(proxy.loop, unr_bind(accept_op, unr_signal_slot(&proxy.accepting)), accepted, NULL);
 }
 
@@ -605,13 +599,13 @@ static void print_statistics(void)
 {
     struct unr_stats stats = { 0 };
 
-    fprintf(stderr, "proxy: %" PRIu64 " connections, at most %u at a time, %u open\n", proxy.accepted,
-            proxy.most_sessions, proxy.sessions);
+    fprintf(stderr, "proxy: %" PRIu64 " connections, at most %u at a time, %u open\n", proxy.accepted, proxy.most_sessions,
+            proxy.sessions);
     for (int i = 0; i < OUTCOMES; i++)
         if (proxy.outcomes[i])
             fprintf(stderr, "proxy:   %" PRIu64 " %s\n", proxy.outcomes[i], outcome_names[i]);
-    fprintf(stderr, "proxy: %" PRIu64 " bytes to the target, %" PRIu64 " to clients, %" PRIu64 " heartbeats\n",
-            proxy.bytes_up, proxy.bytes_down, proxy.heartbeats);
+    fprintf(stderr, "proxy: %" PRIu64 " bytes to the target, %" PRIu64 " to clients, %" PRIu64 " heartbeats\n", proxy.bytes_up,
+            proxy.bytes_down, proxy.heartbeats);
     unr_loop_stats(proxy.loop, &stats, sizeof stats);
     fprintf(stderr,
             "proxy: %" PRIu64 " operations in %" PRIu64 " system calls; %" PRIu64 " cancellations: %" PRIu64
@@ -717,36 +711,16 @@ static struct address parse_options(int argc, char **argv)
 
     while ((option = getopt_long(argc, argv, "vh", options, &index)) != -1) {
         switch (option) {
-        case OPTION_IDLE:
-            proxy.idle = parse_seconds(options[index].name, optarg);
-            break;
-        case OPTION_HEARTBEAT:
-            proxy.heartbeat = parse_seconds(options[index].name, optarg);
-            break;
-        case OPTION_HEARTBEAT_LINE:
-            proxy.heartbeat_line = true;
-            break;
-        case OPTION_CONNECT:
-            proxy.connect = parse_seconds(options[index].name, optarg);
-            break;
-        case OPTION_LINGER:
-            proxy.linger = parse_seconds(options[index].name, optarg);
-            break;
-        case OPTION_GRACE:
-            proxy.grace = parse_seconds(options[index].name, optarg);
-            break;
-        case 'v':
-            proxy.verbose = true;
-            break;
-        case 'h':
-            print_usage(stdout);
-            exit(0);
-        case OPTION_VERSION:
-            puts("proxy (unring) " VERSION);
-            exit(0);
-        default: /* getopt has said what is wrong */
-            fputs("Try 'proxy --help'.\n", stderr);
-            exit(2);
+        case OPTION_IDLE: proxy.idle = parse_seconds(options[index].name, optarg); break;
+        case OPTION_HEARTBEAT: proxy.heartbeat = parse_seconds(options[index].name, optarg); break;
+        case OPTION_HEARTBEAT_LINE: proxy.heartbeat_line = true; break;
+        case OPTION_CONNECT: proxy.connect = parse_seconds(options[index].name, optarg); break;
+        case OPTION_LINGER: proxy.linger = parse_seconds(options[index].name, optarg); break;
+        case OPTION_GRACE: proxy.grace = parse_seconds(options[index].name, optarg); break;
+        case 'v': proxy.verbose = true; break;
+        case 'h': print_usage(stdout); exit(0);
+        case OPTION_VERSION: puts("proxy (unring) " VERSION); exit(0);
+        default: /* getopt has said what is wrong */ fputs("Try 'proxy --help'.\n", stderr); exit(2);
         }
     }
     if (argc - optind != 2)

@@ -97,8 +97,7 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct chain *chain)
 {
-    unr_start(loop, unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0), sent,
-              chain);
+    unr_start(loop, unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0), sent, chain);
 }
 
 static void connected(struct unr_op *op)
@@ -136,8 +135,7 @@ static void accepted(struct unr_op *op)
     session->up.to = session->down.from = server;
 
     /* No chain runs yet, so the operation of one of them is free for the connect. */
-    unr_start(loop, unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len), connected,
-              session);
+    unr_start(loop, unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len), connected, session);
 }
 
 /* The operation is described anew for each start; accepted() runs when it is no longer in flight. */

@@ -145,8 +145,7 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct chain *chain)
 {
-    unr_start(loop, unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0), sent,
-              chain);
+    unr_start(loop, unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0), sent, chain);
 }
 
 static void connected(struct unr_op *op)
@@ -184,8 +183,7 @@ static void accepted(struct unr_op *op)
     session->up.session = session->down.session = session;
     session->up.from = session->down.to = client;
     session->up.to = session->down.from = server;
-    unr_start(loop, unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len), connected,
-              session);
+    unr_start(loop, unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len), connected, session);
 }
 
 static void accept_next(void)

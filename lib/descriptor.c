@@ -36,8 +36,8 @@ static void count_pair(struct unri_descriptors *descriptors, int fd, int change)
 
 void unri_peers_add(struct unr_loop *loop, struct unr_op *op, unsigned descriptors)
 {
-    struct unri_descriptors *d    = &loop->descriptors;
-    struct unr_op_private   *p    = unri_private(op);
+    struct unri_descriptors *d = &loop->descriptors;
+    struct unr_op_private   *p = unri_private(op);
     struct unr_op          **head = &d->others;
     if (descriptors == 2) {
         p->flags |= UNRI_ON_TWO_FDS;
@@ -46,13 +46,13 @@ void unri_peers_add(struct unr_loop *loop, struct unr_op *op, unsigned descripto
         head = &d->pairs;
     } else if (descriptors == 1 && p->fd >= 0) {
         struct unri_bucket *bucket = unri_bucket(d, p->fd);
-        size_t              index  = (size_t)(bucket - d->buckets);
+        size_t              index = (size_t)(bucket - d->buckets);
         p->flags |= UNRI_ON_FD;
         head = &bucket->first;
         if (index >= d->used)
             d->used = index + 1;
     }
-    p->peer    = *head;
+    p->peer = *head;
     p->peer_at = head;
     if (*head)
         (*head)->private_fields.peer_at = &p->peer;
@@ -84,7 +84,7 @@ void unri_peers_remove(struct unr_loop *loop, struct unr_op *op)
 struct unr_op *unri_peers_next(struct unr_loop *loop, int fd, struct unr_op *behind)
 {
     struct unri_bucket *bucket = unri_bucket(&loop->descriptors, fd);
-    struct unr_op      *op     = behind ? behind->private_fields.peer : bucket->first;
+    struct unr_op      *op = behind ? behind->private_fields.peer : bucket->first;
     if (!behind || behind->private_fields.flags & UNRI_ON_FD) {
         for (; op; op = op->private_fields.peer)
             if (op->private_fields.fd == fd)

@@ -49,8 +49,8 @@ static void set_alarm(struct unr_loop *loop)
         return;
     if (!unr_in_flight(&loop->alarm)) {
         loop->alarm_deadline = next;
-        loop->alarm_at[0]    = next > 0 ? next / UNR_SEC(1) : 0;
-        loop->alarm_at[1]    = next > 0 ? next % UNR_SEC(1) : 0;
+        loop->alarm_at[0] = next > 0 ? next / UNR_SEC(1) : 0;
+        loop->alarm_at[1] = next > 0 ? next % UNR_SEC(1) : 0;
         unri_start(loop, unri_alarm(&loop->alarm, loop->alarm_at), alarm_went, loop, UNRI_INNER | UNRI_HOUSEKEEPING);
     } else if (next < loop->alarm_deadline) {
         unri_request(&loop->alarm, (struct unr_request){ UNR_CANCEL_ALL, -ECANCELED });
@@ -78,7 +78,7 @@ void unri_embed_end(struct unr_loop *loop)
     bool deaf = unri_ring_register_eventfd(loop, loop->embed_fd) < 0;
     /* From here on until the next turn, whoever pushes wakes the loop; what was pushed before is seen here. */
     unri_inbox_announce_sleep(loop);
-    if (deaf || loop->finished.first || unri_inbox_has_tasks(loop) || atomic_load(&loop->inbox.stop)
-        || alarm_is_late(loop) || unri_ring_has_work(loop))
+    if (deaf || loop->finished.first || unri_inbox_has_tasks(loop) || atomic_load(&loop->inbox.stop) || alarm_is_late(loop)
+        || unri_ring_has_work(loop))
         unri_embed_notice(loop);
 }

@@ -27,7 +27,7 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *text, const c
 
 static void clear(struct text *text)
 {
-    text->len     = 0;
+    text->len = 0;
     text->data[0] = 0;
 }
 
@@ -50,7 +50,7 @@ static long read_number(const char *path, const char *key)
 {
     char  line[256];
     long  number = -1;
-    FILE *file   = fopen(path, "re");
+    FILE *file = fopen(path, "re");
     if (!file)
         return -1;
     while (number < 0 && fgets(line, sizeof line, file))
@@ -83,8 +83,9 @@ static void explain_eperm(struct text *text)
         add(text, "io_uring is switched off for every process by the sysctl kernel.io_uring_disabled = 2: "
                   "an administrator can set it to 0");
     else if (disabled == 1)
-        add(text, "the sysctl kernel.io_uring_disabled = 1 keeps io_uring from processes without CAP_SYS_ADMIN that are not "
-                  "in the group kernel.io_uring_group (%ld): join that group, or have it set to 0",
+        add(text,
+            "the sysctl kernel.io_uring_disabled = 1 keeps io_uring from processes without CAP_SYS_ADMIN that are not "
+            "in the group kernel.io_uring_group (%ld): join that group, or have it set to 0",
             read_number("/proc/sys/kernel/io_uring_group", ""));
     else if (is_filtered())
         add(text, "a seccomp filter forbids io_uring to this process (containers do that): allow the system calls "
@@ -99,9 +100,10 @@ static void explain_enomem(struct text *text)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        add(text, "there is no memory for the ring; RLIMIT_MEMLOCK is %llu KiB, and kernels charge rings to it: raise it "
-                  "(ulimit -l, LimitMEMLOCK= of a systemd unit), or open the loop with smaller entries and "
-                  "completion_entries",
+        add(text,
+            "there is no memory for the ring; RLIMIT_MEMLOCK is %llu KiB, and kernels charge rings to it: raise it "
+            "(ulimit -l, LimitMEMLOCK= of a systemd unit), or open the loop with smaller entries and "
+            "completion_entries",
             (unsigned long long)limit.rlim_cur / 1024);
     else
         add(text, "there is no memory for the ring: open the loop with smaller entries and completion_entries, or look at the "
@@ -113,8 +115,9 @@ static void explain_enfile(struct text *text, int error)
     struct rlimit limit = { 0 };
     getrlimit(RLIMIT_NOFILE, &limit);
     if (error == -EMFILE)
-        add(text, "the process has as many descriptors open as RLIMIT_NOFILE allows, %llu; a loop needs two: raise it "
-                  "(ulimit -n), or look for a leak",
+        add(text,
+            "the process has as many descriptors open as RLIMIT_NOFILE allows, %llu; a loop needs two: raise it "
+            "(ulimit -n), or look for a leak",
             (unsigned long long)limit.rlim_cur);
     else
         add(text, "the whole system has no file left to open: see the sysctl fs.file-max");
@@ -239,7 +242,7 @@ static const char *state_name(uint32_t state)
 static void dump_op(struct unr_op *op, void *context)
 {
     const struct dump           *dump = context;
-    const struct unr_op_private *p    = &op->private_fields;
+    const struct unr_op_private *p = &op->private_fields;
     struct text                  text = { 0 };
     add(&text, "  %-16s %-10s", unri_name(op), state_name(p->state));
     if (has_fd(op))

@@ -52,8 +52,8 @@ static void take_over(struct unri_inbox *inbox)
     while (task) {
         struct unr_task *older = task->next;
         task->next = oldest;
-        oldest     = task;
-        task       = older;
+        oldest = task;
+        task = older;
     }
     if (!oldest)
         return;
@@ -97,7 +97,7 @@ void unri_inbox_run(struct unr_loop *loop)
     take_over(inbox);
     for (const struct unr_task *last = inbox->last; inbox->first;) {
         struct unr_task *task = pop(inbox);
-        bool             end  = task == last;
+        bool             end = task == last;
         task->run(task);
         if (end)
             break;
@@ -107,7 +107,7 @@ void unri_inbox_run(struct unr_loop *loop)
 /* ---- remotes ---- */
 
 /* private_fields[0]: what was emitted and not delivered; a 32-bit cause above, types and two flags below. */
-#define PENDING  8u  /* the task is in the inbox, or about to be */
+#define PENDING  8u /* the task is in the inbox, or about to be */
 #define DISARMED 16u
 
 static uint64_t merged(uint64_t pending, unsigned types, int cause)
@@ -119,8 +119,8 @@ static uint64_t merged(uint64_t pending, unsigned types, int cause)
 
 static void deliver(struct unr_task *task)
 {
-    struct unr_remote *remote  = unr_container_of(task, struct unr_remote, task);
-    struct unr_signal *signal  = remote->signal;
+    struct unr_remote *remote = unr_container_of(task, struct unr_remote, task);
+    struct unr_signal *signal = remote->signal;
     uint64_t           pending = __atomic_exchange_n(&remote->private_fields[0], 0, __ATOMIC_ACQ_REL);
     /* The last thing: a handler may disarm and free the remote. */
     unr_signal_emit_cause(signal, (unsigned)pending & UNR_CANCEL_ALL, (int)(pending >> 32));
@@ -147,7 +147,7 @@ void unr_remote_emit(struct unr_remote *remote, unsigned types, int cause)
 void unr_remote_disarm(struct unr_remote *remote)
 {
     unri_check_thread(remote->loop);
-    struct unri_inbox *inbox   = &remote->loop->inbox;
+    struct unri_inbox *inbox = &remote->loop->inbox;
     uint64_t           pending = __atomic_exchange_n(&remote->private_fields[0], DISARMED, __ATOMIC_ACQ_REL);
     if (!(pending & PENDING))
         return;

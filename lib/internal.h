@@ -25,38 +25,38 @@
 /* The low four bits number the states, for the table of legal moves; the rest is a pattern that memory which was
  * never zeroed does not hold.  Changed only by unri_set_state(), which checks the move. */
 enum unri_state {
-    UNRI_IDLE       = 0,          /* the caller's; on no list                                                   */
-    UNRI_DESCRIBED  = 0x6f705d01, /* filled in, waiting for unr_start() or for a combinator; on no list         */
-    UNRI_QUEUED     = 0x6f705d02, /* waiting for an SQE, on ring->queued; cancel: ends at once, UNSUBMITTED     */
-    UNRI_IN_FLIGHT  = 0x6f705d03, /* the kernel may touch its buffers; among the peers on its descriptor        */
+    UNRI_IDLE = 0,                /* the caller's; on no list                                                   */
+    UNRI_DESCRIBED = 0x6f705d01,  /* filled in, waiting for unr_start() or for a combinator; on no list         */
+    UNRI_QUEUED = 0x6f705d02,     /* waiting for an SQE, on ring->queued; cancel: ends at once, UNSUBMITTED     */
+    UNRI_IN_FLIGHT = 0x6f705d03,  /* the kernel may touch its buffers; among the peers on its descriptor        */
     UNRI_CANCELLING = 0x6f705d04, /* as IN_FLIGHT, and a request was honoured: its cancel is wanted, out or back */
-    UNRI_FINISHED   = 0x6f705d05, /* result final, on loop->finished; `done` has not run yet                    */
+    UNRI_FINISHED = 0x6f705d05,   /* result final, on loop->finished; `done` has not run yet                    */
 };
 
 /* unr_op_private.flags */
 enum {
-    UNRI_INNER        = 1 << 0, /* a child, a member or the loop's own: not counted by unr_loop_in_flight()   */
+    UNRI_INNER = 1 << 0,        /* a child, a member or the loop's own: not counted by unr_loop_in_flight()   */
     UNRI_HOUSEKEEPING = 1 << 1, /* the loop's own: not shown or counted anywhere                              */
-    UNRI_INVALID      = 1 << 2, /* described with arguments that no kernel takes: ends with -EINVAL           */
-    UNRI_HONOURED     = 1 << 3, /* a request was honoured                                                     */
-    UNRI_ON_FD        = 1 << 4, /* among the peers of private_fields.fd                                       */
-    UNRI_ON_TWO_FDS   = 1 << 5, /* among the operations on two descriptors                                    */
+    UNRI_INVALID = 1 << 2,      /* described with arguments that no kernel takes: ends with -EINVAL           */
+    UNRI_HONOURED = 1 << 3,     /* a request was honoured                                                     */
+    UNRI_ON_FD = 1 << 4,        /* among the peers of private_fields.fd                                       */
+    UNRI_ON_TWO_FDS = 1 << 5,   /* among the operations on two descriptors                                    */
 
     /* What uring/ still awaits of the kernel for this operation; finished when none is left (rule 7). */
     UNRI_AWAITS_TARGET = 1 << 6, /* its own last CQE                        */
-    UNRI_AWAITS_NOTIF  = 1 << 7, /* a zero-copy send's notification         */
+    UNRI_AWAITS_NOTIF = 1 << 7,  /* a zero-copy send's notification         */
     UNRI_AWAITS_CANCEL = 1 << 8, /* the CQE of its cancel                   */
-    UNRI_AWAITS_UNDO   = 1 << 9, /* the CQE of a connect's undoing          */
-    UNRI_AWAITS        = UNRI_AWAITS_TARGET | UNRI_AWAITS_NOTIF | UNRI_AWAITS_CANCEL | UNRI_AWAITS_UNDO,
+    UNRI_AWAITS_UNDO = 1 << 9,   /* the CQE of a connect's undoing          */
+    UNRI_AWAITS = UNRI_AWAITS_TARGET | UNRI_AWAITS_NOTIF | UNRI_AWAITS_CANCEL | UNRI_AWAITS_UNDO,
 
     /* What uring/ still wants to send for it: at most one of these, and it says on which list it is. */
     UNRI_WANTS_CANCEL = 1 << 10, /* on ring->urgent                                         */
-    UNRI_WANTS_UNDO   = 1 << 11, /* on ring->urgent                                         */
+    UNRI_WANTS_UNDO = 1 << 11,   /* on ring->urgent                                         */
     UNRI_WANTS_REPEAT = 1 << 12, /* on ring->repeats[attempts]: a cancel had no effect      */
 
-    UNRI_CANCEL_HIT  = 1 << 13, /* a cancel's CQE said that it took effect */
+    UNRI_CANCEL_HIT = 1 << 13, /* a cancel's CQE said that it took effect */
     UNRI_UNDO_FAILED = 1 << 14,
-    UNRI_ZERO_COPY   = 1 << 15, /* MORE announces a notification, not another shot */
+    UNRI_ZERO_COPY = 1 << 15, /* MORE announces a notification, not another shot */
 };
 
 /* While an operation is in flight, parts of its result serve as scratch (design.md, Budget):
@@ -81,7 +81,7 @@ static inline unsigned unri_states_before(enum unri_state state)
     enum { IDLE = 1 << 0, DESCRIBED = 1 << 1, QUEUED = 1 << 2, IN_FLIGHT = 1 << 3, CANCELLING = 1 << 4, FINISHED = 1 << 5 };
     switch (state) {
     case UNRI_IDLE: return FINISHED;
-    case UNRI_DESCRIBED: return 0; /* from anything but a live one: unr_describe() looks */
+    case UNRI_DESCRIBED: return 0;                  /* from anything but a live one: unr_describe() looks */
     case UNRI_QUEUED: return DESCRIBED | IN_FLIGHT; /* in flight: a cancel_close whose descriptor is free now */
     case UNRI_IN_FLIGHT: return DESCRIBED | QUEUED;
     case UNRI_CANCELLING: return IN_FLIGHT | CANCELLING;
@@ -172,13 +172,13 @@ struct unri_timers {
     uint64_t                 serial; /* of the last start or move: settles ties of deadlines */
 };
 
-bool     unri_is_timer(const struct unr_op *op);
-int      unri_timers_open(struct unri_timers *timers);
-void     unri_timers_close(struct unri_timers *timers);
+bool unri_is_timer(const struct unr_op *op);
+int  unri_timers_open(struct unri_timers *timers);
+void unri_timers_close(struct unri_timers *timers);
 /* Ends some timers that are due and were started or moved no later than `serial`; true: there may be more of them. */
-bool     unri_timers_expire(struct unr_loop *loop, uint64_t serial);
-void     unri_timers_request_all(struct unr_loop *loop, struct unr_request request);
-void     unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context);
+bool unri_timers_expire(struct unr_loop *loop, uint64_t serial);
+void unri_timers_request_all(struct unr_loop *loop, struct unr_request request);
+void unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context);
 
 /* The root of the heap is not at 0 but at 3, so that the children of i, 4 * (i - 3) + 4 ..., begin at a multiple of 4
  * entries: 64 bytes. */
@@ -200,8 +200,8 @@ struct unri_guard {
 #define UNRI_UNOWNED 1 /* no thread has run it yet                                */
 
 struct unri_inbox {
-    _Atomic(struct unr_task *) pushed;   /* by other threads, newest first                               */
-    struct unr_task           *first;    /* taken over by the loop's thread, oldest first                */
+    _Atomic(struct unr_task *) pushed; /* by other threads, newest first                               */
+    struct unr_task           *first;  /* taken over by the loop's thread, oldest first                */
     struct unr_task           *last;
     atomic_bool                sleeping; /* the loop waits, or may: the next who pushes wakes it and clears this */
     atomic_bool                stop;
@@ -215,8 +215,8 @@ struct unri_fifo {
 struct unr_loop {
     struct unri_guard      *guard;
     struct unri_ring       *ring;
-    unr_time                now;       /* of this turn, once somebody has asked for it: unri_now() */
-    uint32_t                turn_ms;   /* the same in milliseconds, coarse: unri_turn_ms() */
+    unr_time                now;     /* of this turn, once somebody has asked for it: unri_now() */
+    uint32_t                turn_ms; /* the same in milliseconds, coarse: unri_turn_ms() */
     bool                    now_known, turn_ms_known;
     unsigned                in_flight; /* outermost operations                                          */
     unsigned                ran;       /* outermost `done` in this turn                                 */
@@ -239,14 +239,14 @@ struct unr_loop {
     struct unr_op wake;
     uint64_t      wake_count;
 
-    int           embed_fd; /* -1, or the eventfd that unr_loop_fd() returned */
-    struct unr_op alarm;    /* wakes embed_fd for the timer that is due first */
+    int           embed_fd;    /* -1, or the eventfd that unr_loop_fd() returned */
+    struct unr_op alarm;       /* wakes embed_fd for the timer that is due first */
     int64_t       alarm_at[2]; /* a struct __kernel_timespec                  */
     unr_time      alarm_deadline;
 };
 
 /* Makes the loop the calling thread's, and its ring ready, if it is nobody's yet. */
-int  unri_loop_own(struct unr_loop *loop);
+int unri_loop_own(struct unr_loop *loop);
 /* The time of this turn.  Reading the clock costs as much as half an operation, so it is read when it is first asked
  * for: by a timer or by the caller. */
 unr_time unri_now(struct unr_loop *loop);
@@ -307,7 +307,8 @@ static inline void unri_check_request(unsigned types, int cause)
     if (__builtin_expect(types == 0 || (types & ~UNR_CANCEL_ALL) != 0, 0))
         unri_broken("a request for types that do not exist", NULL, "types is a mask of UNR_CANCEL_*, and not 0");
     if (__builtin_expect(cause >= 0, 0))
-        unri_broken("a request whose cause is not negative", NULL, "a cause is -ECANCELED, -ETIMEDOUT, or negative and one's own");
+        unri_broken("a request whose cause is not negative", NULL,
+                    "a cause is -ECANCELED, -ETIMEDOUT, or negative and one's own");
 }
 
 static inline unr_time unri_sum(unr_time a, unr_time b)

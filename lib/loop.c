@@ -11,7 +11,7 @@
 unr_time unri_now(struct unr_loop *loop)
 {
     if (!loop->now_known) {
-        loop->now       = unri_enter_clock();
+        loop->now = unri_enter_clock();
         loop->now_known = true;
     }
     return loop->now;
@@ -25,7 +25,7 @@ static void new_time(struct unr_loop *loop)
 
 uint32_t unri_read_turn_ms(struct unr_loop *loop)
 {
-    loop->turn_ms       = unri_enter_clock_ms();
+    loop->turn_ms = unri_enter_clock_ms();
     loop->turn_ms_known = true;
     return loop->turn_ms;
 }
@@ -105,8 +105,8 @@ int unri_loop_own(struct unr_loop *loop)
     if (error < 0)
         return error;
     loop->guard->owner = (uintptr_t)pthread_self();
-    unri_start(loop, unr_read(&loop->wake, loop->wake_fd, &loop->wake_count, sizeof loop->wake_count, -1), wake_arrived,
-               loop, UNRI_INNER | UNRI_HOUSEKEEPING);
+    unri_start(loop, unr_read(&loop->wake, loop->wake_fd, &loop->wake_count, sizeof loop->wake_count, -1), wake_arrived, loop,
+               UNRI_INNER | UNRI_HOUSEKEEPING);
     return 0;
 }
 
@@ -117,7 +117,7 @@ int unri_loop_own(struct unr_loop *loop)
 static void dispatch(struct unr_loop *loop)
 {
     struct unr_op *op = loop->finished.first;
-    loop->finished    = (struct unri_fifo){ 0 };
+    loop->finished = (struct unri_fifo){ 0 };
     while (op) {
         struct unr_op *next = op->private_fields.next;
         unri_run_done(loop, op);
@@ -146,12 +146,12 @@ static unr_time wait_until(struct unr_loop *loop, unr_time deadline)
 static bool dispatch_timers(struct unr_loop *loop, uint64_t serial)
 {
     struct unri_fifo later = loop->finished;
-    loop->finished         = (struct unri_fifo){ 0 };
-    bool more              = unri_timers_expire(loop, serial);
+    loop->finished = (struct unri_fifo){ 0 };
+    bool more = unri_timers_expire(loop, serial);
     dispatch(loop);
     if (later.first) {
         later.last->private_fields.next = loop->finished.first;
-        loop->finished.first            = later.first;
+        loop->finished.first = later.first;
         if (!loop->finished.last)
             loop->finished.last = later.last;
     }
@@ -161,11 +161,11 @@ static bool dispatch_timers(struct unr_loop *loop, uint64_t serial)
 static int turn(struct unr_loop *loop, unr_time deadline)
 {
     loop->in_turn = true;
-    loop->ran     = 0;
-    int error     = unri_ring_turn(loop, wait_until(loop, deadline));
+    loop->ran = 0;
+    int error = unri_ring_turn(loop, wait_until(loop, deadline));
     new_time(loop);
     uint64_t serial = loop->timers.serial;
-    bool     more   = loop->timers.count && unri_timers_expire(loop, serial);
+    bool     more = loop->timers.count && unri_timers_expire(loop, serial);
     if (unri_inbox_has_tasks(loop))
         unri_inbox_run(loop);
     dispatch(loop);
@@ -267,9 +267,9 @@ static int drain(struct unr_loop *loop)
 {
     int error = unri_loop_own(loop);
     new_time(loop);
-    loop->closing     = true;
+    loop->closing = true;
     loop->starts_left = served_starts(loop);
-    loop->in_turn     = true; /* handlers that run inside the requests are inside the loop */
+    loop->in_turn = true; /* handlers that run inside the requests are inside the loop */
     request_all(loop);
     loop->in_turn = false;
     while (error == 0 && !idle(loop)) {

@@ -22,12 +22,12 @@ struct unr_op *unr_describe(struct unr_op *op, const struct unr_op_type *type)
         unri_broken("described while it is in flight", op, "an operation is unring's from start until its done");
     /* Field by field: what start sets is left, and the compiler's way to zero the whole costs more than all of this. */
     struct unr_op_private *p = unri_private(op);
-    op->result  = (struct unr_result){ .fd = -1 };
-    op->type    = type;
-    p->slot     = NULL;
-    p->peer_at  = NULL;
-    p->state    = UNRI_DESCRIBED;
-    p->flags    = 0;
+    op->result = (struct unr_result){ .fd = -1 };
+    op->type = type;
+    p->slot = NULL;
+    p->peer_at = NULL;
+    p->state = UNRI_DESCRIBED;
+    p->flags = 0;
     p->supports = (uint8_t)type->supports;
     p->attempts = 0;
     return op;
@@ -73,7 +73,7 @@ static uint8_t strongest(unsigned supports)
 
 static void finished(struct unr_op *op)
 {
-    struct unr_op_private *p    = unri_private(op);
+    struct unr_op_private *p = unri_private(op);
     struct unri_fifo      *fifo = &p->loop->finished;
     unri_set_state(op, UNRI_FINISHED);
     p->next = NULL;
@@ -89,13 +89,13 @@ static void finished(struct unr_op *op)
 void unri_end_unsubmitted(struct unr_op *op, struct unr_request request)
 {
     struct unr_result *r = &op->result;
-    r->error     = -ECANCELED;
-    r->cause     = request.cause;
-    r->bytes     = 0;
-    r->fd        = -1;
+    r->error = -ECANCELED;
+    r->cause = request.cause;
+    r->bytes = 0;
+    r->fd = -1;
     r->requested |= (uint8_t)request.types;
     r->guarantee = UNR_CANCEL_TOTAL;
-    r->verdict   = UNR_VERDICT_UNSUBMITTED;
+    r->verdict = UNR_VERDICT_UNSUBMITTED;
     unri_private(op)->flags |= UNRI_HONOURED;
     finished(op);
 }
@@ -141,7 +141,7 @@ static void late_request(struct unr_op *op, struct unr_request request)
     r->requested |= (uint8_t)request.types;
     if (r->verdict == UNR_VERDICT_NONE || r->verdict == UNR_VERDICT_REFUSED) {
         r->verdict = UNR_VERDICT_TOO_LATE;
-        r->cause   = request.cause;
+        r->cause = request.cause;
     }
 }
 
@@ -149,22 +149,22 @@ static void late_request(struct unr_op *op, struct unr_request request)
  * types yet. */
 static bool take_note(struct unr_op *op, struct unr_result *r, struct unr_request request)
 {
-    struct unr_op_private *p        = unri_private(op);
+    struct unr_op_private *p = unri_private(op);
     unsigned               honoured = request.types & p->supports;
-    unsigned               known    = p->flags & UNRI_HONOURED ? r->requested : 0;
+    unsigned               known = p->flags & UNRI_HONOURED ? r->requested : 0;
 
     r->requested |= (uint8_t)request.types;
     if (!honoured) {
         if (!(p->flags & UNRI_HONOURED)) {
             r->verdict = UNR_VERDICT_REFUSED;
-            r->cause   = request.cause;
+            r->cause = request.cause;
         }
         return false;
     }
     if (!(p->flags & UNRI_HONOURED)) {
         p->flags |= UNRI_HONOURED;
         r->verdict = UNR_VERDICT_NONE;
-        r->cause   = request.cause;
+        r->cause = request.cause;
     }
     return (honoured & ~known) != 0;
 }
@@ -263,10 +263,10 @@ void unri_start(struct unr_loop *loop, struct unr_op *described, unr_done_fn *do
     if (__builtin_expect(p->state != UNRI_DESCRIBED, 0))
         unri_broken(unri_live(described) ? "started while it is in flight" : "started though it is not described", described,
                     "an operation is described anew for each start");
-    described->data         = data;
+    described->data = data;
     described->result.error = (int)unri_turn_ms(loop);
-    p->loop                 = loop;
-    p->done                 = done;
+    p->loop = loop;
+    p->done = done;
     p->flags |= (uint16_t)flags;
     count_start(loop, described);
     bool is_row = described->type->private_row;
@@ -310,7 +310,7 @@ static void leave_slot(struct unr_op *op)
 
 void unri_run_done(struct unr_loop *loop, struct unr_op *op)
 {
-    struct unr_op_private *p    = unri_private(op);
+    struct unr_op_private *p = unri_private(op);
     unr_done_fn           *done = p->done;
     if (p->peer_at)
         unri_peers_remove(loop, op);
@@ -336,18 +336,18 @@ void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res)
     struct unr_op_private *p = unri_private(op);
     if (!p->done)
         unri_broken("a shot of a multishot operation without a done", op, "what a shot owns has to reach somebody");
-    loop->shot         = op;
-    loop->shot_saved   = *r;
+    loop->shot = op;
+    loop->shot_saved = *r;
     loop->shot_request = (struct unr_request){ 0 };
-    r->error           = res < 0 ? res : 0;
-    r->value           = res < 0 ? 0 : res;
-    r->fd              = -1;
-    r->flags           = UNR_MORE;
+    r->error = res < 0 ? res : 0;
+    r->value = res < 0 ? 0 : res;
+    r->fd = -1;
+    r->flags = UNR_MORE;
     if (!(p->flags & UNRI_INNER))
         loop->ran++;
     p->done(op);
     loop->shot = NULL;
-    *r         = loop->shot_saved;
+    *r = loop->shot_saved;
     if (loop->shot_request.types)
         pass_on(op, loop->shot_request);
 }

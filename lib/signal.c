@@ -46,9 +46,9 @@ struct unr_slot *unr_signal_slot(struct unr_signal *signal)
 static void link_behind(struct unr_signal *node, struct unr_signal *parent, struct unr_signal *previous)
 {
     struct unr_signal *next = previous ? previous->next_sibling : parent->first_child;
-    node->parent           = parent;
+    node->parent = parent;
     node->previous_sibling = previous;
-    node->next_sibling     = next;
+    node->next_sibling = next;
     if (previous)
         previous->next_sibling = node;
     else

@@ -22,8 +22,8 @@ int unri_timers_open(struct unri_timers *timers)
 {
     *timers = (struct unri_timers){ 0 };
     for (size_t room = RESERVED; !timers->entries && room >= RESERVED_MIN; room /= 4) {
-        timers->room    = room;
-        timers->mapped  = (room + ROOT) * sizeof *timers->entries;
+        timers->room = room;
+        timers->mapped = (room + ROOT) * sizeof *timers->entries;
         timers->entries = unri_enter_map(timers->mapped, false);
     }
     return timers->entries ? 0 : -ENOMEM;
@@ -40,12 +40,12 @@ static bool make_room(struct unri_timers *timers)
 {
     if (timers->count < timers->room)
         return true;
-    size_t bytes   = (timers->room * 2 + ROOT) * sizeof *timers->entries;
+    size_t bytes = (timers->room * 2 + ROOT) * sizeof *timers->entries;
     void  *entries = unri_enter_remap(timers->entries, timers->mapped, bytes);
     if (!entries)
         return false;
     timers->entries = entries;
-    timers->mapped  = bytes;
+    timers->mapped = bytes;
     timers->room *= 2;
     return true;
 }
@@ -71,7 +71,7 @@ static bool before(const struct unri_timer_entry *a, const struct unri_timer_ent
 
 static void put(struct unri_timers *timers, size_t index, struct unri_timer_entry entry)
 {
-    timers->entries[index]              = entry;
+    timers->entries[index] = entry;
     entry.timer->private_fields[INDEX] = index;
 }
 
@@ -121,7 +121,7 @@ static void insert(struct unri_timers *timers, struct unr_timer *timer)
 static void take_out(struct unri_timers *timers, struct unr_timer *timer)
 {
     size_t                  index = timer->private_fields[INDEX];
-    struct unri_timer_entry last  = timers->entries[--timers->count + ROOT];
+    struct unri_timer_entry last = timers->entries[--timers->count + ROOT];
     if (last.timer != timer)
         settle(timers, index, last);
 }
@@ -136,7 +136,7 @@ static struct unr_timer *timer_of(struct unr_op *op)
 static void timer_start(struct unr_op *op)
 {
     struct unr_timer *timer = timer_of(op);
-    struct unr_loop  *loop  = op->private_fields.loop;
+    struct unr_loop  *loop = op->private_fields.loop;
     if (timer->private_fields[RELATIVE])
         timer->deadline = unri_sum(unri_loop_time(loop), (unr_time)timer->private_fields[DELAY]);
     if (make_room(&loop->timers))
@@ -153,11 +153,11 @@ static void timer_cancel(struct unr_op *op, struct unr_request request)
 }
 
 static const struct unr_op_type timer_type = {
-    .size     = sizeof(struct unr_op_type),
+    .size = sizeof(struct unr_op_type),
     .supports = UNR_CANCEL_ALL,
-    .name     = "timer",
-    .start    = timer_start,
-    .cancel   = timer_cancel,
+    .name = "timer",
+    .start = timer_start,
+    .cancel = timer_cancel,
 };
 
 bool unri_is_timer(const struct unr_op *op)
@@ -168,7 +168,7 @@ bool unri_is_timer(const struct unr_op *op)
 struct unr_op *unr_timer_at(struct unr_timer *timer, unr_time deadline)
 {
     unr_describe(&timer->op, &timer_type);
-    timer->deadline                 = deadline;
+    timer->deadline = deadline;
     timer->private_fields[RELATIVE] = false;
     return &timer->op;
 }
@@ -177,7 +177,7 @@ struct unr_op *unr_timer_after(struct unr_timer *timer, unr_time delay)
 {
     unr_describe(&timer->op, &timer_type);
     timer->private_fields[RELATIVE] = true;
-    timer->private_fields[DELAY]    = (uint64_t)delay;
+    timer->private_fields[DELAY] = (uint64_t)delay;
     return &timer->op;
 }
 
@@ -188,7 +188,7 @@ bool unr_timer_move(struct unr_timer *started, unr_time deadline)
         return false;
     struct unr_loop *loop = p->loop;
     unri_check_thread(loop);
-    started->deadline               = deadline;
+    started->deadline = deadline;
     started->private_fields[SERIAL] = ++loop->timers.serial;
     settle(&loop->timers, started->private_fields[INDEX], (struct unri_timer_entry){ deadline, started });
     if (unri_outside_turn(loop))
@@ -202,7 +202,7 @@ bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
 {
     enum { CHUNK = 128 };
     struct unri_timers *timers = &loop->timers;
-    unr_time            now    = unri_now(loop);
+    unr_time            now = unri_now(loop);
     for (unsigned i = 0; timers->count && timers->entries[ROOT].deadline <= now; i++) {
         struct unr_timer *timer = timers->entries[ROOT].timer;
         if (i == CHUNK || timer->private_fields[SERIAL] > serial)

@@ -11,7 +11,7 @@ static bool is_runner;
 /* The sanitizers and valgrind are slower: tests/run says how much. */
 static double timeout_factor(void)
 {
-    const char *text   = getenv("TEST_TIMEOUT_FACTOR");
+    const char *text = getenv("TEST_TIMEOUT_FACTOR");
     double      factor = text ? atof(text) : 1;
     return factor > 0 ? factor : 1;
 }
@@ -19,12 +19,12 @@ static double timeout_factor(void)
 /* Runs in the runner, before all tests.  Criterion's --timeout only lowers what a test has set itself. */
 ReportHook(PRE_ALL)(struct criterion_test_set *all)
 {
-    is_runner     = true;
+    is_runner = true;
     double factor = timeout_factor();
     FOREACH_SET(struct criterion_suite_set *suite, all->suites) {
         FOREACH_SET(struct criterion_test *test, suite->tests) {
             double *timeout = &test->data->timeout;
-            *timeout        = (*timeout > 0 ? *timeout : TIMEOUT_SECONDS) * factor;
+            *timeout = (*timeout > 0 ? *timeout : TIMEOUT_SECONDS) * factor;
         }
     }
 }

@@ -18,7 +18,7 @@ static int              open_descriptors;
 
 static inline int count_descriptors(void)
 {
-    int  count     = 0;
+    int  count = 0;
     DIR *directory = opendir("/proc/self/fd");
     while (readdir(directory))
         count++;
@@ -29,7 +29,7 @@ static inline int count_descriptors(void)
 static inline struct unr_loop *open_loop_with(unsigned entries, unsigned completions)
 {
     struct unr_loop_options options = { .size = sizeof options, .entries = entries, .completion_entries = completions };
-    struct unr_loop        *opened  = NULL;
+    struct unr_loop        *opened = NULL;
     if (getenv("UNRING_TEST_PLAIN"))
         options.flags = UNR_LOOP_PLAIN;
     int error = unr_loop_open(&opened, &options);
@@ -40,7 +40,7 @@ static inline struct unr_loop *open_loop_with(unsigned entries, unsigned complet
 static inline void open_loop(void)
 {
     open_descriptors = count_descriptors();
-    loop             = open_loop_with(0, 0);
+    loop = open_loop_with(0, 0);
 }
 
 /* At the end of a test's body, as a failing tear-down passes: nothing is left in flight, and no descriptor open. */
@@ -113,8 +113,8 @@ static inline void unix_pair(int fds[2])
 static inline int tcp_listener(struct sockaddr_in *ret_address, int backlog)
 {
     socklen_t len = sizeof *ret_address;
-    int       fd  = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    *ret_address  = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int       fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *ret_address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     cr_assert_eq(bind(fd, (struct sockaddr *)ret_address, len), 0);
     cr_assert_eq(listen(fd, backlog), 0);
     cr_assert_eq(getsockname(fd, (struct sockaddr *)ret_address, &len), 0);
@@ -125,7 +125,7 @@ static inline void tcp_pair(int fds[2])
 {
     struct sockaddr_in address;
     int                listener = tcp_listener(&address, 1);
-    fds[0]                      = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     cr_assert_eq(connect(fds[0], (struct sockaddr *)&address, sizeof address), 0);
     fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     cr_assert_geq(fds[1], 0);

@@ -22,11 +22,11 @@
 #include <sys/wait.h>
 
 enum {
-    SIZE      = 64,    /* bytes that a small transfer moves          */
-    LARGE     = 65536, /* more than any full pipe or socket of ours  */
+    SIZE = 64,     /* bytes that a small transfer moves          */
+    LARGE = 65536, /* more than any full pipe or socket of ours  */
     UNTOUCHED = 0xee,
-    RACES     = 40,
-    CAUSE     = -4711, /* of a requester's own                       */
+    RACES = 40,
+    CAUSE = -4711, /* of a requester's own                       */
 };
 
 /* ---- what is asserted, and what is taken for granted ---- */
@@ -169,7 +169,7 @@ static void set_pipe(struct scene *s)
 {
     int ends[2];
     must(pipe2(ends, O_CLOEXEC));
-    s->fd   = own(s, ends[0]);
+    s->fd = own(s, ends[0]);
     s->peer = own(s, ends[1]);
 }
 
@@ -177,7 +177,7 @@ static void set_sockets(struct scene *s)
 {
     int ends[2];
     unix_pair(ends);
-    s->fd   = own(s, ends[0]);
+    s->fd = own(s, ends[0]);
     s->peer = own(s, ends[1]);
 }
 
@@ -186,7 +186,7 @@ static void set_tcp(struct scene *s)
     int                 ends[2];
     const struct linger none = { .l_onoff = 1 };
     tcp_pair(ends);
-    s->fd   = own(s, ends[0]);
+    s->fd = own(s, ends[0]);
     s->peer = own(s, ends[1]);
     must(setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none));
 }
@@ -305,7 +305,7 @@ static bool is_untouched(const void *memory, size_t len)
 static size_t take_rest(int fd, unsigned char *rest, size_t len)
 {
     struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-    size_t        taken   = 0;
+    size_t        taken = 0;
     while (taken < len && poll(&poll_fd, 1, 5000) == 1)
         taken += must(read(fd, rest + taken, len - taken));
     return taken;
@@ -378,8 +378,8 @@ static void fill_up(struct scene *s)
 
 static void set_writer(struct scene *s, int fd, int peer)
 {
-    s->fd    = own(s, fd);
-    s->peer  = own(s, peer);
+    s->fd = own(s, fd);
+    s->peer = own(s, peer);
     s->asked = SIZE;
     set_nonblocking(s->peer, true);
 }
@@ -487,7 +487,7 @@ static void set_two_pipes(struct scene *s)
     int ends[2];
     set_pipe(s);
     must(pipe2(ends, O_CLOEXEC));
-    s->second      = own(s, ends[1]);
+    s->second = own(s, ends[1]);
     s->second_peer = own(s, ends[0]);
 }
 
@@ -530,10 +530,10 @@ static void verify_tee(struct scene *s, const struct unr_op *op, bool done)
 /* A TCP socket that shares its port with whoever asks to, and vanishes without lingering. */
 static int tcp_socket(struct scene *s, struct sockaddr_in *address, in_port_t port)
 {
-    const int           one  = 1;
+    const int           one = 1;
     const struct linger none = { .l_onoff = 1 };
-    socklen_t           len  = sizeof *address;
-    int                 fd   = own(s, must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+    socklen_t           len = sizeof *address;
+    int                 fd = own(s, must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
     *address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     must(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one));
     must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none));
@@ -566,7 +566,7 @@ static int unix_listener(struct scene *s, int backlog)
     static unsigned    serial;
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     int len = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "unring-table-%d-%u", (int)getpid(), serial++);
-    int fd  = own(s, must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+    int fd = own(s, must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)));
     set_address(s, &address, offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len);
     must(bind(fd, (struct sockaddr *)&s->address, s->address_len));
     must(listen(fd, backlog));
@@ -584,7 +584,7 @@ static void set_listener(struct scene *s)
 
 static void set_unix_listener(struct scene *s)
 {
-    s->fd   = unix_listener(s, 4);
+    s->fd = unix_listener(s, 4);
     s->peer = own(s, must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)));
 }
 
@@ -603,7 +603,7 @@ static void verify_accept(struct scene *s, const struct unr_op *op, bool done)
 {
     unsigned char byte;
     struct pollfd poll_fd = { .fd = s->fd, .events = POLLIN };
-    int           fd      = op->result.fd;
+    int           fd = op->result.fd;
     if (!done) {
         check_is(poll(&poll_fd, 1, 5000), 1);
         fd = must(accept4(s->fd, NULL, NULL, SOCK_CLOEXEC));
@@ -627,7 +627,7 @@ static void set_full_tcp(struct scene *s)
     set_address(s, &address, sizeof address);
     must(listen(listener, 0));
     connect_to(tcp_socket(s, &address, 0), s);
-    s->peer   = tcp_socket(s, &address, ((struct sockaddr_in *)&s->address)->sin_port);
+    s->peer = tcp_socket(s, &address, ((struct sockaddr_in *)&s->address)->sin_port);
     s->second = tcp_socket(s, &address, 0);
     /* To keep its port it must have asked for one; this one is free, but for the socket that found that out. */
     tcp_socket(s, &address, 0);
@@ -640,7 +640,7 @@ static void set_full_tcp(struct scene *s)
 static void happen_answer(struct scene *s)
 {
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    address.sin_port           = port_of(s->fd);
+    address.sin_port = port_of(s->fd);
     if (connect(s->peer, (struct sockaddr *)&address, sizeof address) != 0 && errno != ECONNREFUSED && errno != ECONNRESET)
         must(-1);
 }
@@ -650,14 +650,14 @@ static void verify_connect(struct scene *s, const struct unr_op *op, bool done)
 {
     unsigned char      byte;
     struct sockaddr_in address;
-    socklen_t          len  = sizeof address;
+    socklen_t          len = sizeof address;
     in_port_t          port = port_of(s->fd);
     int                peer = s->peer;
     (void)op;
     check((getpeername(s->fd, (struct sockaddr *)&address, &len) == 0) == done);
     if (!done) {
-        address = (struct sockaddr_in){ .sin_family      = AF_INET,
-                                        .sin_port        = port_of(s->second),
+        address = (struct sockaddr_in){ .sin_family = AF_INET,
+                                        .sin_port = port_of(s->second),
                                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         must(connect(s->fd, (struct sockaddr *)&address, sizeof address));
         check_is(port_of(s->fd), port);
@@ -719,7 +719,7 @@ static void verify_socket(struct scene *s, const struct unr_op *op, bool done)
 static void set_unbound(struct scene *s)
 {
     const struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    s->fd                            = own(s, must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+    s->fd = own(s, must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
     set_address(s, &address, sizeof address);
 }
 
@@ -742,7 +742,7 @@ static struct unr_op *describe_listen(struct unr_op *op, struct scene *s)
 static void verify_listen(struct scene *s, const struct unr_op *op, bool done)
 {
     int       listens = -1;
-    socklen_t len     = sizeof listens;
+    socklen_t len = sizeof listens;
     (void)op;
     must(getsockopt(s->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len));
     check(listens == done);
@@ -799,9 +799,9 @@ static void set_folder(struct scene *s)
     const char *parent = getenv("TMPDIR");
     snprintf(s->folder, sizeof s->folder, "%s/unring-XXXXXX", parent ? parent : P_tmpdir);
     must(mkdtemp(s->folder) ? 0 : -1);
-    s->fd     = own(s, must(open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+    s->fd = own(s, must(open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
     s->second = own(s, must(open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
-    int file  = must(openat(s->fd, "old", O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
+    int file = must(openat(s->fd, "old", O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
     must(write(file, patterned, SIZE));
     close(file);
 }
@@ -822,7 +822,7 @@ static void remove_folder(struct scene *s)
 static void set_file(struct scene *s)
 {
     set_folder(s);
-    s->fd    = own(s, must(openat(s->fd, "old", O_RDWR | O_CLOEXEC)));
+    s->fd = own(s, must(openat(s->fd, "old", O_RDWR | O_CLOEXEC)));
     s->asked = SIZE;
 }
 

@@ -35,8 +35,8 @@
 static inline struct unr_loop *open_loop_flagged(unsigned flags)
 {
     struct unr_loop_options options = { .size = sizeof options, .flags = flags };
-    struct unr_loop        *opened  = NULL;
-    int                     error   = unr_loop_open(&opened, &options);
+    struct unr_loop        *opened = NULL;
+    int                     error = unr_loop_open(&opened, &options);
     cr_assert_eq(error, 0, "%s", unr_explain(error));
     return opened;
 }
@@ -74,13 +74,13 @@ static inline void until_asleep(pid_t tid)
     snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
     for (bool asleep = false; !asleep;) {
         int     fd = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t n  = read(fd, text, sizeof text - 1);
+        ssize_t n = read(fd, text, sizeof text - 1);
         close(fd);
         if (n <= 0)
             return; /* it has ended */
-        text[n]           = 0;
+        text[n] = 0;
         const char *state = strrchr(text, ')');
-        asleep            = state && state[2] == 'S';
+        asleep = state && state[2] == 'S';
         if (!asleep)
             sched_yield();
     }
@@ -226,7 +226,7 @@ static inline int init_without(unsigned entries, struct io_uring *ring, struct i
 static inline void forget_setup(unsigned flags)
 {
     unknown_setup = flags;
-    hook_init     = init_without;
+    hook_init = init_without;
 }
 
 /* A kernel that does not find what the next `cancels_to_lose` cancels are for, as if it were on its way from one of its
@@ -251,8 +251,8 @@ static inline int enter_losing(unsigned fd, unsigned to_submit, unsigned min_com
 static inline void lose_cancels(unsigned count)
 {
     cancels_to_lose = count;
-    cancels_lost    = 0;
-    hook_enter      = enter_losing;
+    cancels_lost = 0;
+    hook_enter = enter_losing;
 }
 
 #endif

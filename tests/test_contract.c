@@ -511,7 +511,7 @@ BREACH(run_after_another_thread_asked_for_the_descriptor, THREAD_RULE)
 /* Lets the loop have an owner and something in flight, and goes on as its owner's child. */
 static struct unr_op *be_a_child(void)
 {
-    struct unr_op *op    = in_flight();
+    struct unr_op *op = in_flight();
     pid_t          child = fork();
     must(child >= 0);
     if (child == 0)
@@ -641,7 +641,7 @@ static void just_exit(void *context)
 
 Test(contract, child_that_ends_without_closing)
 {
-    struct seen      seen  = { 0 };
+    struct seen      seen = { 0 };
     struct unr_timer timer = { 0 };
     char             in;
     int              fds[2];

@@ -19,7 +19,7 @@ static void open_embedded(enum setup setup)
     open_descriptors = count_descriptors();
     forget_setup(setup == COOPERATIVE ? IORING_SETUP_DEFER_TASKRUN : 0);
     loop = open_loop_flagged(setup == PLAIN ? UNR_LOOP_PLAIN : 0);
-    fd   = unr_loop_fd(loop);
+    fd = unr_loop_fd(loop);
     cr_assert_geq(fd, 0);
 }
 
@@ -256,7 +256,7 @@ EMBED_TEST(readable_when_another_thread_emits)
 {
     struct unr_signal signal = { 0 };
     struct unr_remote remote = { 0 };
-    struct seen       seen   = { 0 };
+    struct seen       seen = { 0 };
     pthread_t         emitter;
     char              byte;
     int               pair[2];
@@ -289,7 +289,7 @@ EMBED_TEST(readable_when_something_is_started)
 EMBED_TEST(readable_when_something_is_cancelled)
 {
     struct unr_signal signal = { 0 };
-    struct seen       seen   = { 0 };
+    struct seen       seen = { 0 };
     char              byte;
     int               pair[2];
     unix_pair(pair);
@@ -325,7 +325,7 @@ static void nothing_to_cancel(struct unr_op *op, struct unr_request request)
 /* An operation of the caller's own that is finished outside of run makes it readable. */
 EMBED_TEST(readable_when_an_operation_of_ones_own_is_finished)
 {
-    static const struct unr_op_type own  = { sizeof own, UNR_CANCEL_NONE, "own", nothing, nothing_to_cancel, NULL, NULL };
+    static const struct unr_op_type own = { sizeof own, UNR_CANCEL_NONE, "own", nothing, nothing_to_cancel, NULL, NULL };
     struct seen                     seen = { 0 };
     start(&seen, unr_describe(&seen.op, &own));
     settle();
@@ -420,7 +420,7 @@ EMBED_TEST(readable_until_it_has_been_run)
 EMBED_TEST(quiet_while_everything_waits)
 {
     struct seen    seen[3] = { 0 };
-    struct ticking late    = { 0 };
+    struct ticking late = { 0 };
     char           bytes[3];
     int            pair[2];
     unix_pair(pair);
@@ -479,7 +479,7 @@ static void run_and_stop(void)
 EMBED_TEST(readable_for_a_post_after_run)
 {
     struct posted posted = { .task.run = ran };
-    struct seen   seen   = { 0 };
+    struct seen   seen = { 0 };
     pthread_t     poster;
     char          byte;
     int           pair[2];
@@ -555,7 +555,7 @@ Test(embed, descriptor_taken_inside_a_done)
 Test(embed, descriptor_of_a_loop_with_work)
 {
     struct posted posted = { .task.run = ran };
-    struct seen   nop    = { 0 };
+    struct seen   nop = { 0 };
     open_loop();
     start(&nop, unr_nop(&nop.op));
     unr_loop_post(loop, &posted.task);
@@ -584,7 +584,7 @@ EMBED_TEST(readable_while_the_kernel_takes_no_submissions)
     struct seen nop = { 0 };
     settle();
     hook_enter = enter_refusing;
-    refusals   = 3;
+    refusals = 3;
     start(&nop, unr_nop(&nop.op));
     drive(&nop.runs);
     cr_assert_eq(refusals, 0);
@@ -618,7 +618,7 @@ EMBED_TEST(readable_though_registering_it_anew_fails)
     start(&seen, unr_recv(&seen.op, pair[0], &byte, 1, 0));
     settle();
     hook_register = register_failing;
-    failures      = 2;
+    failures = 2;
     start_and_end_nop();
     settle();
     cr_assert_eq(write(pair[1], "x", 1), 1);
@@ -685,7 +685,7 @@ static void sent(struct unr_op *op)
 static void received(struct unr_op *op)
 {
     struct connection *connection = op->data;
-    struct unr_loop   *of         = connection->server->loop;
+    struct unr_loop   *of = connection->server->loop;
     cr_assert_eq(op->result.error, 0);
     if (op->result.bytes == 0)
         unr_start(of, unr_cancel_close(op, connection->fd), closed, connection);
@@ -701,7 +701,7 @@ static void receive(struct connection *connection)
 
 static void accepted(struct unr_op *op)
 {
-    struct server     *server     = op->data;
+    struct server     *server = op->data;
     struct connection *connection = &server->connections[server->accepted++];
     cr_assert_eq(op->result.error, 0);
     *connection = (struct connection){ .server = server, .fd = op->result.fd };
@@ -799,7 +799,7 @@ EMBED_TEST(two_loops_in_one_epoll)
     struct sockaddr_in addresses[2];
     pthread_t          clients[2];
     unsigned           turns[2] = { 0 };
-    int                epoll    = epoll_create1(EPOLL_CLOEXEC);
+    int                epoll = epoll_create1(EPOLL_CLOEXEC);
     for (unsigned i = 0; i < 2; i++) {
         struct epoll_event event = { .events = EPOLLIN, .data.u32 = i };
         cr_assert_eq(epoll_ctl(epoll, EPOLL_CTL_ADD, unr_loop_fd(loops[i]), &event), 0);

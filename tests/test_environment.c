@@ -69,7 +69,7 @@ static void *early_piece(size_t size)
     static bool              finding;                                                                                          \
     if (!found && !finding) {                                                                                                  \
         finding = true;                                                                                                        \
-        found   = (__typeof__(name) *)(uintptr_t)dlsym(RTLD_NEXT, #name);                                                      \
+        found = (__typeof__(name) *)(uintptr_t)dlsym(RTLD_NEXT, #name);                                                        \
         finding = false;                                                                                                       \
     }
 
@@ -144,7 +144,7 @@ int munmap(void *address, size_t size)
 
 static bool allocations_are_seen(void)
 {
-    long seen            = memory.allocated;
+    long seen = memory.allocated;
     void *volatile piece = malloc(1);
     free(piece);
     return memory.allocated == seen + 1;
@@ -167,7 +167,7 @@ static void exercise(struct unr_loop *of)
 {
     struct seen      nop = { 0 }, receive = { 0 }, queued = { 0 }, got = { 0 };
     struct unr_timer timer = { 0 };
-    struct unr_task  task  = { .run = task_ran };
+    struct unr_task  task = { .run = task_ran };
     char             bytes[3];
     int              fds[2];
     unix_pair(fds);
@@ -199,7 +199,7 @@ static int ring_mappings(void)
 {
     char  line[512];
     int   count = 0;
-    FILE *maps  = fopen("/proc/self/maps", "re");
+    FILE *maps = fopen("/proc/self/maps", "re");
     while (fgets(line, sizeof line, maps))
         count += strstr(line, "io_uring") != NULL;
     fclose(maps);
@@ -213,10 +213,10 @@ static bool open_refused(long first, long count, int *ret_error)
     long             before = pieces();
     int              fds = count_descriptors(), mappings = ring_mappings();
     long             before_all = memory.refused;
-    memory.fail_count           = count;
-    memory.fail_from            = first;
-    *ret_error                  = unr_loop_open(&opened, NULL);
-    memory.fail_from            = 0;
+    memory.fail_count = count;
+    memory.fail_from = first;
+    *ret_error = unr_loop_open(&opened, NULL);
+    memory.fail_from = 0;
     if (*ret_error == 0) {
         exercise(opened);
         cr_assert_eq(unr_loop_close(opened), 0);
@@ -335,7 +335,7 @@ static bool has(const char *name)
 static void step_listening(void)
 {
     struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int                fd  = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (has("bind_socket")) {
         expect_value(unr_bind_socket(&ops[0], fd, (struct sockaddr *)&any, sizeof any), 0);
         expect_value(unr_listen(&ops[0], fd, 1), 0);
@@ -496,7 +496,7 @@ static void set_up_steps(void)
     cr_assert_not_null(mkdtemp(folder));
     snprintf(path_a, sizeof path_a, "%s/a", folder);
     snprintf(path_b, sizeof path_b, "%s/b", folder);
-    file     = memfd_create("steps", MFD_CLOEXEC);
+    file = memfd_create("steps", MFD_CLOEXEC);
     listener = tcp_listener(&address, 10);
     unix_pair(end);
     cr_assert_eq(pipe2(pipes[0], O_CLOEXEC), 0);
@@ -539,7 +539,7 @@ Test(environment, no_allocation_between_start_and_done)
         for (int n = 0; n < WARM_UP; n++)
             steps[i].run();
         long before = memory.allocated;
-        done_count  = 0;
+        done_count = 0;
         for (int n = 0; n < repetitions; n++)
             steps[i].run();
         cr_assert_eq(memory.allocated, before, "%s allocates %ld times", steps[i].name, memory.allocated - before);
@@ -604,11 +604,11 @@ Test(environment, opening_with_few_descriptors_left)
     close_loop();
     for (int left = 0; left <= 2; left++) {
         struct unr_loop *opened = untouched;
-        struct seen      nop    = { 0 };
+        struct seen      nop = { 0 };
         fill_up();
         for (int i = 0; i < left; i++)
             leave_one();
-        int  error         = unr_loop_open(&opened, NULL);
+        int  error = unr_loop_open(&opened, NULL);
         bool same_nosignal = true;
         if (error == 0) {
             same_nosignal = has_feature(opened, "RWF_NOSIGNAL") == nosignal;
@@ -678,7 +678,7 @@ Test(environment, no_descriptor_for_a_connection_that_waits)
 {
     struct sockaddr_in address;
     open_loop();
-    listener   = tcp_listener(&address, 4);
+    listener = tcp_listener(&address, 4);
     int client = connect_to(&address);
     cr_assert_eq(value_while_full(unr_accept(&ops[0], listener, NULL, NULL, SOCK_CLOEXEC)), -EMFILE);
     int accepted = (int)value_of(unr_accept(&ops[0], listener, NULL, NULL, SOCK_CLOEXEC));
@@ -696,7 +696,7 @@ Test(environment, no_descriptor_for_a_connection_that_comes)
     struct sockaddr_in address;
     struct seen        seen = { 0 };
     open_loop();
-    listener   = tcp_listener(&address, 4);
+    listener = tcp_listener(&address, 4);
     int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     fill_up();
     leave_one();
@@ -722,8 +722,8 @@ Test(environment, no_descriptor_for_a_connection_that_comes)
 static void open_in_child(void)
 {
     struct unr_loop *opened = untouched;
-    struct unr_op    nop    = { 0 };
-    int              error  = unr_loop_open(&opened, NULL);
+    struct unr_op    nop = { 0 };
+    int              error = unr_loop_open(&opened, NULL);
     if (error < 0) {
         must(opened == untouched);
         dprintf(STDERR_FILENO, "error %d: %s\n", error, unr_explain(error));
@@ -777,7 +777,7 @@ struct ban {
 
 static void open_banned(void *context)
 {
-    const struct ban *ban    = context;
+    const struct ban *ban = context;
     int               before = count_descriptors();
     forbid(ban->call, ban->error);
     open_in_child();
@@ -816,7 +816,7 @@ static void run_banned(void *context)
 /* Forbidden only once a loop is open: run says so, and close frees. */
 Test(environment, forbidden_while_a_loop_is_open)
 {
-    open_descriptors   = count_descriptors();
+    open_descriptors = count_descriptors();
     struct death death = in_child(run_banned, NULL);
     expect_success(&death);
 }
@@ -862,7 +862,7 @@ Test(environment, setup_flags_that_the_kernel_lacks)
 Test(environment, setup_refused)
 {
     struct unr_loop *opened = untouched;
-    open_descriptors        = count_descriptors();
+    open_descriptors = count_descriptors();
     forget_setup(IORING_SETUP_CQSIZE);
     cr_assert_eq(unr_loop_open(&opened, NULL), -EINVAL);
     cr_assert_eq(opened, untouched);
@@ -939,7 +939,7 @@ ssize_t pwritev2(int to, const struct iovec *iov, int count, off_t offset, int f
 Test(environment, nosignal_writes_that_the_kernel_lacks)
 {
     struct iovec iov = { buf, 10 };
-    forget_nosignal  = true;
+    forget_nosignal = true;
     open_loop();
     unix_pair(end);
     cr_assert_not(has("RWF_NOSIGNAL"));
@@ -966,9 +966,9 @@ static int register_without(unsigned ring, unsigned opcode, const void *argument
 #define FORGET(...)                                                                                                            \
     do {                                                                                                                       \
         static const uint8_t opcodes[] = { __VA_ARGS__ };                                                                      \
-        missing_opcodes                = opcodes;                                                                              \
-        missing_count                  = LENGTH(opcodes);                                                                      \
-        hook_register                  = register_without;                                                                     \
+        missing_opcodes = opcodes;                                                                                             \
+        missing_count = LENGTH(opcodes);                                                                                       \
+        hook_register = register_without;                                                                                      \
     } while (0)
 
 static void expect_unsupported(struct unr_op *described, const char *name, const char *version)
@@ -1025,10 +1025,10 @@ static int register_failing(unsigned ring, unsigned opcode, const void *argument
 Test(environment, registrations_that_fail)
 {
     struct unr_loop *opened = untouched;
-    struct seen      nop    = { 0 };
-    open_descriptors        = count_descriptors();
-    hook_register           = register_failing;
-    register_failing_error  = -ENOMEM;
+    struct seen      nop = { 0 };
+    open_descriptors = count_descriptors();
+    hook_register = register_failing;
+    register_failing_error = -ENOMEM;
     register_failing_opcode = IORING_REGISTER_PROBE;
     cr_assert_eq(unr_loop_open(&opened, NULL), -ENOMEM);
     cr_assert_eq(opened, untouched);
@@ -1056,7 +1056,7 @@ Test(environment, registrations_that_fail)
 static int open_error(struct unr_loop_options options)
 {
     struct unr_loop *opened = untouched;
-    int              error  = unr_loop_open(&opened, &options);
+    int              error = unr_loop_open(&opened, &options);
     if (error == 0) {
         exercise(opened);
         cr_assert_eq(unr_loop_close(opened), 0);
@@ -1070,7 +1070,7 @@ static int open_error(struct unr_loop_options options)
 Test(environment, options)
 {
     const size_t size = sizeof(struct unr_loop_options);
-    open_descriptors  = count_descriptors();
+    open_descriptors = count_descriptors();
     cr_assert_eq(open_error((struct unr_loop_options){ .size = 0 }), -EINVAL);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = 3 }), -EINVAL);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size + 1 }), -EINVAL);
@@ -1119,10 +1119,10 @@ static int enter_answering(unsigned ring, unsigned to_submit, unsigned min_compl
 #define ANSWER(...)                                                                                                            \
     do {                                                                                                                       \
         static const int script[] = { __VA_ARGS__ };                                                                           \
-        answers                   = script;                                                                                    \
-        answer_count              = LENGTH(script);                                                                            \
-        answer                    = 0;                                                                                         \
-        hook_enter                = enter_answering;                                                                           \
+        answers = script;                                                                                                      \
+        answer_count = LENGTH(script);                                                                                         \
+        answer = 0;                                                                                                            \
+        hook_enter = enter_answering;                                                                                          \
     } while (0)
 
 enum { NOPS = 200, WAITING = 40 };
@@ -1133,7 +1133,7 @@ static void expect_nothing_lost(unsigned entries)
     static struct seen nops[NOPS], waiting[WAITING];
     char               bytes[WAITING];
     open_descriptors = count_descriptors();
-    loop             = open_loop_with(entries, 0);
+    loop = open_loop_with(entries, 0);
     unix_pair(end);
     memset(nops, 0, sizeof nops);
     memset(waiting, 0, sizeof waiting);
@@ -1275,7 +1275,7 @@ Test(environment, fatal_error_that_passes)
         unix_pair(end);
         start(&nop, unr_nop(&nop.op));
         start(&receive, unr_recv(&receive.op, end[0], buf, 1, 0));
-        hook_enter  = enter_failing;
+        hook_enter = enter_failing;
         fatal_error = fatal[i];
         fatal_count = 2;
         cr_assert_eq(unr_loop_run(loop), fatal[i]);
@@ -1297,10 +1297,10 @@ Test(environment, fatal_error_that_stays)
         struct seen nop = { 0 };
         long        before;
         open_descriptors = count_descriptors();
-        before           = pieces();
-        loop             = open_loop_with(0, 0);
+        before = pieces();
+        loop = open_loop_with(0, 0);
         start(&nop, unr_nop(&nop.op));
-        hook_enter  = enter_failing;
+        hook_enter = enter_failing;
         fatal_error = fatal[i];
         fatal_count = -1;
         cr_assert_eq(unr_loop_run(loop), fatal[i]);
@@ -1318,7 +1318,7 @@ static void lose_completions(void *context)
     (void)context;
     must(unr_loop_open(&loop, NULL) == 0);
     unr_start(loop, unr_nop(&nop), NULL, NULL);
-    hook_enter  = enter_failing;
+    hook_enter = enter_failing;
     fatal_error = -EBADR;
     fatal_count = -1;
     unr_loop_run(loop);
@@ -1358,8 +1358,8 @@ static void *interrupt_when_asleep(void *context)
 Test(environment, interrupted_by_a_signal_handler)
 {
     struct sigaction   action = { .sa_handler = count_interruption };
-    struct seen        seen   = { 0 };
-    struct interrupted me     = { .thread = thread_id() };
+    struct seen        seen = { 0 };
+    struct interrupted me = { .thread = thread_id() };
     pthread_t          interrupter;
     open_loop();
     unix_pair(end);
@@ -1447,8 +1447,8 @@ static void count_broken_pipe(int number)
  * sends raises SIGPIPE. */
 Test(environment, reset_by_the_peer)
 {
-    struct iovec  iov  = { buf, 10 };
-    struct msghdr msg  = { .msg_iov = &iov, .msg_iovlen = 1 };
+    struct iovec  iov = { buf, 10 };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
     struct seen   seen = { 0 };
     open_loop();
     signal(SIGPIPE, count_broken_pipe);
@@ -1524,10 +1524,10 @@ Test(environment, writes_to_every_kind_of_file)
 {
     uint64_t one = 1;
     open_loop();
-    int event       = eventfd(0, EFD_CLOEXEC);
-    int null        = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    int event = eventfd(0, EFD_CLOEXEC);
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     int memory_file = memfd_create("file", MFD_CLOEXEC);
-    int terminal    = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     cr_assert_eq(pipe2(pipes[0], O_CLOEXEC), 0);
     unix_pair(end);
     expect_value(unr_write(&ops[0], event, &one, sizeof one, -1), sizeof one);

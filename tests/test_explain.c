@@ -34,7 +34,7 @@ static struct {
 
 static void fake(unsigned index, const char *path, const char *content)
 {
-    faked[index].path    = path;
+    faked[index].path = path;
     faked[index].content = content;
 }
 
@@ -137,7 +137,10 @@ Test(explain, no_memory)
     expect_words(unr_explain(-ENOMEM), "ENOMEM", "RLIMIT_MEMLOCK", "64 KiB", "ulimit -l", "completion_entries");
 }
 
-/* This program's getrlimit() stands in front of the C library's.  (By its assembler name: the type of its parameter differs.) */
+#if !SUPPORT_SANITIZED
+
+/* This program's getrlimit() stands in front of the C library's.  (By its
+ * assembler name: the type of its parameter differs.  Not under the sanitizers, which call it before they are set up.) */
 int getrlimit_here(int resource, struct rlimit *ret_limit) __asm__("getrlimit");
 
 static bool no_limits;
@@ -154,6 +157,8 @@ Test(explain, no_memory_without_a_limit)
     expect_words(unr_explain(-ENOMEM), "ENOMEM", "completion_entries");
     expect_no_word(unr_explain(-ENOMEM), "RLIMIT_MEMLOCK");
 }
+
+#endif
 
 /* Too many descriptors: the process's limit with its value, or the system's. */
 Test(explain, no_descriptors)
@@ -340,7 +345,7 @@ Test(explain, verdict_too_late)
 static int enter_executing(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument,
                            size_t size)
 {
-    int                 n  = enter_losing(ring, to_submit, min_complete, flags, argument, size);
+    int                 n = enter_losing(ring, to_submit, min_complete, flags, argument, size);
     struct io_uring_cq *cq = &latest_ring->cq;
     for (unsigned i = *cq->khead; i != *cq->ktail; i++)
         if (cq->cqes[i & cq->ring_mask].res == -ENOENT)
@@ -423,7 +428,7 @@ static int register_without_bind(unsigned ring, unsigned opcode, const void *arg
 Test(explain, operation_that_the_kernel_lacks)
 {
     struct seen seen = { 0 };
-    hook_register    = register_without_bind;
+    hook_register = register_without_bind;
     open_with_pair();
     start(&seen, unr_bind_socket(&seen.op, end[0], NULL, 0));
     run();
@@ -479,7 +484,7 @@ static const char *line_with(const char *text, const char *word)
 {
     static char line[512];
     const char *found = strstr(text, word);
-    line[0]           = 0;
+    line[0] = 0;
     if (!found)
         return line;
     while (found > text && found[-1] != '\n')
@@ -538,9 +543,9 @@ Test(explain, dump_lists_what_is_in_flight)
 /* The age of an operation is how long it has been in flight. */
 Test(explain, dump_tells_the_age)
 {
-    struct seen      seen  = { 0 };
+    struct seen      seen = { 0 };
     struct unr_timer timer = { 0 };
-    unsigned         age   = 0;
+    unsigned         age = 0;
     open_with_pair();
     start(&seen, receive(&seen.op));
     unr_start(loop, unr_timer_after(&timer, UNR_MSEC(60)), NULL, NULL);
@@ -585,7 +590,7 @@ static void dump_now(struct seen *seen)
 /* Inside a `done`, what has ended and whose turn has not come is there, as finished; the one in whose `done` it is is not. */
 Test(explain, dump_inside_a_done)
 {
-    const char *text  = NULL;
+    const char *text = NULL;
     struct seen first = { .then = dump_now, .context = &text }, second = { 0 };
     open_with_pair();
     start(&first, unr_nop(&first.op));
@@ -653,7 +658,7 @@ Test(explain, every_call_is_a_feature)
 Test(explain, features_of_a_plain_loop)
 {
     open_descriptors = count_descriptors();
-    loop             = open_loop_flagged(UNR_LOOP_PLAIN);
+    loop = open_loop_flagged(UNR_LOOP_PLAIN);
     cr_assert_not(has_feature(loop, "DEFER_TASKRUN"));
     cr_assert_not(has_feature(loop, "SINGLE_ISSUER"));
     close_loop();

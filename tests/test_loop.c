@@ -147,10 +147,10 @@ Test(loop, close_of_nothing)
 /* Closing cancels what is in flight, with ALL and -ESHUTDOWN, and runs every `done`. */
 Test(loop, close_cancels_and_drains)
 {
-    int               fds[2];
-    char              byte;
-    struct seen       recv = { 0 }, queued = { 0 }, done = { 0 };
-    struct unr_timer  timer = { 0 };
+    int              fds[2];
+    char             byte;
+    struct seen      recv = { 0 }, queued = { 0 }, done = { 0 };
+    struct unr_timer timer = { 0 };
     unix_pair(fds);
     start(&recv, unr_recv(&recv.op, fds[0], &byte, 1, 0));
     submit();
@@ -233,9 +233,9 @@ Test(loop, close_waits_for_what_runs)
 {
     enum { SIZE = 8 << 20 };
     char        path[] = "unring-test-XXXXXX";
-    int         fd     = mkostemp(path, 02000000);
-    char       *buf    = malloc(SIZE);
-    struct seen write  = { 0 };
+    int         fd = mkostemp(path, 02000000);
+    char       *buf = malloc(SIZE);
+    struct seen write = { 0 };
     cr_assert_geq(fd, 0);
     unlink(path);
     memset(buf, 'x', SIZE);

@@ -49,7 +49,7 @@ static void start_again(struct seen *seen)
 Test(op, once_for_each_start_and_started_again_inside_done)
 {
     int         left = 100;
-    struct seen nop  = { .then = start_again, .context = &left };
+    struct seen nop = { .then = start_again, .context = &left };
     start(&nop, unr_nop(&nop.op));
     run();
     cr_assert_eq(nop.runs, 101);
@@ -69,7 +69,7 @@ Test(op, once_and_free_inside_done)
     unix_pair(fds);
     for (int i = 0; i < 100; i++) {
         char          *buf = malloc(100);
-        struct unr_op *op  = calloc(1, sizeof *op);
+        struct unr_op *op = calloc(1, sizeof *op);
         unr_start(loop, unr_recv(op, fds[0], buf, 100, 0), free_it, &freed);
         submit();
         unr_cancel(op, UNR_CANCEL_TOTAL);
@@ -138,7 +138,7 @@ static void read_event(struct seen *seen)
 /* A multishot operation runs `done` once a shot, with UNR_MORE, and a last time without. */
 Test(op, once_a_shot_and_the_last_without_more)
 {
-    int         fd   = eventfd(0, EFD_CLOEXEC);
+    int         fd = eventfd(0, EFD_CLOEXEC);
     struct seen poll = { .then = read_event, .context = &fd };
     start(&poll, unr_sqe(&poll.op, "poll_multishot", UNR_CANCEL_ALL, fill_multishot_poll, &fd));
     for (int i = 1; i <= 10; i++) {
@@ -173,7 +173,7 @@ static void cancel_inside_the_shot(struct seen *seen)
 /* A request inside the `done` of a shot leaves that shot's result alone, and ends the operation afterwards. */
 Test(op, a_request_inside_a_shot_takes_effect_behind_it)
 {
-    int         fd   = eventfd(1, EFD_CLOEXEC);
+    int         fd = eventfd(1, EFD_CLOEXEC);
     struct seen poll = { .then = cancel_inside_the_shot, .context = &fd };
     start(&poll, unr_sqe(&poll.op, "poll_multishot", UNR_CANCEL_ALL, fill_multishot_poll, &fd));
     run();
@@ -195,7 +195,7 @@ static void refuse_then_ask_inside_the_shot(struct seen *seen)
 /* Two requests inside a shot: the cause is that of the first that was honoured, and each is counted once. */
 Test(op, requests_inside_a_shot_keep_their_causes)
 {
-    int              fd   = eventfd(1, EFD_CLOEXEC);
+    int              fd = eventfd(1, EFD_CLOEXEC);
     struct seen      poll = { .then = refuse_then_ask_inside_the_shot, .context = &fd };
     struct unr_stats stats;
     start(&poll, unr_sqe(&poll.op, "poll_multishot", UNR_CANCEL_TERMINAL, fill_multishot_poll, &fd));
@@ -216,7 +216,7 @@ static void cancel_self(void *sqe, void *op)
 /* The function that fills an SQE may cancel the very operation: it ends once. */
 Test(op, once_when_it_is_cancelled_while_it_is_filled)
 {
-    int         fd   = eventfd(0, EFD_CLOEXEC);
+    int         fd = eventfd(0, EFD_CLOEXEC);
     struct seen poll = { 0 };
     start(&poll, unr_sqe(&poll.op, "poll", UNR_CANCEL_ALL, cancel_self, &poll.op));
     run();
@@ -240,7 +240,7 @@ static void expect_empty_slot(struct seen *seen)
 Test(op, slot_is_installed_at_start_and_empty_in_done)
 {
     struct unr_signal signal = { 0 };
-    struct seen       nop    = { .then = expect_empty_slot, .context = &signal };
+    struct seen       nop = { .then = expect_empty_slot, .context = &signal };
     unr_bind(unr_nop(&nop.op), unr_signal_slot(&signal));
     cr_assert_not(unr_slot_has_handler(unr_signal_slot(&signal)));
     cr_assert_not(unr_signal_emit(&signal, UNR_CANCEL_ALL));
@@ -263,8 +263,8 @@ static void count_request(void *context, struct unr_request request)
 Test(op, slot_keeps_a_handler_that_replaced_the_operations)
 {
     int               requests = 0;
-    struct unr_signal signal   = { 0 };
-    struct seen       nop      = { 0 };
+    struct unr_signal signal = { 0 };
+    struct seen       nop = { 0 };
     start(&nop, unr_bind(unr_nop(&nop.op), unr_signal_slot(&signal)));
     unr_slot_assign(unr_signal_slot(&signal), count_request, &requests);
     cr_assert(unr_signal_emit(&signal, UNR_CANCEL_ALL));
@@ -297,7 +297,7 @@ Test(op, slot_of_the_last_binding_and_none_when_described_again)
 Test(op, slot_may_be_the_callers_own)
 {
     struct unr_slot slot = { 0 };
-    struct seen     nop  = { 0 };
+    struct seen     nop = { 0 };
     start(&nop, unr_bind(unr_nop(&nop.op), &slot));
     slot.handler(slot.context, (struct unr_request){ UNR_CANCEL_TOTAL, -1234 });
     run();
@@ -354,7 +354,7 @@ Test(op, truth_success_is_never_discarded)
     for (int round = 0; round < 200; round++) {
         int         fds[2];
         char        buf[8] = { 0 };
-        struct seen recv   = { 0 };
+        struct seen recv = { 0 };
         unix_pair(fds);
         start(&recv, unr_recv(&recv.op, fds[0], buf, sizeof buf, 0));
         submit();
@@ -411,7 +411,7 @@ Test(op, counts_of_a_waitall_send_cut_short)
 {
     enum { SIZE = 16 << 20 };
     int         fds[2];
-    char       *buf  = calloc(1, SIZE);
+    char       *buf = calloc(1, SIZE);
     struct seen send = { 0 };
     tcp_pair(fds);
     start(&send, unr_send(&send.op, fds[0], buf, SIZE, MSG_WAITALL));
@@ -497,8 +497,8 @@ Test(op, counts_a_cancellation_that_nobody_asked_for_as_eio)
     unix_pair(fds);
     start(&recv, unr_recv(&recv.op, fds[0], buf, sizeof buf, 0));
     submit();
-    struct io_uring_sync_cancel_reg behind_our_back = { .addr    = (uintptr_t)&recv.op,
-                                                        .fd      = -1,
+    struct io_uring_sync_cancel_reg behind_our_back = { .addr = (uintptr_t)&recv.op,
+                                                        .fd = -1,
                                                         .timeout = { .tv_sec = -1, .tv_nsec = -1 } };
     cr_assert_eq(unri_enter_register(&loop->ring->io, IORING_REGISTER_SYNC_CANCEL, &behind_our_back, 1), 0);
     run();
@@ -626,7 +626,7 @@ Test(op, before_it_begins_a_latched_request_counts)
 
 static void fill_recv_of_lost_cancel(void *entry, void *context)
 {
-    struct io_uring_sqe *sqe  = entry;
+    struct io_uring_sqe *sqe = entry;
     struct iovec        *data = context;
     io_uring_prep_recv(sqe, *(int *)data[1].iov_base, data[0].iov_base, (unsigned)data[0].iov_len, MSG_WAITALL);
     sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
@@ -851,10 +851,10 @@ Test(op, connect_cancelled_leaves_a_socket_that_connects)
 {
     struct sockaddr_in silent, answering;
     int                fillers[3];
-    int                stuffed  = stuffed_listener(&silent, fillers);
+    int                stuffed = stuffed_listener(&silent, fillers);
     int                listener = tcp_listener(&answering, 4);
-    int                fd       = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct seen        connect  = { 0 };
+    int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct seen        connect = { 0 };
     start(&connect, unr_connect(&connect.op, fd, (struct sockaddr *)&silent, sizeof silent));
     submit();
     expect_not_run(&connect);
@@ -880,7 +880,7 @@ Test(op, connect_that_won_stays_connected)
     int                listener = tcp_listener(&address, 16);
     for (int round = 0; round < 50; round++) {
         struct seen connect = { 0 };
-        int         fd      = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int         fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         start(&connect, unr_connect(&connect.op, fd, (struct sockaddr *)&address, sizeof address));
         if (round % 2) {
             struct seen nop = { .then = cancel_the_other, .context = &connect };
@@ -1111,12 +1111,10 @@ static void own_done(struct unr_op *op)
 /* A caller's own type is asked once for each type, ends when it says so, and has its verdict set. */
 Test(op, own_type_is_asked_escalated_and_finished)
 {
-    static const struct unr_op_type type = { .size     = sizeof type,
-                                             .supports = UNR_CANCEL_ALL,
-                                             .name     = "own",
-                                             .start    = own_start,
-                                             .cancel   = own_cancel };
-    struct own own  = { 0 };
+    static const struct unr_op_type type = {
+        .size = sizeof type, .supports = UNR_CANCEL_ALL, .name = "own", .start = own_start, .cancel = own_cancel
+    };
+    struct own own = { 0 };
     int        done = 0;
     unr_start(loop, unr_describe(&own.op, &type), own_done, &done);
     cr_assert_eq(unr_loop_of(&own.op), loop);
@@ -1141,13 +1139,13 @@ Test(op, own_type_is_asked_escalated_and_finished)
 /* Finishing inside its own cancel. */
 Test(op, own_type_finishes_inside_cancel)
 {
-    static const struct unr_op_type type = { .size     = sizeof type,
+    static const struct unr_op_type type = { .size = sizeof type,
                                              .supports = UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL,
-                                             .name     = "own",
-                                             .start    = own_start,
-                                             .cancel   = own_cancel };
-    struct own own  = { .ends_when_asked = true };
-    int        done = 0;
+                                             .name = "own",
+                                             .start = own_start,
+                                             .cancel = own_cancel };
+    struct own                      own = { .ends_when_asked = true };
+    int                             done = 0;
     unr_start(loop, unr_describe(&own.op, &type), own_done, &done);
     unr_cancel_cause(&own.op, UNR_CANCEL_TOTAL, -1);
     cr_assert_eq(own.cancels, 0);

@@ -18,8 +18,8 @@ static int heard_in_all;
 static void hear(void *context, struct unr_request request)
 {
     struct ear *ear = context;
-    ear->heard      = request;
-    ear->order      = ++heard_in_all;
+    ear->heard = request;
+    ear->order = ++heard_in_all;
     ear->times++;
     if (ear->then)
         ear->then(ear);
@@ -99,7 +99,7 @@ static void free_ear(struct ear *ear)
 Test(signal, handler_frees_the_signal)
 {
     struct ear *ear = calloc(1, sizeof *ear);
-    ear->then       = free_ear;
+    ear->then = free_ear;
     listen_to(ear);
     cr_assert(unr_signal_emit(&ear->signal, UNR_CANCEL_ALL));
 }
@@ -168,7 +168,7 @@ Test(signal, handler_detaches_a_sibling)
                     listen_to(&child[i]);
                     unr_signal_attach(&child[i].signal, &root.signal);
                 }
-                child[from].then  = self ? detach_self_and_other : detach_other;
+                child[from].then = self ? detach_self_and_other : detach_other;
                 child[from].other = &child[to];
                 unr_signal_emit(&root.signal, UNR_CANCEL_ALL);
                 for (int i = 0; i < 3; i++) {
@@ -193,7 +193,7 @@ Test(signal, child_attached_during_an_emit_does_not_hear_it)
     listen_to(&late);
     for (int i = 0; i < 2; i++) {
         listen_to(&child[i]);
-        child[i].then  = attach_other;
+        child[i].then = attach_other;
         child[i].other = &late;
         unr_signal_attach(&child[i].signal, &root.signal);
     }
@@ -236,7 +236,7 @@ Test(signal, child_is_freed_in_its_own_handler)
     struct ear root = { 0 };
     for (int i = 0; i < 10; i++) {
         struct ear *child = calloc(1, sizeof *child);
-        child->then       = free_attached;
+        child->then = free_attached;
         listen_to(child);
         unr_signal_attach(&child->signal, &root.signal);
     }

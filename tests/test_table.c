@@ -58,7 +58,7 @@ struct play {
 static void open_loop_of(unsigned flags)
 {
     struct unr_loop_options options = { .size = sizeof options, .flags = flags };
-    int                     error   = unr_loop_open(&loop, &options);
+    int                     error = unr_loop_open(&loop, &options);
     check_is(error, 0);
 }
 
@@ -108,12 +108,12 @@ static void ended(struct unr_op *op)
 static void begin(struct play *p)
 {
     const struct row *row = p->row;
-    p->descriptors        = count_descriptors();
-    p->ends               = 0;
-    p->companion_ends     = 0;
-    p->signal             = (struct unr_signal){ 0 };
-    p->scene              = (struct scene){ .fd = -1, .peer = -1, .second = -1, .second_peer = -1 };
-    p->op                 = calloc(1, sizeof *p->op);
+    p->descriptors = count_descriptors();
+    p->ends = 0;
+    p->companion_ends = 0;
+    p->signal = (struct unr_signal){ 0 };
+    p->scene = (struct scene){ .fd = -1, .peer = -1, .second = -1, .second_peer = -1 };
+    p->op = calloc(1, sizeof *p->op);
     memset(p->scene.buffer, UNTOUCHED, sizeof p->scene.buffer);
     unr_signal_attach(&p->signal, &p->root);
     row->set_up(&p->scene);
@@ -142,8 +142,8 @@ static uint8_t strongest(unsigned supports)
 /* Whatever happened, the result agrees with itself. */
 static void check_result(const struct play *p)
 {
-    const struct unr_result *r         = &p->ended.result;
-    const struct unri_row   *call      = find_in_library(p->row->name);
+    const struct unr_result *r = &p->ended.result;
+    const struct unri_row   *call = find_in_library(p->row->name);
     bool                     cancelled = r->error == -ECANCELED;
     if (r->error != 0 && !cancelled)
         cr_assert_fail("%s: %s", where, unr_explain_op(&p->ended));
@@ -209,8 +209,8 @@ enum way { BY_ITSELF, BY_ITS_SLOT, BY_A_TREE, BY_ITS_DESCRIPTOR, BY_ITS_OTHER_DE
 static bool request(struct play *p, enum way way, unsigned types, int cause)
 {
     bool found = true;
-    int  fd    = way == BY_ITS_OTHER_DESCRIPTOR ? p->scene.second : p->scene.fd;
-    p->inside  = true;
+    int  fd = way == BY_ITS_OTHER_DESCRIPTOR ? p->scene.second : p->scene.fd;
+    p->inside = true;
     switch (way) {
     case BY_ITSELF: found = unr_cancel_cause(p->op, types, cause); break;
     case BY_ITS_SLOT: found = unr_signal_emit_cause(&p->signal, types, cause); break;
@@ -319,7 +319,7 @@ SITUATION(described_but_not_started_it_cannot_be_cancelled)
 /* A request that came before the kernel saw the operation, or the rule of what supports none. */
 static void check_unsubmitted(struct play *p, unsigned types, int cause)
 {
-    const struct unr_result *r       = &p->ended.result;
+    const struct unr_result *r = &p->ended.result;
     bool                     honours = types & p->row->supports;
     if (honours) {
         run_until(&p->ends);
@@ -461,8 +461,8 @@ SITUATION(cancelled_while_it_completes)
     for (unsigned i = 0; i < RACES; i++) {
         pthread_t   thread;
         struct race race = { .play = p };
-        random           = random * 1103515245 + 12345;
-        race.delay       = (random >> 16) % 2000;
+        random = random * 1103515245 + 12345;
+        race.delay = (random >> 16) % 2000;
         begin(p);
         submit_it(p);
         must(-pthread_create(&thread, NULL, happen_elsewhere, &race));
@@ -632,7 +632,7 @@ SITUATION(cancelled_from_the_done_of_another_it_ends)
  * stands in the way of none that comes later. */
 SITUATION(honours_a_request_that_shares_a_guarantee_with_it)
 {
-    const struct unr_result *r        = &p->ended.result;
+    const struct unr_result *r = &p->ended.result;
     const unsigned           supports = p->row->supports;
     for (unsigned types = 1; types <= UNR_CANCEL_ALL; types++) {
         begin(p);
@@ -689,9 +689,9 @@ static void close_the_loop(void)
 /* Rule 10: unr_loop_close() waits until it has ended: cancelled, never begun, or run if it supports nothing. */
 SITUATION(closing_the_loop_ends_it)
 {
-    const struct unr_result *r     = &p->ended.result;
+    const struct unr_result *r = &p->ended.result;
     const unsigned           flags = loop->ring->setup & IORING_SETUP_R_DISABLED ? 0 : UNR_LOOP_PLAIN;
-    const bool               none  = p->row->supports == 0;
+    const bool               none = p->row->supports == 0;
 
     /* Queued. */
     int before = count_descriptors() - 2; /* without the two of the loop */
@@ -745,7 +745,7 @@ static void run_without_done(struct play *p)
         check(unr_loop_run_once(loop, UNR_SEC(10)) >= 0);
         ended_now = !unr_in_flight(p->op);
     }
-    p->ends  = 1;
+    p->ends = 1;
     p->ended = *p->op;
 }
 
@@ -795,7 +795,7 @@ SITUATION(where_the_kernel_lacks_it_that_is_said)
     check(strstr(unr_explain_op(&p->ended), call->needs ? call->needs : p->row->name));
 
     /* Nothing has happened, so that all of it can be had still. */
-    p->op   = calloc(1, sizeof *p->op);
+    p->op = calloc(1, sizeof *p->op);
     p->ends = 0;
     if (kernel_has(p->row)) {
         unr_bind(p->row->describe(p->op, &p->scene), unr_signal_slot(&p->signal));

@@ -65,7 +65,7 @@ Test(thread, tasks_run_once_and_in_the_order_of_their_thread)
     unr_loop_hold(loop);
     for (int i = 0; i < POSTERS; i++) {
         posters[i].left = &left;
-        threads[i]      = start_thread(post_all, &posters[i]);
+        threads[i] = start_thread(post_all, &posters[i]);
     }
     run();
     for (int i = 0; i < POSTERS; i++) {
@@ -92,7 +92,7 @@ static void run_again(struct unr_task *task)
 Test(thread, task_that_posts_itself_starves_nobody)
 {
     struct again again = { .task.run = run_again, .limit = 1000000000 };
-    struct seen  nop   = { 0 };
+    struct seen  nop = { 0 };
     start(&nop, unr_nop(&nop.op));
     unr_loop_post(loop, &again.task);
     finish(&nop);
@@ -113,7 +113,7 @@ Test(thread, task_freed_while_it_runs)
 {
     for (int i = 0; i < 100; i++) {
         struct unr_task *task = calloc(1, sizeof *task);
-        task->run             = run_and_free;
+        task->run = run_and_free;
         unr_loop_hold(loop);
         unr_loop_post(loop, task);
     }
@@ -257,7 +257,7 @@ static void act_inside(struct seen *seen)
 EACH_ACT(act_inside_a_done)
 {
     struct seen nop = { .then = act_inside };
-    inside          = actor;
+    inside = actor;
     for (int i = 0; i < 20; i++) {
         before(actor, fd);
         start(&nop, unr_nop(&nop.op));
@@ -270,7 +270,7 @@ static int enter_acting(unsigned fd, unsigned to_submit, unsigned min_complete, 
 {
     if (inside && min_complete) {
         struct actor *actor = inside;
-        inside              = NULL;
+        inside = NULL;
         act(actor);
     }
     return kernel_enter(fd, to_submit, min_complete, flags, argument, size);
@@ -295,7 +295,7 @@ int clock_gettime(clockid_t clock, struct timespec *ret_now)
 {
     if (acts_at_the_clock && clock == CLOCK_MONOTONIC) {
         struct actor *actor = acts_at_the_clock;
-        acts_at_the_clock   = NULL;
+        acts_at_the_clock = NULL;
         act(actor);
     }
     return (int)syscall(SYS_clock_gettime, clock, ret_now);
@@ -344,7 +344,7 @@ static void *act_at_any_time(void *context)
 /* Whenever it is done - before the run, at the edge of its sleep, in it - nothing is lost. */
 EACH_ACT(act_at_any_time_relative_to_the_sleep)
 {
-    struct race race   = { .actor = actor };
+    struct race race = { .actor = actor };
     pthread_t   racing = start_thread(act_at_any_time, &race);
     for (int i = 1; i <= ROUNDS; i++) {
         before(actor, fd);
@@ -389,7 +389,7 @@ static void post_and_stop(struct seen *seen)
 Test(thread, what_was_posted_before_a_stop_runs)
 {
     struct again again = { .task.run = run_again, .limit = 1000000000 };
-    struct seen  nop   = { .then = post_and_stop, .context = &again };
+    struct seen  nop = { .then = post_and_stop, .context = &again };
     start(&nop, unr_nop(&nop.op));
     run();
     cr_assert_geq(again.runs, 1);
@@ -466,8 +466,8 @@ static void deliver(void *context, struct unr_request request)
 Test(thread, emits_merge_until_they_are_delivered)
 {
     struct delivered  delivered = { 0 };
-    struct unr_signal signal    = { 0 };
-    struct unr_remote remote    = { 0 };
+    struct unr_signal signal = { 0 };
+    struct unr_remote remote = { 0 };
     unr_slot_assign(unr_signal_slot(&signal), deliver, &delivered);
     unr_remote_init(&remote, loop, &signal);
     unr_remote_emit(&remote, UNR_CANCEL_TERMINAL, -EPIPE);
@@ -489,10 +489,10 @@ Test(thread, emits_merge_until_they_are_delivered)
 /* Causes are carried whole, down to the least int. */
 Test(thread, emits_carry_any_cause)
 {
-    static const int  causes[]  = { -1, -4096, INT32_MIN };
+    static const int  causes[] = { -1, -4096, INT32_MIN };
     struct delivered  delivered = { 0 };
-    struct unr_signal signal    = { 0 };
-    struct unr_remote remote    = { 0 };
+    struct unr_signal signal = { 0 };
+    struct unr_remote remote = { 0 };
     unr_slot_assign(unr_signal_slot(&signal), deliver, &delivered);
     unr_remote_init(&remote, loop, &signal);
     for (size_t i = 0; i < LENGTH(causes); i++) {
@@ -508,8 +508,8 @@ Test(thread, emits_carry_any_cause)
 Test(thread, disarmed_remote_delivers_nothing)
 {
     struct delivered   delivered = { 0 };
-    struct unr_signal *signal    = calloc(1, sizeof *signal);
-    struct unr_remote *remote    = calloc(1, sizeof *remote);
+    struct unr_signal *signal = calloc(1, sizeof *signal);
+    struct unr_remote *remote = calloc(1, sizeof *remote);
     unr_slot_assign(unr_signal_slot(signal), deliver, &delivered);
     unr_remote_init(remote, loop, signal);
     unr_remote_emit(remote, UNR_CANCEL_ALL, -EPIPE);
@@ -552,10 +552,10 @@ Test(thread, disarmed_by_a_task_ahead_of_the_delivery)
 {
     for (int behind = 0; behind < 2; behind++) {
         int others_ran = 0;
-        disarming      = calloc(1, sizeof *disarming);
-        *disarming     = (struct disarming){ .task.run   = run_disarm,
-                                             .others     = { { .run = count_other }, { .run = count_other } },
-                                             .others_ran = &others_ran };
+        disarming = calloc(1, sizeof *disarming);
+        *disarming = (struct disarming){ .task.run = run_disarm,
+                                         .others = { { .run = count_other }, { .run = count_other } },
+                                         .others_ran = &others_ran };
         unr_slot_assign(unr_signal_slot(&disarming->signal), deliver, &disarming->delivered);
         unr_remote_init(&disarming->remote, loop, &disarming->signal);
         unr_loop_post(loop, &disarming->task);
@@ -586,7 +586,7 @@ Test(thread, disarmed_and_freed_inside_its_delivery)
     int ran = 0;
     for (int i = 0; i < 10; i++) {
         struct disarming *d = calloc(1, sizeof *d);
-        d->others_ran       = &ran;
+        d->others_ran = &ran;
         unr_slot_assign(unr_signal_slot(&d->signal), disarm_and_free, d);
         unr_remote_init(&d->remote, loop, &d->signal);
         unr_remote_emit(&d->remote, UNR_CANCEL_ALL, -EPIPE);
@@ -621,9 +621,9 @@ static void *emit_on_and_on(void *context)
 /* Disarmed while other threads emit on and on, a remote delivers nothing more, and is not in the inbox any more. */
 Test(thread, disarmed_while_others_emit)
 {
-    struct emitters   emitters  = { 0 };
+    struct emitters   emitters = { 0 };
     struct delivered  delivered = { 0 };
-    struct unr_signal signal    = { 0 };
+    struct unr_signal signal = { 0 };
     pthread_t         threads[EMITTERS];
     unr_slot_assign(unr_signal_slot(&signal), deliver, &delivered);
     pthread_barrier_init(&emitters.begin, NULL, EMITTERS + 1);
@@ -666,7 +666,7 @@ static void *open_one(void *context)
 /* A loop that was opened in a thread which has ended since runs in another, though its ring has a single issuer. */
 Test(thread, opened_in_one_thread_and_run_in_another)
 {
-    struct seen      nop   = { 0 };
+    struct seen      nop = { 0 };
     struct unr_loop *other = join(start_thread(open_one, NULL));
     cr_assert_not_null(other);
     unr_start(other, unr_nop(&nop.op), saw, NULL);
@@ -695,7 +695,7 @@ static void ran_here(struct seen *seen)
 static void *own_and_close(void *context)
 {
     struct owner *owner = context;
-    owner->error        = unr_loop_run(loop);
+    owner->error = unr_loop_run(loop);
     if (owner->error == 0)
         owner->error = unr_loop_close(loop);
     return NULL;
@@ -842,9 +842,9 @@ Test(thread, two_loops_exchange_and_cancel)
     pthread_barrier_init(&both_ran, NULL, 2);
     for (int i = 0; i < 2; i++) {
         sides[i].both_ran = &both_ran;
-        sides[i].loop     = open_loop_flagged(0);
-        sides[i].fd       = fds[i];
-        sides[i].peer     = &sides[!i];
+        sides[i].loop = open_loop_flagged(0);
+        sides[i].fd = fds[i];
+        sides[i].peer = &sides[!i];
         unr_remote_init(&sides[i].by_peer, sides[i].loop, &sides[i].interrupt);
     }
     for (int i = 0; i < 2; i++)

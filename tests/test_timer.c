@@ -15,9 +15,9 @@ static int ended;
 static void timer_ended(struct unr_op *op)
 {
     struct seen_timer *seen = op->data;
-    seen->order             = ++ended;
-    seen->error             = op->result.error;
-    seen->fired             = unr_loop_now(loop);
+    seen->order = ++ended;
+    seen->error = op->result.error;
+    seen->fired = unr_loop_now(loop);
 }
 
 static void start_timer(struct seen_timer *seen, struct unr_op *described)
@@ -97,14 +97,15 @@ Test(timer, cancelled_one_of_three)
     run();
     const struct unr_result *r = &t[1].timer.op.result;
     cr_assert_eq(t[1].order, 1);
-    cr_assert(r->error == -ECANCELED && r->cause == -7 && r->verdict == UNR_VERDICT_CANCELLED && r->guarantee == UNR_CANCEL_TOTAL);
+    cr_assert(r->error == -ECANCELED && r->cause == -7 && r->verdict == UNR_VERDICT_CANCELLED
+              && r->guarantee == UNR_CANCEL_TOTAL);
     cr_assert(t[0].order == 2 && t[0].error == 0 && t[2].order == 3 && t[2].error == 0);
     close_loop();
 }
 
 /* A timer that has fired is too late to cancel and to move. */
 static struct seen_timer *second_of_two;
-static void first_of_two(struct unr_op *op)
+static void               first_of_two(struct unr_op *op)
 {
     timer_ended(op);
     cr_assert_not(unr_timer_move(&second_of_two->timer, UNR_NEVER));
@@ -114,7 +115,7 @@ static void first_of_two(struct unr_op *op)
 Test(timer, too_late_when_it_has_fired)
 {
     struct seen_timer t[2] = { 0 };
-    second_of_two          = &t[1];
+    second_of_two = &t[1];
     unr_start(loop, unr_timer_at(&t[0].timer, 1), first_of_two, &t[0]);
     start_timer(&t[1], unr_timer_at(&t[1].timer, 2));
     run();
@@ -228,7 +229,7 @@ Test(timer, due_in_the_turn_in_which_something_else_completes)
     int               fds[2];
     char              byte;
     struct seen       recv = { 0 };
-    struct seen_timer due  = { 0 };
+    struct seen_timer due = { 0 };
     unix_pair(fds);
     start(&recv, unr_recv(&recv.op, fds[0], &byte, 1, 0));
     submit();

@@ -55,7 +55,7 @@ static void request_others(struct unr_loop *loop, const struct unr_op *closer)
 
 void unri_cancel_close_start(struct unr_op *op)
 {
-    struct unr_op_private *p    = unri_private(op);
+    struct unr_op_private *p = unri_private(op);
     struct unr_loop       *loop = p->loop;
     bool                   busy = p->fd < 0 || unri_being_closed(loop, p->fd);
     unri_set_state(op, UNRI_IN_FLIGHT);

@@ -40,7 +40,7 @@ static int error_of(const struct unr_op *op, int res)
 static void yield_result(struct unr_result *r, enum unri_yields yields, int res)
 {
     r->value = 0;
-    r->fd    = -1;
+    r->fd = -1;
     if (res < 0)
         return;
     switch (yields) {
@@ -53,7 +53,7 @@ static void yield_result(struct unr_result *r, enum unri_yields yields, int res)
 
 static void finish(struct unr_op *op)
 {
-    int res   = op->result.error;
+    int res = op->result.error;
     int error = error_of(op, res);
     yield_result(&op->result, unri_row_of(op)->yields, res);
     if (error == -ECANCELED && op->private_fields.flags & UNRI_UNDO_FAILED)
@@ -82,7 +82,7 @@ void unri_withdraw_cancel(struct unri_ring *ring, struct unr_op *op)
         unri_queue_remove(&ring->repeats[p->attempts], op);
         ring->repeating--;
     }
-    p->flags &= (uint16_t)~(UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT);
+    p->flags &= (uint16_t) ~(UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT);
 }
 
 static void target_arrived(struct unri_ring *ring, struct unr_op *op, int res)
@@ -101,8 +101,8 @@ static void target_arrived(struct unri_ring *ring, struct unr_op *op, int res)
 static void shot(struct unr_loop *loop, struct unr_op *op, int res)
 {
     struct unri_ring      *ring = loop->ring;
-    struct unr_op_private *p    = unri_private(op);
-    bool wanted = p->flags & (UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT);
+    struct unr_op_private *p = unri_private(op);
+    bool                   wanted = p->flags & (UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT);
     unri_withdraw_cancel(ring, op);
     unri_run_shot(loop, op, res);
     ring->ran_shots = true;
@@ -135,8 +135,8 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
  * intervals. */
 static void plan_repeat(struct unr_loop *loop, struct unr_op *op)
 {
-    struct unri_ring      *ring  = loop->ring;
-    struct unr_op_private *p     = unri_private(op);
+    struct unri_ring      *ring = loop->ring;
+    struct unr_op_private *p = unri_private(op);
     unsigned               level = p->attempts;
     p->flags |= UNRI_WANTS_REPEAT;
     op->result.fd = (int)(level == 0 ? ring->reaps + 1 : unri_turn_ms(loop) + (1u << (level - 1)));

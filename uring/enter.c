@@ -72,7 +72,7 @@ int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete,
     if (!min_complete || deadline == UNR_NEVER)
         return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags, NULL, _NSIG / 8);
 
-    unr_time                      at   = absolute ? (deadline > 0 ? deadline : 0) : time_left(deadline);
+    unr_time                      at = absolute ? (deadline > 0 ? deadline : 0) : time_left(deadline);
     struct __kernel_timespec      time = { .tv_sec = at / UNR_SEC(1), .tv_nsec = at % UNR_SEC(1) };
     struct io_uring_getevents_arg argument = { .sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&time };
     flags |= IORING_ENTER_EXT_ARG | (absolute ? UNRI_ENTER_ABS_TIMER : 0);
@@ -121,7 +121,7 @@ void unri_enter_wake_close(int fd)
 
 void *unri_enter_map(size_t size, bool wiped)
 {
-    int   flags  = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    int   flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;

@@ -3,14 +3,14 @@
 #ifndef UNRI_NEWER_H
 #define UNRI_NEWER_H
 
-#define UNRI_OP_WAITID     50
-#define UNRI_OP_FUTEX_WAIT 51
-#define UNRI_OP_FUTEX_WAKE 52
+#define UNRI_OP_WAITID      50
+#define UNRI_OP_FUTEX_WAIT  51
+#define UNRI_OP_FUTEX_WAKE  52
 #define UNRI_OP_FUTEX_WAITV 53
-#define UNRI_OP_FTRUNCATE  55
-#define UNRI_OP_BIND       56
-#define UNRI_OP_LISTEN     57
-#define UNRI_OP_PIPE       62
+#define UNRI_OP_FTRUNCATE   55
+#define UNRI_OP_BIND        56
+#define UNRI_OP_LISTEN      57
+#define UNRI_OP_PIPE        62
 
 #define UNRI_ENTER_ABS_TIMER (1U << 5)
 

@@ -20,16 +20,16 @@ enum { FIRST_PLAIN = 2 };
 
 static int set_up(struct unri_ring *ring, const struct unr_loop_options *options)
 {
-    unsigned entries     = options->entries ? options->entries : ENTRIES;
+    unsigned entries = options->entries ? options->entries : ENTRIES;
     unsigned completions = options->completion_entries;
     if (!completions)
         completions = entries > COMPLETION_ENTRIES / 2 ? entries * 2 : COMPLETION_ENTRIES;
 
     int error = -EINVAL;
     for (unsigned i = options->flags & UNR_LOOP_PLAIN ? FIRST_PLAIN : 0; i < sizeof setups / sizeof *setups; i++) {
-        struct io_uring_params params = { .flags      = setups[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+        struct io_uring_params params = { .flags = setups[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
                                           .cq_entries = completions };
-        error       = unri_enter_open(&ring->io, entries, &params);
+        error = unri_enter_open(&ring->io, entries, &params);
         ring->setup = setups[i];
         if (error != -EINVAL)
             break;
@@ -63,7 +63,7 @@ static int probe(struct unri_ring *ring)
 static int open_ring(struct unri_ring *ring, const struct unr_loop_options *options)
 {
     const unsigned needed = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS;
-    int            error  = set_up(ring, options);
+    int            error = set_up(ring, options);
     if (error < 0)
         return error;
     fill_index(&ring->io);
@@ -79,13 +79,13 @@ int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options
     if (!ring)
         return -ENOMEM;
     ring->nosignal_write = unri_enter_has_nosignal(); /* first, while a descriptor is free for the look */
-    int error            = open_ring(ring, options);
+    int error = open_ring(ring, options);
     if (error < 0) {
         free(ring);
         return error;
     }
     ring->absolute_wait = unri_enter_has_absolute(&ring->io);
-    loop->ring          = ring;
+    loop->ring = ring;
     return 0;
 }
 
@@ -116,8 +116,7 @@ void unri_ring_abandon(struct unr_loop *loop)
 
 /* ---- what this kernel has, in words ---- */
 
-bool unr_loop_feature(const struct unr_loop *loop, unsigned index, const char **ret_name, const char **ret_needs,
-                      bool *ret_has)
+bool unr_loop_feature(const struct unr_loop *loop, unsigned index, const char **ret_name, const char **ret_needs, bool *ret_has)
 {
     const struct unri_ring *ring = loop->ring;
     const struct {
@@ -132,17 +131,17 @@ bool unr_loop_feature(const struct unr_loop *loop, unsigned index, const char **
     };
     const unsigned count = sizeof features / sizeof *features;
     if (index < count) {
-        *ret_name  = features[index].name;
+        *ret_name = features[index].name;
         *ret_needs = features[index].needs;
-        *ret_has   = features[index].has;
+        *ret_has = features[index].has;
         return true;
     }
     index -= count;
     if (index >= unri_row_count)
         return false;
     const struct unri_row *row = unri_rows[index];
-    *ret_name  = row->type.name;
+    *ret_name = row->type.name;
     *ret_needs = row->needs ? row->needs : "6.1";
-    *ret_has   = unri_ring_has(ring, row->opcode);
+    *ret_has = unri_ring_has(ring, row->opcode);
     return true;
 }

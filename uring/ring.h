@@ -17,7 +17,8 @@
 
 /* ---- rows: what unring knows of a system call ---- */
 
-enum unri_yields { /* what a non-negative res is */
+/* What a non-negative res is. */
+enum unri_yields {
     UNRI_YIELDS_VALUE,
     UNRI_YIELDS_BYTES,
     UNRI_YIELDS_EVENTS,
@@ -29,7 +30,7 @@ struct unri_row {
     uint8_t            opcode;
     uint8_t            descriptors; /* how many it is in flight on: none, fd, or fd and other_fd */
     uint8_t            yields;      /* enum unri_yields                                          */
-    const char        *needs;  /* where it is newer than Linux 6.1: what has it */
+    const char        *needs;       /* where it is newer than Linux 6.1: what has it */
     /* NULL: an operation's arguments are laid out as in the SQE.  Otherwise fills the rest in; false: it is not to be
      * submitted now, and has been seen to. */
     bool (*fill)(struct io_uring_sqe *sqe, struct unr_op *op);
@@ -52,7 +53,7 @@ static inline uint64_t unri_wide(const struct unr_op_private *p)
 
 static inline void unri_set_wide(struct unr_op_private *p, uint64_t value)
 {
-    p->length     = (uint32_t)value;
+    p->length = (uint32_t)value;
     p->call_flags = (uint32_t)(value >> 32);
 }
 
@@ -65,8 +66,8 @@ struct unri_queue {
     struct unr_op *first, *last;
 };
 
-void           unri_queue_push(struct unri_queue *queue, struct unr_op *op);
-void           unri_queue_remove(struct unri_queue *queue, struct unr_op *op);
+void unri_queue_push(struct unri_queue *queue, struct unr_op *op);
+void unri_queue_remove(struct unri_queue *queue, struct unr_op *op);
 
 /* ---- the ring ---- */
 

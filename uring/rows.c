@@ -11,16 +11,16 @@
 /* Both descriptors of an operation on two are kept in fd and other_fd; these have the second in len. */
 static bool fill_two_directories(struct io_uring_sqe *sqe, struct unr_op *op)
 {
-    sqe->len          = (uint32_t)op->private_fields.other_fd;
+    sqe->len = (uint32_t)op->private_fields.other_fd;
     sqe->splice_fd_in = 0;
     return true;
 }
 
 static bool fill_futex(struct io_uring_sqe *sqe, struct unr_op *op)
 {
-    sqe->len      = 0;
+    sqe->len = 0;
     sqe->rw_flags = 0;
-    sqe->addr3    = unri_wide(unri_private(op));
+    sqe->addr3 = unri_wide(unri_private(op));
     return true;
 }
 
@@ -31,32 +31,33 @@ static bool fill_write(struct io_uring_sqe *sqe, struct unr_op *op)
     return true;
 }
 
-static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op);
+static bool        fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op);
 static const char *name_of_caller(const struct unr_op *op);
 
 /* ---- the table ---- */
 
 #define TYPE(call, cancels)                                                                                                    \
-    .type = { .size        = sizeof(struct unr_op_type),                                                                       \
-              .supports    = cancels,                                                                                          \
-              .name        = #call,                                                                                            \
-              .start       = unri_row_start,                                                                                   \
-              .cancel      = unri_row_cancel,                                                                                  \
+    .type = { .size = sizeof(struct unr_op_type),                                                                              \
+              .supports = cancels,                                                                                             \
+              .name = #call,                                                                                                   \
+              .start = unri_row_start,                                                                                         \
+              .cancel = unri_row_cancel,                                                                                       \
               .private_row = &unri_row_##call }
 #define TOTAL UNR_CANCEL_ALL
 #define NONE  UNR_CANCEL_NONE
 
-extern const struct unri_row
-    unri_row_nop, unri_row_read, unri_row_write, unri_row_readv, unri_row_writev, unri_row_recv, unri_row_send, unri_row_recvmsg,
-    unri_row_sendmsg, unri_row_accept, unri_row_poll, unri_row_shutdown, unri_row_fsync, unri_row_openat, unri_row_socket,
-    unri_row_bind_socket, unri_row_listen, unri_row_pipe, unri_row_splice, unri_row_tee, unri_row_statx, unri_row_ftruncate,
-    unri_row_fallocate, unri_row_fadvise, unri_row_sync_file_range, unri_row_unlinkat, unri_row_renameat, unri_row_linkat,
-    unri_row_symlinkat, unri_row_mkdirat, unri_row_waitid, unri_row_futex_wait, unri_row_futex_wake;
+extern const struct unri_row unri_row_nop, unri_row_read, unri_row_write, unri_row_readv, unri_row_writev, unri_row_recv,
+    unri_row_send, unri_row_recvmsg, unri_row_sendmsg, unri_row_accept, unri_row_poll, unri_row_shutdown, unri_row_fsync,
+    unri_row_openat, unri_row_socket, unri_row_bind_socket, unri_row_listen, unri_row_pipe, unri_row_splice, unri_row_tee,
+    unri_row_statx, unri_row_ftruncate, unri_row_fallocate, unri_row_fadvise, unri_row_sync_file_range, unri_row_unlinkat,
+    unri_row_renameat, unri_row_linkat, unri_row_symlinkat, unri_row_mkdirat, unri_row_waitid, unri_row_futex_wait,
+    unri_row_futex_wake;
 
 #define ROW(call, cancels, code, fds, result, ...)                                                                             \
     const struct unri_row unri_row_##call = { TYPE(call, cancels), .opcode = code, .descriptors = fds,                         \
                                               .yields = UNRI_YIELDS_##result, __VA_ARGS__ }
 
+/* clang-format off */
 /*  call             cancels  opcode                      fds  yields */
 ROW(nop,             TOTAL, IORING_OP_NOP,             0,   VALUE);
 ROW(read,            TOTAL, IORING_OP_READ,            1,   BYTES);
@@ -95,33 +96,35 @@ ROW(futex_wait,      TOTAL, UNRI_OP_FUTEX_WAIT,        0,   VALUE, .needs = "6.7
 ROW(futex_wake,      TOTAL, UNRI_OP_FUTEX_WAKE,        0,   VALUE, .needs = "6.7", .fill = fill_futex);
 /* The loop's own; see unri_alarm(). */
 ROW(alarm,           TOTAL, IORING_OP_TIMEOUT,         0,   VALUE);
+/* clang-format on */
 
 /* Cancels, waits, then closes: cancel_close.c. */
 const struct unri_row unri_row_cancel_close = {
-    .type = { .size        = sizeof(struct unr_op_type),
-              .supports    = NONE,
-              .name        = "cancel_close",
-              .start       = unri_cancel_close_start,
-              .cancel      = unri_row_cancel,
+    .type = { .size = sizeof(struct unr_op_type),
+              .supports = NONE,
+              .name = "cancel_close",
+              .start = unri_cancel_close_start,
+              .cancel = unri_row_cancel,
               .private_row = &unri_row_cancel_close },
-    .opcode      = IORING_OP_CLOSE,
+    .opcode = IORING_OP_CLOSE,
     .descriptors = 1,
-    .fill        = unri_cancel_close_fill,
+    .fill = unri_cancel_close_fill,
 };
 
 /* Whatever the caller fills in.  Its opcode and descriptor are known when it has; see fill_of_caller(). */
 const struct unri_row unri_row_sqe = {
-    .type = { .size        = sizeof(struct unr_op_type),
-              .supports    = TOTAL,
-              .name        = "sqe",
-              .start       = unri_row_start,
-              .cancel      = unri_row_cancel,
-              .name_of     = name_of_caller,
+    .type = { .size = sizeof(struct unr_op_type),
+              .supports = TOTAL,
+              .name = "sqe",
+              .start = unri_row_start,
+              .cancel = unri_row_cancel,
+              .name_of = name_of_caller,
               .private_row = &unri_row_sqe },
     .opcode = IORING_OP_NOP,
-    .fill   = fill_of_caller,
+    .fill = fill_of_caller,
 };
 
+/* clang-format off */
 const struct unri_row *const unri_rows[] = {
     &unri_row_nop,       &unri_row_read,      &unri_row_write,      &unri_row_readv,    &unri_row_writev,
     &unri_row_recv,      &unri_row_send,      &unri_row_recvmsg,    &unri_row_sendmsg,  &unri_row_accept,
@@ -132,6 +135,7 @@ const struct unri_row *const unri_rows[] = {
     &unri_row_linkat,    &unri_row_symlinkat, &unri_row_mkdirat,    &unri_row_waitid,   &unri_row_futex_wait,
     &unri_row_futex_wake, &unri_row_sqe,
 };
+/* clang-format on */
 const unsigned unri_row_count = sizeof unri_rows / sizeof *unri_rows;
 
 unsigned unri_row_descriptors(const struct unr_op *op)
@@ -152,12 +156,12 @@ static struct unr_op_private *describe(struct unr_op *op, const struct unri_row 
 {
     unr_describe(op, &row->type);
     struct unr_op_private *p = unri_private(op);
-    p->fd         = fd;
-    p->other_fd   = 0;
-    p->length     = (uint32_t)length;
+    p->fd = fd;
+    p->other_fd = 0;
+    p->length = (uint32_t)length;
     p->call_flags = 0;
-    p->address    = (uintptr_t)address;
-    p->offset     = offset;
+    p->address = (uintptr_t)address;
+    p->offset = offset;
     return p;
 }
 
@@ -322,7 +326,7 @@ struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offset, int 
                           unsigned flags)
 {
     struct unr_op_private *p = describe(op, &unri_row_splice, to, NULL, transfer_length(len), (uint64_t)to_offset);
-    p->address  = (uint64_t)from_offset;
+    p->address = (uint64_t)from_offset;
     p->other_fd = from;
     with_flags(op, flags);
     return invalid_if(op, from_offset < -1 || to_offset < -1);
@@ -427,7 +431,7 @@ uint64_t unri_bytes_asked(const struct unr_op *op)
     const struct unr_op_private *p = &op->private_fields;
     if (op->type != &unri_row_recvmsg.type && op->type != &unri_row_sendmsg.type)
         return p->length;
-    const struct msghdr *msg   = (const struct msghdr *)(uintptr_t)p->address;
+    const struct msghdr *msg = (const struct msghdr *)(uintptr_t)p->address;
     uint64_t             total = 0;
     for (size_t i = 0; i < (size_t)msg->msg_iovlen; i++)
         total += msg->msg_iov[i].iov_len;
@@ -439,7 +443,7 @@ uint64_t unri_bytes_asked(const struct unr_op *op)
 struct unr_op *unr_sqe(struct unr_op *op, const char *name, unsigned supports, unr_fill_fn *fill, void *context)
 {
     struct unr_op_private *p = describe(op, &unri_row_sqe, -1, NULL, 0, (uintptr_t)context);
-    p->address  = (uintptr_t)fill;
+    p->address = (uintptr_t)fill;
     p->supports = (uint8_t)(supports & UNR_CANCEL_ALL);
     unri_set_wide(p, (uintptr_t)name);
     return op;
@@ -480,17 +484,15 @@ static bool has_fd(unsigned opcode)
     case UNRI_OP_FUTEX_WAIT:
     case UNRI_OP_FUTEX_WAKE:
     case UNRI_OP_FUTEX_WAITV:
-    case UNRI_OP_PIPE:
-        return false;
-    default:
-        return true;
+    case UNRI_OP_PIPE: return false;
+    default: return true;
     }
 }
 
 static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     const unsigned         breaks_the_join = IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_IO_DRAIN;
-    struct unr_op_private *p               = unri_private(op);
+    struct unr_op_private *p = unri_private(op);
     *sqe = (struct io_uring_sqe){ 0 };
     ((unr_fill_fn *)(uintptr_t)p->address)(sqe, (void *)(uintptr_t)p->offset);
     if (sqe->flags & breaks_the_join) {

@@ -56,9 +56,9 @@ static void end_unsupported(struct unr_op *op)
 
 void unri_row_start(struct unr_op *op)
 {
-    struct unr_op_private *p    = unri_private(op);
+    struct unr_op_private *p = unri_private(op);
     struct unr_loop       *loop = p->loop;
-    const struct unri_row *row  = unri_row_of(op);
+    const struct unri_row *row = unri_row_of(op);
 
     bool closing = row->descriptors && p->supports
                    && (unri_being_closed(loop, p->fd) || (row->descriptors == 2 && unri_being_closed(loop, p->other_fd)));
@@ -74,7 +74,7 @@ void unri_row_start(struct unr_op *op)
 
 void unri_row_cancel(struct unr_op *op, struct unr_request request)
 {
-    struct unr_op_private *p    = unri_private(op);
+    struct unr_op_private *p = unri_private(op);
     struct unri_ring      *ring = p->loop->ring;
     if (p->state == UNRI_QUEUED) {
         unri_queue_remove(&ring->queued, op);
@@ -94,12 +94,12 @@ static void fill_row(struct io_uring_sqe *sqe, const struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
     *sqe = (struct io_uring_sqe){
-        .opcode       = unri_row_of(op)->opcode,
-        .fd           = p->fd,
-        .off          = p->offset,
-        .addr         = p->address,
-        .len          = p->length,
-        .rw_flags     = (__kernel_rwf_t)p->call_flags,
+        .opcode = unri_row_of(op)->opcode,
+        .fd = p->fd,
+        .off = p->offset,
+        .addr = p->address,
+        .len = p->length,
+        .rw_flags = (__kernel_rwf_t)p->call_flags,
         .splice_fd_in = p->other_fd,
     };
 }
@@ -107,7 +107,7 @@ static void fill_row(struct io_uring_sqe *sqe, const struct unr_op *op)
 /* Gives the operation at the head of the queue an SQE. */
 static void fill_queued(struct unri_ring *ring, struct io_uring_sqe *sqe)
 {
-    struct unr_op         *op  = ring->queued.first;
+    struct unr_op         *op = ring->queued.first;
     const struct unri_row *row = unri_row_of(op);
     unri_queue_remove(&ring->queued, op);
     fill_row(sqe, op);
@@ -124,9 +124,9 @@ static void fill_queued(struct unri_ring *ring, struct io_uring_sqe *sqe)
 static void fill_cancel(struct io_uring_sqe *sqe, const struct unr_op *op)
 {
     *sqe = (struct io_uring_sqe){
-        .opcode    = IORING_OP_ASYNC_CANCEL,
-        .fd        = -1,
-        .addr      = unri_user_data(op, UNRI_OWN),
+        .opcode = IORING_OP_ASYNC_CANCEL,
+        .fd = -1,
+        .addr = unri_user_data(op, UNRI_OWN),
         .user_data = unri_user_data(op, UNRI_CANCEL),
     };
 }
@@ -136,10 +136,10 @@ static void fill_undo(struct io_uring_sqe *sqe, const struct unr_op *op)
 {
     static const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
     *sqe = (struct io_uring_sqe){
-        .opcode    = IORING_OP_CONNECT,
-        .fd        = op->private_fields.fd,
-        .addr      = (uintptr_t)&nowhere,
-        .off       = sizeof nowhere,
+        .opcode = IORING_OP_CONNECT,
+        .fd = op->private_fields.fd,
+        .addr = (uintptr_t)&nowhere,
+        .off = sizeof nowhere,
         .user_data = unri_user_data(op, UNRI_UNDO),
     };
 }
@@ -147,7 +147,7 @@ static void fill_undo(struct io_uring_sqe *sqe, const struct unr_op *op)
 static void fill_urgent(struct unri_ring *ring, struct io_uring_sqe *sqe)
 {
     struct unr_op         *op = ring->urgent.first;
-    struct unr_op_private *p  = unri_private(op);
+    struct unr_op_private *p = unri_private(op);
     unri_queue_remove(&ring->urgent, op);
     if (p->flags & UNRI_WANTS_CANCEL) {
         fill_cancel(sqe, op);
@@ -206,7 +206,7 @@ static bool must_enter(const struct unri_ring *ring)
 bool unri_ring_has_work(const struct unr_loop *loop)
 {
     const struct unri_ring *ring = loop->ring;
-    bool unsubmitted = ring->io.sq.sqe_tail != io_uring_smp_load_acquire(ring->io.sq.khead);
+    bool                    unsubmitted = ring->io.sq.sqe_tail != io_uring_smp_load_acquire(ring->io.sq.khead);
     return ring->queued.first || ring->urgent.first || ring->repeats[0].first || unsubmitted || completions_ready(ring)
            || must_enter(ring);
 }
@@ -238,7 +238,7 @@ static void repeat_cancels(struct unr_loop *loop)
 
 unr_time unri_ring_next_repeat(struct unr_loop *loop)
 {
-    const struct unri_ring *ring     = loop->ring;
+    const struct unri_ring *ring = loop->ring;
     unr_time                deadline = UNR_NEVER;
     if (!ring->repeating)
         return deadline;
@@ -246,7 +246,7 @@ unr_time unri_ring_next_repeat(struct unr_loop *loop)
         return INT64_MIN;
     for (unsigned level = 1; level < UNRI_REPEAT_LEVELS; level++) {
         const struct unr_op *op = ring->repeats[level].first;
-        unr_time at = op ? unri_now(loop) + UNR_MSEC(unri_until(op, unri_turn_ms(loop))) : UNR_NEVER;
+        unr_time             at = op ? unri_now(loop) + UNR_MSEC(unri_until(op, unri_turn_ms(loop))) : UNR_NEVER;
         if (at < deadline)
             deadline = at;
     }
@@ -272,16 +272,15 @@ static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complet
     if (n >= 0)
         return 0;
     switch (n) {
-    case -ETIME: /* the wait ended */
+    /* The wait ended; the kernel has no memory for requests now, or too many completions are waiting, and the SQEs stay. */
+    case -ETIME:
     case -EINTR:
-    case -EAGAIN: /* the kernel has no memory for requests now; the SQEs stay */
-    case -EBUSY:  /* too many completions are waiting to be reaped */
-        return 0;
+    case -EAGAIN:
+    case -EBUSY: return 0;
     case -EBADR:
         unri_broken("the kernel dropped completions for want of memory (EBADR)", NULL,
                     "operations whose completion is lost can never be handed back");
-    default:
-        return n;
+    default: return n;
     }
 }
 

@@ -55,7 +55,7 @@ static void scenario(void *mended)
     int            fds[2];
     unr_sim_check(unr_loop_open(&s.loop, NULL) == 0, "the loop opens");
     unr_sim_socketpair(fds, 0);
-    s.fd   = fds[0];
+    s.fd = fds[0];
     s.peer = fds[1];
     unr_start(s.loop, unr_recv(&s.read, s.fd, s.buf, sizeof s.buf, 0), on_read, &s);
     unr_start(s.loop, unr_timer_after(&s.timeout, UNR_MSEC(1)), on_timeout, &s);

@@ -57,8 +57,7 @@ UNR_API struct unr_op *unr_sync_file_range(struct unr_op *op, int fd, int64_t of
 UNR_API struct unr_op *unr_unlinkat(struct unr_op *op, int dirfd, const char *path, int flags);
 UNR_API struct unr_op *unr_renameat(struct unr_op *op, int from_dirfd, const char *from, int to_dirfd, const char *to,
                                     unsigned flags);
-UNR_API struct unr_op *unr_linkat(struct unr_op *op, int from_dirfd, const char *from, int to_dirfd, const char *to,
-                                  int flags);
+UNR_API struct unr_op *unr_linkat(struct unr_op *op, int from_dirfd, const char *from, int to_dirfd, const char *to, int flags);
 UNR_API struct unr_op *unr_symlinkat(struct unr_op *op, const char *target, int dirfd, const char *path);
 UNR_API struct unr_op *unr_mkdirat(struct unr_op *op, int dirfd, const char *path, mode_t mode);
 

@@ -74,8 +74,8 @@ UNR_API struct unr_op *unr_cancel_close(struct unr_op *op, int fd);
  * Cancels  TOTAL: nothing was moved.  It runs in a worker of the kernel, where waiting for data is interrupted.
  * Errors   as splice(2).
  * Source   io_uring_prep_splice(3). */
-UNR_API struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offset, int to, int64_t to_offset,
-                                  size_t len, unsigned flags);
+UNR_API struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offset, int to, int64_t to_offset, size_t len,
+                                  unsigned flags);
 
 /* Copies up to `len` bytes from the pipe `from` to the pipe `to` without taking them: tee(2).
  * Result, Cancels as unr_splice().  Source io_uring_prep_tee(3). */

@@ -15,9 +15,9 @@ UNR_BEGIN
 
 /* Zeroed options, but for `size`, are the defaults. */
 struct unr_loop_options {
-    size_t   size;    /* of this structure                                                                */
-    unsigned entries; /* of the submission queue; 0: 256.  Rounded up to a power of two by the kernel     */
-    unsigned flags;   /* UNR_LOOP_*                                                                       */
+    size_t   size;               /* of this structure                                                                */
+    unsigned entries;            /* of the submission queue; 0: 256.  Rounded up to a power of two by the kernel     */
+    unsigned flags;              /* UNR_LOOP_*                                                                       */
     unsigned completion_entries; /* of the completion queue; 0: 8192, or twice `entries` if that is more.
                                     Its size fixes that of the kernel's table of what can be cancelled     */
 };
@@ -76,9 +76,9 @@ struct unr_stats {
     uint64_t enters;            /* io_uring_enter(2)                                   */
     uint64_t cancels_asked;     /* requests that found an operation in flight          */
     uint64_t cancels_won, cancels_too_late, cancels_running, cancels_unsubmitted, cancels_refused;
-    uint64_t cancels_repeated;  /* cancels sent again, as the first had had no effect   */
-    uint64_t sq_full;           /* submissions in which not everything found an SQE     */
-    uint64_t cq_overflows;      /* turns in which the CQ had been too small             */
+    uint64_t cancels_repeated; /* cancels sent again, as the first had had no effect   */
+    uint64_t sq_full;          /* submissions in which not everything found an SQE     */
+    uint64_t cq_overflows;     /* turns in which the CQ had been too small             */
 };
 
 /* Copies the counts, as many bytes of them as `size` says, so that a program built against a smaller

@@ -94,7 +94,7 @@ struct unr_op {
 };
 
 /* The structure of the caller's that `ptr` is the member `member` of. */
-#define unr_container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define unr_container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* Hands a described operation over to the loop.
  *

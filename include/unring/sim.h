@@ -30,7 +30,7 @@ enum unr_driver {
 
 /* Zeroed options, but for `size`, are the defaults. */
 struct unr_explore_options {
-    size_t          size;           /* of this structure                                                      */
+    size_t          size; /* of this structure                                                      */
     enum unr_driver driver;
     uint64_t        schedules_max;  /* 0: a million                                                           */
     unsigned        depth_max;      /* choices behind this many are the kindest; 0: 1000                      */

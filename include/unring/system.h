@@ -22,8 +22,7 @@ UNR_API struct unr_op *unr_waitid(struct unr_op *op, int id_type, unsigned id, v
  * Result   value: 0: woken.
  * Cancels  TOTAL: no wake was consumed.
  * Errors   -EAGAIN: it held another value; -EOPNOTSUPP before Linux 6.7.   Source  io_uring_prep_futex_wait(3). */
-UNR_API struct unr_op *unr_futex_wait(struct unr_op *op, uint32_t *futex, uint64_t expected, uint64_t mask,
-                                      uint32_t flags);
+UNR_API struct unr_op *unr_futex_wait(struct unr_op *op, uint32_t *futex, uint64_t expected, uint64_t mask, uint32_t flags);
 
 /* Wakes up to `count` of those that wait on a futex.
  * Result   value: how many were woken.   Cancels  TOTAL.   Source  io_uring_prep_futex_wake(3). */

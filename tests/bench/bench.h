@@ -89,7 +89,7 @@ static inline void sleep_until(int64_t when_ns)
 {
     struct timespec t;
 
-    t.tv_sec  = when_ns / 1000000000;
+    t.tv_sec = when_ns / 1000000000;
     t.tv_nsec = when_ns % 1000000000;
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
         ;
@@ -172,8 +172,8 @@ static inline struct sockaddr_in loopback(int port)
     struct sockaddr_in address;
 
     memset(&address, 0, sizeof address);
-    address.sin_family      = AF_INET;
-    address.sin_port        = htons((uint16_t)port);
+    address.sin_family = AF_INET;
+    address.sin_port = htons((uint16_t)port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     return address;
 }
@@ -189,8 +189,8 @@ static inline void no_delay(int fd)
 static inline int listen_and_tell(int type_flags)
 {
     struct sockaddr_in address = loopback(0);
-    socklen_t          len     = sizeof address;
-    int                fd      = socket(AF_INET, SOCK_STREAM | type_flags, 0);
+    socklen_t          len = sizeof address;
+    int                fd = socket(AF_INET, SOCK_STREAM | type_flags, 0);
 
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) < 0 || listen(fd, 4096) < 0
         || getsockname(fd, (struct sockaddr *)&address, &len) < 0)
@@ -215,7 +215,7 @@ static inline struct serve_options serve_options(int argc, char **argv)
     const char          *mode = argument(argc, argv, 1);
     struct serve_options options;
 
-    options.size        = number(argc, argv, 2);
+    options.size = number(argc, argv, 2);
     options.target_port = strcmp(mode, "proxy") == 0 ? (int)number(argc, argv, 3) : 0;
     bench_begin();
     raise_fd_limit(10100);

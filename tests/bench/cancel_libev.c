@@ -43,15 +43,15 @@ static void outstanding(long operations, int recent)
 
 int main(int argc, char **argv)
 {
-    const char *mode       = argument(argc, argv, 1);
+    const char *mode = argument(argc, argv, 1);
     long        operations = number(argc, argv, 3), i;
     int64_t     begin;
     int        *fds;
 
     bench_begin();
-    count    = number(argc, argv, 2);
-    fds      = open_idle(count, EFD_NONBLOCK);
-    loop     = ev_loop_new(EVBACKEND_EPOLL);
+    count = number(argc, argv, 2);
+    fds = open_idle(count, EFD_NONBLOCK);
+    loop = ev_loop_new(EVBACKEND_EPOLL);
     watchers = calloc((size_t)count, sizeof *watchers);
     for (i = 0; i < count; i++)
         ev_io_init(&watchers[i], on_readable, fds[i], EV_READ);

@@ -82,7 +82,7 @@ static void outstanding(long n, long operations, int recent)
         ring_wait(&ring, 2);
         reap(1);
         previous = victim;
-        victim   = recent ? !previous : another(n, previous);
+        victim = recent ? !previous : another(n, previous);
         arm(previous);
     }
 }
@@ -95,8 +95,8 @@ int main(int argc, char **argv)
 
     bench_begin();
     fd_count = n < 10000 ? n : 10000;
-    fds      = open_idle(fd_count, 0);
-    values   = calloc((size_t)n, sizeof *values);
+    fds = open_idle(fd_count, 0);
+    values = calloc((size_t)n, sizeof *values);
     ring_open(&ring);
     if (strcmp(mode, "batch") == 0) {
         begin = cpu_ns();

@@ -43,15 +43,15 @@ static void outstanding(long operations, int recent)
 
 int main(int argc, char **argv)
 {
-    const char *mode       = argument(argc, argv, 1);
+    const char *mode = argument(argc, argv, 1);
     long        operations = number(argc, argv, 3), i;
     int64_t     begin;
     int        *fds, error;
 
     bench_begin();
     count = number(argc, argv, 2);
-    fds   = open_idle(count, EFD_NONBLOCK);
-    loop  = uv_default_loop();
+    fds = open_idle(count, EFD_NONBLOCK);
+    loop = uv_default_loop();
     polls = calloc((size_t)count, sizeof *polls);
     for (i = 0; i < count; i++) {
         error = uv_poll_init(loop, &polls[i], fds[i]);

@@ -96,17 +96,17 @@ static void outstanding(void)
 
 int main(int argc, char **argv)
 {
-    const char *mode       = argument(argc, argv, 1);
+    const char *mode = argument(argc, argv, 1);
     long        operations = number(argc, argv, 3), i;
     int64_t     begin;
     int         error, *fds;
 
     bench_begin();
-    count     = number(argc, argv, 2);
-    recent    = strcmp(mode, "recent") == 0;
+    count = number(argc, argv, 2);
+    recent = strcmp(mode, "recent") == 0;
     to_cancel = operations;
-    fds       = open_idle(count, 0);
-    reads     = calloc((size_t)count, sizeof *reads);
+    fds = open_idle(count, 0);
+    reads = calloc((size_t)count, sizeof *reads);
     for (i = 0; i < count; i++)
         reads[i].fd = fds[i];
     error = unr_loop_open(&loop, NULL);

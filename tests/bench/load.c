@@ -131,12 +131,12 @@ static void run_slice(struct server *server, const char *name, long slice)
 
     start_all(server);
     run_for(WARM_UP_MS);
-    answered  = 0;
+    answered = 0;
     cpu_begin = read_clock(server->clock);
-    begin     = now_ns();
+    begin = now_ns();
     run_for(SLICE_MS);
     elapsed = now_ns() - begin;
-    cpu     = read_clock(server->clock) - cpu_begin;
+    cpu = read_clock(server->clock) - cpu_begin;
     if (answered) {
         printf("%ld %s %s.rate %.0f\n", slice, server->library, name, (double)answered * 1e9 / (double)elapsed);
         printf("%ld %s %s.cpu %.1f\n", slice, server->library, name, (double)cpu / (double)answered);
@@ -227,7 +227,7 @@ static void idle(struct server *server, long n)
     connections = 1;
     connect_all(server);
     run_requests(server, 1);
-    before      = resident(server->pid);
+    before = resident(server->pid);
     connections = n;
     connect_all(server);
     run_requests(server, n);
@@ -240,9 +240,9 @@ static void idle(struct server *server, long n)
 static void begin(long with_connections, long with_size)
 {
     connections = with_connections;
-    size        = with_size;
-    to_send     = calloc(1, (size_t)size);
-    received    = calloc(1, (size_t)size);
+    size = with_size;
+    to_send = calloc(1, (size_t)size);
+    received = calloc(1, (size_t)size);
     bench_begin();
     pin(PLACE_DRIVER);
     ring_open(&ring);
@@ -250,7 +250,7 @@ static void begin(long with_connections, long with_size)
 
 int main(int argc, char **argv)
 {
-    const char   *mode   = argument(argc, argv, 1);
+    const char   *mode = argument(argc, argv, 1);
     struct server server = { .library = "" };
 
     if (strcmp(mode, "rate") == 0) {
@@ -265,7 +265,7 @@ int main(int argc, char **argv)
     } else {
         begin(0, IDLE_SIZE);
         server.port = (int)number(argc, argv, 2);
-        server.pid  = number(argc, argv, 3);
+        server.pid = number(argc, argv, 3);
         idle(&server, number(argc, argv, 4));
     }
     return 0;

@@ -42,7 +42,7 @@ int main(int argc, char **argv)
     if (error)
         die("unr_loop_open", error);
     to_start = operations - batch;
-    begin    = cpu_ns();
+    begin = cpu_ns();
     run(ops, batch);
     report_n("nop", batch, (double)(cpu_ns() - begin) / (double)operations, "ns");
     unr_loop_close(loop);

@@ -16,9 +16,9 @@ static inline void ring_open(struct io_uring *ring)
     int                    error;
 
     memset(&params, 0, sizeof params);
-    params.flags      = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+    params.flags = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
     params.cq_entries = RING_CQ_ENTRIES;
-    error             = io_uring_queue_init_params(RING_ENTRIES, ring, &params);
+    error = io_uring_queue_init_params(RING_ENTRIES, ring, &params);
     if (error < 0)
         die("io_uring_queue_init_params", error);
     io_uring_register_ring_fd(ring); /* saves a look-up on each entry; a kernel that refuses does without */

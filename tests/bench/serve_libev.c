@@ -54,7 +54,7 @@ static ssize_t send_some(int fd, const char *data, size_t len)
 static void on_rest_writable(struct ev_loop *ignored, ev_io *io, int events)
 {
     struct side *from = io->data;
-    ssize_t      n    = send_some(io->fd, from->rest + from->rest_sent, from->rest_len - from->rest_sent);
+    ssize_t      n = send_some(io->fd, from->rest + from->rest_sent, from->rest_len - from->rest_sent);
 
     (void)ignored, (void)events;
     if (n < 0) {
@@ -75,7 +75,7 @@ static void keep_rest(struct side *from, const char *data, size_t len)
     ev_io_stop(loop, &from->io);
     from->rest = malloc(len);
     memcpy(from->rest, data, len);
-    from->rest_len  = len;
+    from->rest_len = len;
     from->rest_sent = 0;
     ev_io_set(&from->rest_io, from->opposite->io.fd, EV_WRITE);
     ev_io_start(loop, &from->rest_io);
@@ -84,7 +84,7 @@ static void keep_rest(struct side *from, const char *data, size_t len)
 static void on_readable(struct ev_loop *ignored, ev_io *io, int events)
 {
     struct side *from = io->data;
-    ssize_t      n    = recv(io->fd, buffer, (size_t)options.size, 0), sent;
+    ssize_t      n = recv(io->fd, buffer, (size_t)options.size, 0), sent;
 
     (void)ignored, (void)events;
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -111,7 +111,7 @@ static struct side *new_side(int fd)
     sides++;
     no_delay(fd);
     side->opposite = side;
-    side->rest     = NULL;
+    side->rest = NULL;
     ev_io_init(&side->io, on_readable, fd, EV_READ);
     ev_io_init(&side->rest_io, on_rest_writable, fd, EV_WRITE);
     side->io.data = side->rest_io.data = side;
@@ -133,7 +133,7 @@ static void start_connect(struct side *client)
 {
     struct side *out = new_side(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 
-    out->opposite    = client;
+    out->opposite = client;
     client->opposite = out;
     if (connect(out->io.fd, (struct sockaddr *)&target, sizeof target) < 0 && errno != EINPROGRESS)
         die("connect", errno);
@@ -159,9 +159,9 @@ static void on_connection(struct ev_loop *ignored, ev_io *io, int events)
 int main(int argc, char **argv)
 {
     options = serve_options(argc, argv);
-    target  = loopback(options.target_port);
-    buffer  = malloc((size_t)options.size);
-    loop    = ev_loop_new(EVBACKEND_EPOLL);
+    target = loopback(options.target_port);
+    buffer = malloc((size_t)options.size);
+    loop = ev_loop_new(EVBACKEND_EPOLL);
     ev_io_init(&listener, on_connection, listen_and_tell(SOCK_CLOEXEC | SOCK_NONBLOCK), EV_READ);
     ev_io_start(loop, &listener);
     ev_run(loop, 0);

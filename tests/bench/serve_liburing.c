@@ -59,8 +59,8 @@ static struct pump *new_pump(int from, int to)
     if (!pump)
         die("malloc", ENOMEM);
     pump->opposite = NULL;
-    pump->from     = from;
-    pump->to       = to;
+    pump->from = from;
+    pump->to = to;
     return pump;
 }
 
@@ -95,7 +95,7 @@ static void start_session(int fd)
     out = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     no_delay(out);
     pump = new_pump(fd, out);
-    sqe  = begin_step(pump, CONNECT);
+    sqe = begin_step(pump, CONNECT);
     io_uring_prep_connect(sqe, out, (struct sockaddr *)&target, sizeof target);
     io_uring_sqe_set_data(sqe, pump);
 }
@@ -104,7 +104,7 @@ static void start_relay(struct pump *pump)
 {
     struct pump *opposite = new_pump(pump->to, pump->from);
 
-    pump->opposite     = opposite;
+    pump->opposite = opposite;
     opposite->opposite = pump;
     start_recv(pump);
     start_recv(opposite);
@@ -121,7 +121,7 @@ static void on_completion(struct pump *pump, int result)
         start_relay(pump);
     } else if (pump->step == RECV) {
         pump->received = (size_t)result;
-        pump->sent     = 0;
+        pump->sent = 0;
         start_send(pump);
     } else {
         pump->sent += (size_t)result;
@@ -147,7 +147,7 @@ static void reap(void)
 int main(int argc, char **argv)
 {
     options = serve_options(argc, argv);
-    target  = loopback(options.target_port);
+    target = loopback(options.target_port);
     ring_open(&ring);
     acceptor.from = listen_and_tell(SOCK_CLOEXEC);
     start_accept();

@@ -88,7 +88,7 @@ static void write_rest(struct side *from, const char *data, size_t len)
     uv_read_stop((uv_stream_t *)&from->tcp);
     from->rest = malloc(len);
     memcpy(from->rest, data, len);
-    buf              = uv_buf_init(from->rest, (unsigned)len);
+    buf = uv_buf_init(from->rest, (unsigned)len);
     from->write.data = from;
     check("uv_write", uv_write(&from->write, (uv_stream_t *)&from->opposite->tcp, &buf, 1, on_rest_written));
 }
@@ -105,7 +105,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         close_session(from);
         return;
     }
-    out  = uv_buf_init(buf->base, (unsigned)n);
+    out = uv_buf_init(buf->base, (unsigned)n);
     sent = uv_try_write((uv_stream_t *)&from->opposite->tcp, &out, 1);
     if (sent == UV_EAGAIN)
         sent = 0;
@@ -143,7 +143,7 @@ static void on_connected(uv_connect_t *request, int status)
     check("connecting to the target", status);
     free(connecting);
     client->opposite = out;
-    out->opposite    = client;
+    out->opposite = client;
     start_read(client);
     start_read(out);
 }
@@ -153,7 +153,7 @@ static void start_connect(struct side *client)
     struct connecting *connecting = malloc(sizeof *connecting);
 
     connecting->client = client;
-    connecting->out    = new_side();
+    connecting->out = new_side();
     uv_tcp_nodelay(&connecting->out->tcp, 1);
     check("uv_tcp_connect",
           uv_tcp_connect(&connecting->request, &connecting->out->tcp, (struct sockaddr *)&target, on_connected));
@@ -175,9 +175,9 @@ static void on_connection(uv_stream_t *server, int status)
 int main(int argc, char **argv)
 {
     options = serve_options(argc, argv);
-    target  = loopback(options.target_port);
-    buffer  = malloc((size_t)options.size);
-    loop    = uv_default_loop();
+    target = loopback(options.target_port);
+    buffer = malloc((size_t)options.size);
+    loop = uv_default_loop();
     check("uv_tcp_init", uv_tcp_init(loop, &listener));
     check("uv_tcp_open", uv_tcp_open(&listener, listen_and_tell(SOCK_CLOEXEC)));
     check("uv_listen", uv_listen((uv_stream_t *)&listener, 4096, on_connection));

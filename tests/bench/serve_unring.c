@@ -28,8 +28,8 @@ static struct pump *new_pump(int from, int to)
         die("malloc", ENOMEM);
     memset(&pump->op, 0, sizeof pump->op);
     pump->opposite = NULL;
-    pump->from     = from;
-    pump->to       = to;
+    pump->from = from;
+    pump->to = to;
     return pump;
 }
 
@@ -74,7 +74,7 @@ static void on_recv(struct unr_op *op)
         return;
     }
     pump->received = op->result.bytes;
-    pump->sent     = 0;
+    pump->sent = 0;
     start_send(pump);
 }
 
@@ -101,8 +101,8 @@ static void on_connected(struct unr_op *op)
         end(pump);
         return;
     }
-    opposite           = new_pump(pump->to, pump->from);
-    pump->opposite     = opposite;
+    opposite = new_pump(pump->to, pump->from);
+    pump->opposite = opposite;
     opposite->opposite = pump;
     start_recv(pump);
     start_recv(opposite);
@@ -138,8 +138,8 @@ int main(int argc, char **argv)
     int error;
 
     options = serve_options(argc, argv);
-    target  = loopback(options.target_port);
-    error   = unr_loop_open(&loop, NULL);
+    target = loopback(options.target_port);
+    error = unr_loop_open(&loop, NULL);
     if (error)
         die("unr_loop_open", error);
     listener = listen_and_tell(SOCK_CLOEXEC);

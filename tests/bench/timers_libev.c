@@ -68,7 +68,7 @@ static double measure(const char *mode, long operations)
         start_all(timers_near_ns);
         timers_sleep_until_due();
         operations = count;
-        begin      = cpu_ns();
+        begin = cpu_ns();
         while (fired < count)
             ev_run(loop, EVRUN_NOWAIT);
     } else {
@@ -89,9 +89,9 @@ int main(int argc, char **argv)
     const char *mode = argument(argc, argv, 1);
 
     bench_begin();
-    count  = number(argc, argv, 2);
+    count = number(argc, argv, 2);
     timers = calloc((size_t)count, sizeof *timers);
-    loop   = ev_loop_new(EVBACKEND_EPOLL);
+    loop = ev_loop_new(EVBACKEND_EPOLL);
     report_n(mode, count, measure(mode, argc > 3 ? number(argc, argv, 3) : count), "ns");
     return 0;
 }

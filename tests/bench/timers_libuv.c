@@ -65,7 +65,7 @@ static double measure(const char *mode, long operations)
         start_all(timers_near_ms);
         timers_sleep_until_due();
         operations = count;
-        begin      = cpu_ns();
+        begin = cpu_ns();
         while (fired < count)
             uv_run(loop, UV_RUN_NOWAIT);
     } else {
@@ -86,9 +86,9 @@ int main(int argc, char **argv)
     const char *mode = argument(argc, argv, 1);
 
     bench_begin();
-    count  = number(argc, argv, 2);
+    count = number(argc, argv, 2);
     timers = calloc((size_t)count, sizeof *timers);
-    loop   = uv_default_loop();
+    loop = uv_default_loop();
     report_n(mode, count, measure(mode, argc > 3 ? number(argc, argv, 3) : count), "ns");
     return 0;
 }

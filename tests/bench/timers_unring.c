@@ -88,7 +88,7 @@ static double measure(const char *mode, long operations)
         start_near();
         timers_sleep_until_due();
         operations = count;
-        begin      = cpu_ns();
+        begin = cpu_ns();
         while (fired < count)
             turn();
     } else {
@@ -112,9 +112,9 @@ int main(int argc, char **argv)
     int         error;
 
     bench_begin();
-    count  = number(argc, argv, 2);
+    count = number(argc, argv, 2);
     timers = calloc((size_t)count, sizeof *timers);
-    error  = unr_loop_open(&loop, NULL);
+    error = unr_loop_open(&loop, NULL);
     if (error)
         die("unr_loop_open", error);
     report_n(mode, count, measure(mode, argc > 3 ? number(argc, argv, 3) : count), "ns");

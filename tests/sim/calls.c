@@ -28,21 +28,21 @@ static void *address(const struct sim_request *request)
 static struct pieces pieces_of(const struct sim_request *request)
 {
     struct pieces        pieces = { 0 };
-    const struct msghdr *msg    = address(request);
+    const struct msghdr *msg = address(request);
     switch (request->sqe.opcode) {
     case IORING_OP_READV:
     case IORING_OP_WRITEV:
-        pieces.iov   = address(request);
+        pieces.iov = address(request);
         pieces.count = request->sqe.len;
         break;
     case IORING_OP_RECVMSG:
     case IORING_OP_SENDMSG:
     case IORING_OP_SENDMSG_ZC:
-        pieces.iov   = msg->msg_iov;
+        pieces.iov = msg->msg_iov;
         pieces.count = msg->msg_iovlen;
         break;
     default:
-        pieces.one   = (struct iovec){ address(request), request->sqe.len };
+        pieces.one = (struct iovec){ address(request), request->sqe.len };
         pieces.count = 1;
         break;
     }
@@ -119,8 +119,8 @@ void sim_call_lend(struct sim_request *request)
     if (!writes_from(request->sqe.opcode))
         return;
     struct pieces pieces = pieces_of(request);
-    request->sent_len    = total(&pieces);
-    request->sent        = sim_alloc(request->sent_len + 1);
+    request->sent_len = total(&pieces);
+    request->sent = sim_alloc(request->sent_len + 1);
     gather(&pieces, request->sent, request->sent_len);
 }
 
@@ -142,7 +142,7 @@ void sim_call_check_sent(struct sim_request *request)
     if (!request->sent)
         return;
     struct pieces  pieces = pieces_of(request);
-    unsigned char *now    = sim_alloc(request->sent_len + 1);
+    unsigned char *now = sim_alloc(request->sent_len + 1);
     if (total(&pieces) != request->sent_len)
         unri_sim_fail("what describes the memory of a send was changed while it was lent to the kernel");
     gather(&pieces, now, request->sent_len);
@@ -173,13 +173,13 @@ void sim_calls_configure(bool short_transfers)
 static int read_step(struct sim_request *request)
 {
     struct pieces pieces = pieces_of(request);
-    size_t        want   = total(&pieces) - request->moved;
+    size_t        want = total(&pieces) - request->moved;
     unsigned char buf[4096];
-    bool          peek   = is_message(request->sqe.opcode) && request->sqe.msg_flags & MSG_PEEK;
+    bool          peek = is_message(request->sqe.opcode) && request->sqe.msg_flags & MSG_PEEK;
     int64_t       offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
     if (want > sizeof buf)
         want = sizeof buf;
-    want      = how_much(want, may_be_short(request));
+    want = how_much(want, may_be_short(request));
     ssize_t n = sim_read(request->file, buf, want, offset, peek);
     if (n > 0)
         scatter(&pieces, request->moved, buf, (size_t)n);
@@ -189,9 +189,9 @@ static int read_step(struct sim_request *request)
 static int write_step(struct sim_request *request)
 {
     sim_call_check_sent(request);
-    size_t  want   = request->sent_len - request->moved;
+    size_t  want = request->sent_len - request->moved;
     int64_t offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
-    want      = how_much(want, may_be_short(request));
+    want = how_much(want, may_be_short(request));
     ssize_t n = sim_write(request->file, (unsigned char *)request->sent + request->moved, want, offset);
     return n == -EAGAIN ? SIM_WAIT : (int)n;
 }
@@ -199,11 +199,11 @@ static int write_step(struct sim_request *request)
 /* MSG_WAITALL goes on after a part, until all is moved, the stream ends, or an error comes that is reported next time. */
 static int transfer(struct sim_request *request)
 {
-    bool    read   = reads_into(request->sqe.opcode);
-    size_t  asked  = request->sent_len;
+    bool   read = reads_into(request->sqe.opcode);
+    size_t asked = request->sent_len;
     if (read) {
         struct pieces pieces = pieces_of(request);
-        asked                = total(&pieces);
+        asked = total(&pieces);
     }
     int n = read ? read_step(request) : write_step(request);
     if (n == SIM_WAIT || !waits_for_all(request))
@@ -248,7 +248,7 @@ static int do_accept(struct sim_request *request)
     if (!listener->waiting_count)
         return SIM_WAIT;
     struct sim_file *file = listener->waiting[0];
-    int              fd   = new_fd(file);
+    int              fd = new_fd(file);
     if (fd < 0)
         return fd;
     memmove(listener->waiting, listener->waiting + 1, --listener->waiting_count * sizeof *listener->waiting);
@@ -259,7 +259,7 @@ static int do_accept(struct sim_request *request)
 static int do_connect(struct sim_request *request)
 {
     struct sim_file          *file = request->file;
-    const struct sockaddr_in *to   = address(request);
+    const struct sockaddr_in *to = address(request);
     if (file->kind != SIM_SOCKET)
         return -ENOTSOCK;
     if (to->sin_family == AF_UNSPEC) {
@@ -305,12 +305,12 @@ static int do_shutdown(struct sim_request *request)
 
 static int do_pipe(struct sim_request *request)
 {
-    struct sim_pipe *pipe   = sim_pipe_new(0);
+    struct sim_pipe *pipe = sim_pipe_new(0);
     struct sim_file *reader = sim_file_new(SIM_PIPE_READER), *writer = sim_file_new(SIM_PIPE_WRITER);
-    int             *fds    = address(request);
+    int             *fds = address(request);
     reader->pipe = writer->pipe = pipe;
-    fds[0]       = new_fd(reader);
-    fds[1]       = new_fd(writer);
+    fds[0] = new_fd(reader);
+    fds[1] = new_fd(writer);
     return fds[0] < 0 || fds[1] < 0 ? -EMFILE : 0;
 }
 
@@ -355,7 +355,7 @@ static int do_openat(struct sim_request *request)
     if (name->directory && (flags & O_ACCMODE) != O_RDONLY)
         return -EISDIR;
     struct sim_file *file = sim_file_new(SIM_REGULAR);
-    file->inode           = name->inode ? name->inode : sim_alloc(sizeof *file->inode);
+    file->inode = name->inode ? name->inode : sim_alloc(sizeof *file->inode);
     if (flags & O_TRUNC)
         file->inode->len = 0;
     return new_fd(file);
@@ -368,9 +368,9 @@ static int do_statx(struct sim_request *request)
     if (!name)
         return -ENOENT;
     memset(stat, 0, sizeof *stat);
-    stat->stx_mask  = request->sqe.len;
-    stat->stx_mode  = name->directory ? S_IFDIR : S_IFREG;
-    stat->stx_size  = name->inode ? name->inode->len : 0;
+    stat->stx_mask = request->sqe.len;
+    stat->stx_mode = name->directory ? S_IFDIR : S_IFREG;
+    stat->stx_size = name->inode ? name->inode->len : 0;
     stat->stx_nlink = name->inode ? name->inode->links : 2;
     return 0;
 }
@@ -391,7 +391,7 @@ static int do_unlinkat(struct sim_request *request)
 static int do_renameat(struct sim_request *request)
 {
     struct sim_name *name = name_at(address(request));
-    const char      *to   = (const char *)(uintptr_t)request->sqe.off;
+    const char      *to = (const char *)(uintptr_t)request->sqe.off;
     if (!name)
         return -ENOENT;
     struct sim_name *old = name_at(to);
@@ -405,7 +405,7 @@ static int do_renameat(struct sim_request *request)
 static int do_linkat(struct sim_request *request, bool symbolic)
 {
     struct sim_name *name = name_at(address(request));
-    const char      *to   = (const char *)(uintptr_t)request->sqe.off;
+    const char      *to = (const char *)(uintptr_t)request->sqe.off;
     if (name_at(to))
         return -EEXIST;
     if (!symbolic && (!name || !name->inode))
@@ -436,7 +436,7 @@ static int do_truncate(struct sim_request *request, size_t len)
 
 static int do_waitid(struct sim_request *request)
 {
-    siginfo_t *info  = (siginfo_t *)(uintptr_t)request->sqe.off;
+    siginfo_t *info = (siginfo_t *)(uintptr_t)request->sqe.off;
     bool       found = false;
     for (unsigned i = 0; i < sim_world.children_count; i++) {
         struct sim_child *child = &sim_world.children[i];
@@ -448,10 +448,10 @@ static int do_waitid(struct sim_request *request)
         child->reaped = true;
         if (info) {
             memset(info, 0, sizeof *info);
-            info->si_signo  = SIGCHLD;
-            info->si_pid    = child->pid;
+            info->si_signo = SIGCHLD;
+            info->si_pid = child->pid;
             info->si_status = child->status;
-            info->si_code   = CLD_EXITED;
+            info->si_code = CLD_EXITED;
         }
         return 0;
     }
@@ -514,7 +514,8 @@ int sim_call(struct sim_request *request)
     case IORING_OP_CLOSE: return sim_fd_close(request->sqe.fd);
     case IORING_OP_SOCKET: return new_fd(sim_socket_new(0));
     case UNRI_OP_BIND: return do_bind(request);
-    case UNRI_OP_LISTEN: return request->file->kind == SIM_SOCKET ? sim_listen(request->file, (int)request->sqe.len) : -ENOTSOCK;
+    case UNRI_OP_LISTEN:
+        return request->file->kind == SIM_SOCKET ? sim_listen(request->file, (int)request->sqe.len) : -ENOTSOCK;
     case UNRI_OP_PIPE: return do_pipe(request);
     case IORING_OP_OPENAT: return do_openat(request);
     case IORING_OP_STATX: return do_statx(request);
@@ -557,8 +558,7 @@ bool sim_call_ready(struct sim_request *request)
                || file->connecting_to->kind != SIM_LISTENER || !file->connecting_to->references
                || file->connecting_to->waiting_count <= (unsigned)file->connecting_to->backlog;
     case IORING_OP_SPLICE:
-    case IORING_OP_TEE:
-        return sim_poll(file) & (POLLOUT | POLLERR) && sim_poll(request->other) & (POLLIN | POLLHUP | POLLERR);
+    case IORING_OP_TEE: return sim_poll(file) & (POLLOUT | POLLERR) && sim_poll(request->other) & (POLLIN | POLLHUP | POLLERR);
     case UNRI_OP_FUTEX_WAIT: return request->futex_wakes;
     case UNRI_OP_WAITID:
         for (unsigned i = 0; i < sim_world.children_count; i++) {

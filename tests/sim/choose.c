@@ -13,8 +13,8 @@ static uint64_t next_random(struct unri_choices *choices)
 {
     /* splitmix64 */
     uint64_t z = choices->random += 0x9e3779b97f4a7c15u;
-    z          = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z          = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     return z ^ z >> 31;
 }
 
@@ -43,14 +43,14 @@ static unsigned decide(struct unri_choices *choices, unsigned n)
 unsigned unri_choose(unsigned n)
 {
     struct unri_choices *choices = current;
-    unsigned             at      = choices->count;
+    unsigned             at = choices->count;
     if (n < 2 || at >= choices->options->depth_max || at >= UNRI_CHOICES_MAX)
         return 0;
     unsigned made = at < choices->given ? choices->made[at] : decide(choices, n);
     if (made >= n)
         made = n - 1; /* a replay of another program's schedule */
     choices->made[at] = (uint16_t)made;
-    choices->of[at]   = (uint16_t)n;
+    choices->of[at] = (uint16_t)n;
     choices->count++;
     choices->deviations += made != 0;
     return made;
@@ -59,15 +59,15 @@ unsigned unri_choose(unsigned n)
 void unri_choices_open(struct unri_choices *choices, const struct unr_explore_options *options)
 {
     memset(choices, 0, sizeof *choices);
-    choices->options       = options;
-    choices->random        = options->seed;
+    choices->options = options;
+    choices->random = options->seed;
     choices->typical_depth = 16;
 }
 
 void unri_choices_begin(struct unri_choices *choices)
 {
-    current             = choices;
-    choices->count      = 0;
+    current = choices;
+    choices->count = 0;
     choices->deviations = 0;
     if (choices->options->driver == UNR_PCT)
         for (unsigned i = 0; i < choices->options->deviations_max; i++)
@@ -119,7 +119,7 @@ bool unri_choices_parse(struct unri_choices *choices, const char *text)
 void unri_choices_print(const struct unri_choices *choices, char *text, size_t size)
 {
     unsigned count = choices->count;
-    size_t   len   = 0;
+    size_t   len = 0;
     while (count > 0 && choices->made[count - 1] == 0)
         count--;
     text[0] = 0;

@@ -107,7 +107,7 @@ static void shrink(struct unri_choices *choices, unr_scenario_fn *scenario, void
     static uint16_t            made[UNRI_CHOICES_MAX];
     unsigned                   count = choices->count;
     memcpy(made, choices->made, count * sizeof *made);
-    replay.driver    = UNR_REPLAY;
+    replay.driver = UNR_REPLAY;
     choices->options = &replay;
     for (bool again = true; again;) {
         again = false;
@@ -152,7 +152,8 @@ static int read_options(const struct unr_explore_options *given, struct unr_expl
     return options->driver == UNR_REPLAY && !options->replay ? -EINVAL : 0;
 }
 
-int unr_explore(unr_scenario_fn *scenario, void *context, const struct unr_explore_options *given, struct unr_exploration *ret_found)
+int unr_explore(unr_scenario_fn *scenario, void *context, const struct unr_explore_options *given,
+                struct unr_exploration *ret_found)
 {
     static struct unri_choices choices; /* large, and one exploration runs at a time */
     struct unr_explore_options options;
@@ -177,7 +178,7 @@ int unr_explore(unr_scenario_fn *scenario, void *context, const struct unr_explo
             shrink(&choices, scenario, context, &found);
             break;
         }
-        more           = unri_choices_next(&choices);
+        more = unri_choices_next(&choices);
         found.complete = !more && options.driver == UNR_EXHAUSTIVE;
     }
     restore_signals(old);

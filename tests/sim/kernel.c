@@ -56,7 +56,7 @@ static struct {
 void sim_kernel_reset(unsigned faults)
 {
     memset(&kernel, 0, sizeof kernel);
-    kernel.faults      = faults;
+    kernel.faults = faults;
     kernel.faults_left = PATIENCE;
     sim_calls_configure(faults & UNR_FAULT_TRANSFER);
 }
@@ -102,35 +102,35 @@ int unri_enter_open(struct io_uring *io, unsigned entries, struct io_uring_param
         cq_entries = 256; /* so that schedules are cheap; CLAMP allows it */
 
     memset(io, 0, sizeof *io);
-    *ring = (struct sim_ring){ .io       = io,
-                               .open     = true,
+    *ring = (struct sim_ring){ .io = io,
+                               .open = true,
                                .disabled = params->flags & IORING_SETUP_R_DISABLED,
-                               .fd       = -2,
-                               .eventfd  = -1,
-                               .next     = kernel.rings };
+                               .fd = -2,
+                               .eventfd = -1,
+                               .next = kernel.rings };
     kernel.rings = ring;
-    io->sq       = (struct io_uring_sq){ .khead        = &ring->sq_head,
-                                         .ktail        = &ring->sq_tail,
-                                         .kflags       = &ring->sq_flags,
-                                         .kdropped     = &ring->sq_dropped,
-                                         .sqes         = sim_alloc(sq_entries * sizeof(struct io_uring_sqe)),
-                                         .ring_ptr     = ring,
-                                         .ring_mask    = sq_entries - 1,
-                                         .ring_entries = sq_entries };
-    io->cq       = (struct io_uring_cq){ .khead        = &ring->cq_head,
-                                         .ktail        = &ring->cq_tail,
-                                         .kflags       = &ring->cq_flags,
-                                         .koverflow    = &ring->cq_overflow,
-                                         .cqes         = sim_alloc(cq_entries * sizeof(struct io_uring_cqe)),
-                                         .ring_ptr     = ring,
-                                         .ring_mask    = cq_entries - 1,
-                                         .ring_entries = cq_entries };
+    io->sq = (struct io_uring_sq){ .khead = &ring->sq_head,
+                                   .ktail = &ring->sq_tail,
+                                   .kflags = &ring->sq_flags,
+                                   .kdropped = &ring->sq_dropped,
+                                   .sqes = sim_alloc(sq_entries * sizeof(struct io_uring_sqe)),
+                                   .ring_ptr = ring,
+                                   .ring_mask = sq_entries - 1,
+                                   .ring_entries = sq_entries };
+    io->cq = (struct io_uring_cq){ .khead = &ring->cq_head,
+                                   .ktail = &ring->cq_tail,
+                                   .kflags = &ring->cq_flags,
+                                   .koverflow = &ring->cq_overflow,
+                                   .cqes = sim_alloc(cq_entries * sizeof(struct io_uring_cqe)),
+                                   .ring_ptr = ring,
+                                   .ring_mask = cq_entries - 1,
+                                   .ring_entries = cq_entries };
     /* Older headers than the kernel's have these beside the values that they point to. */
-    io->sq.kring_mask    = &io->sq.ring_mask;
+    io->sq.kring_mask = &io->sq.ring_mask;
     io->sq.kring_entries = &io->sq.ring_entries;
-    io->cq.kring_mask    = &io->cq.ring_mask;
+    io->cq.kring_mask = &io->cq.ring_mask;
     io->cq.kring_entries = &io->cq.ring_entries;
-    io->flags    = params->flags;
+    io->flags = params->flags;
     io->features = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS | IORING_FEAT_SINGLE_MMAP;
     io->ring_fd = io->enter_ring_fd = ring->fd;
     return 0;
@@ -160,13 +160,13 @@ int unri_enter_enable(struct io_uring *io)
 
 int unri_enter_register(struct io_uring *io, unsigned opcode, void *argument, unsigned count)
 {
-    struct sim_ring       *ring  = ring_of(io);
+    struct sim_ring       *ring = ring_of(io);
     struct io_uring_probe *probe = argument;
     switch (opcode) {
     case IORING_REGISTER_PROBE:
         probe->ops_len = (__u8)(count < UNRI_OP_PIPE + 1 ? count : UNRI_OP_PIPE + 1);
         for (unsigned i = 0; i < probe->ops_len; i++) {
-            probe->ops[i].op    = (__u8)i;
+            probe->ops[i].op = (__u8)i;
             probe->ops[i].flags = IO_URING_OP_SUPPORTED;
         }
         return 0;
@@ -199,7 +199,7 @@ static void flush_overflow(struct sim_ring *ring)
 {
     while (ring->overflow && ring->cq_tail - ring->cq_head < ring->io->cq.ring_entries) {
         ring->io->cq.cqes[ring->cq_tail++ & ring->io->cq.ring_mask] = ring->overflow->cqe;
-        ring->overflow                                             = ring->overflow->next;
+        ring->overflow = ring->overflow->next;
     }
     if (!ring->overflow)
         ring->sq_flags &= ~IORING_SQ_CQ_OVERFLOW;
@@ -263,7 +263,7 @@ static void complete(struct sim_request *request, int res)
     sim_call_check_sent(request);
     if (is_zero_copy(request)) {
         post(request->ring, request->sqe.user_data, res, IORING_CQE_F_MORE);
-        request->stage            = SIM_DONE;
+        request->stage = SIM_DONE;
         request->notification_due = true;
         return;
     }
@@ -292,7 +292,7 @@ static bool is_multishot(const struct sim_request *request)
 static void attempt(struct sim_request *request)
 {
     uint32_t moved = sim_call_moved(request);
-    int      res   = sim_call(request);
+    int      res = sim_call(request);
     if (res != SIM_WAIT && is_multishot(request) && res >= 0) {
         if (unri_choose(2)) {
             complete(request, res); /* MORE is withdrawn */
@@ -308,8 +308,8 @@ static void attempt(struct sim_request *request)
         return;
     }
     bool a_part_moved = sim_call_moved(request) != moved;
-    bool window       = a_part_moved && (sim_call_ready(request) || unri_choose(2));
-    request->stage    = window ? SIM_ARMING : SIM_ARMED;
+    bool window = a_part_moved && (sim_call_ready(request) || unri_choose(2));
+    request->stage = window ? SIM_ARMING : SIM_ARMED;
 }
 
 static void begin(struct sim_request *request)
@@ -373,7 +373,7 @@ static int cancel_found(struct sim_request *request)
 {
     int res = answers_one(request);
     request->cancelled = true;
-    request->stage     = SIM_READY;
+    request->stage = SIM_READY;
     signal_eventfd(request->ring);
     if (unri_choose(2))
         complete_cancelled(request);
@@ -416,7 +416,7 @@ static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
 
     struct sim_request *request = sim_alloc(sizeof *request), **end = &kernel.requests;
     request->ring = ring;
-    request->sqe  = *sqe;
+    request->sqe = *sqe;
     while (*end)
         end = &(*end)->next;
     *end = request;
@@ -446,7 +446,7 @@ static unsigned submit(struct sim_ring *ring, unsigned to_submit)
 {
     unsigned count = 0;
     while (count < to_submit && ring->sq_head != ring->sq_tail) {
-        struct io_uring_sqe *sqe  = &ring->io->sq.sqes[ring->sq_head & ring->io->sq.ring_mask];
+        struct io_uring_sqe *sqe = &ring->io->sq.sqes[ring->sq_head & ring->io->sq.ring_mask];
         struct io_uring_sqe  copy = *sqe;
         memset(sqe, 0x5a, sizeof *sqe); /* the kernel has its copy: the entry is the program's again */
         ring->sq_head++;
@@ -627,7 +627,7 @@ static int wait_for(struct sim_ring *ring, unsigned min_complete, unr_time deadl
     for (;;) {
         flush_overflow(ring);
         bool enough = ready_cqes(ring) >= min_complete;
-        bool late   = deadline <= sim_world.now;
+        bool late = deadline <= sim_world.now;
         if (take_step(enough || late || (deadline != UNR_NEVER && unri_choose(2))))
             continue;
         if (enough)
@@ -765,7 +765,7 @@ void unri_enter_wake_close(int fd)
 void unr_sim_later(void (*action)(void *context), void *context)
 {
     struct later *later = sim_alloc(sizeof *later), **end = &kernel.later;
-    *later              = (struct later){ .action = action, .context = context };
+    *later = (struct later){ .action = action, .context = context };
     while (*end)
         end = &(*end)->next;
     *end = later;

@@ -85,13 +85,13 @@ struct sim_child {
 };
 
 struct sim_world {
-    struct sim_file  *fds[SIM_FDS];
-    unsigned          open_fds;
-    struct sim_file  *listeners[16];
-    struct sim_name   names[SIM_NAMES];
-    struct sim_child  children[SIM_CHILDREN];
-    unsigned          children_count;
-    unr_time          now;
+    struct sim_file *fds[SIM_FDS];
+    unsigned         open_fds;
+    struct sim_file *listeners[16];
+    struct sim_name  names[SIM_NAMES];
+    struct sim_child children[SIM_CHILDREN];
+    unsigned         children_count;
+    unr_time         now;
 };
 
 extern struct sim_world sim_world;
@@ -100,7 +100,7 @@ extern struct sim_world sim_world;
 void *sim_alloc(size_t size);
 
 void             sim_world_reset(void);
-struct sim_file *sim_file_of(int fd); /* NULL: not open */
+struct sim_file *sim_file_of(int fd);                /* NULL: not open */
 int              sim_fd_open(struct sim_file *file); /* the lowest free number; -EMFILE */
 int              sim_fd_close(int fd);
 struct sim_file *sim_file_new(enum sim_kind kind);
@@ -118,8 +118,8 @@ size_t sim_bytes_put(struct sim_bytes *bytes, const void *data, size_t len);
 size_t sim_bytes_get(struct sim_bytes *bytes, void *data, size_t len, bool peek);
 
 /* One non-blocking step of a transfer: a count, -EAGAIN, or another errno. */
-ssize_t sim_read(struct sim_file *file, void *buf, size_t len, int64_t offset, bool peek);
-ssize_t sim_write(struct sim_file *file, const void *buf, size_t len, int64_t offset);
+ssize_t  sim_read(struct sim_file *file, void *buf, size_t len, int64_t offset, bool peek);
+ssize_t  sim_write(struct sim_file *file, const void *buf, size_t len, int64_t offset);
 unsigned sim_poll(const struct sim_file *file); /* POLLIN, POLLOUT, ... that hold */
 
 /* ---- requests ---- */
@@ -153,15 +153,15 @@ struct sim_request {
 /* The outcome of an attempt: a res, or SIM_WAIT. */
 #define SIM_WAIT INT32_MIN
 
-void sim_calls_configure(bool short_transfers);
-int  sim_call(struct sim_request *request);     /* one attempt at its system call                       */
-bool sim_call_ready(struct sim_request *request); /* whether an attempt would get further               */
-uint32_t sim_call_moved(const struct sim_request *request); /* what a MSG_WAITALL transfer has moved so far; 0 for all else */
-bool sim_call_blocks(const struct sim_request *request); /* a worker's call that waits, and can be interrupted */
+void     sim_calls_configure(bool short_transfers);
+int      sim_call(struct sim_request *request);              /* one attempt at its system call                       */
+bool     sim_call_ready(struct sim_request *request);        /* whether an attempt would get further               */
+uint32_t sim_call_moved(const struct sim_request *request);  /* what a MSG_WAITALL transfer has moved so far; 0 for all else */
+bool     sim_call_blocks(const struct sim_request *request); /* a worker's call that waits, and can be interrupted */
 enum sim_stage sim_call_begins(const struct sim_request *request); /* where the kernel puts it first: READY, ARMED or PENDING */
-void sim_call_lend(struct sim_request *request);  /* takes note of the buffers it is lent                */
-void sim_call_scribble(struct sim_request *request);
-void sim_call_check_sent(struct sim_request *request);
+void           sim_call_lend(struct sim_request *request);         /* takes note of the buffers it is lent                */
+void           sim_call_scribble(struct sim_request *request);
+void           sim_call_check_sent(struct sim_request *request);
 struct sim_request *sim_futex_waiter(uint64_t address, uint64_t mask);
 
 /* The kernel's own. */

@@ -17,7 +17,7 @@ static struct chunk {
     struct chunk *next;
     size_t        used;
     _Alignas(64) unsigned char data[];
-} *chunks, *chunk;
+} * chunks, *chunk;
 
 static struct chunk *new_chunk(size_t size)
 {
@@ -37,7 +37,7 @@ void *sim_alloc(size_t size)
     if (chunk->used + size > CHUNK) {
         if (!chunk->next)
             chunk->next = new_chunk(size);
-        chunk       = chunk->next;
+        chunk = chunk->next;
         chunk->used = 0;
     }
     void *memory = chunk->data + chunk->used;
@@ -58,7 +58,7 @@ void sim_world_reset(void)
 static void bytes_init(struct sim_bytes *bytes, size_t capacity)
 {
     bytes->capacity = capacity ? capacity : 64;
-    bytes->data     = sim_alloc(bytes->capacity);
+    bytes->data = sim_alloc(bytes->capacity);
 }
 
 size_t sim_bytes_put(struct sim_bytes *bytes, const void *data, size_t len)
@@ -133,7 +133,7 @@ static void socket_gone(struct sim_file *file)
         if (file->incoming->count)
             file->peer->reset = true;
         file->peer->end_of_input = true;
-        file->peer->peer         = NULL;
+        file->peer->peer = NULL;
     }
 }
 
@@ -197,8 +197,8 @@ int sim_listen(struct sim_file *file, int backlog)
     for (unsigned i = 0; i < sizeof sim_world.listeners / sizeof *sim_world.listeners; i++)
         if (!sim_world.listeners[i] || sim_world.listeners[i] == file) {
             sim_world.listeners[i] = file;
-            file->kind             = SIM_LISTENER;
-            file->backlog          = backlog < SIM_QUEUE ? backlog : SIM_QUEUE - 1;
+            file->kind = SIM_LISTENER;
+            file->backlog = backlog < SIM_QUEUE ? backlog : SIM_QUEUE - 1;
             return 0;
         }
     return -ENOBUFS;
@@ -251,7 +251,7 @@ static ssize_t socket_write(struct sim_file *file, const void *buf, size_t len)
 static ssize_t regular_read(struct sim_file *file, void *buf, size_t len, int64_t offset, bool peek)
 {
     size_t at = (size_t)(offset < 0 ? file->position : offset);
-    size_t n  = at < file->inode->len ? file->inode->len - at : 0;
+    size_t n = at < file->inode->len ? file->inode->len - at : 0;
     if (n > len)
         n = len;
     if (n)
@@ -264,7 +264,7 @@ static ssize_t regular_read(struct sim_file *file, void *buf, size_t len, int64_
 static ssize_t regular_write(struct sim_file *file, const void *buf, size_t len, int64_t offset)
 {
     struct sim_inode *inode = file->inode;
-    size_t            at    = (size_t)(offset < 0 ? file->position : offset);
+    size_t            at = (size_t)(offset < 0 ? file->position : offset);
     if (at + len > inode->room) {
         unsigned char *larger = sim_alloc((at + len) * 2);
         if (inode->len)
@@ -382,11 +382,11 @@ void unr_sim_socketpair(int ret_fds[2], size_t capacity)
 
 void unr_sim_pipe(int ret_fds[2], size_t capacity)
 {
-    struct sim_pipe *pipe   = sim_pipe_new(capacity);
+    struct sim_pipe *pipe = sim_pipe_new(capacity);
     struct sim_file *reader = sim_file_new(SIM_PIPE_READER), *writer = sim_file_new(SIM_PIPE_WRITER);
     reader->pipe = writer->pipe = pipe;
-    ret_fds[0]   = opened(reader);
-    ret_fds[1]   = opened(writer);
+    ret_fds[0] = opened(reader);
+    ret_fds[1] = opened(writer);
 }
 
 int unr_sim_socket(void)
@@ -397,7 +397,7 @@ int unr_sim_socket(void)
 int unr_sim_listener(uint16_t port, int backlog)
 {
     struct sim_file *file = sim_socket_new(0);
-    file->port            = port;
+    file->port = port;
     if (sim_listen(file, backlog) < 0)
         unri_sim_fail("the scenario listens on more ports than the simulation has");
     return opened(file);
@@ -406,8 +406,8 @@ int unr_sim_listener(uint16_t port, int backlog)
 int unr_sim_file(const void *data, size_t len)
 {
     struct sim_file *file = sim_file_new(SIM_REGULAR);
-    file->inode           = sim_alloc(sizeof *file->inode);
-    file->inode->links    = 1;
+    file->inode = sim_alloc(sizeof *file->inode);
+    file->inode->links = 1;
     if (len)
         regular_write(file, data, len, 0);
     return opened(file);
@@ -416,7 +416,7 @@ int unr_sim_file(const void *data, size_t len)
 int unr_sim_eventfd(uint64_t count)
 {
     struct sim_file *file = sim_file_new(SIM_EVENTFD);
-    file->counter         = count;
+    file->counter = count;
     return opened(file);
 }
 
@@ -456,7 +456,7 @@ int unr_sim_connect(uint16_t port)
     if (!listener)
         return -ECONNREFUSED;
     file->connecting_to = listener;
-    int error           = sim_handshake(file);
+    int error = sim_handshake(file);
     return error < 0 ? error : opened(file);
 }
 

@@ -51,8 +51,8 @@ static unsigned       planned; /* victims with a request to come */
 static void enlist(struct victim *v)
 {
     v->turns = -1;
-    v->next  = victims;
-    victims  = v;
+    v->next = victims;
+    victims = v;
 }
 
 static void plan(struct victim *v, int turns)
@@ -69,11 +69,11 @@ static void note(struct victim *v, unsigned types, int cause)
 /* Describes what becomes of an operation that is about to start; it is described already. */
 static void lead_astray(struct victim *v, struct unr_op *op, int fd, bool must_end)
 {
-    v->op       = op;
-    v->fd       = fd;
-    v->asked    = (struct asked){ 0 };
+    v->op = op;
+    v->fd = fd;
+    v->asked = (struct asked){ 0 };
     v->must_end = must_end;
-    v->hidden   = strcmp(op->type->name, "sqe") == 0; /* the descriptor is in its SQE, once that is filled */
+    v->hidden = strcmp(op->type->name, "sqe") == 0; /* the descriptor is in its SQE, once that is filled */
     unr_signal_init_latched(&v->signal);
     if (one_in(8)) { /* no slot: only unr_cancel() and unr_cancel_fd() reach it */
     } else if (one_in(10)) {
@@ -186,7 +186,7 @@ static unsigned char byte_at(const struct flow *f, uint64_t offset)
 
 static void write_pattern(struct flow *f)
 {
-    size_t   i      = 0;
+    size_t   i = 0;
     uint64_t offset = f->offset;
     for (; i < f->len && (offset + i) % 8; i++)
         f->buffer[i] = byte_at(f, offset + i);
@@ -218,9 +218,9 @@ static void check_untouched(const struct flow *f, size_t len)
 static struct msghdr *message(struct flow *f)
 {
     size_t first = below((unsigned)f->len + 1);
-    f->iov[0]    = (struct iovec){ f->buffer, first };
-    f->iov[1]    = (struct iovec){ f->buffer + first, f->len - first };
-    f->msg       = (struct msghdr){ .msg_iov = f->iov, .msg_iovlen = 2 };
+    f->iov[0] = (struct iovec){ f->buffer, first };
+    f->iov[1] = (struct iovec){ f->buffer + first, f->len - first };
+    f->msg = (struct msghdr){ .msg_iov = f->iov, .msg_iovlen = 2 };
     return &f->msg;
 }
 
@@ -303,7 +303,7 @@ static void transferred(struct unr_op *op)
     if (op->result.error != 0 && op->result.error != -ECANCELED)
         fail("stream %zu at offset %" PRIu64 ": %s", (size_t)(f - flows) / 2, f->offset, unr_explain_op(op));
     bool   was_cancelled = account(&f->victim);
-    size_t n             = op->result.bytes; /* of unr_sqe() too: a result's counts share their place */
+    size_t n = op->result.bytes; /* of unr_sqe() too: a result's counts share their place */
     if (n > f->len || (n == 0 && !was_cancelled))
         fail("stream %zu at offset %" PRIu64 ", %zu bytes wanted: %s", (size_t)(f - flows) / 2, f->offset, f->len,
              unr_explain_op(op));
@@ -376,7 +376,7 @@ static void learn_ends(void)
 {
     for (unsigned i = 0; i < STREAMS; i++) {
         struct flow *f = &flows[i * 2 + 1];
-        f->end         = heard.offsets[i];
+        f->end = heard.offsets[i];
         if (f->offset > f->end)
             fail("stream %u: %" PRIu64 " bytes were read, and only %" PRIu64 " written", i, f->offset, f->end);
     }
@@ -385,7 +385,7 @@ static void learn_ends(void)
 static void check_ends(void)
 {
     for (unsigned i = 0; i < STREAMS; i++) {
-        struct flow  *reads   = &flows[i * 2 + 1];
+        struct flow  *reads = &flows[i * 2 + 1];
         struct pollfd poll_fd = { .fd = reads->fd, .events = POLLIN };
         if (flows[i * 2].offset != heard.offsets[i])
             fail("stream %u: %" PRIu64 " bytes were written, and %" PRIu64 " read", i, flows[i * 2].offset, heard.offsets[i]);
@@ -431,11 +431,11 @@ static struct sockaddr_in loopback(void)
 
 static int tcp_socket(struct sockaddr_in *ret_address)
 {
-    const int           one  = 1;
+    const int           one = 1;
     const struct linger none = { .l_onoff = 1 };
-    struct sockaddr_in  any  = loopback();
-    socklen_t           len  = sizeof any;
-    int                 fd   = must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    struct sockaddr_in  any = loopback();
+    socklen_t           len = sizeof any;
+    int                 fd = must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none)); /* no port waits for a lost segment */
     must(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one));
     if (ret_address) {
@@ -480,7 +480,7 @@ static void open_streams(const char *part, int fds[STREAMS][2][2])
         if (strcmp(part, "pipe") == 0) {
             for (unsigned side = 0; side < 2; side++) {
                 small_pipe(ends);
-                fds[i][side][0]  = ends[1];
+                fds[i][side][0] = ends[1];
                 fds[i][!side][1] = ends[0];
             }
             continue;
@@ -497,14 +497,14 @@ static void open_streams(const char *part, int fds[STREAMS][2][2])
 static void take_streams(const char *part, int fds[STREAMS][2][2], unsigned side)
 {
     for (unsigned i = 0; i < STREAMS * 2; i++) {
-        struct flow *f      = &flows[i];
+        struct flow *f = &flows[i];
         bool         writes = i % 2 == 0;
-        *f                  = (struct flow){ .fd = fds[i / 2][side][!writes], .writes = writes, .end = UINT64_MAX };
-        f->dribbles         = i / 2 == 0;
-        f->is_tcp           = strcmp(part, "tcp") == 0;
-        f->is_socket        = strcmp(part, "pipe") != 0;
+        *f = (struct flow){ .fd = fds[i / 2][side][!writes], .writes = writes, .end = UINT64_MAX };
+        f->dribbles = i / 2 == 0;
+        f->is_tcp = strcmp(part, "tcp") == 0;
+        f->is_socket = strcmp(part, "pipe") != 0;
         enlist(&f->victim);
-        f->salt   = mix(options.seed + i / 2 * 2 + (writes ? side : !side));
+        f->salt = mix(options.seed + i / 2 * 2 + (writes ? side : !side));
         f->buffer = calloc(1, BUFFER);
         check(f->buffer);
     }
@@ -697,7 +697,7 @@ static void greeted(struct unr_op *op)
 
 static struct connection *take_connection(int fd)
 {
-    struct connection  *c    = connections;
+    struct connection  *c = connections;
     const struct linger none = { .l_onoff = 1 };
     while (c->fd >= 0)
         c++;
@@ -773,7 +773,7 @@ static void play_server(void)
         fail("%" PRIu64 " connections were made, and %" PRIu64 " found", heard.offsets[0], seen_count);
     must(send(control, "", 1, MSG_NOSIGNAL));
     free(seen);
-    seen      = NULL;
+    seen = NULL;
     seen_room = 0;
 }
 
@@ -789,7 +789,7 @@ static void open_listener(void)
         memcpy(&address, &un, sizeof un);
         must(bind(listener, (struct sockaddr *)&address, address_len));
     } else {
-        listener    = tcp_socket(&in);
+        listener = tcp_socket(&in);
         address_len = sizeof in;
         memcpy(&address, &in, sizeof in);
     }
@@ -817,8 +817,8 @@ static void play(const char *part, uint64_t cancels, unsigned side, int fds[STRE
 {
     seed_random(side + 1);
     cancelled = planned = 0;
-    victims             = NULL;
-    stopping            = false;
+    victims = NULL;
+    stopping = false;
     open_loop((struct unr_loop_options){ .flags = side == plain_side ? UNR_LOOP_PLAIN : 0 });
     if (streams)
         play_streams(part, cancels, fds, side);
@@ -854,7 +854,7 @@ static void play_both(const char *part, uint64_t cancels, bool streams)
         fflush(stdout);
         _exit(0);
     }
-    child   = forked;
+    child = forked;
     control = ends[0];
     close(ends[1]);
     play(part, cancels, 0, fds, streams);
@@ -874,7 +874,7 @@ static void play_both(const char *part, uint64_t cancels, bool streams)
 int main(int argc, char **argv)
 {
     static const char *const parts[] = { "tcp", "unix", "pipe", "connections" };
-    int                      names   = read_options(argc, argv, CANCELS, FEW_CANCELS);
+    int                      names = read_options(argc, argv, CANCELS, FEW_CANCELS);
     for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++) {
         bool wanted = names == 0;
         for (int j = 0; j < names; j++)
@@ -884,7 +884,7 @@ int main(int argc, char **argv)
         if (wanted && i < 3)
             play_both(parts[i], options.cancels * 4 / 25, true);
         for (unsigned kind = 0; wanted && i == 3 && kind < KINDS * 2; kind++) {
-            is_unix    = kind / 2;
+            is_unix = kind / 2;
             plain_side = kind % 2;
             /* A unix socket that waits to be connected occupies a thread of the kernel, and is slow to let go. */
             play_both("connections", options.cancels / (is_unix ? 1000 : 25), false);

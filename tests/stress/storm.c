@@ -162,7 +162,7 @@ static void emit_to_all(void)
 
 static void cancel_descriptor(void)
 {
-    int      fd    = any()->fd;
+    int      fd = any()->fd;
     unsigned types = random_types(), count = 0;
     for (unsigned i = 0; i < OPS; i++)
         if (victims[i].fd == fd && unr_in_flight(&victims[i].op)) {
@@ -184,7 +184,7 @@ static void send_some(void)
     static const char bytes[16];
     for (unsigned i = below(PAIRS); i > 0; i--) {
         unsigned pair = below(PAIRS);
-        ssize_t  n    = send(pairs[pair][1], bytes, 1 + below(sizeof bytes), MSG_DONTWAIT);
+        ssize_t  n = send(pairs[pair][1], bytes, 1 + below(sizeof bytes), MSG_DONTWAIT);
         check(n > 0 || errno == EAGAIN);
         written[pair] += n > 0 ? (uint64_t)n : 0;
     }
@@ -201,7 +201,7 @@ static void open_descriptors(void)
     for (unsigned i = 0; i < PAIRS; i++)
         must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pairs[i]));
     for (unsigned i = 0; i < OPS; i++) {
-        victims[i]    = (struct victim){ 0 };
+        victims[i] = (struct victim){ 0 };
         victims[i].fd = i < ON_EVENT ? event : pairs[stream_of(&victims[i])][0];
         unr_signal_attach(&victims[i].signal, &root);
     }
@@ -307,7 +307,7 @@ static void storm(unsigned flags, uint64_t cancels)
 int main(int argc, char **argv)
 {
     static const char *const parts[] = { "default", "plain" };
-    int                      names   = read_options(argc, argv, CANCELS, FEW_CANCELS);
+    int                      names = read_options(argc, argv, CANCELS, FEW_CANCELS);
     for (unsigned flags = 0; flags <= UNR_LOOP_PLAIN; flags++) {
         bool wanted = names == 0;
         for (int j = 0; j < names; j++)

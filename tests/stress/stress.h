@@ -86,11 +86,11 @@ static inline bool one_in(unsigned n)
 /* Reads the options.  What is left of the arguments are names: returns how many, with `argv` moved up. */
 static inline int read_options(int argc, char **argv, uint64_t cancels, uint64_t few)
 {
-    const char *seed  = getenv("SEED");
+    const char *seed = getenv("SEED");
     int         names = 0;
-    options.program   = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
-    options.seed      = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL) << 16 ^ (uint64_t)getpid();
-    options.cancels   = getenv("SHORT") ? few : cancels;
+    options.program = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
+    options.seed = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL) << 16 ^ (uint64_t)getpid();
+    options.cancels = getenv("SHORT") ? few : cancels;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             options.seed = strtoull(argv[++i], NULL, 0);
@@ -141,7 +141,7 @@ static inline void out_of_time(int signal_number)
 static inline void guard(uint64_t cancels)
 {
     const char *factor = getenv("TEST_TIMEOUT_FACTOR");
-    unsigned    times  = factor && atoi(factor) > 1 ? (unsigned)atoi(factor) : 1;
+    unsigned    times = factor && atoi(factor) > 1 ? (unsigned)atoi(factor) : 1;
     signal(SIGALRM, out_of_time);
     alarm((30 + (unsigned)(cancels / 5000)) * times);
 }
@@ -188,16 +188,16 @@ static inline void note_request(struct asked *asked, unsigned supports, unsigned
     if (asked->honoured)
         return;
     asked->honoured = types & supports;
-    asked->cause    = cause;
+    asked->cause = cause;
 }
 
 /* Ends the process unless the result agrees with itself and with what was asked. */
 static inline void check_result(const struct unr_op *op, const struct asked *asked, unsigned supports)
 {
-    const struct unr_result *r         = &op->result;
+    const struct unr_result *r = &op->result;
     unsigned                 strongest = supports & UNR_CANCEL_TOTAL ? UNR_CANCEL_TOTAL : supports & UNR_CANCEL_PARTIAL;
     bool                     cancelled = r->error == -ECANCELED;
-    bool                     right     = r->requested == asked->types && r->cause == asked->cause;
+    bool                     right = r->requested == asked->types && r->cause == asked->cause;
     switch (r->verdict) {
     case UNR_VERDICT_NONE: right &= !cancelled && !asked->types; break;
     case UNR_VERDICT_UNSUBMITTED: right &= cancelled && asked->honoured && r->guarantee == UNR_CANCEL_TOTAL; break;

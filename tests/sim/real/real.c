@@ -85,8 +85,8 @@ static uint64_t next_random(void)
 {
     /* splitmix64 */
     uint64_t z = atomic_fetch_add(&chance, 0x9e3779b97f4a7c15u) + 0x9e3779b97f4a7c15u;
-    z          = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z          = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     return z ^ z >> 31;
 }
 
@@ -229,10 +229,10 @@ static size_t stuff(int fd, const struct fd_info *info, size_t most)
 {
     static const char bytes[4096];
     bool              unix_socket = mode_of(fd) == S_IFSOCK && !info->tcp; /* it counts messages rather than bytes */
-    size_t            sum         = 0;
+    size_t            sum = 0;
     for (ssize_t n; sum < most; sum += (size_t)n) {
         size_t len = unix_socket ? 1 : sizeof bytes < most - sum ? sizeof bytes : most - sum;
-        n          = info->tcp ? send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) : write_now(fd, bytes, len);
+        n = info->tcp ? send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) : write_now(fd, bytes, len);
         if (n <= 0)
             break;
     }
@@ -257,7 +257,7 @@ static size_t tcp_stuffing(size_t capacity)
     close(fds[0]);
     close(fds[1]);
     tcp_pair(fds);
-    full   = stuff(fds[0], &tcp, full - capacity);
+    full = stuff(fds[0], &tcp, full - capacity);
     tested = capacity;
     if (write_now(fds[0], bytes, sizeof bytes) != (ssize_t)capacity)
         full = SIZE_MAX;
@@ -304,7 +304,7 @@ ssize_t unr_sim_write(int fd, const void *buf, size_t len)
     struct fd_info *info = info_of(fd), *peer = info ? info_of(info->peer) : NULL;
     if (peer && info->capacity) {
         size_t waiting = bytes_waiting(info->peer) - peer->filler;
-        size_t room    = waiting < info->capacity ? info->capacity - waiting : 0;
+        size_t room = waiting < info->capacity ? info->capacity - waiting : 0;
         if (!room && len)
             return -EAGAIN;
         len = len < room ? len : room;
@@ -317,7 +317,7 @@ ssize_t unr_sim_write(int fd, const void *buf, size_t len)
 static void tcp_pair(int fds[2])
 {
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t          len     = sizeof address;
+    socklen_t          len = sizeof address;
     int listener = need(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"), yes = 1, smallest = 0, small = 4096;
     need(bind(listener, (struct sockaddr *)&address, sizeof address), "bind");
     need(listen(listener, 1), "listen");
@@ -337,7 +337,7 @@ static void tcp_pair(int fds[2])
 void unr_sim_socketpair(int ret_fds[2], size_t capacity)
 {
     int  smallest = 0;
-    bool tcp      = one_in(4);
+    bool tcp = one_in(4);
     if (tcp)
         tcp_pair(ret_fds);
     else
@@ -377,24 +377,24 @@ static uint16_t port_given(uint16_t wanted)
 int unr_sim_listener(uint16_t port, int backlog)
 {
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t          len     = sizeof address;
-    int                fd      = unr_sim_socket();
+    socklen_t          len = sizeof address;
+    int                fd = unr_sim_socket();
     need(bind(fd, (struct sockaddr *)&address, sizeof address), "bind");
     need(listen(fd, one_in(25) ? backlog : backlog + 8), "listen");
     need(getsockname(fd, (struct sockaddr *)&address, &len), "getsockname");
-    ports[port_count].wanted  = port;
+    ports[port_count].wanted = port;
     ports[port_count++].given = ntohs(address.sin_port);
     return fd;
 }
 
 int unr_sim_connect(uint16_t port)
 {
-    struct sockaddr_in address = { .sin_family      = AF_INET,
-                                   .sin_port        = htons(port_given(port)),
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons(port_given(port)),
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int                fd      = need(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), "socket");
-    int                error   = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : errno;
-    socklen_t          len     = sizeof error;
+    int                fd = need(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), "socket");
+    int                error = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : errno;
+    socklen_t          len = sizeof error;
     if (error == EINPROGRESS) {
         error = is_ready(fd, POLLOUT, 100) ? 0 : EAGAIN;
         if (!error)
@@ -475,7 +475,7 @@ pid_t unr_sim_child(void)
     close(tells[1]);
     need(read(tells[0], &byte, 1) == 1 ? 0 : -1, "the child");
     close(tells[0]);
-    children[child_count].pid    = pid;
+    children[child_count].pid = pid;
     children[child_count++].pipe = told[1];
     return pid;
 }
@@ -535,8 +535,8 @@ static bool take_later(struct later *ret_later)
 {
     if (!others.count)
         return false;
-    unsigned i       = unr_sim_choose(others.count);
-    *ret_later       = others.laters[i];
+    unsigned i = unr_sim_choose(others.count);
+    *ret_later = others.laters[i];
     others.laters[i] = others.laters[--others.count];
     return true;
 }
@@ -556,7 +556,7 @@ static bool act_now(void)
 static void wait_a_while(void)
 {
     static const unsigned longest_ns[] = { 500, 4000, 30000 };
-    unsigned              which        = unr_sim_choose(4);
+    unsigned              which = unr_sim_choose(4);
     if (which == 3)
         usleep(30 + unr_sim_choose(150));
     else
@@ -568,8 +568,8 @@ static void wait_a_while(void)
 static void act_during(void)
 {
     struct later later = { 0 };
-    others.acting      = true;
-    bool taken         = take_later(&later);
+    others.acting = true;
+    bool taken = take_later(&later);
     pthread_mutex_unlock(&others.lock);
     if (!taken)
         drain_all();
@@ -726,7 +726,7 @@ static size_t bytes_of(const struct iovec *iov, size_t count)
 static size_t puts_into(const struct io_uring_sqe *sqe)
 {
     const void          *address = (const void *)(uintptr_t)sqe->addr;
-    const struct msghdr *msg     = address;
+    const struct msghdr *msg = address;
     switch (sqe->opcode) {
     case IORING_OP_WRITE:
     case IORING_OP_SEND:
@@ -770,9 +770,9 @@ static void map_port(struct io_uring_sqe *sqe)
     if (wanted->sin_family != AF_INET || (wanted >= given && wanted < given + 16))
         return;
     struct sockaddr_in *mapped = &given[next++ % 16];
-    *mapped                    = *wanted;
-    mapped->sin_port           = htons(port_given(ntohs(wanted->sin_port)));
-    sqe->addr                  = (uintptr_t)mapped;
+    *mapped = *wanted;
+    mapped->sin_port = htons(port_given(ntohs(wanted->sin_port)));
+    sqe->addr = (uintptr_t)mapped;
 }
 
 static void look_at_submission(struct io_uring *io)
@@ -801,11 +801,11 @@ int io_uring_enter2(unsigned fd, unsigned to_submit, unsigned min_complete, unsi
     dawdle();
     while (one_in(4) && act_now())
         ;
-    bool race   = others_have_plans() && one_in(4);
+    bool race = others_have_plans() && one_in(4);
     bool during = race || (min_complete && (others_have_plans() || any_filler()));
     if (during)
         let_others_act(race);
-    long n     = syscall(__NR_io_uring_enter, fd, to_submit, min_complete, flags, sig, size);
+    long n = syscall(__NR_io_uring_enter, fd, to_submit, min_complete, flags, sig, size);
     int  error = errno;
     if (during)
         stop_others();
@@ -905,7 +905,7 @@ static bool run_once(unr_scenario_fn *scenario, void *context, uint64_t seed)
     see_descriptors(before);
     atomic_store(&chance, seed * 0x2545f4914f6cdd1du);
     atomic_store(&run.failed_elsewhere, false);
-    ring_kind   = ring_kinds[unr_sim_choose(8)];
+    ring_kind = ring_kinds[unr_sim_choose(8)];
     run.running = true;
     alarm(RUN_SECONDS_MAX);
     bool passed = sigsetjmp(run.failed, 1) == 0;
@@ -937,7 +937,7 @@ static void hung(int number)
 static void catch_signals(void)
 {
     static const int numbers[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE };
-    struct sigaction action    = { .sa_handler = caught, .sa_flags = SA_NODEFER };
+    struct sigaction action = { .sa_handler = caught, .sa_flags = SA_NODEFER };
     for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
         sigaction(numbers[i], &action, NULL);
     action.sa_handler = hung;
@@ -949,11 +949,11 @@ int unr_explore(unr_scenario_fn *scenario, void *context, const struct unr_explo
                 struct unr_exploration *ret_found)
 {
     struct unr_exploration found = { 0 };
-    uint64_t               runs  = options && options->schedules_max ? options->schedules_max : RUNS;
-    uint64_t               seed  = (options ? options->seed : 1) * 1000000;
+    uint64_t               runs = options && options->schedules_max ? options->schedules_max : RUNS;
+    uint64_t               seed = (options ? options->seed : 1) * 1000000;
     bool                   again = options && options->driver == UNR_REPLAY && options->replay;
     int                    error = 0;
-    run.thread                   = pthread_self();
+    run.thread = pthread_self();
     settle();
     catch_signals();
     while (error == 0 && found.schedules < runs) {

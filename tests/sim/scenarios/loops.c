@@ -96,7 +96,7 @@ static void stop_and_release(void *context)
 static void other_threads(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
-    struct poster    p    = { .loop = loop, .task.run = ran };
+    struct poster    p = { .loop = loop, .task.run = ran };
     struct unr_op    recv = { 0 };
     unsigned char    byte;
     int              fds[2], runs = 0;
@@ -125,8 +125,8 @@ static void other_threads(const struct scenario *scenario)
 static void remote_disarmed(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
-    struct poster    p    = { .loop = loop, .task.run = ran };
-    struct unr_op    nop  = { 0 };
+    struct poster    p = { .loop = loop, .task.run = ran };
+    struct unr_op    nop = { 0 };
     int              runs = 0;
     (void)scenario;
     unr_remote_init(&p.remote, loop, &p.signal);
@@ -182,12 +182,12 @@ static void start_another(struct unr_op *op)
 /* Whatever there is to do, the descriptor is readable: an event loop that waits for it alone never waits in vain. */
 static void embedded(const struct scenario *scenario)
 {
-    struct unr_loop  *loop = open_small_loop();
-    struct unr_op     recv = { 0 }, nop = { 0 }, next = { 0 }, *chained = &next;
-    struct unr_timer  late = { 0 }, early = { 0 };
-    struct poster     p = { .loop = loop, .task.run = ran };
-    unsigned char     byte;
-    int               fds[2], fd = unr_loop_fd(loop);
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    recv = { 0 }, nop = { 0 }, next = { 0 }, *chained = &next;
+    struct unr_timer late = { 0 }, early = { 0 };
+    struct poster    p = { .loop = loop, .task.run = ran };
+    unsigned char    byte;
+    int              fds[2], fd = unr_loop_fd(loop);
     (void)scenario;
     unr_sim_check(fd >= 0, "it has a descriptor");
     unr_sim_socketpair(fds, 0);

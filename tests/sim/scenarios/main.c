@@ -34,7 +34,7 @@ void outcome(const char *format, ...)
 struct unr_loop *open_small_loop(void)
 {
     struct unr_loop_options options = { .size = sizeof options, .entries = 4, .completion_entries = 8 };
-    struct unr_loop        *loop    = NULL;
+    struct unr_loop        *loop = NULL;
     unr_sim_check(unr_loop_open(&loop, &options) == 0, "the loop opens");
     return loop;
 }
@@ -149,16 +149,18 @@ static bool explore(const struct scenario *scenario, const struct settings *sett
     if (options.driver == UNR_EXHAUSTIVE)
         options.deviations_max = scenario->deviations_max;
     options.faults |= scenario->faults;
-    outcome_count  = 0;
-    double begin   = now();
-    int    error   = unr_explore(run_scenario, (void *)scenario, &options, &found);
+    outcome_count = 0;
+    double begin = now();
+    int    error = unr_explore(run_scenario, (void *)scenario, &options, &found);
     double seconds = now() - begin;
-    bool   passed  = scenario->fails_with ? error == -EBADMSG && strstr(found.failure, scenario->fails_with) : error == 0;
+    bool   passed = scenario->fails_with ? error == -EBADMSG && strstr(found.failure, scenario->fails_with) : error == 0;
     all_schedules += found.schedules;
     if (!settings->quiet || !passed)
-        printf("%-32s %9llu schedules%s %4u deep %4u outcomes %8.0f/s%s\n", scenario->name,
-               (unsigned long long)found.schedules, found.complete ? ", all" : "     ", found.depth, outcome_count,
-               (double)found.schedules / seconds, !passed ? "  FAILED" : scenario->fails_with ? "  fails, as it should" : "");
+        printf("%-32s %9llu schedules%s %4u deep %4u outcomes %8.0f/s%s\n", scenario->name, (unsigned long long)found.schedules,
+               found.complete ? ", all" : "     ", found.depth, outcome_count, (double)found.schedules / seconds,
+               !passed                ? "  FAILED"
+               : scenario->fails_with ? "  fails, as it should"
+                                      : "");
     if (!passed || scenario->fails_with)
         printf("    %s\n    replay: %s\n", error ? found.failure : "it was meant to fail, and did not",
                error ? found.schedule : "-");
@@ -207,11 +209,10 @@ static bool parse(int argc, char **argv, struct settings *settings)
         settings->quiet = true;
         i++;
     }
-    settings->name  = argv + i;
+    settings->name = argv + i;
     settings->names = (unsigned)(argc - i);
     return true;
 }
-
 
 int main(int argc, char **argv)
 {

@@ -100,17 +100,50 @@ static struct msghdr *message(struct subject *s)
     return &s->msg;
 }
 
-static struct unr_op *d_nop(struct subject *s) { return unr_nop(&s->op); }
-static struct unr_op *d_recv(struct subject *s) { return unr_recv(&s->op, s->fds[0], s->buf, ROOM, 0); }
-static struct unr_op *d_recv_all(struct subject *s) { return unr_recv(&s->op, s->fds[0], s->buf, 12, MSG_WAITALL); }
-static struct unr_op *d_send(struct subject *s) { return unr_send(&s->op, s->fds[0], s->buf, ROOM, 0); }
-static struct unr_op *d_send_all(struct subject *s) { return unr_send(&s->op, s->fds[0], s->buf, ROOM, MSG_WAITALL); }
-static struct unr_op *d_read(struct subject *s) { return unr_read(&s->op, s->fds[0], s->buf, ROOM, -1); }
-static struct unr_op *d_write(struct subject *s) { return unr_write(&s->op, s->fds[0], s->buf, ROOM, -1); }
-static struct unr_op *d_readv(struct subject *s) { return unr_readv(&s->op, s->fds[0], two_pieces(s), 2, -1); }
-static struct unr_op *d_writev(struct subject *s) { return unr_writev(&s->op, s->fds[0], two_pieces(s), 2, -1); }
-static struct unr_op *d_recvmsg(struct subject *s) { return unr_recvmsg(&s->op, s->fds[0], message(s), 0); }
-static struct unr_op *d_sendmsg(struct subject *s) { return unr_sendmsg(&s->op, s->fds[0], message(s), 0); }
+static struct unr_op *d_nop(struct subject *s)
+{
+    return unr_nop(&s->op);
+}
+static struct unr_op *d_recv(struct subject *s)
+{
+    return unr_recv(&s->op, s->fds[0], s->buf, ROOM, 0);
+}
+static struct unr_op *d_recv_all(struct subject *s)
+{
+    return unr_recv(&s->op, s->fds[0], s->buf, 12, MSG_WAITALL);
+}
+static struct unr_op *d_send(struct subject *s)
+{
+    return unr_send(&s->op, s->fds[0], s->buf, ROOM, 0);
+}
+static struct unr_op *d_send_all(struct subject *s)
+{
+    return unr_send(&s->op, s->fds[0], s->buf, ROOM, MSG_WAITALL);
+}
+static struct unr_op *d_read(struct subject *s)
+{
+    return unr_read(&s->op, s->fds[0], s->buf, ROOM, -1);
+}
+static struct unr_op *d_write(struct subject *s)
+{
+    return unr_write(&s->op, s->fds[0], s->buf, ROOM, -1);
+}
+static struct unr_op *d_readv(struct subject *s)
+{
+    return unr_readv(&s->op, s->fds[0], two_pieces(s), 2, -1);
+}
+static struct unr_op *d_writev(struct subject *s)
+{
+    return unr_writev(&s->op, s->fds[0], two_pieces(s), 2, -1);
+}
+static struct unr_op *d_recvmsg(struct subject *s)
+{
+    return unr_recvmsg(&s->op, s->fds[0], message(s), 0);
+}
+static struct unr_op *d_sendmsg(struct subject *s)
+{
+    return unr_sendmsg(&s->op, s->fds[0], message(s), 0);
+}
 static struct unr_op *d_recvmsg_all(struct subject *s)
 {
     message(s)->msg_iov[1].iov_len = 9;
@@ -141,7 +174,10 @@ static void peer_goes_on_reading(void *subject)
 
 /* ---- poll ---- */
 
-static struct unr_op *d_poll(struct subject *s) { return unr_poll(&s->op, s->fds[0], POLLIN); }
+static struct unr_op *d_poll(struct subject *s)
+{
+    return unr_poll(&s->op, s->fds[0], POLLIN);
+}
 
 static void verify_poll(struct subject *s)
 {
@@ -160,13 +196,16 @@ static void listening(struct subject *s)
     s->fds[1] = -1;
 }
 
-static struct unr_op *d_accept(struct subject *s) { return unr_accept(&s->op, s->fds[0], NULL, NULL, SOCK_CLOEXEC); }
+static struct unr_op *d_accept(struct subject *s)
+{
+    return unr_accept(&s->op, s->fds[0], NULL, NULL, SOCK_CLOEXEC);
+}
 
 static void peer_connects(void *subject)
 {
     struct subject *s = subject;
     s->provoked = true;
-    s->fds[1]   = unr_sim_connect(80);
+    s->fds[1] = unr_sim_connect(80);
 }
 
 /* A connection was taken by the operation, or waits for the next accept. */
@@ -189,13 +228,12 @@ static void close_accepted(struct subject *s)
 
 static void to_connect(struct subject *s)
 {
-    s->fds[0]  = unr_sim_socket();
-    s->fds[1]  = unr_sim_listener(80, 0);
-    s->fds[2]  = unr_sim_connect(80);
-    s->fds[3]  = -1;
-    s->address = (struct sockaddr_in){ .sin_family      = AF_INET,
-                                       .sin_port        = htons(80),
-                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    s->fds[0] = unr_sim_socket();
+    s->fds[1] = unr_sim_listener(80, 0);
+    s->fds[2] = unr_sim_connect(80);
+    s->fds[3] = -1;
+    s->address =
+        (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 
 static struct unr_op *d_connect(struct subject *s)
@@ -237,8 +275,14 @@ static void close_connected(struct subject *s)
 
 /* ---- closing ---- */
 
-static struct unr_op *d_close(struct subject *s) { return unr_close(&s->op, s->fds[0]); }
-static struct unr_op *d_cancel_close(struct subject *s) { return unr_cancel_close(&s->op, s->fds[0]); }
+static struct unr_op *d_close(struct subject *s)
+{
+    return unr_close(&s->op, s->fds[0]);
+}
+static struct unr_op *d_cancel_close(struct subject *s)
+{
+    return unr_cancel_close(&s->op, s->fds[0]);
+}
 
 static void verify_close(struct subject *s)
 {
@@ -265,8 +309,14 @@ static void two_pipes(struct subject *s)
     s->fds[3] = to[0];
 }
 
-static struct unr_op *d_splice(struct subject *s) { return unr_splice(&s->op, s->fds[0], -1, s->fds[2], -1, ROOM, 0); }
-static struct unr_op *d_tee(struct subject *s) { return unr_tee(&s->op, s->fds[0], s->fds[2], ROOM, 0); }
+static struct unr_op *d_splice(struct subject *s)
+{
+    return unr_splice(&s->op, s->fds[0], -1, s->fds[2], -1, ROOM, 0);
+}
+static struct unr_op *d_tee(struct subject *s)
+{
+    return unr_tee(&s->op, s->fds[0], s->fds[2], ROOM, 0);
+}
 
 static void verify_splice(struct subject *s)
 {
@@ -298,13 +348,34 @@ static void close_one(struct subject *s)
     unr_sim_close(s->fds[0]);
 }
 
-static struct unr_op *d_pread(struct subject *s) { return unr_read(&s->op, s->fds[0], s->buf, ROOM, 0); }
-static struct unr_op *d_pwrite(struct subject *s) { return unr_write(&s->op, s->fds[0], s->buf, ROOM, 0); }
-static struct unr_op *d_fsync(struct subject *s) { return unr_fsync(&s->op, s->fds[0], 0); }
-static struct unr_op *d_ftruncate(struct subject *s) { return unr_ftruncate(&s->op, s->fds[0], 4); }
-static struct unr_op *d_fallocate(struct subject *s) { return unr_fallocate(&s->op, s->fds[0], 0, 0, 32); }
-static struct unr_op *d_fadvise(struct subject *s) { return unr_fadvise(&s->op, s->fds[0], 0, 0, POSIX_FADV_WILLNEED); }
-static struct unr_op *d_sync_range(struct subject *s) { return unr_sync_file_range(&s->op, s->fds[0], 0, 0, 0); }
+static struct unr_op *d_pread(struct subject *s)
+{
+    return unr_read(&s->op, s->fds[0], s->buf, ROOM, 0);
+}
+static struct unr_op *d_pwrite(struct subject *s)
+{
+    return unr_write(&s->op, s->fds[0], s->buf, ROOM, 0);
+}
+static struct unr_op *d_fsync(struct subject *s)
+{
+    return unr_fsync(&s->op, s->fds[0], 0);
+}
+static struct unr_op *d_ftruncate(struct subject *s)
+{
+    return unr_ftruncate(&s->op, s->fds[0], 4);
+}
+static struct unr_op *d_fallocate(struct subject *s)
+{
+    return unr_fallocate(&s->op, s->fds[0], 0, 0, 32);
+}
+static struct unr_op *d_fadvise(struct subject *s)
+{
+    return unr_fadvise(&s->op, s->fds[0], 0, 0, POSIX_FADV_WILLNEED);
+}
+static struct unr_op *d_sync_range(struct subject *s)
+{
+    return unr_sync_file_range(&s->op, s->fds[0], 0, 0, 0);
+}
 
 static size_t file_size(const struct subject *s)
 {
@@ -346,8 +417,14 @@ static void no_descriptor(struct subject *s)
     s->fds[0] = s->fds[1] = s->fds[2] = s->fds[3] = -1;
 }
 
-static struct unr_op *d_socket(struct subject *s) { return unr_socket(&s->op, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); }
-static struct unr_op *d_pipe(struct subject *s) { return unr_pipe(&s->op, s->fds, O_CLOEXEC); }
+static struct unr_op *d_socket(struct subject *s)
+{
+    return unr_socket(&s->op, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+static struct unr_op *d_pipe(struct subject *s)
+{
+    return unr_pipe(&s->op, s->fds, O_CLOEXEC);
+}
 
 static void verify_produced(struct subject *s)
 {
@@ -369,7 +446,7 @@ static void close_produced(struct subject *s)
 static void one_socket(struct subject *s)
 {
     no_descriptor(s);
-    s->fds[0]  = unr_sim_socket();
+    s->fds[0] = unr_sim_socket();
     s->address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 
@@ -377,8 +454,14 @@ static struct unr_op *d_bind(struct subject *s)
 {
     return unr_bind_socket(&s->op, s->fds[0], (struct sockaddr *)&s->address, sizeof s->address);
 }
-static struct unr_op *d_listen(struct subject *s) { return unr_listen(&s->op, s->fds[0], 2); }
-static struct unr_op *d_shutdown(struct subject *s) { return unr_shutdown(&s->op, s->fds[0], SHUT_WR); }
+static struct unr_op *d_listen(struct subject *s)
+{
+    return unr_listen(&s->op, s->fds[0], 2);
+}
+static struct unr_op *d_shutdown(struct subject *s)
+{
+    return unr_shutdown(&s->op, s->fds[0], SHUT_WR);
+}
 
 static void verify_shutdown(struct subject *s)
 {
@@ -493,11 +576,26 @@ static struct unr_op *d_statx(struct subject *s)
 {
     return unr_statx(&s->op, AT_FDCWD, "old", 0, STATX_BASIC_STATS, (struct statx *)s->stat);
 }
-static struct unr_op *d_unlinkat(struct subject *s) { return unr_unlinkat(&s->op, AT_FDCWD, "old", 0); }
-static struct unr_op *d_renameat(struct subject *s) { return unr_renameat(&s->op, AT_FDCWD, "old", AT_FDCWD, "new", 0); }
-static struct unr_op *d_linkat(struct subject *s) { return unr_linkat(&s->op, AT_FDCWD, "old", AT_FDCWD, "new", 0); }
-static struct unr_op *d_symlinkat(struct subject *s) { return unr_symlinkat(&s->op, "old", AT_FDCWD, "new"); }
-static struct unr_op *d_mkdirat(struct subject *s) { return unr_mkdirat(&s->op, AT_FDCWD, "new", 0700); }
+static struct unr_op *d_unlinkat(struct subject *s)
+{
+    return unr_unlinkat(&s->op, AT_FDCWD, "old", 0);
+}
+static struct unr_op *d_renameat(struct subject *s)
+{
+    return unr_renameat(&s->op, AT_FDCWD, "old", AT_FDCWD, "new", 0);
+}
+static struct unr_op *d_linkat(struct subject *s)
+{
+    return unr_linkat(&s->op, AT_FDCWD, "old", AT_FDCWD, "new", 0);
+}
+static struct unr_op *d_symlinkat(struct subject *s)
+{
+    return unr_symlinkat(&s->op, "old", AT_FDCWD, "new");
+}
+static struct unr_op *d_mkdirat(struct subject *s)
+{
+    return unr_mkdirat(&s->op, AT_FDCWD, "new", 0700);
+}
 
 static void verify_new(struct subject *s)
 {
@@ -551,34 +649,39 @@ SUBJECT(futex_wait, no_descriptor, NULL, expect_no_waiter, NULL);
 static void fill_recv(void *entry, void *subject)
 {
     struct io_uring_sqe *sqe = entry;
-    struct subject      *s   = subject;
+    struct subject      *s = subject;
     io_uring_prep_recv(sqe, s->fds[0], s->buf, ROOM, 0);
 }
 
 static void fill_send_zc(void *entry, void *subject)
 {
     struct io_uring_sqe *sqe = entry;
-    struct subject      *s   = subject;
+    struct subject      *s = subject;
     io_uring_prep_send(sqe, s->fds[0], s->buf, ROOM, 0);
     sqe->opcode = IORING_OP_SEND_ZC;
 }
 
-static struct unr_op *d_sqe_recv(struct subject *s) { return unr_sqe(&s->op, "recv", UNR_CANCEL_ALL, fill_recv, s); }
-static struct unr_op *d_send_zc(struct subject *s) { return unr_sqe(&s->op, "send_zc", UNR_CANCEL_ALL, fill_send_zc, s); }
+static struct unr_op *d_sqe_recv(struct subject *s)
+{
+    return unr_sqe(&s->op, "recv", UNR_CANCEL_ALL, fill_recv, s);
+}
+static struct unr_op *d_send_zc(struct subject *s)
+{
+    return unr_sqe(&s->op, "send_zc", UNR_CANCEL_ALL, fill_send_zc, s);
+}
 
 SUBJECT(sqe_recv, pair, peer_writes, verify_read, close_both);
 SUBJECT(send_zc, full_pair, peer_reads, verify_write, close_both);
 
 const struct subject_type *const subject_types[] = {
-    &subject_nop,        &subject_recv,      &subject_recv_all,    &subject_recvmsg,    &subject_recvmsg_all,
-    &subject_send,       &subject_send_all,  &subject_sendmsg,     &subject_sendmsg_all, &subject_read,
-    &subject_readv,      &subject_write,     &subject_writev,      &subject_poll,       &subject_accept,
-    &subject_connect,    &subject_close,     &subject_cancel_close, &subject_splice,    &subject_tee,
-    &subject_pread,      &subject_pwrite,    &subject_fsync,       &subject_ftruncate,  &subject_fallocate,
-    &subject_fadvise,    &subject_sync_range, &subject_socket,     &subject_pipe,       &subject_bind,
-    &subject_listen,     &subject_shutdown,  &subject_openat,      &subject_statx,      &subject_unlinkat,
-    &subject_renameat,   &subject_linkat,    &subject_symlinkat,   &subject_mkdirat,    &subject_waitid,
-    &subject_futex_wait, &subject_futex_wake, &subject_sqe_recv,   &subject_send_zc,
+    &subject_nop,       &subject_recv,      &subject_recv_all,    &subject_recvmsg, &subject_recvmsg_all, &subject_send,
+    &subject_send_all,  &subject_sendmsg,   &subject_sendmsg_all, &subject_read,    &subject_readv,       &subject_write,
+    &subject_writev,    &subject_poll,      &subject_accept,      &subject_connect, &subject_close,       &subject_cancel_close,
+    &subject_splice,    &subject_tee,       &subject_pread,       &subject_pwrite,  &subject_fsync,       &subject_ftruncate,
+    &subject_fallocate, &subject_fadvise,   &subject_sync_range,  &subject_socket,  &subject_pipe,        &subject_bind,
+    &subject_listen,    &subject_shutdown,  &subject_openat,      &subject_statx,   &subject_unlinkat,    &subject_renameat,
+    &subject_linkat,    &subject_symlinkat, &subject_mkdirat,     &subject_waitid,  &subject_futex_wait,  &subject_futex_wake,
+    &subject_sqe_recv,  &subject_send_zc,
 };
 const unsigned subject_type_count = sizeof subject_types / sizeof *subject_types;
 
@@ -724,7 +827,7 @@ const struct scenario *scenarios_operations_table(void)
         const char *prefix;
         void (*run)(const struct scenario *scenario);
     } kinds[KINDS] = {
-        { "cancel", cancelled_at_every_point }, { "close", closed_at_every_point }, { "in-done", cancelled_inside_a_done },
+        { "cancel", cancelled_at_every_point },  { "close", closed_at_every_point },    { "in-done", cancelled_inside_a_done },
         { "latched", latched_before_it_starts }, { "by-fd", its_descriptor_cancelled },
     };
     unsigned n = 0;

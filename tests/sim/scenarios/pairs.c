@@ -7,7 +7,7 @@
 static void two_at_a_time(const struct scenario *scenario)
 {
     const struct subject_type *const *types = scenario->parameter;
-    struct unr_loop                  *loop  = open_small_loop();
+    struct unr_loop                  *loop = open_small_loop();
     struct subject                    a, b;
     set_up(&a, types[0], loop);
     set_up(&b, types[1], loop);
@@ -108,8 +108,10 @@ static const struct subject_type *type_named(const char *name)
 
 const struct scenario *scenarios_pairs_table(void)
 {
-    static const char *const of[PAIRED] = { "recv", "recv_all", "send_all", "write", "splice", "pread", "waitid", "cancel_close" };
-    unsigned                 n = 0;
+    static const char *const of[PAIRED] = {
+        "recv", "recv_all", "send_all", "write", "splice", "pread", "waitid", "cancel_close"
+    };
+    unsigned n = 0;
     for (unsigned i = 0; i < PAIRED; i++)
         for (unsigned j = i; j < PAIRED; j++, n++) {
             paired[n][0] = type_named(of[i]);

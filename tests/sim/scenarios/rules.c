@@ -78,9 +78,9 @@ static bool is_first(const struct clock *c, unsigned i)
 static void change_one(struct clock *c)
 {
     static const unr_time to[CHANGES] = { 0, 0, 5, 1000, 20, 115 };
-    struct unr_timer     *timer       = &c->timers[c->victim].timer;
-    unr_time              deadline    = UNR_SEC(1000) + UNR_MSEC(to[c->change]);
-    bool                  waits       = c->timers[c->victim].waits;
+    struct unr_timer     *timer = &c->timers[c->victim].timer;
+    unr_time              deadline = UNR_SEC(1000) + UNR_MSEC(to[c->change]);
+    bool                  waits = c->timers[c->victim].waits;
     switch (c->change) {
     case 0: break;
     case 1: unr_sim_check(unr_cancel(&timer->op, UNR_CANCEL_TOTAL) || !waits, "it waits, so it can be cancelled"); break;
@@ -88,7 +88,7 @@ static void change_one(struct clock *c)
         if (unr_timer_move(timer, deadline)) {
             unr_sim_check(waits, "only a timer that waits can be moved");
             c->timers[c->victim].deadline = deadline;
-            c->timers[c->victim].since    = ++c->since;
+            c->timers[c->victim].since = ++c->since;
         } else {
             unr_sim_check(!waits || unr_in_flight(&timer->op), "a timer that waits can be moved");
         }
@@ -135,8 +135,8 @@ static void timers_in_order(const struct scenario *scenario)
     c.victim = n / MOMENTS / CHANGES % TIMERS;
     for (unsigned i = 0; i < TIMERS; i++) {
         c.timers[i].deadline = UNR_SEC(1000) + UNR_MSEC(shapes[n / MOMENTS / CHANGES / TIMERS][i]);
-        c.timers[i].since    = ++c.since;
-        c.timers[i].waits    = true;
+        c.timers[i].since = ++c.since;
+        c.timers[i].waits = true;
         unr_start(c.loop, unr_timer_at(&c.timers[i].timer, c.timers[i].deadline), timer_done, &c);
     }
     if (c.moment == 1)
@@ -208,7 +208,7 @@ static void requests_are_or_ed(const struct scenario *scenario)
     some_turns(a.s.loop, 1);
     ask_for(&a, UNR_CANCEL_PARTIAL, -10);
     run_to_the_end(a.s.loop);
-    const struct unr_result *r     = &a.s.op.result;
+    const struct unr_result *r = &a.s.op.result;
     bool                     began = r->verdict != UNR_VERDICT_UNSUBMITTED;
     unr_sim_check(r->error == -ECANCELED, "the second request is honoured");
     unr_sim_check(r->requested == a.types, "requests are or-ed, and none is erased");
@@ -302,7 +302,7 @@ static void second_done(struct unr_op *op)
 static void request_between_completion_and_done(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
-    struct late      l    = { 0 };
+    struct late      l = { 0 };
     (void)scenario;
     unr_start(loop, unr_nop(&l.first), ask_the_second, &l);
     unr_start(loop, unr_nop(&l.second), second_done, &l);
@@ -321,7 +321,7 @@ static void request_between_completion_and_done(const struct scenario *scenario)
 static void request_of_what_runs(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
-    struct unr_op    op   = { 0 };
+    struct unr_op    op = { 0 };
     int              from[2], to[2], runs = 0;
     (void)scenario;
     unr_sim_pipe(from, 0);
@@ -352,9 +352,9 @@ static void request_of_what_runs(const struct scenario *scenario)
 /* A connect that was cancelled and cannot be undone, as its descriptor is gone, promises no more than TERMINAL. */
 static void undoing_fails(const struct scenario *scenario)
 {
-    struct unr_loop   *loop     = open_small_loop();
-    struct unr_op      op       = { 0 };
-    struct sockaddr_in to       = { .sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct unr_loop   *loop = open_small_loop();
+    struct unr_op      op = { 0 };
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int                listener = unr_sim_listener(80, 0), other = unr_sim_connect(80), fd = unr_sim_socket(), runs = 0;
     (void)scenario;
     unr_start(loop, unr_connect(&op, fd, (struct sockaddr *)&to, sizeof to), count_run, &runs);
@@ -412,11 +412,11 @@ static void own_cancel(struct unr_op *op, struct unr_request request)
 }
 
 static const struct unr_op_type own_type = {
-    .size     = sizeof own_type,
+    .size = sizeof own_type,
     .supports = UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL,
-    .name     = "own",
-    .start    = own_start,
-    .cancel   = own_cancel,
+    .name = "own",
+    .start = own_start,
+    .cancel = own_cancel,
 };
 
 static void own_done(struct unr_op *op)
@@ -441,10 +441,10 @@ static void start_own(struct unr_loop *loop, struct own *o)
 static void handler_is_installed_before_start(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
-    struct own       o    = { .guarantee = unr_sim_choose(2) ? UNR_CANCEL_TERMINAL : 0 };
+    struct own       o = { .guarantee = unr_sim_choose(2) ? UNR_CANCEL_TERMINAL : 0 };
     (void)scenario;
     inside_a_call = false;
-    o.emits       = &o.signal;
+    o.emits = &o.signal;
     start_own(loop, &o);
     unr_sim_check(o.cancels == 1 && unr_in_flight(&o.op), "the request reached it");
     run_to_the_end(loop);
@@ -459,7 +459,7 @@ static void handler_is_installed_before_start(const struct scenario *scenario)
 static void type_hears_each_request_once(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
-    struct own       o    = { .ignores = true };
+    struct own       o = { .ignores = true };
     (void)scenario;
     inside_a_call = false;
     start_own(loop, &o);
@@ -509,7 +509,7 @@ static void no_done_inside_a_call(const struct scenario *scenario)
 static void restarting_starves_nobody(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
-    struct own       o    = { .finishes_at_once = true, .again = 3 };
+    struct own       o = { .finishes_at_once = true, .again = 3 };
     (void)scenario;
     inside_a_call = false;
     start_own(loop, &o);
@@ -523,7 +523,7 @@ static void restarting_starves_nobody(const struct scenario *scenario)
 static void latched_above(const struct scenario *scenario)
 {
     struct unr_loop  *loop = open_small_loop();
-    struct own        o    = { 0 };
+    struct own        o = { 0 };
     struct unr_signal root = { 0 }, middle = { 0 };
     bool              emitted_before = unr_sim_choose(2), honoured = unr_sim_choose(2);
     unsigned          types = honoured ? UNR_CANCEL_PARTIAL : UNR_CANCEL_TOTAL;
@@ -612,7 +612,7 @@ static void emit_while_the_tree_changes(const struct scenario *scenario)
 {
     struct tree t = { 0 };
     (void)scenario;
-    t.at   = unr_sim_choose(CHILDREN);
+    t.at = unr_sim_choose(CHILDREN);
     t.what = unr_sim_choose(6);
     t.whom = unr_sim_choose(CHILDREN);
     for (unsigned i = 0; i < CHILDREN + 2; i++)
@@ -678,10 +678,10 @@ struct shots {
 static void fill_poll(void *entry, void *context)
 {
     struct io_uring_sqe *sqe = entry;
-    *sqe                     = (struct io_uring_sqe){ .opcode        = IORING_OP_POLL_ADD,
-                                                      .fd            = ((struct shots *)context)->fds[0],
-                                                      .len           = IORING_POLL_ADD_MULTI,
-                                                      .poll32_events = 1 /* POLLIN */ };
+    *sqe = (struct io_uring_sqe){ .opcode = IORING_OP_POLL_ADD,
+                                  .fd = ((struct shots *)context)->fds[0],
+                                  .len = IORING_POLL_ADD_MULTI,
+                                  .poll32_events = 1 /* POLLIN */ };
 }
 
 static void shot_done(struct unr_op *op)
@@ -779,9 +779,9 @@ struct door {
 static void fill_accept(void *entry, void *context)
 {
     struct io_uring_sqe *sqe = entry;
-    *sqe                     = (struct io_uring_sqe){ .opcode = IORING_OP_ACCEPT,
-                                                      .fd     = ((struct door *)context)->listener,
-                                                      .ioprio = IORING_ACCEPT_MULTISHOT };
+    *sqe = (struct io_uring_sqe){ .opcode = IORING_OP_ACCEPT,
+                                  .fd = ((struct door *)context)->listener,
+                                  .ioprio = IORING_ACCEPT_MULTISHOT };
 }
 
 /* What a shot owns is the caller's in every `done`, the last included. */
@@ -800,7 +800,7 @@ static void door_done(struct unr_op *op)
 static void shots_of_an_accept(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
-    struct door      d    = { .listener = unr_sim_listener(80, CALLERS) };
+    struct door      d = { .listener = unr_sim_listener(80, CALLERS) };
     (void)scenario;
     unr_start(loop, unr_sqe(&d.op, "accept", UNR_CANCEL_ALL, fill_accept, &d), door_done, &d);
     some_turns(loop, 1);
@@ -822,7 +822,7 @@ static void shots_of_an_accept(const struct scenario *scenario)
 static void fill_send_zc(void *entry, void *subject)
 {
     struct io_uring_sqe *sqe = entry;
-    struct subject      *s   = subject;
+    struct subject      *s = subject;
     *sqe = (struct io_uring_sqe){ .opcode = IORING_OP_SEND_ZC, .fd = s->fds[0], .addr = (uintptr_t)s->buf, .len = 8 };
 }
 
@@ -857,14 +857,14 @@ static void zero_copy_again(const struct scenario *scenario)
 static void fill_refused(void *entry, void *context)
 {
     struct io_uring_sqe *sqe = entry;
-    *sqe                     = (struct io_uring_sqe){ .opcode = IORING_OP_NOP, .flags = *(const unsigned char *)context };
+    *sqe = (struct io_uring_sqe){ .opcode = IORING_OP_NOP, .flags = *(const unsigned char *)context };
 }
 
 /* An SQE that would break the join is refused, and leaves no hole among those before and behind it. */
 static void sqe_refused(const struct scenario *scenario)
 {
     static const unsigned char flags[] = { IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_IO_DRAIN, IOSQE_CQE_SKIP_SUCCESS };
-    struct unr_loop           *loop    = open_small_loop();
+    struct unr_loop           *loop = open_small_loop();
     struct unr_op              before = { 0 }, op = { 0 }, behind = { 0 };
     int                        runs = 0;
     (void)scenario;
@@ -909,8 +909,8 @@ static void by_descriptor(const struct scenario *scenario)
             unr_loop_run_once(loop, UNR_NEVER);
     }
     bool     second = unr_sim_choose(2);
-    int      fd     = second ? to[1] : from[0];
-    unsigned found  = unr_cancel_fd(loop, fd, UNR_CANCEL_ALL);
+    int      fd = second ? to[1] : from[0];
+    unsigned found = unr_cancel_fd(loop, fd, UNR_CANCEL_ALL);
     unr_sim_check(found == (second ? 1u : ON_ONE + 1u - (gone < ON_ONE)), "it finds all that is in flight on it");
     unr_sim_check(elsewhere.result.requested == 0, "and nothing else");
     unr_sim_check(splice.result.requested == UNR_CANCEL_ALL, "a splice is on both of its descriptors");
@@ -1048,7 +1048,7 @@ static void no_cancel_hits_the_next_life(const struct scenario *scenario)
 {
     unsigned                entries = *(const unsigned *)scenario->parameter;
     struct unr_loop_options options = { .size = sizeof options, .entries = entries, .completion_entries = entries };
-    struct lives            l       = { 0 };
+    struct lives            l = { 0 };
     struct unr_op           nops[3] = { { 0 } };
     unsigned char           rest[4];
     int                     nop_runs = 0;
@@ -1099,8 +1099,8 @@ static bool is_overwritten(const struct unr_op *op)
 static void left_alone_after_done(const struct scenario *scenario)
 {
     struct unr_loop_options options = { .size = sizeof options, .entries = 4, .completion_entries = 4 };
-    struct subject          s       = { 0 };
-    struct unr_op           recv    = { 0 };
+    struct subject          s = { 0 };
+    struct unr_op           recv = { 0 };
     unsigned char           byte;
     int                     runs = 0;
     (void)scenario;
@@ -1283,14 +1283,14 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "shots/accept", .run = shots_of_an_accept },
         { .name = "shots/zero-copy-again", .run = zero_copy_again },
         { .name = "rings/sqe-refused", .run = sqe_refused },
-        { .name           = "rings/no-cancel-hits-the-next-life",
-          .run            = no_cancel_hits_the_next_life,
-          .parameter      = &narrow,
+        { .name = "rings/no-cancel-hits-the-next-life",
+          .run = no_cancel_hits_the_next_life,
+          .parameter = &narrow,
           .deviations_max = 4 },
-        { .name           = "rings/next-life-with-faults",
-          .run            = no_cancel_hits_the_next_life,
-          .parameter      = &roomy,
-          .faults         = UNR_FAULT_ENTER,
+        { .name = "rings/next-life-with-faults",
+          .run = no_cancel_hits_the_next_life,
+          .parameter = &roomy,
+          .faults = UNR_FAULT_ENTER,
           .deviations_max = 4 },
         { .name = "rings/left-alone-after-done", .run = left_alone_after_done, .faults = UNR_FAULT_ENTER, .deviations_max = 4 },
         { .name = "rings/tiny", .run = many_on_a_tiny_ring, .deviations_max = 4 },

@@ -48,7 +48,7 @@ struct subject {
     int                        runs;
     int                        fds[4];
     unsigned char              buf[ROOM];
-    unsigned char              arrived[ROOM]; /* at the other end */
+    unsigned char              arrived[ROOM];  /* at the other end */
     size_t                     sent, received; /* by the other end, bytes                    */
     bool                       provoked;
     struct iovec               iov[2];
@@ -63,8 +63,8 @@ struct subject_type {
     const char *name;
     void (*set_up)(struct subject *s);
     struct unr_op *(*describe)(struct subject *s);
-    void (*provoke)(void *subject);         /* another process makes it complete; NULL: it does by itself */
-    void (*verify)(struct subject *s);      /* that what the result says is what happened                 */
+    void (*provoke)(void *subject);    /* another process makes it complete; NULL: it does by itself */
+    void (*verify)(struct subject *s); /* that what the result says is what happened                 */
     void (*tear_down)(struct subject *s);
 };
 
@@ -76,7 +76,7 @@ void             set_up(struct subject *s, const struct subject_type *type, stru
 void             start(struct subject *s); /* bound to its signal */
 void             tear_down(struct subject *s);
 /* What must hold of every result, whatever the operation: see design.md, rules 1 to 6. */
-void             verify(struct subject *s);
-void             close_loop(struct unr_loop *loop);
+void verify(struct subject *s);
+void close_loop(struct unr_loop *loop);
 
 #endif

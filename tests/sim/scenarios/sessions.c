@@ -60,7 +60,7 @@ static void peer_says(void *fd)
 
 static void run_chain(bool mended)
 {
-    struct chain     c    = { .loop = open_small_loop(), .mended = mended };
+    struct chain     c = { .loop = open_small_loop(), .mended = mended };
     struct unr_timer stop = { 0 };
     int              fds[2];
     unr_sim_socketpair(fds, 0);
@@ -230,8 +230,8 @@ static void proxy_read_done(struct unr_op *op)
 
 static void proxy_read(struct direction *d)
 {
-    unr_start(d->session->loop,
-              unr_bind(unr_recv(&d->op, d->from, d->buf, sizeof d->buf, 0), unr_signal_slot(&d->silence)), proxy_read_done, d);
+    unr_start(d->session->loop, unr_bind(unr_recv(&d->op, d->from, d->buf, sizeof d->buf, 0), unr_signal_slot(&d->silence)),
+              proxy_read_done, d);
 }
 
 static void heartbeat(struct unr_op *op)
