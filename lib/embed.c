@@ -73,9 +73,8 @@ static bool alarm_is_late(struct unr_loop *loop)
 void unri_embed_end(struct unr_loop *loop)
 {
     unri_enter_wake_clear(loop->embed_fd);
-    /* Linux 6.18 with DEFER_TASKRUN signals a registered eventfd once and then no more, where the completion came about by
-     * a write to another eventfd; registering it anew makes it whole.  Where that fails, the next turn tries again. */
-    bool deaf = unri_ring_register_eventfd(loop, loop->embed_fd) < 0;
+    /* Where that fails, the next turn tries again. */
+    bool deaf = unri_ring_renew_eventfd(loop, loop->embed_fd) < 0;
     /* From here on until the next turn, whoever pushes wakes the loop; what was pushed before is seen here. */
     unri_inbox_announce_sleep(loop);
     if (deaf || loop->finished.first || unri_inbox_has_tasks(loop) || atomic_load(&loop->inbox.stop) || alarm_is_late(loop)

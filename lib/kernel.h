@@ -12,8 +12,12 @@ void unri_ring_abandon(struct unr_loop *loop); /* in a forked child */
 /* Makes the ring the calling thread's. */
 int unri_ring_enable(struct unr_loop *loop);
 
-/* Has the kernel signal the eventfd `fd` when the ring has something to reap; to be said again after each time. */
+/* Has the kernel signal the eventfd `fd` when the ring has something to reap. */
 int unri_ring_register_eventfd(struct unr_loop *loop, int fd);
+
+/* Says so again, where the kernel would not signal it any more: Linux 6.18 with DEFER_TASKRUN signals a registered
+ * eventfd once and then no more, where the completion came about by a write to another eventfd. */
+int unri_ring_renew_eventfd(struct unr_loop *loop, int fd);
 
 /* Submits what is queued, waits for a CQE until `deadline` (INT64_MIN: not at all), and reaps: whatever has ended is on
  * loop->finished afterwards.  0, or a negative errno that ends the run. */

@@ -132,6 +132,7 @@ static void set_latch(struct unr_signal *signal, struct unr_signal *latched)
 
 void unr_signal_attach(struct unr_signal *child, struct unr_signal *parent)
 {
+    assert(child && parent);
     if (child->parent)
         unri_broken("attaching a signal that is attached", NULL, "a signal has one parent; detach it first");
     for (const struct unr_signal *ancestor = parent; ancestor; ancestor = ancestor->parent)

@@ -648,7 +648,7 @@ int io_uring_enter2(unsigned fd, unsigned to_submit, unsigned min_complete, unsi
 Test(op, join_repeats_a_cancel_that_the_kernel_lost)
 {
     int              fds[2];
-    char             buf[100];
+    char             buf[100] = { 0 };
     struct unr_stats stats;
     struct seen      recv = { 0 };
     unix_pair(fds);

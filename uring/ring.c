@@ -96,10 +96,16 @@ int unri_ring_enable(struct unr_loop *loop)
 
 int unri_ring_register_eventfd(struct unr_loop *loop, int fd)
 {
-    struct io_uring *io = &loop->ring->io;
-    unri_enter_register(io, IORING_UNREGISTER_EVENTFD, NULL, 0);
-    int error = unri_enter_register(io, IORING_REGISTER_EVENTFD, &fd, 1);
+    int error = unri_enter_register(&loop->ring->io, IORING_REGISTER_EVENTFD, &fd, 1);
     return error < 0 ? error : 0;
+}
+
+int unri_ring_renew_eventfd(struct unr_loop *loop, int fd)
+{
+    if (!(loop->ring->setup & IORING_SETUP_DEFER_TASKRUN))
+        return 0;
+    unri_enter_register(&loop->ring->io, IORING_UNREGISTER_EVENTFD, NULL, 0);
+    return unri_ring_register_eventfd(loop, fd);
 }
 
 void unri_ring_close(struct unr_loop *loop)

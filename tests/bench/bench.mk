@@ -10,7 +10,6 @@ ROUNDS    ?= 5
 ONLY      ?= nop cancel timers echo proxy memory instructions syscalls
 
 here     := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
-packages := g++ libuv1-dev libev-dev libboost1.81-dev haproxy strace valgrind
 warnings := -Wall -Wextra
 
 # The compiler $(1) finds the header $(2): yes, or nothing.
@@ -37,10 +36,6 @@ bench: $(binaries)
 	@ROUNDS="$(ROUNDS)" ONLY="$(ONLY)" $(here)/run $(BUILD)
 
 programs: $(binaries)
-
-bench-deps:
-	@if [ "$$(id -u)" = 0 ]; then apt-get install -y --no-install-recommends $(packages); \
-	else echo "Run this as root: apt-get install -y --no-install-recommends $(packages)"; fi
 
 $(BENCH_LIB):
 	@echo "bench: $(BENCH_LIB) is not there: build the library first (make), or say BENCH_LIB=..." >&2; exit 1
@@ -75,4 +70,4 @@ $(BUILD)/%_asio_uring: $(here)/%_asio.cc $(headers) | $(BUILD)
 $(BUILD):
 	mkdir -p $@
 
-.PHONY: bench bench-deps programs
+.PHONY: bench programs
