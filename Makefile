@@ -30,7 +30,7 @@ MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
 
-VERSION := 0.1.0
+VERSION := $(shell sed -n 's/^.define UNR_VERSION "\(.*\)"/\1/p' include/unring/common.h)
 SONAME  := libunring.so.0.1
 
 PREFIX     ?= /usr/local

@@ -39,7 +39,6 @@
 #include <unistd.h>
 #include <unring.h>
 
-#define VERSION     "0.1.0"
 #define BUFFER_SIZE 65536
 #define RETRY_PAUSE UNR_MSEC(100)
 
@@ -719,7 +718,7 @@ static struct address parse_options(int argc, char **argv)
         case OPTION_GRACE: proxy.grace = parse_seconds(options[index].name, optarg); break;
         case 'v': proxy.verbose = true; break;
         case 'h': print_usage(stdout); exit(0);
-        case OPTION_VERSION: puts("proxy (unring) " VERSION); exit(0);
+        case OPTION_VERSION: puts("proxy (unring) " UNR_VERSION); exit(0);
         default: /* getopt has said what is wrong */ fputs("Try 'proxy --help'.\n", stderr); exit(2);
         }
     }

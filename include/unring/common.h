@@ -3,6 +3,9 @@
 #ifndef UNRING_COMMON_H
 #define UNRING_COMMON_H
 
+/* The library's version: below 1.0, one with another minor number promises neither API nor ABI. */
+#define UNR_VERSION "0.1.0"
+
 #ifdef __cplusplus
 #define UNR_BEGIN extern "C" {
 #define UNR_END   }
