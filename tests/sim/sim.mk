@@ -39,7 +39,7 @@ $(SCENARIOS_REAL): $(SCENARIO_OBJECTS) $(REAL_OBJECTS) $(BUILD)/libunring.a
 $(SIM_EXAMPLES): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libunring-sim.a
 	$(call sim_link)
 
-SCHEDULES ?= 20000
+SCHEDULES ?= 500000
 SECONDS   ?= 60
 
 .PHONY: sim check-sim check-conformance explore mutants coverage
@@ -61,4 +61,4 @@ mutants: $(SCENARIOS)
 
 coverage:
 	@$(again) VARIANT=coverage CFLAGS='-O0 -g --coverage -DNDEBUG' LDFLAGS=--coverage check-programs sim
-	@BUILD=build/coverage VARIANT=coverage SCHEDULES=$(SCHEDULES) tests/sim/coverage
+	@BUILD=build/coverage VARIANT=coverage SCHEDULES=20000 tests/sim/coverage

@@ -509,8 +509,9 @@ static struct unr_op *d_futex_wake(struct subject *s)
 
 /* ---- the table of subjects ---- */
 
-#define SUBJECT(name, set_up, provoke, verify, tear_down)                                                                      \
-    static const struct subject_type subject_##name = { #name, set_up, d_##name, provoke, verify, tear_down }
+#define SUBJECT(name, set_up, provoke, verify, tear_down) BOUNDED(name, set_up, provoke, verify, tear_down, 0)
+#define BOUNDED(name, set_up, provoke, verify, tear_down, deviations_max)                                                      \
+    static const struct subject_type subject_##name = { #name, set_up, d_##name, provoke, verify, tear_down, deviations_max }
 
 SUBJECT(nop, no_descriptor, NULL, verify_nothing, NULL);
 SUBJECT(recv, pair, peer_writes, verify_read, close_both);
@@ -518,16 +519,16 @@ SUBJECT(recv_all, pair, peer_writes_twice, verify_read, close_both);
 SUBJECT(recvmsg, pair, peer_writes, verify_read, close_both);
 SUBJECT(recvmsg_all, pair, peer_writes_twice, verify_read, close_both);
 SUBJECT(send, full_pair, peer_reads, verify_write, close_both);
-SUBJECT(send_all, full_pair, peer_goes_on_reading, verify_write, close_both);
+BOUNDED(send_all, full_pair, peer_goes_on_reading, verify_write, close_both, 5);
 SUBJECT(sendmsg, full_pair, peer_reads, verify_write, close_both);
-SUBJECT(sendmsg_all, full_pair, peer_goes_on_reading, verify_write, close_both);
+BOUNDED(sendmsg_all, full_pair, peer_goes_on_reading, verify_write, close_both, 5);
 SUBJECT(read, pipe_to_read, peer_writes, verify_read, close_both);
 SUBJECT(readv, pipe_to_read, peer_writes, verify_read, close_both);
 SUBJECT(write, pipe_to_write, peer_reads, verify_write, close_both);
 SUBJECT(writev, pipe_to_write, peer_reads, verify_write, close_both);
 SUBJECT(poll, pair, peer_writes, verify_poll, close_both);
 SUBJECT(accept, listening, peer_connects, verify_accept, close_accepted);
-SUBJECT(connect, to_connect, peer_accepts, verify_connect, close_connected);
+BOUNDED(connect, to_connect, peer_accepts, verify_connect, close_connected, 8);
 SUBJECT(close, pair, NULL, verify_close, close_peer);
 SUBJECT(cancel_close, pair, NULL, verify_close, close_peer);
 SUBJECT(splice, two_pipes, peer_writes, verify_splice, close_four);
@@ -834,7 +835,10 @@ const struct scenario *scenarios_operations_table(void)
     for (unsigned kind = 0; kind < KINDS; kind++)
         for (unsigned i = 0; i < subject_type_count; i++, n++) {
             snprintf(names[n], sizeof names[n], "%s/%s", kinds[kind].prefix, subject_types[i]->name);
-            all[n] = (struct scenario){ .name = names[n], .run = kinds[kind].run, .parameter = subject_types[i] };
+            all[n] = (struct scenario){ .name = names[n],
+                                        .run = kinds[kind].run,
+                                        .parameter = subject_types[i],
+                                        .deviations_max = subject_types[i]->deviations_max };
         }
     return all;
 }

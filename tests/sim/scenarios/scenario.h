@@ -66,6 +66,7 @@ struct subject_type {
     void (*provoke)(void *subject);    /* another process makes it complete; NULL: it does by itself */
     void (*verify)(struct subject *s); /* that what the result says is what happened                 */
     void (*tear_down)(struct subject *s);
+    unsigned deviations_max; /* where the other end may go on for ever: of a schedule from the kindest */
 };
 
 extern const struct subject_type *const subject_types[];
