@@ -39,7 +39,7 @@ $(SCENARIOS_REAL): $(SCENARIO_OBJECTS) $(REAL_OBJECTS) $(BUILD)/libunring.a
 $(SIM_EXAMPLES): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libunring-sim.a
 	$(call sim_link)
 
-SCHEDULES ?= 500000
+SCHEDULES ?= 1000000
 SECONDS   ?= 60
 
 .PHONY: sim check-sim check-conformance explore mutants coverage
