@@ -79,6 +79,11 @@ UNR_API int  unr_sim_socket(void);                         /* AF_INET, unconnect
 UNR_API int  unr_sim_file(const void *data, size_t len);
 UNR_API int  unr_sim_eventfd(uint64_t count);
 
+/* A signalfd(2) for a set of signals, bit n - 1 standing for signal n, and a signal sent to the process: it stays pending
+ * until a signalfd that is for it is read. */
+UNR_API int  unr_sim_signalfd(uint64_t signals);
+UNR_API void unr_sim_raise(int signal);
+
 /* read(2), write(2), shutdown(2), close(2), connect(2) and accept(2) without blocking, as another process would do them:
  * a count or descriptor, or a negative errno, -EAGAIN where it would block. */
 UNR_API ssize_t unr_sim_read(int fd, void *buf, size_t len);

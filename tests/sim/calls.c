@@ -162,7 +162,8 @@ static bool faults_transfer;
 /* Of files no part was ever seen, and a counter has none. */
 static bool may_be_short(const struct sim_request *request)
 {
-    return faults_transfer && request->file->kind != SIM_EVENTFD && request->file->kind != SIM_REGULAR;
+    return faults_transfer && request->file->kind != SIM_EVENTFD && request->file->kind != SIM_SIGNALFD
+           && request->file->kind != SIM_REGULAR;
 }
 
 void sim_calls_configure(bool short_transfers)

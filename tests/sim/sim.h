@@ -33,7 +33,7 @@ struct sim_bytes { /* a bounded queue of bytes */
     size_t         capacity, first, count;
 };
 
-enum sim_kind { SIM_SOCKET = 1, SIM_PIPE_READER, SIM_PIPE_WRITER, SIM_REGULAR, SIM_EVENTFD, SIM_LISTENER };
+enum sim_kind { SIM_SOCKET = 1, SIM_PIPE_READER, SIM_PIPE_WRITER, SIM_REGULAR, SIM_EVENTFD, SIM_SIGNALFD, SIM_LISTENER };
 
 struct sim_pipe {
     struct sim_bytes bytes;
@@ -64,6 +64,7 @@ struct sim_file {
     int64_t           position;
 
     uint64_t counter; /* SIM_EVENTFD */
+    uint64_t signals; /* SIM_SIGNALFD: those that it is for */
 };
 
 struct sim_inode {
@@ -91,6 +92,7 @@ struct sim_world {
     struct sim_name  names[SIM_NAMES];
     struct sim_child children[SIM_CHILDREN];
     unsigned         children_count;
+    uint64_t         pending_signals;
     unr_time         now;
 };
 

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 
 struct sim_world sim_world;
 
@@ -291,6 +292,20 @@ static ssize_t counter_read(struct sim_file *file, void *buf, size_t len)
     return sizeof file->counter;
 }
 
+static ssize_t signals_read(struct sim_file *file, void *buf, size_t len)
+{
+    struct signalfd_siginfo info = { 0 };
+    uint64_t                mine = sim_world.pending_signals & file->signals;
+    if (len < sizeof info)
+        return -EINVAL;
+    if (!mine)
+        return -EAGAIN;
+    info.ssi_signo = (uint32_t)__builtin_ctzll(mine) + 1;
+    sim_world.pending_signals &= ~(mine & -mine);
+    memcpy(buf, &info, sizeof info);
+    return sizeof info;
+}
+
 ssize_t sim_read(struct sim_file *file, void *buf, size_t len, int64_t offset, bool peek)
 {
     switch (file->kind) {
@@ -301,6 +316,7 @@ ssize_t sim_read(struct sim_file *file, void *buf, size_t len, int64_t offset, b
         return file->pipe->writers && len ? -EAGAIN : 0;
     case SIM_REGULAR: return regular_read(file, buf, len, offset, peek);
     case SIM_EVENTFD: return counter_read(file, buf, len);
+    case SIM_SIGNALFD: return signals_read(file, buf, len);
     default: return -EBADF;
     }
 }
@@ -349,6 +365,7 @@ unsigned sim_poll(const struct sim_file *file)
         if (!file->pipe->readers)
             return POLLOUT | POLLERR;
         return file->pipe->bytes.count < file->pipe->bytes.capacity ? POLLOUT : 0;
+    case SIM_SIGNALFD: return sim_world.pending_signals & file->signals ? POLLIN : 0;
     case SIM_EVENTFD: return POLLOUT | (file->counter ? POLLIN : 0u);
     default: return POLLIN | POLLOUT;
     }
@@ -418,6 +435,18 @@ int unr_sim_eventfd(uint64_t count)
     struct sim_file *file = sim_file_new(SIM_EVENTFD);
     file->counter = count;
     return opened(file);
+}
+
+int unr_sim_signalfd(uint64_t signals)
+{
+    struct sim_file *file = sim_file_new(SIM_SIGNALFD);
+    file->signals = signals;
+    return opened(file);
+}
+
+void unr_sim_raise(int signal)
+{
+    sim_world.pending_signals |= UINT64_C(1) << (signal - 1);
 }
 
 ssize_t unr_sim_read(int fd, void *buf, size_t len)

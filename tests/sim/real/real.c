@@ -27,6 +27,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -429,6 +430,26 @@ int unr_sim_file(const void *data, size_t len)
 int unr_sim_eventfd(uint64_t count)
 {
     return need(eventfd((unsigned)count, EFD_CLOEXEC), "eventfd");
+}
+
+int unr_sim_signalfd(uint64_t signals)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (int signal = 1; signal <= 64; signal++)
+        if (signals >> (signal - 1) & 1)
+            sigaddset(&set, signal);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* threads that are made from here on inherit it */
+    int                     fd = need(signalfd(-1, &set, SFD_CLOEXEC), "signalfd");
+    struct signalfd_siginfo earlier; /* what an earlier run has left pending */
+    while (is_ready(fd, POLLIN, 0) && read(fd, &earlier, sizeof earlier) > 0)
+        ;
+    return fd;
+}
+
+void unr_sim_raise(int signal)
+{
+    kill(getpid(), signal);
 }
 
 int unr_sim_shutdown(int fd, int how)

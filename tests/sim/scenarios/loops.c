@@ -1,7 +1,9 @@
 /* The loop: storms on small queues, what other threads do, calls of the kernel that fail, another event loop around it. */
 #include "scenario.h"
 
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/signalfd.h>
 
 static void count_run(struct unr_op *op)
 {
@@ -216,6 +218,39 @@ static void embedded(const struct scenario *scenario)
     unr_sim_close(fds[1]);
 }
 
+/* ---- a signalfd ---- */
+
+static void signal_comes(void *context)
+{
+    (void)context;
+    unr_sim_raise(SIGUSR1);
+}
+
+/* A signal that a cancelled read has not taken is there for the next read. */
+static void signal_is_taken_once(const struct scenario *scenario)
+{
+    struct unr_loop        *loop = open_small_loop();
+    struct unr_op           read = { 0 };
+    struct signalfd_siginfo info, left;
+    int                     fd = unr_sim_signalfd(UINT64_C(1) << (SIGUSR1 - 1)), runs = 0;
+    (void)scenario;
+    unr_start(loop, unr_read(&read, fd, &info, sizeof info, -1), count_run, &runs);
+    unr_sim_later(signal_comes, NULL);
+    for (unsigned turns = unr_sim_choose(3); turns; turns--)
+        unr_loop_run_once(loop, 0);
+    unr_cancel(&read, UNR_CANCEL_TOTAL);
+    unr_loop_run(loop);
+    unr_sim_check(runs == 1, "each done once");
+    if (read.result.error == 0)
+        unr_sim_check(read.result.bytes == sizeof info && info.ssi_signo == SIGUSR1, "the signal was read");
+    else
+        unr_sim_check(read.result.error == -ECANCELED, "or the read was cancelled");
+    close_loop(loop);
+    if (read.result.error == 0)
+        unr_sim_check(unr_sim_read(fd, &left, sizeof left) == -EAGAIN, "it is taken once");
+    unr_sim_close(fd);
+}
+
 const struct scenario *scenarios_loops_table(void)
 {
     static const struct scenario table[] = {
@@ -223,6 +258,7 @@ const struct scenario *scenarios_loops_table(void)
         { .name = "loop/other-threads", .run = other_threads },
         { .name = "loop/remote-disarmed", .run = remote_disarmed },
         { .name = "loop/faults", .run = faults, .faults = UNR_FAULT_ALL, .deviations_max = 5 },
+        { .name = "loop/signal-is-taken-once", .run = signal_is_taken_once },
         { .name = "loop/embedded", .run = embedded, .deviations_max = 5 },
         { .name = NULL },
     };
