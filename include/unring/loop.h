@@ -46,7 +46,8 @@ UNR_API int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_opti
  *           parent's, and no `done` runs. */
 UNR_API int unr_loop_close(struct unr_loop *loop);
 
-/* Runs until nothing is in flight and nobody holds the loop, or until unr_loop_stop().
+/* Runs until nothing is in flight and nobody holds the loop, or until unr_loop_stop().  Tasks already posted run before it
+ * returns.
  * Returns   0, or a negative errno of io_uring_enter(2) that cannot be waited out. */
 UNR_API int unr_loop_run(struct unr_loop *loop);
 

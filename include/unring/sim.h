@@ -19,6 +19,8 @@
 
 UNR_BEGIN
 
+/* What is explored: called once for each schedule, with what unr_explore() was given.  It opens its loops and descriptors and
+ * closes them again; memory of its own it frees, but a schedule that fails leaves it in the middle. */
 typedef void unr_scenario_fn(void *context);
 
 enum unr_driver {

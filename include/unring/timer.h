@@ -19,7 +19,7 @@ struct unr_timer {
  * which they were started or moved.
  *
  * Result   error 0.
- * Cancels  TOTAL.
+ * Cancels  TOTAL, also when it is due already, as long as the loop has not come to it.
  * Errors   -ENOMEM: more timers than the loop has room for (four million without a further mapping).
  * Threads  the loop's.
  * Source   lib/timer.c; tests/test_timer.c. */
