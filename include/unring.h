@@ -4,12 +4,20 @@
 #define UNRING_H
 
 #include <unring/cancel.h>
+#include <unring/compose.h>
+#include <unring/deadline.h>
 #include <unring/explain.h>
 #include <unring/file.h>
+#include <unring/filter.h>
+#include <unring/group.h>
 #include <unring/io.h>
+#include <unring/join.h>
 #include <unring/loop.h>
 #include <unring/net.h>
 #include <unring/op.h>
+#include <unring/scope.h>
+#include <unring/state.h>
+#include <unring/stream.h>
 #include <unring/system.h>
 #include <unring/thread.h>
 #include <unring/time.h>

@@ -7,6 +7,12 @@
  *   embed.c       the loop's descriptor for another event loop
  *   inbox.c       what other threads may do
  *   timer.c       timers, and the heap that they wait in
+ *   state.c       what a composed operation was asked for, and its filters
+ *   compose.c     operations made of steps
+ *   group.c       operations side by side; scope.c: any number of them, added while it runs
+ *   deadline.c filter.c delay.c join.c   around one operation
+ *   stream.c transfer.c buffer.c reader.c frame.c connect.c relay.c   composed operations
+ *   process.c     signals and child processes
  *   descriptor.c  what is in flight on each descriptor
  *   explain.c     words for a person
  *   contract.c    the end of a process that broke a rule
@@ -31,11 +37,12 @@ enum unri_state {
     UNRI_IN_FLIGHT = 0x6f705d03,  /* the kernel may touch its buffers; among the peers on its descriptor        */
     UNRI_CANCELLING = 0x6f705d04, /* as IN_FLIGHT, and a request was honoured: its cancel is wanted, out or back */
     UNRI_FINISHED = 0x6f705d05,   /* result final, on loop->finished; `done` has not run yet                    */
+    UNRI_HELD = 0x6f705d06,       /* as DESCRIBED, and a combinator's to start                                  */
 };
 
 /* unr_op_private.flags */
 enum {
-    UNRI_INNER = 1 << 0,        /* a child, a member or the loop's own: not counted by unr_loop_in_flight()   */
+    UNRI_INNER = 1 << 0,        /* a child or a member: handed back to private_fields.holder, not to a `done`  */
     UNRI_HOUSEKEEPING = 1 << 1, /* the loop's own: not shown or counted anywhere                              */
     UNRI_INVALID = 1 << 2,      /* described with arguments that no kernel takes: ends with -EINVAL           */
     UNRI_HONOURED = 1 << 3,     /* a request was honoured                                                     */
@@ -78,10 +85,11 @@ static inline unsigned unri_state_number(uint32_t state)
 /* Which states lead to `state`, as bits of their numbers. */
 static inline unsigned unri_states_before(enum unri_state state)
 {
-    enum { IDLE = 1 << 0, DESCRIBED = 1 << 1, QUEUED = 1 << 2, IN_FLIGHT = 1 << 3, CANCELLING = 1 << 4, FINISHED = 1 << 5 };
+    enum { DESCRIBED = 1 << 1, QUEUED = 1 << 2, IN_FLIGHT = 1 << 3, CANCELLING = 1 << 4, FINISHED = 1 << 5, HELD = 1 << 6 };
     switch (state) {
     case UNRI_IDLE: return FINISHED;
-    case UNRI_DESCRIBED: return 0;                  /* from anything but a live one: unr_describe() looks */
+    case UNRI_DESCRIBED: return HELD; /* and from anything but a live one: unr_describe() looks */
+    case UNRI_HELD: return DESCRIBED;
     case UNRI_QUEUED: return DESCRIBED | IN_FLIGHT; /* in flight: a cancel_close whose descriptor is free now */
     case UNRI_IN_FLIGHT: return DESCRIBED | QUEUED;
     case UNRI_CANCELLING: return IN_FLIGHT | CANCELLING;
@@ -104,15 +112,55 @@ static inline bool unri_live(const struct unr_op *op)
 
 const char *unri_name(const struct unr_op *op);
 
-/* unr_start() for children, members and the loop's own operations: `flags` are UNRI_INNER, UNRI_HOUSEKEEPING. */
-void unri_start(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done, void *data, unsigned flags);
+/* unr_start() for the loop's own operations. */
+void unri_start_housekeeping(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done);
 
 /* Delivers a request, as unr_cancel_cause() does, without checking the caller's arguments. */
 bool unri_request(struct unr_op *op, struct unr_request request);
 
-/* The two ways in which a started operation becomes FINISHED: it never began, or it ended with `error`. */
+/* The ways in which a started operation becomes FINISHED: it never began, it ended with `error`, or a cancellation took
+ * effect on it that only its child was asked for. */
 void unri_end_unsubmitted(struct unr_op *op, struct unr_request request);
 void unri_end(struct unr_op *op, int error);
+void unri_end_cancelled(struct unr_op *op, int cause, unsigned verdict);
+
+/* The strongest of a mask of types; NONE of none. */
+static inline unsigned unri_strongest(unsigned types)
+{
+    return types & UNR_CANCEL_TOTAL ? UNR_CANCEL_TOTAL : types & UNR_CANCEL_PARTIAL ? UNR_CANCEL_PARTIAL : types;
+}
+
+/* ---- operations that hold others ---- */
+
+/* What the type of a combinator has besides: private_holder of its unr_op_type. */
+struct unri_holder {
+    /* What it held, or started, has ended and is its caller's again. */
+    void (*child_done)(struct unr_op *holder, struct unr_op *child);
+    /* Starts it though `asked` was requested of it, and it honours that, before it began: the request is for those that it
+     * holds.  NULL: then it ends UNSUBMITTED itself. */
+    void (*start_asked)(struct unr_op *holder, struct unr_request asked);
+    /* It waits among the timers, and the time has come.  NULL: it never does. */
+    void (*due)(struct unr_op *holder);
+};
+
+static inline const struct unri_holder *unri_holder_of(const struct unr_op *op)
+{
+    return op->type->private_holder;
+}
+
+/* Takes a described operation for a combinator that is being described: nobody else may start it any more. */
+void unri_hold(struct unr_op *described);
+/* Starts a child or member, held or just described.  `asked` (types 0: nothing) is requested of it before it begins. */
+void unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_request asked);
+/* Starts an operation that there is no memory to begin. */
+void unri_start_failed(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done, int error);
+/* Ends an operation with the result of the only one that it held. */
+void unri_end_as(struct unr_op *op, const struct unr_result *inner);
+/* Runs the `done` of an operation that is taken out of everything already, or lets its holder have it. */
+void unri_hand_back(struct unr_loop *loop, struct unr_op *op);
+
+/* What a filter makes of a mask of types: it is asked for each alone. */
+unsigned unri_filtered(unr_filter_fn *filter, void *context, unsigned types);
 
 /* Takes a finished operation out of everything and runs its `done`. */
 void unri_run_done(struct unr_loop *loop, struct unr_op *op);
@@ -173,12 +221,25 @@ struct unri_timers {
 };
 
 bool unri_is_timer(const struct unr_op *op);
+/* A delayed operation that honours no request, which nothing but its time can start. */
+bool unri_delays_a_certain_start(const struct unr_op *op);
 int  unri_timers_open(struct unri_timers *timers);
 void unri_timers_close(struct unri_timers *timers);
 /* Ends some timers that are due and were started or moved no later than `serial`; true: there may be more of them. */
 bool unri_timers_expire(struct unr_loop *loop, uint64_t serial);
+/* Requests the end of all timers, and lets those operations begin that are waiting for their time and honour no request. */
 void unri_timers_request_all(struct unr_loop *loop, struct unr_request request);
-void unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context);
+
+/* For what begins with a struct unr_timer without being one, whose type's `due` is called instead of its end.  When
+ * it is due, and on a start the deadline that follows; then in among the timers (false: there is no room for it), moved, and
+ * out. */
+void     unri_timer_set(struct unr_timer *timer, unr_time when, bool relative);
+unr_time unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer);
+bool     unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer);
+bool     unri_timer_waits(const struct unr_timer *timer);
+void     unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time deadline);
+void     unri_timer_remove(struct unr_loop *loop, struct unr_timer *timer);
+void     unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context);
 
 /* The root of the heap is not at 0 but at 3, so that the children of i, 4 * (i - 3) + 4 ..., begin at a multiple of 4
  * entries: 64 bytes. */
@@ -223,6 +284,8 @@ struct unr_loop {
     bool                    in_turn;   /* between entering a turn and leaving it: user code runs inside */
     bool                    closing;
     struct unri_fifo        finished;
+    struct unri_fifo        handing_back; /* what was finished when this turn came to it */
+    const struct unr_op    *handed_to;    /* the combinator that is being given a child or member back */
     struct unr_stats        stats;
     struct unri_descriptors descriptors;
     struct unri_timers      timers;

@@ -87,13 +87,17 @@ int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *opt
 
 /* ---- ownership ---- */
 
+static struct unr_op *read_of_wake(struct unr_loop *loop)
+{
+    return unr_read(&loop->wake, loop->wake_fd, &loop->wake_count, sizeof loop->wake_count, -1);
+}
+
 /* The loop's own read of its eventfd: what other threads write there ends its wait. */
 static void wake_arrived(struct unr_op *op)
 {
     struct unr_loop *loop = op->data;
     if (!op->result.requested) /* the loop is not being closed */
-        unri_start(loop, unr_read(op, loop->wake_fd, &loop->wake_count, sizeof loop->wake_count, -1), wake_arrived, loop,
-                   UNRI_INNER | UNRI_HOUSEKEEPING);
+        unri_start_housekeeping(loop, read_of_wake(loop), wake_arrived);
 }
 
 int unri_loop_own(struct unr_loop *loop)
@@ -105,8 +109,7 @@ int unri_loop_own(struct unr_loop *loop)
     if (error < 0)
         return error;
     loop->guard->owner = (uintptr_t)pthread_self();
-    unri_start(loop, unr_read(&loop->wake, loop->wake_fd, &loop->wake_count, sizeof loop->wake_count, -1), wake_arrived, loop,
-               UNRI_INNER | UNRI_HOUSEKEEPING);
+    unri_start_housekeeping(loop, read_of_wake(loop), wake_arrived);
     return 0;
 }
 
@@ -116,12 +119,14 @@ int unri_loop_own(struct unr_loop *loop)
  * what ends at once starves nobody. */
 static void dispatch(struct unr_loop *loop)
 {
-    struct unr_op *op = loop->finished.first;
+    struct unri_fifo *fifo = &loop->handing_back;
+    *fifo = loop->finished;
     loop->finished = (struct unri_fifo){ 0 };
-    while (op) {
-        struct unr_op *next = op->private_fields.next;
+    for (struct unr_op *op; (op = fifo->first) != NULL;) {
+        fifo->first = op->private_fields.next;
+        if (!fifo->first)
+            fifo->last = NULL;
         unri_run_done(loop, op);
-        op = next;
     }
 }
 

@@ -7,7 +7,8 @@ static_assert(sizeof(struct unr_result) == 24, "");
 
 const char *unri_name(const struct unr_op *op)
 {
-    bool was_described = op->private_fields.state == UNRI_IDLE || op->private_fields.state == UNRI_DESCRIBED || unri_live(op);
+    bool was_described = op->private_fields.state == UNRI_IDLE || op->private_fields.state == UNRI_DESCRIBED
+                         || op->private_fields.state == UNRI_HELD || unri_live(op);
     if (!was_described || !op->type)
         return "an operation that was never described";
     const char *own = op->type->name_of ? op->type->name_of(op) : NULL;
@@ -35,7 +36,8 @@ struct unr_op *unr_describe(struct unr_op *op, const struct unr_op_type *type)
 
 struct unr_op *unr_bind(struct unr_op *described, struct unr_slot *slot)
 {
-    if (__builtin_expect(described->private_fields.state != UNRI_DESCRIBED, 0))
+    uint32_t state = described->private_fields.state;
+    if (__builtin_expect(state != UNRI_DESCRIBED && state != UNRI_HELD, 0))
         unri_broken("bound to a slot though it is not described", described, "describe, bind, then start");
     described->private_fields.slot = slot;
     return described;
@@ -63,18 +65,11 @@ int unr_outcome(const struct unr_result *result)
 
 /* ---- end ---- */
 
-static uint8_t strongest(unsigned supports)
-{
-    for (unsigned type = UNR_CANCEL_TOTAL; type; type >>= 1)
-        if (supports & type)
-            return (uint8_t)type;
-    return UNR_CANCEL_NONE;
-}
-
+/* What is being handed back its last child or member ends in the same turn as that; everything else in the next. */
 static void finished(struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
-    struct unri_fifo      *fifo = &p->loop->finished;
+    struct unri_fifo      *fifo = op == p->loop->handed_to ? &p->loop->handing_back : &p->loop->finished;
     unri_set_state(op, UNRI_FINISHED);
     p->next = NULL;
     if (fifo->last)
@@ -107,7 +102,7 @@ void unri_end(struct unr_op *op, int error)
     r->error = error;
     if (error == -ECANCELED) {
         if (!r->guarantee)
-            r->guarantee = strongest(p->supports);
+            r->guarantee = (uint8_t)unri_strongest(p->supports);
         if (p->flags & UNRI_HONOURED)
             r->verdict = UNR_VERDICT_CANCELLED;
         else
@@ -120,10 +115,30 @@ void unri_end(struct unr_op *op, int error)
     finished(op);
 }
 
+void unri_end_cancelled(struct unr_op *op, int cause, unsigned verdict)
+{
+    unri_end(op, -ECANCELED);
+    op->result.cause = cause;
+    op->result.verdict = (uint8_t)verdict;
+}
+
+void unri_end_as(struct unr_op *op, const struct unr_result *inner)
+{
+    struct unr_result asked = op->result;
+    op->result = *inner;
+    op->result.requested |= asked.requested;
+    if (inner->verdict == UNR_VERDICT_NONE) {
+        op->result.verdict = asked.verdict;
+        op->result.cause = asked.cause;
+    }
+    finished(op);
+}
+
 void unr_finish(struct unr_op *started, int error)
 {
     const struct unr_op_private *p = &started->private_fields;
-    if ((p->state != UNRI_IN_FLIGHT && p->state != UNRI_CANCELLING) || started->type->private_row || unri_is_timer(started))
+    if ((p->state != UNRI_IN_FLIGHT && p->state != UNRI_CANCELLING) || started->type->private_row
+        || started->type->private_holder || unri_is_timer(started))
         unri_broken("finished though it is not in flight", started,
                     "unr_finish is called once for each start, for operations of a caller's own type");
     unri_check_thread(p->loop);
@@ -151,7 +166,7 @@ static bool take_note(struct unr_op *op, struct unr_result *r, struct unr_reques
 {
     struct unr_op_private *p = unri_private(op);
     unsigned               honoured = request.types & p->supports;
-    unsigned               known = p->flags & UNRI_HONOURED ? r->requested : 0;
+    unsigned               known = op->type->private_row ? (p->flags & UNRI_HONOURED ? r->requested : 0) : p->told;
 
     r->requested |= (uint8_t)request.types;
     if (!honoured) {
@@ -166,6 +181,8 @@ static bool take_note(struct unr_op *op, struct unr_result *r, struct unr_reques
         r->verdict = UNR_VERDICT_NONE;
         r->cause = request.cause;
     }
+    if (!op->type->private_row)
+        p->told |= (uint8_t)honoured;
     return (honoured & ~known) != 0;
 }
 
@@ -223,25 +240,27 @@ static void requested_through_slot(void *context, struct unr_request request)
 
 /* ---- start ---- */
 
-/* Rules 6 and 10: whether a request that was there before the operation ends it.  `done` runs in the next turn. */
-static bool ended_before_it_began(struct unr_loop *loop, struct unr_op *op)
+/* Rules 6 and 10: the request that ends the operation before it begins; types 0 if there is none. */
+static struct unr_request asked_before_it_began(struct unr_loop *loop, struct unr_op *op, struct unr_request asked)
 {
     struct unr_op_private *p = unri_private(op);
-    if (loop->closing && p->supports && !(p->flags & UNRI_HOUSEKEEPING)) {
-        unri_end_unsubmitted(op, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
-        return true;
-    }
+    struct unr_request     honoured = { 0 };
+    if (loop->closing && p->supports && !(p->flags & UNRI_HOUSEKEEPING))
+        asked = (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN };
+    else if (asked.types)
+        loop->stats.cancels_asked++;
+    if (asked.types && take_note(op, &op->result, asked))
+        honoured = asked;
     if (!p->slot)
-        return false;
+        return honoured;
     unr_slot_assign(p->slot, requested_through_slot, op);
     struct unr_request latched = unri_slot_latched(p->slot);
     if (!latched.types)
-        return false;
+        return honoured;
     loop->stats.cancels_asked++;
-    if (!take_note(op, &op->result, latched))
-        return false;
-    unri_end_unsubmitted(op, latched);
-    return true;
+    if (take_note(op, &op->result, latched) && !honoured.types)
+        honoured = latched;
+    return honoured;
 }
 
 static void count_start(struct unr_loop *loop, const struct unr_op *op)
@@ -256,24 +275,35 @@ static void count_start(struct unr_loop *loop, const struct unr_op *op)
                     "what a closing loop reports as cancelled with -ESHUTDOWN is not to be started again");
 }
 
-void unri_start(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done, void *data, unsigned flags)
+/* What was asked of it before it began: it ends there, or passes it on to those that it holds. */
+static void start_asked(struct unr_op *op, struct unr_request asked)
+{
+    const struct unri_holder *holder = unri_holder_of(op);
+    if (!holder || !holder->start_asked) {
+        unri_end_unsubmitted(op, asked);
+        return;
+    }
+    unri_set_state(op, UNRI_IN_FLIGHT);
+    unri_set_state(op, UNRI_CANCELLING);
+    holder->start_asked(op, asked);
+}
+
+static void start(struct unr_loop *loop, struct unr_op *described, struct unr_request asked)
 {
     struct unr_op_private *p = unri_private(described);
-    unri_check_thread(loop);
-    if (__builtin_expect(p->state != UNRI_DESCRIBED, 0))
-        unri_broken(unri_live(described) ? "started while it is in flight" : "started though it is not described", described,
-                    "an operation is described anew for each start");
-    described->data = data;
     described->result.error = (int)unri_turn_ms(loop);
     p->loop = loop;
-    p->done = done;
-    p->flags |= (uint16_t)flags;
     count_start(loop, described);
     bool is_row = described->type->private_row;
     if (is_row || !unri_is_timer(described)) /* the heap knows all timers */
         unri_peers_add(loop, described, is_row ? unri_row_descriptors(described) : 0);
-    if (__builtin_expect(p->slot || loop->closing, 0) && ended_before_it_began(loop, described))
-        return;
+    if (__builtin_expect(p->slot || loop->closing || asked.types, 0)) {
+        asked = asked_before_it_began(loop, described, asked);
+        if (asked.types) {
+            start_asked(described, asked);
+            return;
+        }
+    }
     if (!is_row)
         unri_set_state(described, UNRI_IN_FLIGHT);
     described->type->start(described);
@@ -281,9 +311,63 @@ void unri_start(struct unr_loop *loop, struct unr_op *described, unr_done_fn *do
         unri_embed_notice(loop);
 }
 
+_Noreturn static void not_described(const struct unr_op *op)
+{
+    if (op->private_fields.state == UNRI_HELD)
+        unri_broken("started though a combinator holds it", op, "what was given to a combinator is started by that alone");
+    unri_broken(unri_live(op) ? "started while it is in flight" : "started though it is not described", op,
+                "an operation is described anew for each start");
+}
+
 void unr_start(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done, void *data)
 {
-    unri_start(loop, described, done, data, 0);
+    unri_check_thread(loop);
+    if (__builtin_expect(described->private_fields.state != UNRI_DESCRIBED, 0))
+        not_described(described);
+    described->data = data;
+    described->private_fields.done = done;
+    start(loop, described, (struct unr_request){ 0 });
+}
+
+void unri_start_housekeeping(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done)
+{
+    described->data = loop;
+    described->private_fields.done = done;
+    described->private_fields.flags |= UNRI_HOUSEKEEPING;
+    start(loop, described, (struct unr_request){ 0 });
+}
+
+void unri_start_failed(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done, int error)
+{
+    if (described->private_fields.state != UNRI_DESCRIBED)
+        not_described(described);
+    described->private_fields.loop = loop;
+    described->private_fields.done = done;
+    count_start(loop, described);
+    unri_end(described, error);
+}
+
+/* ---- children and members ---- */
+
+void unri_hold(struct unr_op *described)
+{
+    if (__builtin_expect(described->private_fields.state != UNRI_DESCRIBED, 0))
+        unri_broken(described->private_fields.state == UNRI_HELD ? "given to two combinators"
+                                                                 : "given to a combinator though it is not described",
+                    described, "a combinator takes operations that are described and nobody else's");
+    unri_set_state(described, UNRI_HELD);
+}
+
+void unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_request asked)
+{
+    struct unr_op_private *p = unri_private(child);
+    if (p->state == UNRI_HELD && child->type)
+        unri_set_state(child, UNRI_DESCRIBED);
+    else if (__builtin_expect(p->state != UNRI_DESCRIBED, 0))
+        not_described(child);
+    p->holder = holder;
+    p->flags |= UNRI_INNER;
+    start(holder->private_fields.loop, child, asked);
 }
 
 /* ---- done ---- */
@@ -308,10 +392,27 @@ static void leave_slot(struct unr_op *op)
         unr_slot_clear(slot);
 }
 
+void unri_hand_back(struct unr_loop *loop, struct unr_op *op)
+{
+    struct unr_op_private *p = unri_private(op);
+    if (p->flags & UNRI_INNER) {
+        struct unr_op *holder = p->holder;
+        loop->handed_to = holder;
+        unri_holder_of(holder)->child_done(holder, op);
+        loop->handed_to = NULL;
+        return;
+    }
+    if (!(p->flags & UNRI_HOUSEKEEPING)) {
+        loop->in_flight--;
+        loop->ran++;
+    }
+    if (p->done)
+        p->done(op);
+}
+
 void unri_run_done(struct unr_loop *loop, struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
-    unr_done_fn           *done = p->done;
     if (p->peer_at)
         unri_peers_remove(loop, op);
     if (p->slot)
@@ -320,20 +421,18 @@ void unri_run_done(struct unr_loop *loop, struct unr_op *op)
         loop->stats.finished++;
         if (__builtin_expect(op->result.verdict, 0))
             count_verdict(&loop->stats, op->result.verdict);
-        if (!(p->flags & UNRI_INNER)) {
-            loop->in_flight--;
-            loop->ran++;
-        }
     }
     unri_set_state(op, UNRI_IDLE);
-    if (done)
-        done(op);
+    unri_hand_back(loop, op);
 }
 
 void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res)
 {
     struct unr_result     *r = &op->result;
     struct unr_op_private *p = unri_private(op);
+    if (p->flags & UNRI_INNER)
+        unri_broken("a shot of a multishot operation inside a combinator", op,
+                    "a multishot operation may be bound to a slot, but is given to no combinator");
     if (!p->done)
         unri_broken("a shot of a multishot operation without a done", op, "what a shot owns has to reach somebody");
     loop->shot = op;
@@ -343,8 +442,7 @@ void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res)
     r->value = res < 0 ? 0 : res;
     r->fd = -1;
     r->flags = UNR_MORE;
-    if (!(p->flags & UNRI_INNER))
-        loop->ran++;
+    loop->ran++;
     p->done(op);
     loop->shot = NULL;
     *r = loop->shot_saved;

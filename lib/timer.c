@@ -122,8 +122,55 @@ static void take_out(struct unri_timers *timers, struct unr_timer *timer)
 {
     size_t                  index = timer->private_fields[INDEX];
     struct unri_timer_entry last = timers->entries[--timers->count + ROOT];
+    timer->private_fields[INDEX] = 0;
     if (last.timer != timer)
         settle(timers, index, last);
+}
+
+/* ---- for timers, and for what only waits like one ---- */
+
+void unri_timer_set(struct unr_timer *timer, unr_time when, bool relative)
+{
+    timer->private_fields[INDEX] = 0;
+    timer->private_fields[RELATIVE] = relative;
+    if (relative)
+        timer->private_fields[DELAY] = (uint64_t)when;
+    else
+        timer->deadline = when;
+}
+
+unr_time unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer)
+{
+    if (timer->private_fields[RELATIVE])
+        timer->deadline = unri_sum(unri_loop_time(loop), (unr_time)timer->private_fields[DELAY]);
+    return timer->deadline;
+}
+
+bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer)
+{
+    if (!make_room(&loop->timers))
+        return false;
+    insert(&loop->timers, timer);
+    return true;
+}
+
+bool unri_timer_waits(const struct unr_timer *timer)
+{
+    return timer->private_fields[INDEX] != 0;
+}
+
+void unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time deadline)
+{
+    timer->deadline = deadline;
+    timer->private_fields[SERIAL] = ++loop->timers.serial;
+    settle(&loop->timers, timer->private_fields[INDEX], (struct unri_timer_entry){ deadline, timer });
+    if (unri_outside_turn(loop))
+        unri_embed_notice(loop);
+}
+
+void unri_timer_remove(struct unr_loop *loop, struct unr_timer *timer)
+{
+    take_out(&loop->timers, timer);
 }
 
 /* ---- the operation ---- */
@@ -137,11 +184,8 @@ static void timer_start(struct unr_op *op)
 {
     struct unr_timer *timer = timer_of(op);
     struct unr_loop  *loop = op->private_fields.loop;
-    if (timer->private_fields[RELATIVE])
-        timer->deadline = unri_sum(unri_loop_time(loop), (unr_time)timer->private_fields[DELAY]);
-    if (make_room(&loop->timers))
-        insert(&loop->timers, timer);
-    else
+    unri_timer_resolve(loop, timer);
+    if (!unri_timer_insert(loop, timer))
         unri_end(op, -ENOMEM);
 }
 
@@ -168,16 +212,14 @@ bool unri_is_timer(const struct unr_op *op)
 struct unr_op *unr_timer_at(struct unr_timer *timer, unr_time deadline)
 {
     unr_describe(&timer->op, &timer_type);
-    timer->deadline = deadline;
-    timer->private_fields[RELATIVE] = false;
+    unri_timer_set(timer, deadline, false);
     return &timer->op;
 }
 
 struct unr_op *unr_timer_after(struct unr_timer *timer, unr_time delay)
 {
     unr_describe(&timer->op, &timer_type);
-    timer->private_fields[RELATIVE] = true;
-    timer->private_fields[DELAY] = (uint64_t)delay;
+    unri_timer_set(timer, delay, true);
     return &timer->op;
 }
 
@@ -186,13 +228,8 @@ bool unr_timer_move(struct unr_timer *started, unr_time deadline)
     struct unr_op_private *p = unri_private(&started->op);
     if (p->state != UNRI_IN_FLIGHT || !unri_is_timer(&started->op))
         return false;
-    struct unr_loop *loop = p->loop;
-    unri_check_thread(loop);
-    started->deadline = deadline;
-    started->private_fields[SERIAL] = ++loop->timers.serial;
-    settle(&loop->timers, started->private_fields[INDEX], (struct unri_timer_entry){ deadline, started });
-    if (unri_outside_turn(loop))
-        unri_embed_notice(loop);
+    unri_check_thread(p->loop);
+    unri_timer_move(p->loop, started, deadline);
     return true;
 }
 
@@ -209,19 +246,35 @@ bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
             return i == CHUNK;
         take_out(timers, timer);
         __builtin_prefetch(timers->entries[ROOT].timer);
-        unri_end(&timer->op, 0);
+        if (__builtin_expect(unri_is_timer(&timer->op), 1))
+            unri_end(&timer->op, 0);
+        else
+            unri_holder_of(&timer->op)->due(&timer->op);
     }
     return false;
 }
 
+/* From the last to the first.  A request takes the timer out and fills its place with one that was not looked at or needs
+ * nothing, so the same place is looked at again. */
 void unri_timers_request_all(struct unr_loop *loop, struct unr_request request)
 {
-    while (loop->timers.count)
-        unri_request(&loop->timers.entries[loop->timers.count - 1 + ROOT].timer->op, request);
+    struct unri_timers *timers = &loop->timers;
+    for (size_t left = timers->count; left; left = left < timers->count ? left : timers->count) {
+        struct unr_timer *timer = timers->entries[left - 1 + ROOT].timer;
+        if (unri_is_timer(&timer->op))
+            unri_request(&timer->op, request);
+        else if (unri_delays_a_certain_start(&timer->op) && timer->deadline != INT64_MIN)
+            unri_timer_move(loop, timer, INT64_MIN);
+        else
+            left--;
+    }
 }
 
 void unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context)
 {
-    for (size_t i = 0; i < loop->timers.count; i++)
-        visit(&loop->timers.entries[i + ROOT].timer->op, context);
+    for (size_t i = 0; i < loop->timers.count; i++) {
+        struct unr_op *op = &loop->timers.entries[i + ROOT].timer->op;
+        if (unri_is_timer(op)) /* the others are among the peers too */
+            visit(op, context);
+    }
 }

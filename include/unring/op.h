@@ -63,13 +63,16 @@ struct unr_op_type {
     void (*cancel)(struct unr_op *op, struct unr_request request);
     /* The operation's own name where it differs from its type's; NULL if it never does. */
     const char *(*name_of)(const struct unr_op *op);
-    const void *private_row; /* NULL in a caller's own type */
+    const void *private_row, *private_holder; /* NULL in a caller's own type */
 };
 
 /* unring's own part of an operation: not to be read or written. */
 struct unr_op_private {
     struct unr_loop *loop;
-    unr_done_fn     *done;
+    union {
+        unr_done_fn   *done;   /* the caller's                                        */
+        struct unr_op *holder; /* of a child or member: the combinator that it belongs to */
+    };
     struct unr_slot *slot;
     struct unr_op   *next;    /* behind this one on the list that `state` and `flags` name  */
     struct unr_op   *peer;    /* behind this one among those in flight on its descriptor    */
@@ -77,10 +80,13 @@ struct unr_op_private {
     uint32_t         state;
     uint16_t         flags;
     uint8_t          supports;
-    uint8_t          attempts; /* cancels that the kernel has answered without effect */
-    int32_t          fd, other_fd;
-    uint32_t         length, call_flags;
-    uint64_t         address, offset;
+    union {
+        uint8_t attempts; /* system calls: cancels that the kernel has answered without effect */
+        uint8_t told;     /* others: the types that their type's cancel was called for         */
+    };
+    int32_t  fd, other_fd;
+    uint32_t length, call_flags;
+    uint64_t address, offset;
 };
 
 /* One operation.  The structure is the caller's: zeroed once, embedded where it is needed, described anew

@@ -1,0 +1,32 @@
+/* A filter around one operation: what of the requests for it arrives there. */
+#ifndef UNRING_FILTER_H
+#define UNRING_FILTER_H
+
+#include <unring/op.h>
+#include <unring/state.h>
+
+UNR_BEGIN
+
+struct unr_filter {
+    struct unr_op  op;
+    struct unr_op *private_inner;
+    unr_filter_fn *private_out;
+    void          *private_context;
+};
+
+/* `inner`, of which what `out` makes of a request is requested: the other types, fewer or none.
+ *
+ * inner    described, and from now on the filter's.  A slot that it is bound to itself reaches it unfiltered.
+ * out      asked when this is called, to learn what the whole supports, and at each request.
+ * Result   inner's, but in the terms of the requests from outside: guarantee is the strongest type that, passed through `out`,
+ *          asks for no more than what inner was cancelled under.
+ * Cancels  the types of which `out` makes one that inner supports; others are REFUSED.  Closing the loop cannot be filtered.
+ * Threads  the loop's.
+ * Source   lib/filter.c; tests/test_filter.c. */
+UNR_API struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *inner, unr_filter_fn *out, void *context);
+
+/* unr_filter() with unr_let_none: nothing from outside cancels `inner`. */
+UNR_API struct unr_op *unr_shield(struct unr_filter *filter, struct unr_op *inner);
+
+UNR_END
+#endif

@@ -1,0 +1,30 @@
+/* Waiting for an operation that somebody else started. */
+#ifndef UNRING_JOIN_H
+#define UNRING_JOIN_H
+
+#include <unring/op.h>
+
+UNR_BEGIN
+
+struct unr_join {
+    struct unr_op  op;
+    struct unr_op *private_joined;
+    union {
+        unr_done_fn   *private_done;
+        struct unr_op *private_holder;
+    };
+    bool private_inner;
+};
+
+/* Ends when `started` has ended, just before that operation's `done`; any number of joins may wait for one operation.
+ *
+ * started  in flight when the join is started, or idle: then the join ends with the result that it holds.  It keeps its `done`, its
+ *          `data` and its slot.  It stays where it is until it or the join has ended.
+ * Result   that of `started`, but for its fd, which is its owner's.
+ * Cancels  TOTAL: only the wait ends, and unr_in_flight(started) stays true.
+ * Threads  the loop's, which is that of `started`.
+ * Source   lib/join.c; tests/test_join.c. */
+UNR_API struct unr_op *unr_join(struct unr_join *join, struct unr_op *started);
+
+UNR_END
+#endif

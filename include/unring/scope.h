@@ -1,0 +1,50 @@
+/* A scope: an operation in which others are started while it runs. */
+#ifndef UNRING_SCOPE_H
+#define UNRING_SCOPE_H
+
+#include <unring/op.h>
+
+UNR_BEGIN
+
+struct unr_scope_member {
+    struct unr_op *op;
+    unr_done_fn   *done;
+};
+
+enum { UNR_SCOPE_INLINE = 16 };
+
+struct unr_scope {
+    struct unr_op            op;
+    struct unr_request       private_asked;
+    struct unr_scope_member *private_members; /* a hash table, by the address of the operation */
+    size_t                   private_room, private_count;
+    uint64_t                 private_ended;
+    uint32_t                 private_growths;
+    uint8_t                  private_weakest;
+    bool                     private_closed, private_cancelled;
+    struct unr_scope_member  private_inline[UNR_SCOPE_INLINE];
+};
+
+/* Ends when it is closed and all that was started in it has ended.
+ *
+ * Result   value: how many operations ended in it.  error: 0, or -ECANCELED if a request to the scope ended one of them; the
+ *          guarantee is the weakest that one was cancelled under, at most PARTIAL if one has completed.
+ * Cancels  any type: the request goes to each member and, from then on, to each later one before it begins.  It does not close
+ *          the scope: whoever starts operations in it says when there are no more.
+ * Closing  a loop that is closed closes its scopes.
+ * Memory   no allocation while no more than eight members are in flight; beyond, a table that doubles, and is freed when the
+ *          scope ends.
+ * Threads  the loop's.
+ * Source   lib/scope.c; tests/test_scope.c. */
+UNR_API struct unr_op *unr_scope(struct unr_scope *scope);
+
+/* Starts an operation in a scope in flight, closed or not, as unr_start() does; scopes nest.  It has its own `done`, its own slot
+ * and its own result, and the scope's requests besides.
+ * Errors   -ENOMEM in its result: there is no memory for one more member, and it did not begin. */
+UNR_API void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done_fn *done, void *data);
+
+/* Says that nothing more is started in the scope, but by the `done` of what runs in it: when all has ended, it ends. */
+UNR_API void unr_scope_close(struct unr_scope *scope);
+
+UNR_END
+#endif

@@ -1,0 +1,114 @@
+/* Operations made of steps: one child after another, under one cancellation state. */
+#include "state.h"
+
+enum phase { DESCRIBED, STEPPING, WAITING, ENDED };
+
+static struct unr_compose *compose_of(struct unr_op *op)
+{
+    return unr_container_of(op, struct unr_compose, op);
+}
+
+static void run_step(struct unr_compose *self, struct unr_op *finished)
+{
+    self->private_phase = STEPPING;
+    self->private_step(self, finished);
+    if (self->private_phase == STEPPING)
+        unri_broken("a step that neither went on nor ended", &self->op,
+                    "each step begins one child with unr_compose_next() or ends with unr_compose_end()");
+}
+
+static void compose_start(struct unr_op *op)
+{
+    run_step(compose_of(op), NULL);
+}
+
+static void compose_cancel(struct unr_op *op, struct unr_request request)
+{
+    struct unr_compose *self = compose_of(op);
+    struct unr_request  passed = unri_state_request(&self->private_state, request);
+    if (passed.types && self->private_phase == WAITING)
+        unri_request(self->private_child, passed);
+}
+
+static void child_done(struct unr_op *holder, struct unr_op *child)
+{
+    struct unr_compose *self = compose_of(holder);
+    if (child->result.error == -ECANCELED) {
+        self->private_child_cause = child->result.cause;
+        if (child->result.guarantee < self->private_proven)
+            self->private_proven = child->result.guarantee;
+    }
+    run_step(self, child);
+}
+
+static const char *name_of(const struct unr_op *op)
+{
+    return ((const struct unr_compose *)op)->private_name;
+}
+
+static const struct unri_holder holder = { .child_done = child_done };
+
+static const struct unr_op_type type = {
+    .size = sizeof(struct unr_op_type),
+    .name = "compose",
+    .start = compose_start,
+    .cancel = compose_cancel,
+    .name_of = name_of,
+    .private_holder = &holder,
+};
+
+struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned supports, unr_step_fn *step)
+{
+    unr_describe(&self->op, &type);
+    unsigned strongest = unri_strongest(supports);
+    unri_private(&self->op)->supports = (uint8_t)(strongest | (strongest - !!strongest));
+    unri_state_init(&self->private_state, &self->op);
+    self->private_step = step;
+    self->private_name = name;
+    self->private_child = NULL;
+    self->private_child_cause = 0;
+    self->private_proven = UNR_CANCEL_TOTAL;
+    self->private_phase = DESCRIBED;
+    return &self->op;
+}
+
+static void check_in_step(const struct unr_compose *self, const char *what)
+{
+    if (__builtin_expect(self->private_phase != STEPPING, 0))
+        unri_broken(what, &self->op, "each step begins one child with unr_compose_next() or ends with unr_compose_end()");
+}
+
+void unr_compose_next(struct unr_compose *self, struct unr_op *described)
+{
+    check_in_step(self, "unr_compose_next called outside of a step, or twice in one");
+    self->private_phase = WAITING;
+    self->private_child = described;
+    unri_start_child(&self->op, described, unri_state_preempting(&self->private_state));
+}
+
+void unr_compose_end(struct unr_compose *self, int error)
+{
+    struct unr_result *r = &self->op.result;
+    check_in_step(self, "unr_compose_end called outside of a step, or after it began a child");
+    if (error > 0)
+        unri_broken("ended with a positive error", &self->op, "an error is 0 or a negative errno");
+    self->private_phase = ENDED;
+    if (error != -ECANCELED) {
+        unri_end(&self->op, error);
+        return;
+    }
+    unsigned supported = unri_strongest(self->op.private_fields.supports);
+    if (!supported)
+        supported = UNR_CANCEL_TERMINAL; /* only its child was asked */
+    if (!r->guarantee)
+        r->guarantee = (uint8_t)(supported < self->private_proven ? supported : self->private_proven);
+    if (self->op.private_fields.flags & UNRI_HONOURED || !self->private_child_cause)
+        unri_end(&self->op, error);
+    else
+        unri_end_cancelled(&self->op, self->private_child_cause, UNR_VERDICT_CANCELLED);
+}
+
+struct unr_cancel_state *unr_compose_state(struct unr_compose *self)
+{
+    return &self->private_state;
+}

@@ -1,0 +1,105 @@
+/* Deadlines: a timer of the loop's that, when it is due, asks the operation inside to end.  It is among the timers
+ * without being an operation of its own, so that one which is not reached costs a place in the heap and no more. */
+#include "internal.h"
+
+static struct unr_deadline *deadline_of(struct unr_op *op)
+{
+    return unr_container_of(op, struct unr_deadline, op);
+}
+
+static const struct unr_request timed_out = { UNR_CANCEL_ALL, -ETIMEDOUT };
+
+static void start_asked(struct unr_op *op, struct unr_request asked)
+{
+    unri_start_child(op, deadline_of(op)->private_inner, asked);
+}
+
+static void deadline_start(struct unr_op *op)
+{
+    struct unr_deadline *deadline = deadline_of(op);
+    struct unr_loop     *loop = op->private_fields.loop;
+    struct unr_timer    *timer = &deadline->private_timer;
+    unr_time             when = unri_timer_resolve(loop, timer);
+    if (when != UNR_NEVER && when <= unri_loop_time(loop)) {
+        start_asked(op, timed_out);
+    } else if (when == UNR_NEVER || unri_timer_insert(loop, timer)) {
+        start_asked(op, (struct unr_request){ 0 });
+    } else {
+        deadline->private_inner->result.error = -ENOMEM;
+        unri_end(op, -ENOMEM);
+    }
+}
+
+static void deadline_cancel(struct unr_op *op, struct unr_request request)
+{
+    unri_request(deadline_of(op)->private_inner, request);
+}
+
+static void due(struct unr_op *op)
+{
+    unri_request(deadline_of(op)->private_inner, timed_out);
+}
+
+static void child_done(struct unr_op *holder, struct unr_op *inner)
+{
+    struct unr_deadline *deadline = deadline_of(holder);
+    if (unri_timer_waits(&deadline->private_timer))
+        unri_timer_remove(holder->private_fields.loop, &deadline->private_timer);
+    unri_end_as(holder, &inner->result);
+}
+
+static const struct unri_holder holder = { .child_done = child_done, .start_asked = start_asked, .due = due };
+
+static const struct unr_op_type type = {
+    .size = sizeof(struct unr_op_type),
+    .name = "deadline",
+    .start = deadline_start,
+    .cancel = deadline_cancel,
+    .private_holder = &holder,
+};
+
+static struct unr_op *describe(struct unr_deadline *deadline, struct unr_op *inner, unr_time when, bool relative)
+{
+    unri_hold(inner);
+    unr_describe(&deadline->op, &type);
+    unri_private(&deadline->op)->supports = inner->private_fields.supports;
+    unri_timer_set(&deadline->private_timer, when, relative);
+    deadline->private_inner = inner;
+    return &deadline->op;
+}
+
+struct unr_op *unr_cancel_at(struct unr_deadline *deadline, struct unr_op *inner, unr_time when)
+{
+    return describe(deadline, inner, when, false);
+}
+
+struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct unr_op *inner, unr_time delay)
+{
+    return describe(deadline, inner, delay, true);
+}
+
+bool unr_deadline_move(struct unr_deadline *started, unr_time when)
+{
+    struct unr_op_private *p = unri_private(&started->op);
+    struct unr_timer      *timer = &started->private_timer;
+    if (started->op.type != &type || (p->state != UNRI_IN_FLIGHT && p->state != UNRI_CANCELLING))
+        return false;
+    unri_check_thread(p->loop);
+    bool waits = unri_timer_waits(timer);
+    if (!waits && timer->deadline != UNR_NEVER)
+        return false; /* it has passed */
+    if (when == UNR_NEVER && waits)
+        unri_timer_remove(p->loop, timer);
+    timer->deadline = when;
+    if (when == UNR_NEVER)
+        return true;
+    if (waits) {
+        unri_timer_move(p->loop, timer, when);
+    } else if (!unri_timer_insert(p->loop, timer)) {
+        timer->deadline = UNR_NEVER;
+        return false;
+    } else if (unri_outside_turn(p->loop)) {
+        unri_embed_notice(p->loop);
+    }
+    return true;
+}

@@ -1,0 +1,220 @@
+/* Operations side by side.  Members are linked by their `data`, which nobody else needs while they are held, and those that
+ * have ended by the `next` that the loop has no use for any more: so a group of any size needs no memory. */
+#include "group.h"
+
+unsigned unr_wait_all(void *context, const struct unr_op *finished)
+{
+    (void)context, (void)finished;
+    return UNR_CANCEL_NONE;
+}
+
+unsigned unr_wait_one(void *context, const struct unr_op *finished)
+{
+    (void)context, (void)finished;
+    return UNR_CANCEL_ALL;
+}
+
+unsigned unr_wait_one_success(void *context, const struct unr_op *finished)
+{
+    (void)context;
+    return finished->result.error ? UNR_CANCEL_NONE : UNR_CANCEL_ALL;
+}
+
+unsigned unr_wait_one_error(void *context, const struct unr_op *finished)
+{
+    (void)context;
+    return finished->result.error ? UNR_CANCEL_ALL : UNR_CANCEL_NONE;
+}
+
+static struct unr_group *group_of(struct unr_op *op)
+{
+    return unr_container_of(op, struct unr_group, op);
+}
+
+/* ---- requests ---- */
+
+static void request_members(struct unr_group *group, struct unr_request request)
+{
+    for (struct unr_op *member = group->private_members; member; member = member->data)
+        unri_request(member, request); /* what the launch has not come to yet is asked when it does */
+}
+
+static void group_cancel(struct unr_op *op, struct unr_request request)
+{
+    struct unr_group *group = group_of(op);
+    if (!group->private_outside.types)
+        group->private_outside.cause = request.cause;
+    group->private_outside.types |= request.types;
+    request_members(group, request);
+}
+
+/* ---- launch ---- */
+
+static void launch(struct unr_group *group)
+{
+    if (!group->private_members)
+        unri_end(&group->op, 0);
+    /* A member may be done with only in a later turn, but what it runs at its start may cancel the group. */
+    for (struct unr_op *member = group->private_members, *next; member; member = next) {
+        next = member->data;
+        unri_start_child(&group->op, member, group->private_outside);
+    }
+}
+
+static void group_start(struct unr_op *op)
+{
+    launch(group_of(op));
+}
+
+static void start_asked(struct unr_op *op, struct unr_request asked)
+{
+    group_of(op)->private_outside = asked;
+    launch(group_of(op));
+}
+
+/* ---- the end ---- */
+
+static int64_t index_of(const struct unr_group *group, const struct unr_op *decider)
+{
+    int64_t index = 0;
+    for (const struct unr_op *member = group->private_members; member != decider; member = member->data)
+        index++;
+    return index;
+}
+
+/* Whether it was ended by a request that came through the group. */
+static bool ended_by_outside(const struct unr_group *group, const struct unr_op *member)
+{
+    return member->result.error == -ECANCELED && group->private_outside.types
+           && member->result.cause == group->private_outside.cause;
+}
+
+static bool ended_by_group(const struct unr_group *group, const struct unr_op *member)
+{
+    bool by_condition = member->result.error == -ECANCELED && group->private_own_types && member->result.cause == -ECANCELED;
+    return by_condition || ended_by_outside(group, member);
+}
+
+unsigned unri_weakest_guarantee(unsigned weakest, const struct unr_result *member)
+{
+    unsigned proven = member->error == -ECANCELED ? member->guarantee : UNR_CANCEL_PARTIAL;
+    return proven < weakest ? proven : weakest;
+}
+
+/* The member whose end ends a group that nobody decided; NULL if requests from outside kept it from being decided. */
+static struct unr_op *last_resort(const struct unr_group *group)
+{
+    for (const struct unr_op *member = group->private_first; member; member = unr_group_next(member))
+        if (ended_by_outside(group, member))
+            return NULL;
+    return group->private_condition == unr_wait_one_success ? group->private_first : group->private_last;
+}
+
+static void end(struct unr_group *group)
+{
+    struct unr_result *r = &group->op.result;
+    struct unr_op     *decider = group->private_decider ? group->private_decider : last_resort(group);
+    bool reports = group->private_condition == unr_wait_one_success || group->private_condition == unr_wait_one_error;
+    int  error = !decider ? -ECANCELED : reports ? decider->result.error : 0;
+
+    r->value = decider ? index_of(group, decider) : -1;
+    if (error != -ECANCELED) {
+        unri_end(&group->op, error);
+        return;
+    }
+    unsigned weakest = UNR_CANCEL_TOTAL;
+    for (const struct unr_op *member = group->private_first; member; member = unr_group_next(member))
+        weakest = unri_weakest_guarantee(weakest, &member->result);
+    r->guarantee = (uint8_t)weakest;
+    if (decider)
+        unri_end_cancelled(&group->op, decider->result.cause, decider->result.verdict);
+    else
+        unri_end(&group->op, error);
+}
+
+/* Success and failure of its own decide; what the group or a request from outside did to a member does not. */
+static bool decides(const struct unr_group *group, const struct unr_op *member, unsigned types)
+{
+    return types && !group->private_decider && !ended_by_group(group, member);
+}
+
+static void child_done(struct unr_op *holder, struct unr_op *member)
+{
+    struct unr_group *group = group_of(holder);
+    unri_private(member)->next = NULL;
+    if (group->private_last)
+        unri_private(group->private_last)->next = member;
+    else
+        group->private_first = member;
+    group->private_last = member;
+    group->private_left--;
+
+    unsigned types = group->private_condition(group->private_context, member);
+    if (types & ~UNR_CANCEL_ALL)
+        unri_broken("a condition that answers with types that do not exist", holder,
+                    "a condition returns a mask of UNR_CANCEL_*");
+    if (decides(group, member, types))
+        group->private_decider = member;
+    unsigned unasked = types & ~group->private_own_types;
+    if (unasked && group->private_left) {
+        group->private_own_types |= types;
+        request_members(group, (struct unr_request){ unasked, -ECANCELED });
+    }
+    if (!group->private_left)
+        end(group);
+}
+
+struct unr_op *unr_group_first(const struct unr_group *group)
+{
+    return group->private_first;
+}
+
+struct unr_op *unr_group_next(const struct unr_op *member)
+{
+    return member->private_fields.next;
+}
+
+/* ---- describe ---- */
+
+static const struct unri_holder holder = { .child_done = child_done, .start_asked = start_asked };
+
+static const struct unr_op_type type = {
+    .size = sizeof(struct unr_op_type),
+    .name = "group",
+    .start = group_start,
+    .cancel = group_cancel,
+    .private_holder = &holder,
+};
+
+struct unr_op *unr_group(struct unr_group *group, struct unr_op *const *members, unsigned n, unr_group_condition_fn *condition,
+                         void *context)
+{
+    struct unr_op *first = NULL;
+    unsigned       supports = 0;
+    for (unsigned i = n; i-- > 0;) {
+        unri_hold(members[i]);
+        members[i]->data = first;
+        first = members[i];
+        supports |= members[i]->private_fields.supports;
+    }
+    unr_describe(&group->op, &type);
+    unri_private(&group->op)->supports = (uint8_t)supports;
+    group->private_condition = condition;
+    group->private_context = context;
+    group->private_members = first;
+    group->private_first = group->private_last = group->private_decider = NULL;
+    group->private_outside = (struct unr_request){ 0 };
+    group->private_left = n;
+    group->private_own_types = 0;
+    return &group->op;
+}
+
+struct unr_op *unr_any(struct unr_group *group, struct unr_op *const *members, unsigned n)
+{
+    return unr_group(group, members, n, unr_wait_one_success, NULL);
+}
+
+struct unr_op *unr_all(struct unr_group *group, struct unr_op *const *members, unsigned n)
+{
+    return unr_group(group, members, n, unr_wait_one_error, NULL);
+}

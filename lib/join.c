@@ -1,0 +1,94 @@
+/* Waiting for somebody else's operation: the join steps in as its holder and, when it is handed back, hands it on.  Several
+ * joins of one operation stand in line, the last to come first. */
+#include "internal.h"
+
+static struct unr_join *join_of(struct unr_op *op)
+{
+    return unr_container_of(op, struct unr_join, op);
+}
+
+/* Where `joined` goes when this join has seen it. */
+static void step_aside(struct unr_join *join, struct unr_op *joined)
+{
+    struct unr_op_private *p = unri_private(joined);
+    if (join->private_inner) {
+        p->holder = join->private_holder;
+    } else {
+        p->flags &= (uint16_t)~UNRI_INNER;
+        p->done = join->private_done;
+    }
+}
+
+static void end_as_joined(struct unr_join *join, const struct unr_op *joined)
+{
+    struct unr_result result = joined->result;
+    result.fd = -1;
+    unri_end_as(&join->op, &result);
+}
+
+static void join_start(struct unr_op *op)
+{
+    struct unr_join       *join = join_of(op);
+    struct unr_op         *joined = join->private_joined;
+    struct unr_op_private *p = unri_private(joined);
+    if (p->state == UNRI_DESCRIBED || p->state == UNRI_HELD)
+        unri_broken("joined though it is not started", joined, "a join waits for an operation in flight, or reads an idle one");
+    if (!unri_live(joined)) {
+        end_as_joined(join, joined);
+        return;
+    }
+    if (p->loop != op->private_fields.loop)
+        unri_broken("joined from another loop", joined, "a join is started on the loop of the operation that it waits for");
+    join->private_inner = p->flags & UNRI_INNER;
+    if (join->private_inner)
+        join->private_holder = p->holder;
+    else
+        join->private_done = p->done;
+    p->holder = op;
+    p->flags |= UNRI_INNER;
+}
+
+static void join_cancel(struct unr_op *op, struct unr_request request)
+{
+    (void)request;
+    struct unr_join *join = join_of(op), *first = join_of(join->private_joined->private_fields.holder);
+    if (first == join) {
+        step_aside(join, join->private_joined);
+    } else {
+        struct unr_join *before = first;
+        while (before->private_holder != op)
+            before = join_of(before->private_holder);
+        before->private_inner = join->private_inner;
+        if (join->private_inner)
+            before->private_holder = join->private_holder;
+        else
+            before->private_done = join->private_done;
+    }
+    unri_end(op, -ECANCELED);
+}
+
+static void child_done(struct unr_op *holder, struct unr_op *joined)
+{
+    struct unr_join *join = join_of(holder);
+    step_aside(join, joined);
+    end_as_joined(join, joined);
+    unri_hand_back(holder->private_fields.loop, joined);
+}
+
+static const struct unri_holder holder = { .child_done = child_done };
+
+static const struct unr_op_type type = {
+    .size = sizeof(struct unr_op_type),
+    .supports = UNR_CANCEL_ALL,
+    .name = "join",
+    .start = join_start,
+    .cancel = join_cancel,
+    .private_holder = &holder,
+};
+
+struct unr_op *unr_join(struct unr_join *join, struct unr_op *started)
+{
+    unr_describe(&join->op, &type);
+    join->private_joined = started;
+    return &join->op;
+}

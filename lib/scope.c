@@ -1,0 +1,189 @@
+/* Scopes.  A member is an operation as any other, with its own `done`; the scope stands between as its holder and keeps that
+ * `done` in a table of its own, where requests find the members too. */
+#include "group.h"
+
+#include <stdlib.h>
+
+static struct unr_scope *scope_of(struct unr_op *op)
+{
+    return unr_container_of(op, struct unr_scope, op);
+}
+
+/* ---- the table: open addressing, never more than half full ---- */
+
+static size_t home(const struct unr_scope *scope, const struct unr_op *op)
+{
+    return (size_t)(((uint64_t)(uintptr_t)op * 0x9e3779b97f4a7c15u) >> 32) & (scope->private_room - 1);
+}
+
+static size_t behind(const struct unr_scope *scope, size_t index)
+{
+    return (index + 1) & (scope->private_room - 1);
+}
+
+static struct unr_scope_member *find(struct unr_scope *scope, const struct unr_op *op)
+{
+    size_t index = home(scope, op);
+    while (scope->private_members[index].op && scope->private_members[index].op != op)
+        index = behind(scope, index);
+    return &scope->private_members[index];
+}
+
+static bool make_room(struct unr_scope *scope)
+{
+    if (scope->private_count < scope->private_room / 2)
+        return true;
+    struct unr_scope_member *old = scope->private_members;
+    struct unr_scope_member *members = calloc(scope->private_room * 2, sizeof *members);
+    if (!members)
+        return false;
+    size_t room = scope->private_room;
+    scope->private_members = members;
+    scope->private_room = room * 2;
+    scope->private_growths++;
+    for (size_t i = 0; i < room; i++)
+        if (old[i].op)
+            *find(scope, old[i].op) = old[i];
+    if (old != scope->private_inline)
+        free(old);
+    return true;
+}
+
+/* Closes the gap: moves up what would not be found behind it. */
+static void take_out(struct unr_scope *scope, struct unr_scope_member *member)
+{
+    struct unr_scope_member *members = scope->private_members;
+    size_t                   gap = (size_t)(member - members);
+    for (size_t i = behind(scope, gap); members[i].op; i = behind(scope, i)) {
+        size_t way = (i - home(scope, members[i].op)) & (scope->private_room - 1);
+        if (way >= ((i - gap) & (scope->private_room - 1))) {
+            members[gap] = members[i];
+            gap = i;
+        }
+    }
+    members[gap] = (struct unr_scope_member){ 0 };
+    scope->private_count--;
+}
+
+/* ---- the scope ---- */
+
+static void end_if_over(struct unr_scope *scope)
+{
+    struct unr_op_private *p = unri_private(&scope->op);
+    if (scope->private_count || !(scope->private_closed || p->loop->closing) || p->state == UNRI_FINISHED)
+        return;
+    if (scope->private_members != scope->private_inline)
+        free(scope->private_members);
+    scope->private_members = scope->private_inline;
+    scope->private_room = UNR_SCOPE_INLINE;
+    scope->op.result.value = (int64_t)scope->private_ended;
+    scope->op.result.guarantee = scope->private_weakest;
+    unri_end(&scope->op, scope->private_cancelled ? -ECANCELED : 0);
+}
+
+static void scope_cancel(struct unr_op *op, struct unr_request request)
+{
+    struct unr_scope *scope = scope_of(op);
+    if (!scope->private_asked.types)
+        scope->private_asked.cause = request.cause;
+    scope->private_asked.types |= request.types;
+    /* What a member runs when it is asked may start others, which are asked at their start; the table may grow. */
+    uint32_t growths;
+    do {
+        growths = scope->private_growths;
+        for (size_t i = 0; i < scope->private_room && growths == scope->private_growths; i++)
+            if (scope->private_members[i].op)
+                unri_request(scope->private_members[i].op, request);
+    } while (growths != scope->private_growths);
+    end_if_over(scope);
+}
+
+static void scope_start(struct unr_op *op)
+{
+    end_if_over(scope_of(op));
+}
+
+static void start_asked(struct unr_op *op, struct unr_request asked)
+{
+    scope_of(op)->private_asked = asked;
+    end_if_over(scope_of(op));
+}
+
+static void child_done(struct unr_op *holder, struct unr_op *op)
+{
+    struct unr_scope        *scope = scope_of(holder);
+    struct unr_loop         *loop = holder->private_fields.loop;
+    struct unr_scope_member *member = find(scope, op);
+    const struct unr_result *r = &op->result;
+    unri_private(op)->done = member->done;
+    unri_private(op)->flags &= (uint16_t)~UNRI_INNER;
+    take_out(scope, member);
+    scope->private_ended++;
+    scope->private_weakest = (uint8_t)unri_weakest_guarantee(scope->private_weakest, r);
+    if (r->error == -ECANCELED && scope->private_asked.types && r->cause == scope->private_asked.cause)
+        scope->private_cancelled = true;
+    /* The scope outlives the `done` of its last member, which may start another in it, but ends in the same turn. */
+    scope->private_count++;
+    unri_hand_back(loop, op);
+    scope->private_count--;
+    end_if_over(scope);
+}
+
+static const struct unri_holder holder = { .child_done = child_done, .start_asked = start_asked };
+
+static const struct unr_op_type type = {
+    .size = sizeof(struct unr_op_type),
+    .supports = UNR_CANCEL_ALL,
+    .name = "scope",
+    .start = scope_start,
+    .cancel = scope_cancel,
+    .private_holder = &holder,
+};
+
+struct unr_op *unr_scope(struct unr_scope *scope)
+{
+    unr_describe(&scope->op, &type);
+    scope->private_asked = (struct unr_request){ 0 };
+    scope->private_members = scope->private_inline;
+    for (unsigned i = 0; i < UNR_SCOPE_INLINE; i++)
+        scope->private_inline[i] = (struct unr_scope_member){ 0 };
+    scope->private_room = UNR_SCOPE_INLINE;
+    scope->private_count = 0;
+    scope->private_ended = 0;
+    scope->private_growths = 0;
+    scope->private_weakest = UNR_CANCEL_TOTAL;
+    scope->private_closed = scope->private_cancelled = false;
+    return &scope->op;
+}
+
+void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done_fn *done, void *data)
+{
+    struct unr_op_private *p = unri_private(&scope->op);
+    bool                   over = !unri_live(&scope->op) || p->state == UNRI_FINISHED;
+    if (over && p->loop && p->loop->closing) {
+        unr_start(p->loop, described, done, data); /* ends at once, as everything that starts now */
+        return;
+    }
+    if (over)
+        unri_broken("started in a scope that is not in flight", described,
+                    "a scope takes operations from its start until it is closed and empty");
+    unri_check_thread(p->loop);
+    described->data = data;
+    if (!make_room(scope)) {
+        unri_start_failed(p->loop, described, done, -ENOMEM);
+        return;
+    }
+    *find(scope, described) = (struct unr_scope_member){ described, done };
+    scope->private_count++;
+    p->loop->in_flight++; /* its `done` is the caller's */
+    unri_start_child(&scope->op, described, scope->private_asked);
+}
+
+void unr_scope_close(struct unr_scope *scope)
+{
+    if (!unri_live(&scope->op))
+        return;
+    unri_check_thread(scope->op.private_fields.loop);
+    scope->private_closed = true;
+    end_if_over(scope);
+}

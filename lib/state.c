@@ -1,0 +1,102 @@
+/* Cancellation state: filters, and what was let in. */
+#include "state.h"
+
+unsigned unr_let_none(void *context, unsigned type)
+{
+    (void)context, (void)type;
+    return UNR_CANCEL_NONE;
+}
+
+unsigned unr_let_terminal(void *context, unsigned type)
+{
+    (void)context;
+    return type & UNR_CANCEL_TERMINAL;
+}
+
+unsigned unr_let_partial(void *context, unsigned type)
+{
+    (void)context;
+    return type & (UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL);
+}
+
+unsigned unr_let_total(void *context, unsigned type)
+{
+    (void)context;
+    return type & UNR_CANCEL_ALL;
+}
+
+unsigned unri_filtered(unr_filter_fn *filter, void *context, unsigned types)
+{
+    unsigned let = 0;
+    for (unsigned type = UNR_CANCEL_TERMINAL; type <= UNR_CANCEL_TOTAL; type <<= 1)
+        if (types & type)
+            let |= filter(context, type);
+    if (let & ~UNR_CANCEL_ALL)
+        unri_broken("a filter that answers with types that do not exist", NULL, "a filter returns a mask of UNR_CANCEL_*");
+    return let;
+}
+
+void unri_state_init(struct unr_cancel_state *state, struct unr_op *op)
+{
+    *state = (struct unr_cancel_state){ .private_op = op, .private_supports = op->private_fields.supports };
+}
+
+static unsigned let_in(const struct unr_cancel_state *state, unsigned types)
+{
+    return state->private_in ? unri_filtered(state->private_in, state->private_context, types)
+                             : types & state->private_supports;
+}
+
+static unsigned let_out(const struct unr_cancel_state *state, unsigned types)
+{
+    return state->private_out ? unri_filtered(state->private_out, state->private_context, types) : types;
+}
+
+struct unr_request unri_state_request(struct unr_cancel_state *state, struct unr_request request)
+{
+    unsigned let = let_in(state, request.types);
+    if (!let)
+        return (struct unr_request){ 0 };
+    if (!state->private_let_in.types)
+        state->private_let_in.cause = request.cause;
+    state->private_let_in.types |= let;
+    return (struct unr_request){ let_out(state, let), request.cause };
+}
+
+struct unr_request unri_state_preempting(const struct unr_cancel_state *state)
+{
+    struct unr_request request = state->private_let_in;
+    if (!request.types)
+        return request;
+    request.types = state->private_lets_children_begin ? 0 : let_out(state, request.types);
+    return request;
+}
+
+unsigned unr_state_cancelled(const struct unr_cancel_state *state)
+{
+    return state->private_let_in.types;
+}
+
+int unr_state_cause(const struct unr_cancel_state *state)
+{
+    return state->private_let_in.cause;
+}
+
+void unr_state_reset(struct unr_cancel_state *state, unr_filter_fn *in, unr_filter_fn *out, void *context)
+{
+    struct unr_op_private *p = unri_private(state->private_op);
+    state->private_let_in = (struct unr_request){ 0 };
+    state->private_in = in;
+    state->private_out = out;
+    state->private_context = context;
+    p->told = 0;
+    p->supports = 0;
+    for (unsigned type = UNR_CANCEL_TERMINAL; type <= UNR_CANCEL_TOTAL; type <<= 1)
+        if (let_in(state, type))
+            p->supports |= (uint8_t)type;
+}
+
+void unr_state_preempt(struct unr_cancel_state *state, bool on)
+{
+    state->private_lets_children_begin = !on;
+}
