@@ -48,7 +48,9 @@ static void child_done(struct unr_op *holder, struct unr_op *inner)
     unri_end_as(holder, &inner->result);
 }
 
-static const struct unri_holder holder = { .child_done = child_done, .start_asked = start_asked, .due = due };
+static const struct unri_holder holder = {
+    .child_done = child_done, .start_asked = start_asked, .due = due, .is_wrapper = true
+};
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
@@ -90,16 +92,18 @@ bool unr_deadline_move(struct unr_deadline *started, unr_time when)
         return false; /* it has passed */
     if (when == UNR_NEVER && waits)
         unri_timer_remove(p->loop, timer);
-    timer->deadline = when;
-    if (when == UNR_NEVER)
+    if (when == UNR_NEVER) {
+        timer->deadline = when;
         return true;
-    if (waits) {
-        unri_timer_move(p->loop, timer, when);
-    } else if (!unri_timer_insert(p->loop, timer)) {
+    }
+    if (waits)
+        return unri_timer_move(p->loop, timer, when);
+    unri_timer_set(timer, when, false);
+    if (!unri_timer_insert(p->loop, timer)) {
         timer->deadline = UNR_NEVER;
         return false;
-    } else if (unri_outside_turn(p->loop)) {
-        unri_embed_notice(p->loop);
     }
+    if (unri_outside_turn(p->loop))
+        unri_embed_notice(p->loop);
     return true;
 }

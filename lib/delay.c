@@ -46,7 +46,7 @@ static void child_done(struct unr_op *holder, struct unr_op *inner)
     unri_end_as(holder, &inner->result);
 }
 
-static const struct unri_holder holder = { .child_done = child_done, .start_asked = begin, .due = due };
+static const struct unri_holder holder = { .child_done = child_done, .start_asked = begin, .due = due, .is_wrapper = true };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
@@ -56,9 +56,9 @@ static const struct unr_op_type type = {
     .private_holder = &holder,
 };
 
-bool unri_delays_a_certain_start(const struct unr_op *op)
+bool unri_is_delay(const struct unr_op *op)
 {
-    return op->type == &type && !op->private_fields.supports;
+    return op->type == &type;
 }
 
 struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *inner, unr_time pause)

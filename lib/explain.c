@@ -205,11 +205,13 @@ const char *unr_explain_op(const struct unr_op *op)
     if (r->error == 0)
         add(&text, " completed with %lld", (long long)(r->fd >= 0 ? r->fd : r->value));
     else if (r->error == -ECANCELED)
-        add(&text, " was cancelled with the guarantee %s, after %llu bytes",
+        add(&text,
+            op->type->private_row ? " was cancelled with the guarantee %s, after %lld bytes"
+                                  : " was cancelled with the guarantee %s, with %lld",
             r->guarantee == UNR_CANCEL_TOTAL     ? "total: it left no trace"
             : r->guarantee == UNR_CANCEL_PARTIAL ? "partial"
                                                  : "terminal: what it worked on may only be closed",
-            (unsigned long long)r->bytes);
+            (long long)r->value);
     else {
         add(&text, " failed with ");
         add_error(&text, r->error);

@@ -53,7 +53,7 @@ static void child_done(struct unr_op *holder, struct unr_op *inner)
     unri_end_as(holder, &result);
 }
 
-static const struct unri_holder holder = { .child_done = child_done, .start_asked = start_asked };
+static const struct unri_holder holder = { .child_done = child_done, .start_asked = start_asked, .is_wrapper = true };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),

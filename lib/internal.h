@@ -6,7 +6,7 @@
  *   loop.c        open, the turn, run, close
  *   embed.c       the loop's descriptor for another event loop
  *   inbox.c       what other threads may do
- *   timer.c       timers, and the heap that they wait in
+ *   timer.c       timers; timer_queue.c: what they wait in
  *   state.c       what a composed operation was asked for, and its filters
  *   compose.c     operations made of steps
  *   group.c       operations side by side; scope.c: any number of them, added while it runs
@@ -141,6 +141,9 @@ struct unri_holder {
     void (*start_asked)(struct unr_op *holder, struct unr_request asked);
     /* It waits among the timers, and the time has come.  NULL: it never does. */
     void (*due)(struct unr_op *holder);
+    /* It stands for one operation, which is found among those in flight, or among the timers until it begins: no need to
+     * find the wrapper too. */
+    bool is_wrapper;
 };
 
 static inline const struct unri_holder *unri_holder_of(const struct unr_op *op)
@@ -213,16 +216,23 @@ struct unri_timer_entry {
     struct unr_timer *timer;
 };
 
+/* Timers with the same delay, in the order of their deadlines; the first is in the heap. */
+struct unri_timer_queue {
+    unr_time          delay;
+    struct unr_timer *last; /* NULL: empty */
+};
+enum { UNRI_TIMER_QUEUES = 16 };
+
 struct unri_timers {
     struct unri_timer_entry *entries; /* a heap */
     size_t                   count, room;
     size_t                   mapped; /* bytes */
     uint64_t                 serial; /* of the last start or move: settles ties of deadlines */
+    struct unri_timer_queue  queues[UNRI_TIMER_QUEUES];
 };
 
 bool unri_is_timer(const struct unr_op *op);
-/* A delayed operation that honours no request, which nothing but its time can start. */
-bool unri_delays_a_certain_start(const struct unr_op *op);
+bool unri_is_delay(const struct unr_op *op);
 int  unri_timers_open(struct unri_timers *timers);
 void unri_timers_close(struct unri_timers *timers);
 /* Ends some timers that are due and were started or moved no later than `serial`; true: there may be more of them. */
@@ -237,7 +247,7 @@ void     unri_timer_set(struct unr_timer *timer, unr_time when, bool relative);
 unr_time unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer);
 bool     unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer);
 bool     unri_timer_waits(const struct unr_timer *timer);
-void     unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time deadline);
+bool     unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time deadline);
 void     unri_timer_remove(struct unr_loop *loop, struct unr_timer *timer);
 void     unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context);
 

@@ -288,6 +288,13 @@ static void start_asked(struct unr_op *op, struct unr_request asked)
     holder->start_asked(op, asked);
 }
 
+/* Whether the peers know it; the heap knows all timers. */
+static bool is_listed(const struct unr_op *op)
+{
+    const struct unri_holder *holder = unri_holder_of(op);
+    return holder ? !holder->is_wrapper : !unri_is_timer(op);
+}
+
 static void start(struct unr_loop *loop, struct unr_op *described, struct unr_request asked)
 {
     struct unr_op_private *p = unri_private(described);
@@ -295,7 +302,7 @@ static void start(struct unr_loop *loop, struct unr_op *described, struct unr_re
     p->loop = loop;
     count_start(loop, described);
     bool is_row = described->type->private_row;
-    if (is_row || !unri_is_timer(described)) /* the heap knows all timers */
+    if (is_row || is_listed(described))
         unri_peers_add(loop, described, is_row ? unri_row_descriptors(described) : 0);
     if (__builtin_expect(p->slot || loop->closing || asked.types, 0)) {
         asked = asked_before_it_began(loop, described, asked);

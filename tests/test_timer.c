@@ -172,35 +172,77 @@ Test(timer, delays_count_from_the_turn)
     close_loop();
 }
 
-/* A hundred thousand timers started, moved and cancelled at random, against a list of what must be left: those fire, in
- * order. */
+/* A hundred thousand timers started, moved, cancelled and started again at random, some with delays of a few lengths, which
+ * share a queue, others with a deadline each: what is left fires in the order of the deadlines, and those with the same
+ * one in the order in which they were started or moved. */
 Test(timer, random_starts_moves_and_cancels_keep_the_order)
 {
     enum { COUNT = 100000 };
-    static struct seen_timer timers[COUNT];
+    static struct seen_timer timers[COUNT], *by_order[COUNT + 1];
+    static int               touched[COUNT];
     unsigned                 seed = 42;
     unr_time                 base = unr_loop_now(loop) - UNR_SEC(10);
-    for (int i = 0; i < COUNT; i++)
-        start_timer(&timers[i], unr_timer_at(&timers[i].timer, base + rand_r(&seed) % UNR_SEC(1)));
+    int                      touches = 0;
     for (int i = 0; i < COUNT; i++) {
-        struct seen_timer *t = &timers[rand_r(&seed) % COUNT];
-        if (rand_r(&seed) % 3 == 0)
+        struct unr_timer *timer = &timers[i].timer;
+        bool              of_a_few = rand_r(&seed) % 4;
+        start_timer(&timers[i], of_a_few ? unr_timer_after(timer, -UNR_MSEC(rand_r(&seed) % 20))
+                                         : unr_timer_at(timer, base + rand_r(&seed) % UNR_MSEC(1)));
+        touched[i] = ++touches;
+    }
+    for (int i = 0; i < COUNT; i++) {
+        int                k = rand_r(&seed) % COUNT;
+        struct seen_timer *t = &timers[k];
+        if (rand_r(&seed) % 3 == 0) {
             unr_cancel(&t->timer.op, UNR_CANCEL_ALL);
-        else
-            unr_timer_move(&t->timer, base + rand_r(&seed) % UNR_SEC(1));
+        } else if (unr_timer_move(&t->timer, base + rand_r(&seed) % UNR_MSEC(1))) {
+            touched[k] = ++touches;
+        }
     }
     run();
     cr_assert_eq(ended, COUNT);
-    static struct seen_timer *by_order[COUNT + 1];
     for (int i = 0; i < COUNT; i++)
         by_order[timers[i].order] = &timers[i];
-    unr_time last = INT64_MIN;
+    const struct seen_timer *last = NULL;
     for (int i = 1; i <= COUNT; i++) {
-        struct seen_timer *t = by_order[i];
+        const struct seen_timer *t = by_order[i];
         if (t->error == -ECANCELED)
             continue;
-        cr_assert_geq(t->timer.deadline, last);
-        last = t->timer.deadline;
+        if (last) {
+            cr_assert_geq(t->timer.deadline, last->timer.deadline);
+            if (t->timer.deadline == last->timer.deadline)
+                cr_assert_gt(touched[t - timers], touched[last - timers]);
+        }
+        last = t;
+    }
+    close_loop();
+}
+
+/* Time-outs of one length: any of them can be taken from their queue, its first and its last, and those that are left come in
+ * order; a queue that ran empty serves another length. */
+Test(timer, delays_of_one_length)
+{
+    for (int round = 0; round < 2 << 5; round++) {
+        int               mask = round / 2;
+        struct seen_timer timers[5] = { 0 }, later = { 0 };
+        ended = 0;
+        for (int i = 0; i < 5; i++)
+            start_timer(&timers[i], unr_timer_after(&timers[i].timer, -UNR_MSEC(mask)));
+        start_timer(&later, unr_timer_after(&later.timer, UNR_SEC(100)));
+        for (int i = 0; i < 5; i++)
+            if (mask & 1 << i)
+                unr_cancel(&timers[i].timer.op, UNR_CANCEL_ALL);
+        unr_timer_move(&later.timer, 0);
+        run();
+        cr_assert_eq(ended, 6);
+        int last = 0;
+        for (int i = 0; i < 5; i++) {
+            cr_assert_eq(timers[i].error, mask & 1 << i ? -ECANCELED : 0);
+            if (timers[i].error)
+                continue;
+            cr_assert_gt(timers[i].order, last);
+            last = timers[i].order;
+        }
     }
     close_loop();
 }
