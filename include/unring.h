@@ -22,5 +22,6 @@
 #include <unring/thread.h>
 #include <unring/time.h>
 #include <unring/timer.h>
+#include <unring/transfer.h>
 
 #endif

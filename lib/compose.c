@@ -81,6 +81,7 @@ static void check_in_step(const struct unr_compose *self, const char *what)
 void unr_compose_next(struct unr_compose *self, struct unr_op *described)
 {
     check_in_step(self, "unr_compose_next called outside of a step, or twice in one");
+    unri_hold(described);
     self->private_phase = WAITING;
     self->private_child = described;
     unri_start_child(&self->op, described, unri_state_preempting(&self->private_state));

@@ -153,9 +153,9 @@ static inline const struct unri_holder *unri_holder_of(const struct unr_op *op)
 
 /* Takes a described operation for a combinator that is being described: nobody else may start it any more. */
 void unri_hold(struct unr_op *described);
-/* Starts a child or member, held or just described.  `asked` (types 0: nothing) is requested of it before it begins. */
+/* Starts a child or member that it holds.  `asked` (types 0: nothing) is requested of it before it begins. */
 void unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_request asked);
-/* Starts an operation that there is no memory to begin. */
+/* Starts an operation that is held and that there is no memory to begin. */
 void unri_start_failed(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done, int error);
 /* Ends an operation with the result of the only one that it held. */
 void unri_end_as(struct unr_op *op, const struct unr_result *inner);

@@ -346,8 +346,7 @@ void unri_start_housekeeping(struct unr_loop *loop, struct unr_op *described, un
 
 void unri_start_failed(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done, int error)
 {
-    if (described->private_fields.state != UNRI_DESCRIBED)
-        not_described(described);
+    unri_set_state(described, UNRI_DESCRIBED);
     described->private_fields.loop = loop;
     described->private_fields.done = done;
     count_start(loop, described);
@@ -358,20 +357,21 @@ void unri_start_failed(struct unr_loop *loop, struct unr_op *described, unr_done
 
 void unri_hold(struct unr_op *described)
 {
-    if (__builtin_expect(described->private_fields.state != UNRI_DESCRIBED, 0))
-        unri_broken(described->private_fields.state == UNRI_HELD ? "given to two combinators"
-                                                                 : "given to a combinator though it is not described",
-                    described, "a combinator takes operations that are described and nobody else's");
+    uint32_t state = described->private_fields.state;
+    if (__builtin_expect(state == UNRI_HELD, 0))
+        unri_broken("given to two combinators", described, "what was given to a combinator is started by that alone");
+    if (__builtin_expect(state != UNRI_DESCRIBED, 0))
+        not_described(described);
     unri_set_state(described, UNRI_HELD);
 }
 
 void unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_request asked)
 {
     struct unr_op_private *p = unri_private(child);
-    if (p->state == UNRI_HELD && child->type)
-        unri_set_state(child, UNRI_DESCRIBED);
-    else if (__builtin_expect(p->state != UNRI_DESCRIBED, 0))
-        not_described(child);
+    if (__builtin_expect(p->state != UNRI_HELD, 0))
+        unri_broken("described anew though a combinator holds it", child,
+                    "what was given to a combinator is that combinator's");
+    unri_set_state(child, UNRI_DESCRIBED);
     p->holder = holder;
     p->flags |= UNRI_INNER;
     start(holder->private_fields.loop, child, asked);

@@ -168,6 +168,7 @@ void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done
         unri_broken("started in a scope that is not in flight", described,
                     "a scope takes operations from its start until it is closed and empty");
     unri_check_thread(p->loop);
+    unri_hold(described);
     described->data = data;
     if (!make_room(scope)) {
         unri_start_failed(p->loop, described, done, -ENOMEM);

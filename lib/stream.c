@@ -36,13 +36,18 @@ static struct unr_op *file_write(struct unr_stream *stream, struct unr_some *som
     return unr_writev(&some->op, stream->fd, iov, n, stream->offset);
 }
 
-#define TYPE(kind, reads, writes)                                                                                              \
+static void file_moved(struct unr_stream *stream, uint64_t bytes)
+{
+    stream->offset += (int64_t)bytes;
+}
+
+#define TYPE(kind, reads, writes, moves)                                                                                       \
     static const struct unr_stream_type kind = {                                                                               \
-        .size = sizeof(struct unr_stream_type), .name = #kind, .read_some = reads, .write_some = writes                        \
+        .size = sizeof(struct unr_stream_type), .name = #kind, .read_some = reads, .write_some = writes, .moved = moves        \
     }
-TYPE(socket_stream, socket_read, socket_write);
-TYPE(pipe_stream, file_read, file_write);
-TYPE(file_stream, file_read, file_write);
+TYPE(socket_stream, socket_read, socket_write, NULL);
+TYPE(pipe_stream, file_read, file_write, NULL);
+TYPE(file_stream, file_read, file_write, file_moved);
 
 void unr_stream_socket(struct unr_stream *stream, int fd)
 {
@@ -100,6 +105,6 @@ struct unr_op *unr_write_some(struct unr_some *some, struct unr_stream *stream, 
 
 void unr_stream_moved(struct unr_stream *stream, uint64_t bytes)
 {
-    if (stream->offset >= 0)
-        stream->offset += (int64_t)bytes;
+    if (stream->type->moved)
+        stream->type->moved(stream, bytes);
 }

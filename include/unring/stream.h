@@ -27,9 +27,13 @@ struct unr_stream_type {
      * end of what can be read.  NULL: it cannot be read, or written. */
     struct unr_op *(*read_some)(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n);
     struct unr_op *(*write_some)(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n);
+    /* One of these operations has ended, and moved so many bytes.  NULL: there is nothing to do.  A layer that returns the
+     * operation of the stream below as its own passes that on to unr_stream_moved(). */
+    void (*moved)(struct unr_stream *stream, uint64_t bytes);
 };
 
-/* The caller's; it stays where it is, and its descriptor open, while an operation uses it.  At most one operation reads from it
+/* The caller's; it stays where it is, and its descriptor open, while an operation uses it.  The descriptor is best left without
+ * O_NONBLOCK: with it a step ends with -EAGAIN where there is nothing to do at once.  At most one operation reads from it
  * and at most one writes to it at a time; on a file, at most one in all, as they share the offset. */
 struct unr_stream {
     const struct unr_stream_type *type;
@@ -56,7 +60,7 @@ UNR_API void unr_stream_layer(struct unr_stream *stream, const struct unr_stream
  * Result   bytes: moved, at least 1; 0 with error 0 is the end of the stream.
  * Cancels  TOTAL on a socket, pipe or file; a layer as it documents.
  * Errors   as recv(2), send(2), read(2), write(2) and their forms; -EOPNOTSUPP where a layer has no such direction.
- * Offset   of a file is not moved by these: unr_stream_moved() does that, when the operation has ended. */
+ * Moved    whoever starts it says how many bytes it moved, with unr_stream_moved(), when it has ended: a file's offset follows. */
 UNR_API struct unr_op *unr_read_some(struct unr_some *some, struct unr_stream *stream, const struct iovec *iov, unsigned n);
 UNR_API struct unr_op *unr_write_some(struct unr_some *some, struct unr_stream *stream, const struct iovec *iov, unsigned n);
 UNR_API void           unr_stream_moved(struct unr_stream *stream, uint64_t bytes);
