@@ -3,6 +3,7 @@
 #ifndef UNRING_H
 #define UNRING_H
 
+#include <unring/buffer.h>
 #include <unring/cancel.h>
 #include <unring/compose.h>
 #include <unring/deadline.h>
@@ -15,6 +16,7 @@
 #include <unring/loop.h>
 #include <unring/net.h>
 #include <unring/op.h>
+#include <unring/reader.h>
 #include <unring/scope.h>
 #include <unring/state.h>
 #include <unring/stream.h>

@@ -64,7 +64,7 @@ struct seen {
 
 static inline void saw(struct unr_op *op)
 {
-    struct seen *seen = unr_container_of(op, struct seen, op);
+    struct seen *seen = op->data; /* the operation may be another than seen->op */
     seen->runs++;
     seen->result = op->result;
     if (seen->then)

@@ -245,7 +245,7 @@ static void nothing_to_cancel(struct unr_op *op, struct unr_request request)
     (void)request;
 }
 
-static const struct unr_op_type own = { sizeof own, UNR_CANCEL_NONE, "brew", nothing, nothing_to_cancel, NULL, NULL };
+static const struct unr_op_type own = { sizeof own, UNR_CANCEL_NONE, "brew", nothing, nothing_to_cancel, NULL, NULL, NULL };
 
 #define FINISH_RULE "unr_finish is called once for each start"
 
@@ -381,7 +381,7 @@ static void close_handler(struct unr_op *op, struct unr_request request)
 /* Also from what closing calls. */
 BREACH(close_inside_close, "unr_loop_close", INSIDE_RULE)
 {
-    static const struct unr_op_type closing = { sizeof closing, UNR_CANCEL_ALL, "brew", nothing, close_handler, NULL, NULL };
+    static const struct unr_op_type closing = { sizeof closing, UNR_CANCEL_ALL, "brew", nothing, close_handler, NULL, NULL, NULL };
     static struct unr_op            op;
     unr_start(loop, unr_describe(&op, &closing), NULL, NULL);
     unr_loop_close(loop);

@@ -325,7 +325,7 @@ static void nothing_to_cancel(struct unr_op *op, struct unr_request request)
 /* An operation of the caller's own that is finished outside of run makes it readable. */
 EMBED_TEST(readable_when_an_operation_of_ones_own_is_finished)
 {
-    static const struct unr_op_type own = { sizeof own, UNR_CANCEL_NONE, "own", nothing, nothing_to_cancel, NULL, NULL };
+    static const struct unr_op_type own = { sizeof own, UNR_CANCEL_NONE, "own", nothing, nothing_to_cancel, NULL, NULL, NULL };
     struct seen                     seen = { 0 };
     start(&seen, unr_describe(&seen.op, &own));
     settle();

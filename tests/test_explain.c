@@ -400,7 +400,7 @@ static void end_cancelled(struct unr_op *op, struct unr_request request)
     unr_finish(op, -ECANCELED);
 }
 
-static const struct unr_op_type own = { sizeof own, UNR_CANCEL_TERMINAL, "brew", nothing, end_cancelled, NULL, NULL };
+static const struct unr_op_type own = { sizeof own, UNR_CANCEL_TERMINAL, "brew", nothing, end_cancelled, NULL, NULL, NULL };
 
 /* An operation of the caller's own has its type's name; a guarantee that is only terminal says what is left to do. */
 Test(explain, operation_of_ones_own)
