@@ -7,6 +7,7 @@
 #include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,10 +111,44 @@ void die(int error, const char *what)
     exit(1);
 }
 
+const int interrupts[2] = { SIGINT, SIGTERM };
+
+void block_interrupts(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, interrupts[0]);
+    sigaddset(&set, interrupts[1]);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        die(errno, "cannot block signals");
+}
+
+static int listen_and_tell(const struct address *address)
+{
+    char text[ADDRESS_TEXT];
+    int  listener = listen_on(address);
+    if (listener < 0)
+        die(listener, "cannot listen");
+    struct address chosen = local_address(listener);
+    printf("listening on %s\n", format_address(&chosen, text));
+    fflush(stdout);
+    return listener;
+}
+
+int listen_on_argument(int argc, char **argv)
+{
+    struct address address;
+    if (argc > 2 || !parse_address(argc > 1 ? argv[1] : "0", &address)) {
+        fprintf(stderr, "Usage: %s [LISTEN]\nLISTEN is [HOST:]PORT with a numeric host, by default 127.0.0.1.\n",
+                program_invocation_short_name);
+        exit(2);
+    }
+    return listen_and_tell(&address);
+}
+
 int step_listen(int argc, char **argv, struct address *ret_target, double *seconds)
 {
     struct address listen_address;
-    char           text[ADDRESS_TEXT];
     char          *end = NULL;
 
     if (argc < 3 || argc > (seconds ? 4 : 3)) {
@@ -132,11 +167,5 @@ int step_listen(int argc, char **argv, struct address *ret_target, double *secon
         if (end == argv[3] || *end || !isfinite(*seconds) || *seconds <= 0 || *seconds > 1e9)
             die(0, "SECONDS is not a positive number");
     }
-    int listener = listen_on(&listen_address);
-    if (listener < 0)
-        die(listener, "cannot listen");
-    listen_address = local_address(listener);
-    printf("listening on %s\n", format_address(&listen_address, text));
-    fflush(stdout);
-    return listener;
+    return listen_and_tell(&listen_address);
 }

@@ -1,4 +1,4 @@
-/* What the examples need and none of them is about: addresses, listening sockets, an end with a message.
+/* What the examples need and none of them is about: addresses, listening sockets, blocked signals, an end with a message.
  * Plain system calls, no unring. */
 #ifndef EXAMPLES_COMMON_H
 #define EXAMPLES_COMMON_H
@@ -33,7 +33,15 @@ int tcp_socket(const struct address *address);
 /* Prints the message, and the error's text unless `error` is 0, and ends the program with status 1. */
 _Noreturn void die(int error, const char *what);
 
-/* The command line of steps 0 to 3, "LISTEN TARGET [SECONDS]": sets the target, returns a listening socket and
+/* The command line of steps 7 and 8, "[LISTEN]", by default a port that the system chooses: returns a listening socket and
+ * prints where it listens.  Ends the program with a message where something is wrong. */
+int listen_on_argument(int argc, char **argv);
+
+/* SIGINT and SIGTERM, and how to block them: as unr_sigwait() needs it, before there are threads. */
+extern const int interrupts[2];
+void             block_interrupts(void);
+
+/* The command line of steps 0 to 4, "LISTEN TARGET [SECONDS]": sets the target, returns a listening socket and
  * prints where it listens.  Ends the program with a message where something is wrong.
  * seconds  NULL where a step takes none; otherwise its default, and what the user gave. */
 int step_listen(int argc, char **argv, struct address *ret_target, double *seconds);

@@ -6,6 +6,7 @@
 #include <unring/buffer.h>
 #include <unring/cancel.h>
 #include <unring/compose.h>
+#include <unring/connect.h>
 #include <unring/deadline.h>
 #include <unring/explain.h>
 #include <unring/file.h>
@@ -16,7 +17,9 @@
 #include <unring/loop.h>
 #include <unring/net.h>
 #include <unring/op.h>
+#include <unring/process.h>
 #include <unring/reader.h>
+#include <unring/relay.h>
 #include <unring/scope.h>
 #include <unring/state.h>
 #include <unring/stream.h>

@@ -1,6 +1,6 @@
 /* The growable buffer.  The bytes lie from `begin` to `end` in memory of `room` bytes and one, which holds the zero behind
  * them when they reach its end. */
-#include "internal.h"
+#include "reader.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +61,13 @@ void unr_buffer_consume(struct unr_buffer *buffer, size_t len)
         buffer->private_begin = buffer->private_end = 0;
         terminate(buffer);
     }
+}
+
+size_t unr_buffer_find(const struct unr_buffer *buffer, const void *delimiter, size_t len)
+{
+    size_t size;
+    void  *data = unr_buffer_data(buffer, &size);
+    return len ? unri_find(data, size, 0, delimiter, len) : 0;
 }
 
 size_t unr_buffer_left(const struct unr_buffer *buffer)

@@ -22,12 +22,30 @@ static void compose_start(struct unr_op *op)
     run_step(compose_of(op), NULL);
 }
 
-static void compose_cancel(struct unr_op *op, struct unr_request request)
+static bool deliver(struct unr_op *op, struct unr_request request)
 {
     struct unr_compose *self = compose_of(op);
-    struct unr_request  passed = unri_state_request(&self->private_state, request);
-    if (passed.types && self->private_phase == WAITING)
-        unri_request(self->private_child, passed);
+    unsigned            let_in = unri_state_let_in(&self->private_state, request);
+    unri_note(op, request, let_in);
+    unsigned passed = let_in ? unri_state_let_out(&self->private_state, let_in) : 0;
+    if (passed && self->private_phase == WAITING)
+        unri_request(self->private_child, (struct unr_request){ passed, request.cause });
+    return let_in;
+}
+
+/* What it lets in ends it before its first step. */
+static bool start_asked(struct unr_op *op, struct unr_request asked)
+{
+    struct unr_compose *self = compose_of(op);
+    bool                closing = op->private_fields.loop->closing && op->private_fields.supports;
+    bool                let_in = unri_state_let_in(&self->private_state, asked);
+    unri_note(op, asked, let_in);
+    if (let_in || closing) {
+        unri_end_unsubmitted(op, asked);
+        return true;
+    }
+    run_step(self, NULL);
+    return false;
 }
 
 static void child_done(struct unr_op *holder, struct unr_op *child)
@@ -46,13 +64,12 @@ static const char *name_of(const struct unr_op *op)
     return ((const struct unr_compose *)op)->private_name;
 }
 
-static const struct unri_holder holder = { .child_done = child_done };
+static const struct unri_holder holder = { .child_done = child_done, .deliver = deliver, .start_asked = start_asked };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "compose",
     .start = compose_start,
-    .cancel = compose_cancel,
     .name_of = name_of,
     .private_holder = &holder,
 };

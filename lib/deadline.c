@@ -9,30 +9,50 @@ static struct unr_deadline *deadline_of(struct unr_op *op)
 
 static const struct unr_request timed_out = { UNR_CANCEL_ALL, -ETIMEDOUT };
 
-static void start_asked(struct unr_op *op, struct unr_request asked)
+static struct unr_op *inner_of(const struct unr_op *op)
 {
-    unri_start_child(op, deadline_of(op)->private_inner, asked);
+    return ((const struct unr_deadline *)op)->private_inner;
 }
 
-static void deadline_start(struct unr_op *op)
+static unsigned supports(const struct unr_op *op)
+{
+    return unr_supports(inner_of(op));
+}
+
+/* A deadline that is past is one more request that was there before. */
+static struct unr_request with_time_out(const struct unr_op *inner, struct unr_request asked)
+{
+    if (!(asked.types & unr_supports(inner)))
+        asked.cause = timed_out.cause;
+    asked.types |= timed_out.types;
+    return asked;
+}
+
+static bool start_asked(struct unr_op *op, struct unr_request asked)
 {
     struct unr_deadline *deadline = deadline_of(op);
     struct unr_loop     *loop = op->private_fields.loop;
     struct unr_timer    *timer = &deadline->private_timer;
-    unr_time             when = unri_timer_resolve(loop, timer);
-    if (when != UNR_NEVER && when <= unri_loop_time(loop)) {
-        start_asked(op, timed_out);
-    } else if (when == UNR_NEVER || unri_timer_insert(loop, timer)) {
-        start_asked(op, (struct unr_request){ 0 });
-    } else {
+    unri_timer_resolve(loop, timer);
+    if (unri_timer_is_past(loop, timer)) {
+        asked = with_time_out(deadline->private_inner, asked);
+    } else if (timer->deadline != UNR_NEVER && !unri_timer_insert(loop, timer)) {
         deadline->private_inner->result.error = -ENOMEM;
         unri_end(op, -ENOMEM);
+        return false;
     }
+    return unri_start_child(op, deadline->private_inner, asked);
 }
 
-static void deadline_cancel(struct unr_op *op, struct unr_request request)
+static void deadline_start(struct unr_op *op)
 {
-    unri_request(deadline_of(op)->private_inner, request);
+    start_asked(op, (struct unr_request){ 0 });
+}
+
+/* What is asked of a deadline is asked of what it holds, and all of that one's result becomes its own. */
+static bool deliver(struct unr_op *op, struct unr_request request)
+{
+    return unri_request(inner_of(op), request);
 }
 
 static void due(struct unr_op *op)
@@ -48,15 +68,25 @@ static void child_done(struct unr_op *holder, struct unr_op *inner)
     unri_end_as(holder, &inner->result);
 }
 
+static const char *name_of_inner(const struct unr_op *op)
+{
+    return ((const struct unr_deadline *)op)->private_name;
+}
+
 static const struct unri_holder holder = {
-    .child_done = child_done, .start_asked = start_asked, .due = due, .is_wrapper = true
+    .child_done = child_done,
+    .deliver = deliver,
+    .start_asked = start_asked,
+    .supports = supports,
+    .inner = inner_of,
+    .name_of_inner = name_of_inner,
+    .due = due,
 };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "deadline",
     .start = deadline_start,
-    .cancel = deadline_cancel,
     .private_holder = &holder,
 };
 
@@ -67,6 +97,7 @@ static struct unr_op *describe(struct unr_deadline *deadline, struct unr_op *inn
     unri_private(&deadline->op)->supports = inner->private_fields.supports;
     unri_timer_set(&deadline->private_timer, when, relative);
     deadline->private_inner = inner;
+    deadline->private_name = unri_name(inner);
     return &deadline->op;
 }
 
@@ -80,6 +111,13 @@ struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct unr_op *in
     return describe(deadline, inner, delay, true);
 }
 
+/* What it holds has ended, and has not been handed back. */
+static bool has_ended(const struct unr_op *op)
+{
+    const struct unri_holder *wrapper = unri_holder_of(op);
+    return wrapper && wrapper->inner ? has_ended(wrapper->inner(op)) : op->private_fields.state == UNRI_FINISHED;
+}
+
 bool unr_deadline_move(struct unr_deadline *started, unr_time when)
 {
     struct unr_op_private *p = unri_private(&started->op);
@@ -88,8 +126,9 @@ bool unr_deadline_move(struct unr_deadline *started, unr_time when)
         return false;
     unri_check_thread(p->loop);
     bool waits = unri_timer_waits(timer);
-    if (!waits && timer->deadline != UNR_NEVER)
-        return false; /* it has passed */
+    bool has_passed = !waits && timer->deadline != UNR_NEVER;
+    if (has_passed || has_ended(&started->op))
+        return false;
     if (when == UNR_NEVER && waits)
         unri_timer_remove(p->loop, timer);
     if (when == UNR_NEVER) {

@@ -7,14 +7,19 @@ static struct unr_delay *delay_of(struct unr_op *op)
     return unr_container_of(op, struct unr_delay, op);
 }
 
-static void begin(struct unr_op *op, struct unr_request asked)
+static struct unr_op *inner_of(const struct unr_op *op)
 {
-    unri_start_child(op, delay_of(op)->private_inner, asked);
+    return ((const struct unr_delay *)op)->private_inner;
+}
+
+static unsigned supports(const struct unr_op *op)
+{
+    return unr_supports(inner_of(op));
 }
 
 static void due(struct unr_op *op)
 {
-    begin(op, (struct unr_request){ 0 });
+    unri_start_child(op, inner_of(op), (struct unr_request){ 0 });
 }
 
 static void delay_start(struct unr_op *op)
@@ -30,15 +35,30 @@ static void delay_start(struct unr_op *op)
     }
 }
 
-static void delay_cancel(struct unr_op *op, struct unr_request request)
+/* During the pause: what the inner operation honours begins it, for it to end before it has begun. */
+static bool end_pause(struct unr_op *op, struct unr_request request)
 {
     struct unr_delay *delay = delay_of(op);
-    if (unri_timer_waits(&delay->private_timer)) {
-        unri_timer_remove(op->private_fields.loop, &delay->private_timer);
-        begin(op, request);
-    } else {
-        unri_request(delay->private_inner, request);
+    if (!(request.types & supports(op))) {
+        unri_note(op, request, false);
+        return false;
     }
+    if (unri_timer_waits(&delay->private_timer))
+        unri_timer_remove(op->private_fields.loop, &delay->private_timer);
+    return unri_start_child(op, delay->private_inner, request);
+}
+
+static bool start_asked(struct unr_op *op, struct unr_request asked)
+{
+    bool honoured = end_pause(op, asked);
+    if (!honoured)
+        delay_start(op);
+    return honoured;
+}
+
+static bool deliver(struct unr_op *op, struct unr_request request)
+{
+    return unri_timer_waits(&delay_of(op)->private_timer) ? end_pause(op, request) : unri_request(inner_of(op), request);
 }
 
 static void child_done(struct unr_op *holder, struct unr_op *inner)
@@ -46,13 +66,25 @@ static void child_done(struct unr_op *holder, struct unr_op *inner)
     unri_end_as(holder, &inner->result);
 }
 
-static const struct unri_holder holder = { .child_done = child_done, .start_asked = begin, .due = due, .is_wrapper = true };
+static const char *name_of_inner(const struct unr_op *op)
+{
+    return ((const struct unr_delay *)op)->private_name;
+}
+
+static const struct unri_holder holder = {
+    .child_done = child_done,
+    .deliver = deliver,
+    .start_asked = start_asked,
+    .supports = supports,
+    .inner = inner_of,
+    .name_of_inner = name_of_inner,
+    .due = due,
+};
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "delay",
     .start = delay_start,
-    .cancel = delay_cancel,
     .private_holder = &holder,
 };
 
@@ -68,5 +100,15 @@ struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *inner, unr_time
     unri_private(&delay->op)->supports = inner->private_fields.supports;
     unri_timer_set(&delay->private_timer, pause, true);
     delay->private_inner = inner;
+    delay->private_name = unri_name(inner);
     return &delay->op;
+}
+
+bool unr_delay_move(struct unr_delay *started, unr_time when)
+{
+    struct unr_op_private *p = unri_private(&started->op);
+    if (started->op.type != &type || !unri_live(&started->op) || !unri_timer_waits(&started->private_timer))
+        return false;
+    unri_check_thread(p->loop);
+    return unri_timer_move(p->loop, &started->private_timer, when);
 }

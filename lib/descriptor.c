@@ -101,8 +101,10 @@ unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_request reque
 {
     unsigned count = 0;
     for (struct unr_op *op = NULL; (op = unri_peers_next(loop, fd, op)) != NULL;)
-        if (op != except && !(op->private_fields.flags & UNRI_HOUSEKEEPING))
-            count += unri_request(op, request);
+        if (op != except && !(op->private_fields.flags & UNRI_HOUSEKEEPING)) {
+            count += unri_live(op);
+            unri_request(op, request);
+        }
     return count;
 }
 

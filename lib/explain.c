@@ -151,6 +151,14 @@ const char *unr_explain(int error)
 
 /* ---- what became of an operation ---- */
 
+static void add_name(struct text *text, const struct unr_op *op)
+{
+    const struct unri_holder *holder = op->type ? unri_holder_of(op) : NULL;
+    add(text, "%s", unri_name(op));
+    if (holder && holder->name_of_inner)
+        add(text, " of %s", holder->name_of_inner(op));
+}
+
 static void add_types(struct text *text, unsigned types)
 {
     static const char *const names[] = { "terminal", "partial", "total" };
@@ -184,12 +192,25 @@ static bool has_fd(const struct unr_op *op)
     return op->private_fields.flags & (UNRI_ON_FD | UNRI_ON_TWO_FDS);
 }
 
+static void add_cancelled(struct text *text, const struct unr_op *op)
+{
+    const struct unr_result *r = &op->result;
+    add(text, " was cancelled with the guarantee %s",
+        r->guarantee == UNR_CANCEL_TOTAL     ? "total: it left no trace"
+        : r->guarantee == UNR_CANCEL_PARTIAL ? "partial"
+                                             : "terminal: what it worked on may only be closed");
+    if (op->type->private_row)
+        add(text, ", after %llu bytes", (unsigned long long)r->bytes);
+    else if (r->value > 0) /* bytes, mostly */
+        add(text, ", with %lld", (long long)r->value);
+}
+
 const char *unr_explain_op(const struct unr_op *op)
 {
     static _Thread_local struct text text;
     const struct unr_result         *r = &op->result;
     clear(&text);
-    add(&text, "%s", unri_name(op));
+    add_name(&text, op);
     if (!op->type)
         return text.data;
     if (has_fd(op))
@@ -205,13 +226,7 @@ const char *unr_explain_op(const struct unr_op *op)
     if (r->error == 0)
         add(&text, " completed with %lld", (long long)(r->fd >= 0 ? r->fd : r->value));
     else if (r->error == -ECANCELED)
-        add(&text,
-            op->type->private_row ? " was cancelled with the guarantee %s, after %lld bytes"
-                                  : " was cancelled with the guarantee %s, with %lld",
-            r->guarantee == UNR_CANCEL_TOTAL     ? "total: it left no trace"
-            : r->guarantee == UNR_CANCEL_PARTIAL ? "partial"
-                                                 : "terminal: what it worked on may only be closed",
-            (long long)r->value);
+        add_cancelled(&text, op);
     else {
         add(&text, " failed with ");
         add_error(&text, r->error);
@@ -246,7 +261,9 @@ static void dump_op(struct unr_op *op, void *context)
     const struct dump           *dump = context;
     const struct unr_op_private *p = &op->private_fields;
     struct text                  text = { 0 };
-    add(&text, "  %-16s %-10s", unri_name(op), state_name(p->state));
+    struct text                  name = { 0 };
+    add_name(&name, op);
+    add(&text, "  %-16s %-10s", name.data, state_name(p->state));
     if (has_fd(op))
         add(&text, " fd %-6d", p->fd);
     if (p->state != UNRI_FINISHED && (p->flags & UNRI_AWAITS_TARGET || !(p->flags & (UNRI_AWAITS | UNRI_WANTS_UNDO))))

@@ -6,40 +6,62 @@ static struct unr_filter *filter_of(struct unr_op *op)
     return unr_container_of(op, struct unr_filter, op);
 }
 
-static struct unr_request passed(const struct unr_filter *filter, struct unr_request request)
+static struct unr_op *inner_of(const struct unr_op *op)
 {
-    request.types = unri_filtered(filter->private_out, filter->private_context, request.types);
-    return request;
+    return ((const struct unr_filter *)op)->private_inner;
 }
 
-static void start_asked(struct unr_op *op, struct unr_request asked)
+/* Asks the filter, and keeps what it answered for each type. */
+static unsigned pass(struct unr_filter *filter, unsigned types)
 {
-    struct unr_filter *filter = filter_of(op);
-    /* Not even a filter keeps out a loop that is being closed. */
-    unri_start_child(op, filter->private_inner, op->private_fields.loop->closing ? asked : passed(filter, asked));
+    unsigned passed = 0;
+    for (unsigned i = 0; i < 3; i++)
+        if (types & 1u << i)
+            passed |= filter->private_answers[i] =
+                (uint8_t)unri_filtered(filter->private_out, filter->private_context, 1u << i);
+    return passed;
+}
+
+static unsigned types_for(const struct unr_filter *filter, unsigned accepted)
+{
+    unsigned types = 0;
+    for (unsigned i = 0; i < 3; i++)
+        if (filter->private_answers[i] & accepted)
+            types |= 1u << i;
+    return types;
+}
+
+static unsigned supports(const struct unr_op *op)
+{
+    return types_for((const struct unr_filter *)op, unr_supports(inner_of(op)));
+}
+
+static bool deliver(struct unr_op *op, struct unr_request request)
+{
+    struct unr_request passed = { pass(filter_of(op), request.types), request.cause };
+    bool               honoured = passed.types && unri_request(inner_of(op), passed);
+    unri_note(op, request, honoured);
+    return honoured;
+}
+
+static bool start_asked(struct unr_op *op, struct unr_request asked)
+{
+    struct unr_request passed = { pass(filter_of(op), asked.types), asked.cause };
+    bool               honoured = unri_start_child(op, inner_of(op), passed);
+    unri_note(op, asked, honoured);
+    return honoured;
 }
 
 static void filter_start(struct unr_op *op)
 {
-    unri_start_child(op, filter_of(op)->private_inner, (struct unr_request){ 0 });
-}
-
-static void filter_cancel(struct unr_op *op, struct unr_request request)
-{
-    struct unr_filter *filter = filter_of(op);
-    request = passed(filter, request);
-    if (request.types)
-        unri_request(filter->private_inner, request);
+    unri_start_child(op, inner_of(op), (struct unr_request){ 0 });
 }
 
 /* The strongest type whose requester is content with `guarantee`. */
 static unsigned in_outer_terms(const struct unr_filter *filter, unsigned guarantee)
 {
-    unsigned given = guarantee | (guarantee - !!guarantee);
-    for (unsigned type = UNR_CANCEL_TOTAL; type; type >>= 1)
-        if (unri_filtered(filter->private_out, filter->private_context, type) & given)
-            return type;
-    return guarantee;
+    unsigned type = unri_strongest(types_for(filter, guarantee | (guarantee - !!guarantee)));
+    return type ? type : guarantee;
 }
 
 static void child_done(struct unr_op *holder, struct unr_op *inner)
@@ -53,13 +75,24 @@ static void child_done(struct unr_op *holder, struct unr_op *inner)
     unri_end_as(holder, &result);
 }
 
-static const struct unri_holder holder = { .child_done = child_done, .start_asked = start_asked, .is_wrapper = true };
+static const char *name_of_inner(const struct unr_op *op)
+{
+    return ((const struct unr_filter *)op)->private_name;
+}
+
+static const struct unri_holder holder = {
+    .child_done = child_done,
+    .deliver = deliver,
+    .start_asked = start_asked,
+    .supports = supports,
+    .inner = inner_of,
+    .name_of_inner = name_of_inner,
+};
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "filter",
     .start = filter_start,
-    .cancel = filter_cancel,
     .private_holder = &holder,
 };
 
@@ -68,13 +101,11 @@ struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *inner, unr_f
     unri_hold(inner);
     unr_describe(&filter->op, &type);
     filter->private_inner = inner;
+    filter->private_name = unri_name(inner);
     filter->private_out = out;
     filter->private_context = context;
-    unsigned supports = 0;
-    for (unsigned type_asked = UNR_CANCEL_TERMINAL; type_asked <= UNR_CANCEL_TOTAL; type_asked <<= 1)
-        if (unri_filtered(out, context, type_asked) & inner->private_fields.supports)
-            supports |= type_asked;
-    unri_private(&filter->op)->supports = (uint8_t)supports;
+    pass(filter, UNR_CANCEL_ALL);
+    unri_private(&filter->op)->supports = (uint8_t)supports(&filter->op);
     return &filter->op;
 }
 

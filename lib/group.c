@@ -1,5 +1,6 @@
 /* Operations side by side.  Members are linked by their `data`, which nobody else needs while they are held, and those that
- * have ended by the `next` that the loop has no use for any more: so a group of any size needs no memory. */
+ * have ended by the `next` that the loop has no use for any more: so a group of any size needs no memory.  The low bits of
+ * the link tell who ended a member. */
 #include "group.h"
 
 unsigned unr_wait_all(void *context, const struct unr_op *finished)
@@ -31,45 +32,107 @@ static struct unr_group *group_of(struct unr_op *op)
     return unr_container_of(op, struct unr_group, op);
 }
 
-/* ---- requests ---- */
+/* ---- the members ---- */
 
-static void request_members(struct unr_group *group, struct unr_request request)
+/* Whose request was the first that a member honoured. */
+enum asker { NOBODY, OUTSIDE, CONDITION, ASKERS = 3 };
+
+static struct unr_op *next_member(const struct unr_op *member)
 {
-    for (struct unr_op *member = group->private_members; member; member = member->data)
-        unri_request(member, request); /* what the launch has not come to yet is asked when it does */
+    return (struct unr_op *)((uintptr_t)member->data & ~(uintptr_t)ASKERS);
 }
 
-static void group_cancel(struct unr_op *op, struct unr_request request)
+static enum asker asker_of(const struct unr_op *member)
 {
-    struct unr_group *group = group_of(op);
+    return (enum asker)((uintptr_t)member->data & ASKERS);
+}
+
+static void set_asker(struct unr_op *member, enum asker asker)
+{
+    member->data = (void *)((uintptr_t)next_member(member) | asker);
+}
+
+static unsigned supports(const struct unr_op *op)
+{
+    unsigned supports = 0;
+    for (struct unr_op *member = ((const struct unr_group *)op)->private_members; member; member = next_member(member))
+        supports |= unr_supports(member);
+    return supports;
+}
+
+/* ---- requests ---- */
+
+/* True if one of them honours it.  What the launch has not come to yet is asked when it does. */
+static bool request_members(struct unr_group *group, struct unr_request request, enum asker asker)
+{
+    bool honoured = false;
+    for (struct unr_op *member = group->private_members; member; member = next_member(member)) {
+        if (unri_request_first(member, request)) {
+            set_asker(member, asker);
+            honoured = true;
+        } else if (unri_live(member)) {
+            honoured |= (request.types & unr_supports(member)) != 0;
+        }
+    }
+    return honoured;
+}
+
+static void add_outside(struct unr_group *group, struct unr_request request)
+{
     if (!group->private_outside.types)
         group->private_outside.cause = request.cause;
     group->private_outside.types |= request.types;
-    request_members(group, request);
+}
+
+static bool deliver(struct unr_op *op, struct unr_request request)
+{
+    struct unr_group *group = group_of(op);
+    add_outside(group, request);
+    bool honoured = request_members(group, request, OUTSIDE);
+    if (!group->private_left) /* too late, not refused */
+        honoured = request.types & op->private_fields.supports;
+    unri_note(op, request, honoured);
+    return honoured;
 }
 
 /* ---- launch ---- */
 
-static void launch(struct unr_group *group)
+/* No member is done with before a later turn, but what it runs at its start may cancel the group. */
+static bool launch(struct unr_group *group)
 {
-    if (!group->private_members)
-        unri_end(&group->op, 0);
-    /* A member may be done with only in a later turn, but what it runs at its start may cancel the group. */
-    for (struct unr_op *member = group->private_members, *next; member; member = next) {
-        next = member->data;
-        unri_start_child(&group->op, member, group->private_outside);
-    }
+    bool honoured = false;
+    for (struct unr_op *member = group->private_members; member; member = next_member(member))
+        if (unri_start_child(&group->op, member, group->private_outside)) {
+            set_asker(member, OUTSIDE);
+            honoured = true;
+        }
+    return honoured;
+}
+
+static void end_empty(struct unr_group *group)
+{
+    group->op.result.value = -1;
+    unri_end(&group->op, 0);
 }
 
 static void group_start(struct unr_op *op)
 {
-    launch(group_of(op));
+    struct unr_group *group = group_of(op);
+    if (group->private_members)
+        launch(group);
+    else
+        end_empty(group);
 }
 
-static void start_asked(struct unr_op *op, struct unr_request asked)
+static bool start_asked(struct unr_op *op, struct unr_request asked)
 {
-    group_of(op)->private_outside = asked;
-    launch(group_of(op));
+    struct unr_group *group = group_of(op);
+    add_outside(group, asked);
+    bool honoured = launch(group);
+    unri_note(op, asked, honoured);
+    if (!group->private_members)
+        end_empty(group);
+    return honoured;
 }
 
 /* ---- the end ---- */
@@ -77,22 +140,19 @@ static void start_asked(struct unr_op *op, struct unr_request asked)
 static int64_t index_of(const struct unr_group *group, const struct unr_op *decider)
 {
     int64_t index = 0;
-    for (const struct unr_op *member = group->private_members; member != decider; member = member->data)
+    for (const struct unr_op *member = group->private_members; member != decider; member = next_member(member))
         index++;
     return index;
 }
 
-/* Whether it was ended by a request that came through the group. */
-static bool ended_by_outside(const struct unr_group *group, const struct unr_op *member)
+static bool ended_by_outside(const struct unr_op *member)
 {
-    return member->result.error == -ECANCELED && group->private_outside.types
-           && member->result.cause == group->private_outside.cause;
+    return unri_ended_by_closing(member) || (member->result.error == -ECANCELED && asker_of(member) == OUTSIDE);
 }
 
-static bool ended_by_group(const struct unr_group *group, const struct unr_op *member)
+static bool ended_by_condition(const struct unr_op *member)
 {
-    bool by_condition = member->result.error == -ECANCELED && group->private_own_types && member->result.cause == -ECANCELED;
-    return by_condition || ended_by_outside(group, member);
+    return member->result.error == -ECANCELED && asker_of(member) == CONDITION;
 }
 
 unsigned unri_weakest_guarantee(unsigned weakest, const struct unr_result *member)
@@ -105,7 +165,7 @@ unsigned unri_weakest_guarantee(unsigned weakest, const struct unr_result *membe
 static struct unr_op *last_resort(const struct unr_group *group)
 {
     for (const struct unr_op *member = group->private_first; member; member = unr_group_next(member))
-        if (ended_by_outside(group, member))
+        if (ended_by_outside(member))
             return NULL;
     return group->private_condition == unr_wait_one_success ? group->private_first : group->private_last;
 }
@@ -123,19 +183,20 @@ static void end(struct unr_group *group)
         return;
     }
     unsigned weakest = UNR_CANCEL_TOTAL;
-    for (const struct unr_op *member = group->private_first; member; member = unr_group_next(member))
+    bool     unsubmitted = true;
+    for (const struct unr_op *member = group->private_first; member; member = unr_group_next(member)) {
         weakest = unri_weakest_guarantee(weakest, &member->result);
+        unsubmitted &= member->result.verdict == UNR_VERDICT_UNSUBMITTED;
+    }
     r->guarantee = (uint8_t)weakest;
-    if (decider)
-        unri_end_cancelled(&group->op, decider->result.cause, decider->result.verdict);
-    else
-        unri_end(&group->op, error);
+    unri_end_cancelled(&group->op, decider ? decider->result.cause : r->cause,
+                       unsubmitted ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_CANCELLED);
 }
 
-/* Success and failure of its own decide; what the group or a request from outside did to a member does not. */
+/* Success and failure of its own decide; what a request through the group did to a member does not. */
 static bool decides(const struct unr_group *group, const struct unr_op *member, unsigned types)
 {
-    return types && !group->private_decider && !ended_by_group(group, member);
+    return types && !group->private_decider && !ended_by_outside(member) && !ended_by_condition(member);
 }
 
 static void child_done(struct unr_op *holder, struct unr_op *member)
@@ -158,7 +219,7 @@ static void child_done(struct unr_op *holder, struct unr_op *member)
     unsigned unasked = types & ~group->private_own_types;
     if (unasked && group->private_left) {
         group->private_own_types |= types;
-        request_members(group, (struct unr_request){ unasked, -ECANCELED });
+        request_members(group, (struct unr_request){ unasked, -ECANCELED }, CONDITION);
     }
     if (!group->private_left)
         end(group);
@@ -176,13 +237,17 @@ struct unr_op *unr_group_next(const struct unr_op *member)
 
 /* ---- describe ---- */
 
-static const struct unri_holder holder = { .child_done = child_done, .start_asked = start_asked };
+static const struct unri_holder holder = {
+    .child_done = child_done,
+    .deliver = deliver,
+    .start_asked = start_asked,
+    .supports = supports,
+};
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "group",
     .start = group_start,
-    .cancel = group_cancel,
     .private_holder = &holder,
 };
 

@@ -115,8 +115,13 @@ const char *unri_name(const struct unr_op *op);
 /* unr_start() for the loop's own operations. */
 void unri_start_housekeeping(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done);
 
-/* Delivers a request, as unr_cancel_cause() does, without checking the caller's arguments. */
+/* Delivers a request, as unr_cancel_cause() does, without checking the caller's arguments.  Whether it was honoured, or came
+ * too late for that: false for what is refused, and for what is not in flight. */
 bool unri_request(struct unr_op *op, struct unr_request request);
+/* Keeps in the result that a request was honoured, or refused. */
+void unri_note(struct unr_op *op, struct unr_request request, bool honoured);
+/* unri_request(); true only if that is the first that it honours, and it has not completed: the one that will be the cause. */
+bool unri_request_first(struct unr_op *op, struct unr_request request);
 
 /* The ways in which a started operation becomes FINISHED: it never began, it ended with `error`, or a cancellation took
  * effect on it that only its child was asked for. */
@@ -136,14 +141,19 @@ static inline unsigned unri_strongest(unsigned types)
 struct unri_holder {
     /* What it held, or started, has ended and is its caller's again. */
     void (*child_done)(struct unr_op *holder, struct unr_op *child);
-    /* Starts it though `asked` was requested of it, and it honours that, before it began: the request is for those that it
-     * holds.  NULL: then it ends UNSUBMITTED itself. */
-    void (*start_asked)(struct unr_op *holder, struct unr_request asked);
+    /* In place of its type's cancel: passes a request on, every one, and notes what became of it.  Those that it is passed
+     * on to know what they were asked before.  True if it was honoured.  NULL: its type's cancel will do. */
+    bool (*deliver)(struct unr_op *holder, struct unr_request request);
+    /* In place of its type's start where something was requested of it before; likewise. */
+    bool (*start_asked)(struct unr_op *holder, struct unr_request asked);
+    /* What it supports while it is described or in flight.  NULL: what was true when it was described. */
+    unsigned (*supports)(const struct unr_op *holder);
     /* It waits among the timers, and the time has come.  NULL: it never does. */
     void (*due)(struct unr_op *holder);
-    /* It stands for one operation, which is found among those in flight, or among the timers until it begins: no need to
-     * find the wrapper too. */
-    bool is_wrapper;
+    /* Of a wrapper: the one operation that it stands for, which is found among those in flight, or among the timers until it
+     * begins, so that there is no need to find the wrapper too. */
+    struct unr_op *(*inner)(const struct unr_op *holder);
+    const char *(*name_of_inner)(const struct unr_op *holder); /* also when that is gone */
 };
 
 static inline const struct unri_holder *unri_holder_of(const struct unr_op *op)
@@ -153,10 +163,11 @@ static inline const struct unri_holder *unri_holder_of(const struct unr_op *op)
 
 /* Takes a described operation for a combinator that is being described: nobody else may start it any more. */
 void unri_hold(struct unr_op *described);
-/* Starts a child or member that it holds.  `asked` (types 0: nothing) is requested of it before it begins. */
-void unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_request asked);
-/* Starts an operation that is held and that there is no memory to begin. */
-void unri_start_failed(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done, int error);
+/* Starts a child or member that it holds.  `asked` (types 0: nothing) is requested of it before it begins; true if it
+ * honours that. */
+bool unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_request asked);
+/* The same for one that cannot begin: it ends with `error`. */
+void unri_fail_child(struct unr_op *holder, struct unr_op *child, int error);
 /* Ends an operation with the result of the only one that it held. */
 void unri_end_as(struct unr_op *op, const struct unr_result *inner);
 /* Runs the `done` of an operation that is taken out of everything already, or lets its holder have it. */
@@ -240,16 +251,17 @@ bool unri_timers_expire(struct unr_loop *loop, uint64_t serial);
 /* Requests the end of all timers, and lets those operations begin that are waiting for their time and honour no request. */
 void unri_timers_request_all(struct unr_loop *loop, struct unr_request request);
 
-/* For what begins with a struct unr_timer without being one, whose type's `due` is called instead of its end.  When
- * it is due, and on a start the deadline that follows; then in among the timers (false: there is no room for it), moved, and
- * out. */
-void     unri_timer_set(struct unr_timer *timer, unr_time when, bool relative);
-unr_time unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer);
-bool     unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer);
-bool     unri_timer_waits(const struct unr_timer *timer);
-bool     unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time deadline);
-void     unri_timer_remove(struct unr_loop *loop, struct unr_timer *timer);
-void     unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context);
+/* For what begins with a struct unr_timer without being one, whose type's `due` is called instead of its end.  When it is due,
+ * set when it is described; on a start, the deadline that follows, and whether that is past; then in among the timers (false:
+ * there is no room for it), moved, and out. */
+void unri_timer_set(struct unr_timer *timer, unr_time when, bool relative);
+void unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer);
+bool unri_timer_is_past(struct unr_loop *loop, const struct unr_timer *timer);
+bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer);
+bool unri_timer_waits(const struct unr_timer *timer);
+bool unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time deadline);
+void unri_timer_remove(struct unr_loop *loop, struct unr_timer *timer);
+void unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context);
 
 /* The root of the heap is not at 0 but at 3, so that the children of i, 4 * (i - 3) + 4 ..., begin at a multiple of 4
  * entries: 64 bytes. */

@@ -26,6 +26,14 @@ static void end_as_joined(struct unr_join *join, const struct unr_op *joined)
     unri_end_as(&join->op, &result);
 }
 
+static const struct unr_op_type type;
+
+/* Whether another join comes after this one. */
+static bool is_behind_join(const struct unr_join *join)
+{
+    return join->private_inner && join->private_holder->type == &type;
+}
+
 static void join_start(struct unr_op *op)
 {
     struct unr_join       *join = join_of(op);
@@ -39,11 +47,14 @@ static void join_start(struct unr_op *op)
     }
     if (p->loop != op->private_fields.loop)
         unri_broken("joined from another loop", joined, "a join is started on the loop of the operation that it waits for");
+    join->private_above = NULL;
     join->private_inner = p->flags & UNRI_INNER;
     if (join->private_inner)
         join->private_holder = p->holder;
     else
         join->private_done = p->done;
+    if (is_behind_join(join))
+        join_of(join->private_holder)->private_above = join;
     p->holder = op;
     p->flags |= UNRI_INNER;
 }
@@ -51,18 +62,17 @@ static void join_start(struct unr_op *op)
 static void join_cancel(struct unr_op *op, struct unr_request request)
 {
     (void)request;
-    struct unr_join *join = join_of(op), *first = join_of(join->private_joined->private_fields.holder);
-    if (first == join) {
+    struct unr_join *join = join_of(op), *above = join->private_above;
+    if (is_behind_join(join))
+        join_of(join->private_holder)->private_above = above;
+    if (!above) {
         step_aside(join, join->private_joined);
     } else {
-        struct unr_join *before = first;
-        while (before->private_holder != op)
-            before = join_of(before->private_holder);
-        before->private_inner = join->private_inner;
+        above->private_inner = join->private_inner;
         if (join->private_inner)
-            before->private_holder = join->private_holder;
+            above->private_holder = join->private_holder;
         else
-            before->private_done = join->private_done;
+            above->private_done = join->private_done;
     }
     unri_end(op, -ECANCELED);
 }
@@ -70,6 +80,8 @@ static void join_cancel(struct unr_op *op, struct unr_request request)
 static void child_done(struct unr_op *holder, struct unr_op *joined)
 {
     struct unr_join *join = join_of(holder);
+    if (is_behind_join(join))
+        join_of(join->private_holder)->private_above = NULL;
     step_aside(join, joined);
     end_as_joined(join, joined);
     unri_hand_back(holder->private_fields.loop, joined);

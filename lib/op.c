@@ -45,7 +45,9 @@ struct unr_op *unr_bind(struct unr_op *described, struct unr_slot *slot)
 
 unsigned unr_supports(const struct unr_op *op)
 {
-    return op->private_fields.supports;
+    uint32_t                  state = op->private_fields.state;
+    const struct unri_holder *holder = state == UNRI_IDLE || state == UNRI_FINISHED ? NULL : unri_holder_of(op);
+    return holder && holder->supports ? holder->supports(op) : op->private_fields.supports;
 }
 
 bool unr_in_flight(const struct unr_op *op)
@@ -58,6 +60,11 @@ struct unr_loop *unr_loop_of(const struct unr_op *started)
     return started->private_fields.loop;
 }
 
+bool unr_timed_out(const struct unr_result *result)
+{
+    return result->error == -ECANCELED && result->cause == -ETIMEDOUT;
+}
+
 int unr_outcome(const struct unr_result *result)
 {
     return result->error == -ECANCELED && result->cause ? result->cause : result->error;
@@ -65,20 +72,23 @@ int unr_outcome(const struct unr_result *result)
 
 /* ---- end ---- */
 
-/* What is being handed back its last child or member ends in the same turn as that; everything else in the next. */
+/* What is being handed back its last child or member comes next in the same turn; everything else in the next turn. */
 static void finished(struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
-    struct unri_fifo      *fifo = op == p->loop->handed_to ? &p->loop->handing_back : &p->loop->finished;
+    struct unr_loop       *loop = p->loop;
+    bool                   comes_next = op == loop->handed_to;
+    struct unri_fifo      *fifo = comes_next ? &loop->handing_back : &loop->finished;
     unri_set_state(op, UNRI_FINISHED);
-    p->next = NULL;
-    if (fifo->last)
-        fifo->last->private_fields.next = op;
-    else
+    p->next = comes_next ? fifo->first : NULL;
+    if (comes_next || !fifo->last)
         fifo->first = op;
-    fifo->last = op;
-    if (unri_outside_turn(p->loop))
-        unri_embed_notice(p->loop);
+    else
+        fifo->last->private_fields.next = op;
+    if (!p->next)
+        fifo->last = op;
+    if (unri_outside_turn(loop))
+        unri_embed_notice(loop);
 }
 
 void unri_end_unsubmitted(struct unr_op *op, struct unr_request request)
@@ -127,7 +137,7 @@ void unri_end_as(struct unr_op *op, const struct unr_result *inner)
     struct unr_result asked = op->result;
     op->result = *inner;
     op->result.requested |= asked.requested;
-    if (inner->verdict == UNR_VERDICT_NONE) {
+    if (inner->verdict == UNR_VERDICT_NONE && asked.verdict == UNR_VERDICT_REFUSED) {
         op->result.verdict = asked.verdict;
         op->result.cause = asked.cause;
     }
@@ -160,30 +170,34 @@ static void late_request(struct unr_op *op, struct unr_request request)
     }
 }
 
-/* Or-s a request into what was asked before.  True if the operation honours it and has not been told of all its
- * types yet. */
-static bool take_note(struct unr_op *op, struct unr_result *r, struct unr_request request)
+static void note(struct unr_op *op, struct unr_result *r, struct unr_request request, bool honoured)
 {
     struct unr_op_private *p = unri_private(op);
-    unsigned               honoured = request.types & p->supports;
-    unsigned               known = op->type->private_row ? (p->flags & UNRI_HONOURED ? r->requested : 0) : p->told;
-
     r->requested |= (uint8_t)request.types;
-    if (!honoured) {
-        if (!(p->flags & UNRI_HONOURED)) {
-            r->verdict = UNR_VERDICT_REFUSED;
-            r->cause = request.cause;
-        }
-        return false;
-    }
-    if (!(p->flags & UNRI_HONOURED)) {
+    if (p->flags & UNRI_HONOURED)
+        return;
+    if (honoured)
         p->flags |= UNRI_HONOURED;
-        r->verdict = UNR_VERDICT_NONE;
-        r->cause = request.cause;
-    }
-    if (!op->type->private_row)
-        p->told |= (uint8_t)honoured;
-    return (honoured & ~known) != 0;
+    r->verdict = honoured ? UNR_VERDICT_NONE : UNR_VERDICT_REFUSED;
+    r->cause = request.cause;
+}
+
+void unri_note(struct unr_op *op, struct unr_request request, bool honoured)
+{
+    note(op, &op->result, request, honoured);
+    if (honoured && op->private_fields.state == UNRI_IN_FLIGHT)
+        unri_set_state(op, UNRI_CANCELLING);
+}
+
+enum answer { REFUSES, KNOWS, HONOURS };
+
+/* Or-s a request into what was asked before.  KNOWS: the operation honours it, and has been told of all its types. */
+static enum answer take_note(struct unr_op *op, struct unr_result *r, struct unr_request request)
+{
+    unsigned honoured = request.types & op->private_fields.supports;
+    unsigned known = op->private_fields.flags & UNRI_HONOURED ? r->requested : 0;
+    note(op, r, request, honoured);
+    return !honoured ? REFUSES : honoured & ~known ? HONOURS : KNOWS;
 }
 
 /* Passes on to the type what was taken note of. */
@@ -197,23 +211,48 @@ static void pass_on(struct unr_op *op, struct unr_request request)
         unri_embed_notice(p->loop);
 }
 
+/* The operation whose shot is in its `done`: told when that has returned. */
+static bool request_during_shot(struct unr_loop *loop, struct unr_op *op, struct unr_request request)
+{
+    enum answer answer = take_note(op, &loop->shot_saved, request);
+    if (answer == HONOURS) {
+        loop->shot_request.types |= request.types;
+        loop->shot_request.cause = request.cause;
+    }
+    return answer;
+}
+
 bool unri_request(struct unr_op *op, struct unr_request request)
 {
     if (!unri_live(op))
         return false;
-    struct unr_loop *loop = op->private_fields.loop;
+    struct unr_loop          *loop = op->private_fields.loop;
+    const struct unri_holder *holder = unri_holder_of(op);
     loop->stats.cancels_asked++;
     if (op->private_fields.state == UNRI_FINISHED) {
         late_request(op, request);
-    } else if (loop->shot == op) {
-        if (take_note(op, &loop->shot_saved, request)) {
-            loop->shot_request.types |= request.types;
-            loop->shot_request.cause = request.cause;
-        }
-    } else if (take_note(op, &op->result, request)) {
-        pass_on(op, request);
+        return true;
     }
-    return true;
+    if (loop->shot == op)
+        return request_during_shot(loop, op, request);
+    if (holder && holder->deliver)
+        return holder->deliver(op, request);
+    enum answer answer = take_note(op, &op->result, request);
+    if (answer == HONOURS)
+        pass_on(op, request);
+    return answer;
+}
+
+static bool is_asked(const struct unr_op *op)
+{
+    const struct unri_holder *holder = unri_holder_of(op);
+    return op->private_fields.flags & UNRI_HONOURED || (holder && holder->inner && is_asked(holder->inner(op)));
+}
+
+bool unri_request_first(struct unr_op *op, struct unr_request request)
+{
+    bool first = unri_live(op) && op->private_fields.state != UNRI_FINISHED && !is_asked(op);
+    return unri_request(op, request) && first;
 }
 
 bool unr_cancel_cause(struct unr_op *op, unsigned types, int cause)
@@ -222,7 +261,8 @@ bool unr_cancel_cause(struct unr_op *op, unsigned types, int cause)
     if (!unri_live(op))
         return false;
     unri_check_thread(op->private_fields.loop);
-    return unri_request(op, (struct unr_request){ types, cause });
+    unri_request(op, (struct unr_request){ types, cause });
+    return true;
 }
 
 bool unr_cancel(struct unr_op *op, unsigned types)
@@ -240,27 +280,22 @@ static void requested_through_slot(void *context, struct unr_request request)
 
 /* ---- start ---- */
 
-/* Rules 6 and 10: the request that ends the operation before it begins; types 0 if there is none. */
-static struct unr_request asked_before_it_began(struct unr_loop *loop, struct unr_op *op, struct unr_request asked)
+/* Puts the operation into its slot.  What was asked of it before it began (rules 6 and 10): by whoever starts it, by a loop that
+ * is being closed, by a latched signal. */
+static struct unr_request asked_before(struct unr_loop *loop, struct unr_op *op, struct unr_request asked)
 {
     struct unr_op_private *p = unri_private(op);
-    struct unr_request     honoured = { 0 };
     if (loop->closing && p->supports && !(p->flags & UNRI_HOUSEKEEPING))
         asked = (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN };
-    else if (asked.types)
-        loop->stats.cancels_asked++;
-    if (asked.types && take_note(op, &op->result, asked))
-        honoured = asked;
     if (!p->slot)
-        return honoured;
+        return asked;
     unr_slot_assign(p->slot, requested_through_slot, op);
     struct unr_request latched = unri_slot_latched(p->slot);
-    if (!latched.types)
-        return honoured;
-    loop->stats.cancels_asked++;
-    if (take_note(op, &op->result, latched) && !honoured.types)
-        honoured = latched;
-    return honoured;
+    /* The first that it honours is the cause. */
+    if (!asked.types || (!(asked.types & p->supports) && latched.types & p->supports))
+        asked.cause = latched.cause;
+    asked.types |= latched.types;
+    return asked;
 }
 
 static void count_start(struct unr_loop *loop, const struct unr_op *op)
@@ -275,29 +310,32 @@ static void count_start(struct unr_loop *loop, const struct unr_op *op)
                     "what a closing loop reports as cancelled with -ESHUTDOWN is not to be started again");
 }
 
-/* What was asked of it before it began: it ends there, or passes it on to those that it holds. */
-static void start_asked(struct unr_op *op, struct unr_request asked)
-{
-    const struct unri_holder *holder = unri_holder_of(op);
-    if (!holder || !holder->start_asked) {
-        unri_end_unsubmitted(op, asked);
-        return;
-    }
-    unri_set_state(op, UNRI_IN_FLIGHT);
-    unri_set_state(op, UNRI_CANCELLING);
-    holder->start_asked(op, asked);
-}
-
 /* Whether the peers know it; the heap knows all timers. */
 static bool is_listed(const struct unr_op *op)
 {
     const struct unri_holder *holder = unri_holder_of(op);
-    return holder ? !holder->is_wrapper : !unri_is_timer(op);
+    return holder ? !holder->inner : !unri_is_timer(op);
 }
 
-static void start(struct unr_loop *loop, struct unr_op *described, struct unr_request asked)
+/* True if it honours what was asked of it before it began. */
+static bool start_asked(struct unr_loop *loop, struct unr_op *described, struct unr_request asked)
+{
+    const struct unri_holder *holder = unri_holder_of(described);
+    loop->stats.cancels_asked++;
+    if (holder && holder->start_asked) {
+        unri_set_state(described, UNRI_IN_FLIGHT);
+        return holder->start_asked(described, asked);
+    }
+    if (take_note(described, &described->result, asked) == REFUSES)
+        return false;
+    unri_end_unsubmitted(described, asked);
+    return true;
+}
+
+static bool start(struct unr_loop *loop, struct unr_op *described, struct unr_request asked)
 {
     struct unr_op_private *p = unri_private(described);
+    bool                   honoured = false;
     described->result.error = (int)unri_turn_ms(loop);
     p->loop = loop;
     count_start(loop, described);
@@ -305,17 +343,18 @@ static void start(struct unr_loop *loop, struct unr_op *described, struct unr_re
     if (is_row || is_listed(described))
         unri_peers_add(loop, described, is_row ? unri_row_descriptors(described) : 0);
     if (__builtin_expect(p->slot || loop->closing || asked.types, 0)) {
-        asked = asked_before_it_began(loop, described, asked);
-        if (asked.types) {
-            start_asked(described, asked);
-            return;
-        }
+        asked = asked_before(loop, described, asked);
+        if (asked.types)
+            honoured = start_asked(loop, described, asked);
     }
-    if (!is_row)
-        unri_set_state(described, UNRI_IN_FLIGHT);
-    described->type->start(described);
+    if (p->state == UNRI_DESCRIBED) {
+        if (!is_row)
+            unri_set_state(described, UNRI_IN_FLIGHT);
+        described->type->start(described);
+    }
     if (unri_outside_turn(loop))
         unri_embed_notice(loop);
+    return honoured;
 }
 
 _Noreturn static void not_described(const struct unr_op *op)
@@ -344,15 +383,6 @@ void unri_start_housekeeping(struct unr_loop *loop, struct unr_op *described, un
     start(loop, described, (struct unr_request){ 0 });
 }
 
-void unri_start_failed(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done, int error)
-{
-    unri_set_state(described, UNRI_DESCRIBED);
-    described->private_fields.loop = loop;
-    described->private_fields.done = done;
-    count_start(loop, described);
-    unri_end(described, error);
-}
-
 /* ---- children and members ---- */
 
 void unri_hold(struct unr_op *described)
@@ -365,7 +395,7 @@ void unri_hold(struct unr_op *described)
     unri_set_state(described, UNRI_HELD);
 }
 
-void unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_request asked)
+static void take_child(struct unr_op *holder, struct unr_op *child)
 {
     struct unr_op_private *p = unri_private(child);
     if (__builtin_expect(p->state != UNRI_HELD, 0))
@@ -374,7 +404,20 @@ void unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_re
     unri_set_state(child, UNRI_DESCRIBED);
     p->holder = holder;
     p->flags |= UNRI_INNER;
-    start(holder->private_fields.loop, child, asked);
+}
+
+bool unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_request asked)
+{
+    take_child(holder, child);
+    return start(holder->private_fields.loop, child, asked);
+}
+
+void unri_fail_child(struct unr_op *holder, struct unr_op *child, int error)
+{
+    take_child(holder, child);
+    unri_private(child)->loop = holder->private_fields.loop;
+    count_start(holder->private_fields.loop, child);
+    unri_end(child, error);
 }
 
 /* ---- done ---- */

@@ -70,7 +70,8 @@ static void take_out(struct unr_scope *scope, struct unr_scope_member *member)
 static void end_if_over(struct unr_scope *scope)
 {
     struct unr_op_private *p = unri_private(&scope->op);
-    if (scope->private_count || !(scope->private_closed || p->loop->closing) || p->state == UNRI_FINISHED)
+    bool                   closed = scope->private_closed || p->loop->closing;
+    if (!closed || scope->private_count || scope->private_failing || scope->private_busy || p->state == UNRI_FINISHED)
         return;
     if (scope->private_members != scope->private_inline)
         free(scope->private_members);
@@ -81,9 +82,17 @@ static void end_if_over(struct unr_scope *scope)
     unri_end(&scope->op, scope->private_cancelled ? -ECANCELED : 0);
 }
 
-static void scope_cancel(struct unr_op *op, struct unr_request request)
+static void request_member(struct unr_scope_member *member, struct unr_request request)
+{
+    struct unr_op *op = member->op;
+    if (op && unri_request_first(op, request))
+        member->asked = true;
+}
+
+static bool deliver(struct unr_op *op, struct unr_request request)
 {
     struct unr_scope *scope = scope_of(op);
+    unri_note(op, request, true);
     if (!scope->private_asked.types)
         scope->private_asked.cause = request.cause;
     scope->private_asked.types |= request.types;
@@ -92,10 +101,10 @@ static void scope_cancel(struct unr_op *op, struct unr_request request)
     do {
         growths = scope->private_growths;
         for (size_t i = 0; i < scope->private_room && growths == scope->private_growths; i++)
-            if (scope->private_members[i].op)
-                unri_request(scope->private_members[i].op, request);
+            request_member(&scope->private_members[i], request);
     } while (growths != scope->private_growths);
     end_if_over(scope);
+    return true;
 }
 
 static void scope_start(struct unr_op *op)
@@ -103,40 +112,51 @@ static void scope_start(struct unr_op *op)
     end_if_over(scope_of(op));
 }
 
-static void start_asked(struct unr_op *op, struct unr_request asked)
+static bool start_asked(struct unr_op *op, struct unr_request asked)
 {
-    scope_of(op)->private_asked = asked;
-    end_if_over(scope_of(op));
+    if (op->private_fields.loop->closing) {
+        unri_end_unsubmitted(op, asked);
+        return true;
+    }
+    return deliver(op, asked);
+}
+
+/* Takes a member that has ended out of the table.  Its own `done`. */
+static unr_done_fn *leave(struct unr_scope *scope, const struct unr_op *op)
+{
+    struct unr_scope_member *member = find(scope, op);
+    unr_done_fn             *done = member->done;
+    if (!member->op) { /* there was no memory for it in the table */
+        scope->private_failing--;
+        return (unr_done_fn *)(uintptr_t)op->private_fields.address;
+    }
+    if ((op->result.error == -ECANCELED && member->asked) || unri_ended_by_closing(op))
+        scope->private_cancelled = true;
+    take_out(scope, member);
+    return done;
 }
 
 static void child_done(struct unr_op *holder, struct unr_op *op)
 {
-    struct unr_scope        *scope = scope_of(holder);
-    struct unr_loop         *loop = holder->private_fields.loop;
-    struct unr_scope_member *member = find(scope, op);
-    const struct unr_result *r = &op->result;
-    unri_private(op)->done = member->done;
+    struct unr_scope *scope = scope_of(holder);
+    unri_private(op)->done = leave(scope, op);
     unri_private(op)->flags &= (uint16_t)~UNRI_INNER;
-    take_out(scope, member);
     scope->private_ended++;
-    scope->private_weakest = (uint8_t)unri_weakest_guarantee(scope->private_weakest, r);
-    if (r->error == -ECANCELED && scope->private_asked.types && r->cause == scope->private_asked.cause)
-        scope->private_cancelled = true;
+    scope->private_weakest = (uint8_t)unri_weakest_guarantee(scope->private_weakest, &op->result);
     /* The scope outlives the `done` of its last member, which may start another in it, but ends in the same turn. */
-    scope->private_count++;
-    unri_hand_back(loop, op);
-    scope->private_count--;
+    scope->private_busy = true;
+    unri_hand_back(holder->private_fields.loop, op);
+    scope->private_busy = false;
     end_if_over(scope);
 }
 
-static const struct unri_holder holder = { .child_done = child_done, .start_asked = start_asked };
+static const struct unri_holder holder = { .child_done = child_done, .deliver = deliver, .start_asked = start_asked };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .supports = UNR_CANCEL_ALL,
     .name = "scope",
     .start = scope_start,
-    .cancel = scope_cancel,
     .private_holder = &holder,
 };
 
@@ -152,7 +172,8 @@ struct unr_op *unr_scope(struct unr_scope *scope)
     scope->private_ended = 0;
     scope->private_growths = 0;
     scope->private_weakest = UNR_CANCEL_TOTAL;
-    scope->private_closed = scope->private_cancelled = false;
+    scope->private_failing = 0;
+    scope->private_closed = scope->private_cancelled = scope->private_busy = false;
     return &scope->op;
 }
 
@@ -170,21 +191,25 @@ void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done
     unri_check_thread(p->loop);
     unri_hold(described);
     described->data = data;
+    p->loop->in_flight++; /* its `done` is the caller's */
     if (!make_room(scope)) {
-        unri_start_failed(p->loop, described, done, -ENOMEM);
+        scope->private_failing++;
+        unri_private(described)->address = (uintptr_t)done; /* it never begins, and needs no arguments */
+        unri_fail_child(&scope->op, described, -ENOMEM);
         return;
     }
-    *find(scope, described) = (struct unr_scope_member){ described, done };
+    *find(scope, described) = (struct unr_scope_member){ .op = described, .done = done };
     scope->private_count++;
-    p->loop->in_flight++; /* its `done` is the caller's */
-    unri_start_child(&scope->op, described, scope->private_asked);
+    if (unri_start_child(&scope->op, described, scope->private_asked))
+        find(scope, described)->asked = true;
 }
 
 void unr_scope_close(struct unr_scope *scope)
 {
-    if (!unri_live(&scope->op))
-        return;
-    unri_check_thread(scope->op.private_fields.loop);
+    bool live = unri_live(&scope->op);
+    if (live)
+        unri_check_thread(scope->op.private_fields.loop);
     scope->private_closed = true;
-    end_if_over(scope);
+    if (live)
+        end_if_over(scope);
 }

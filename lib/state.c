@@ -47,20 +47,18 @@ static unsigned let_in(const struct unr_cancel_state *state, unsigned types)
                              : types & state->private_supports;
 }
 
-static unsigned let_out(const struct unr_cancel_state *state, unsigned types)
+unsigned unri_state_let_out(const struct unr_cancel_state *state, unsigned types)
 {
     return state->private_out ? unri_filtered(state->private_out, state->private_context, types) : types;
 }
 
-struct unr_request unri_state_request(struct unr_cancel_state *state, struct unr_request request)
+unsigned unri_state_let_in(struct unr_cancel_state *state, struct unr_request request)
 {
     unsigned let = let_in(state, request.types);
-    if (!let)
-        return (struct unr_request){ 0 };
-    if (!state->private_let_in.types)
+    if (let && !state->private_let_in.types)
         state->private_let_in.cause = request.cause;
     state->private_let_in.types |= let;
-    return (struct unr_request){ let_out(state, let), request.cause };
+    return let;
 }
 
 struct unr_request unri_state_preempting(const struct unr_cancel_state *state)
@@ -68,7 +66,7 @@ struct unr_request unri_state_preempting(const struct unr_cancel_state *state)
     struct unr_request request = state->private_let_in;
     if (!request.types)
         return request;
-    request.types = state->private_lets_children_begin ? 0 : let_out(state, request.types);
+    request.types = state->private_lets_children_begin ? 0 : unri_state_let_out(state, request.types);
     return request;
 }
 
@@ -89,7 +87,12 @@ void unr_state_reset(struct unr_cancel_state *state, unr_filter_fn *in, unr_filt
     state->private_in = in;
     state->private_out = out;
     state->private_context = context;
-    p->told = 0;
+    /* What was honoured so far has been dealt with; what ends the operation in the end is what comes now. */
+    if (p->flags & UNRI_HONOURED) {
+        p->flags &= (uint16_t)~UNRI_HONOURED;
+        state->private_op->result.verdict = UNR_VERDICT_NONE;
+        state->private_op->result.cause = 0;
+    }
     p->supports = 0;
     for (unsigned type = UNR_CANCEL_TERMINAL; type <= UNR_CANCEL_TOTAL; type <<= 1)
         if (let_in(state, type))

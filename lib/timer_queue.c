@@ -156,14 +156,20 @@ static struct unr_timer *previous_in_queue(const struct unr_timer *timer)
     return (struct unr_timer *)(uintptr_t)timer->private_fields[PREVIOUS];
 }
 
-/* The number, from 1, of the queue for a delay; 0: others wait in it. */
+/* The number, from 1, of the queue for a delay: one of a few, its own or an empty one; 0: others wait in all of them. */
 static unsigned queue_for(const struct unri_timers *timers, unr_time delay, unr_time deadline)
 {
-    unsigned                       number = (unsigned)(((uint64_t)delay * 0x9e3779b97f4a7c15u) >> 60);
-    const struct unri_timer_queue *queue = &timers->queues[number];
-    static_assert(UNRI_TIMER_QUEUES == 1 << (64 - 60), "");
-    bool usable = !queue->last || (queue->delay == delay && queue->last->deadline <= deadline);
-    return usable ? number + 1 : 0;
+    enum { CANDIDATES = 4 };
+    unsigned first = (unsigned)(((uint64_t)delay >> 9) * 0x9e3779b97f4a7c15u >> 60), empty = 0;
+    for (unsigned i = 0; i < CANDIDATES; i++) {
+        unsigned                       index = (first + i) % UNRI_TIMER_QUEUES;
+        const struct unri_timer_queue *queue = &timers->queues[index];
+        if (queue->last && queue->delay == delay)
+            return queue->last->deadline <= deadline ? index + 1 : 0;
+        if (!queue->last && !empty)
+            empty = index + 1;
+    }
+    return empty;
 }
 
 /* Behind the last; false: there is none, and it goes into the heap. */
@@ -212,11 +218,17 @@ void unri_timer_set(struct unr_timer *timer, unr_time when, bool relative)
     timer->deadline = when;
 }
 
-unr_time unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer)
+void unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer)
 {
     if (timer->private_fields[RELATIVE])
         timer->deadline = unri_sum(unri_loop_time(loop), (unr_time)timer->private_fields[DELAY]);
-    return timer->deadline;
+}
+
+bool unri_timer_is_past(struct unr_loop *loop, const struct unr_timer *timer)
+{
+    if (timer->private_fields[RELATIVE])
+        return (unr_time)timer->private_fields[DELAY] <= 0;
+    return timer->deadline <= unri_loop_time(loop);
 }
 
 bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer)
@@ -247,11 +259,13 @@ bool unri_timer_waits(const struct unr_timer *timer)
 bool unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time deadline)
 {
     struct unri_timers *timers = &loop->timers;
-    if (!make_room(timers))
+    bool                in_queue = timer->private_fields[PLACE] >> QUEUE_SHIFT;
+    bool                leaves_a_place = index_of(timer) && !(in_queue && next_in_queue(timer));
+    if (!leaves_a_place && !make_room(timers))
         return false;
-    bool in_queue = timer->private_fields[PLACE] >> QUEUE_SHIFT;
     if (in_queue)
         take_out(timers, timer);
+    timer->private_fields[NEXT] = 0;
     timer->deadline = deadline;
     timer->private_fields[SERIAL] = ++timers->serial;
     if (in_queue)

@@ -171,10 +171,10 @@ static void exercise(struct unr_loop *of)
     char             bytes[3];
     int              fds[2];
     unix_pair(fds);
-    unr_start(of, unr_nop(&nop.op), saw, NULL);
-    unr_start(of, unr_recv(&got.op, fds[1], &bytes[2], 1, 0), saw, NULL);
-    unr_start(of, unr_recv(&receive.op, fds[0], &bytes[0], 1, 0), saw, NULL);
-    unr_start(of, unr_recv(&queued.op, fds[0], &bytes[1], 1, 0), saw, NULL);
+    unr_start(of, unr_nop(&nop.op), saw, &nop);
+    unr_start(of, unr_recv(&got.op, fds[1], &bytes[2], 1, 0), saw, &got);
+    unr_start(of, unr_recv(&receive.op, fds[0], &bytes[0], 1, 0), saw, &receive);
+    unr_start(of, unr_recv(&queued.op, fds[0], &bytes[1], 1, 0), saw, &queued);
     cr_assert(unr_cancel(&queued.op, UNR_CANCEL_TOTAL));
     cr_assert_geq(unr_loop_run_once(of, 0), 0);
     unr_start(of, unr_timer_after(&timer, UNR_MSEC(1)), NULL, NULL);
@@ -612,7 +612,7 @@ Test(environment, opening_with_few_descriptors_left)
         bool same_nosignal = true;
         if (error == 0) {
             same_nosignal = has_feature(opened, "RWF_NOSIGNAL") == nosignal;
-            unr_start(opened, unr_nop(&nop.op), saw, NULL);
+            unr_start(opened, unr_nop(&nop.op), saw, &nop);
             cr_assert_eq(unr_loop_run(opened), 0);
             cr_assert_eq(unr_loop_close(opened), 0);
         }

@@ -669,7 +669,7 @@ Test(thread, opened_in_one_thread_and_run_in_another)
     struct seen      nop = { 0 };
     struct unr_loop *other = join(start_thread(open_one, NULL));
     cr_assert_not_null(other);
-    unr_start(other, unr_nop(&nop.op), saw, NULL);
+    unr_start(other, unr_nop(&nop.op), saw, &nop);
     cr_assert_eq(unr_loop_run(other), 0);
     cr_assert_eq(nop.runs, 1);
     cr_assert_eq(unr_loop_close(other), 0);

@@ -1,12 +1,15 @@
 /* The real kernel: every call here crosses into it. */
 #include <errno.h>
 #include <liburing.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -163,4 +166,32 @@ bool unri_enter_has_nosignal(void)
 #endif
     close(fd);
     return has;
+}
+
+int unri_enter_signalfd(uint64_t signals)
+{
+    sigset_t set, blocked;
+    sigemptyset(&set);
+    pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+    for (int number = 1; number <= 64; number++)
+        if (signals >> (number - 1) & 1 && (sigismember(&blocked, number) != 1 || sigaddset(&set, number) != 0))
+            return -EINVAL;
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+int unri_enter_pidfd(pid_t pid)
+{
+    long fd = syscall(SYS_pidfd_open, pid, 0);
+    return fd < 0 ? -errno : (int)fd;
+}
+
+int unri_enter_reap(pid_t pid, void *ret_siginfo)
+{
+    siginfo_t *info = ret_siginfo;
+    info->si_pid = 0;
+    while (waitid(P_PID, (id_t)pid, info, WEXITED | WNOHANG) != 0)
+        if (errno != EINTR)
+            return -errno;
+    return info->si_pid ? 0 : -EAGAIN;
 }

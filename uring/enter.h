@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 #include <unring/time.h>
 
 struct io_uring;
@@ -55,5 +57,13 @@ size_t unri_enter_descriptors_max(void);
 
 /* Whether writes can be told not to raise SIGPIPE: RWF_NOSIGNAL. */
 bool unri_enter_has_nosignal(void);
+
+/* signalfd(2), non-blocking, for signals that the calling thread blocks (-EINVAL: it does not, or there is no such): bit n - 1
+ * stands for signal n. */
+int unri_enter_signalfd(uint64_t signals);
+
+/* pidfd_open(2).  And waitid(2) for a child that has ended: reaps it; 0, -EAGAIN while it runs, or -ECHILD. */
+int unri_enter_pidfd(pid_t pid);
+int unri_enter_reap(pid_t pid, void *ret_siginfo);
 
 #endif

@@ -37,6 +37,10 @@ UNR_API void *unr_buffer_data(const struct unr_buffer *buffer, size_t *ret_len);
 /* Takes `len` bytes out in front; more than it holds is a broken contract. */
 UNR_API void unr_buffer_consume(struct unr_buffer *buffer, size_t len);
 
+/* Up to and with the first place where it holds the `len` bytes of `delimiter`, 1 or more: how many bytes; 0: it is not there.
+ * Looking here for what one read brought beside the first line costs a quarter of unr_read_until() for each. */
+UNR_API size_t unr_buffer_find(const struct unr_buffer *buffer, const void *delimiter, size_t len);
+
 /* How many more bytes it may hold. */
 UNR_API size_t unr_buffer_left(const struct unr_buffer *buffer);
 

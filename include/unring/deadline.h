@@ -13,11 +13,12 @@ struct unr_deadline {
         struct unr_timer private_timer;
     };
     struct unr_op *private_inner;
+    const char    *private_name;
 };
 
 /* `inner`, of which UNR_CANCEL_ALL is requested with cause -ETIMEDOUT when the clock has reached `when` (CLOCK_MONOTONIC), or
  * `delay` nanoseconds after the start; UNR_NEVER does not come.  It then goes on until it has really ended, and success
- * that was on its way remains one.  A time-out reads -ETIMEDOUT in unr_outcome(&result), and no other cancellation does.
+ * that was on its way remains one.  unr_timed_out(&result) is true of a time-out and of nothing else.
  *
  * inner    described, and from now on the deadline's: it is not started by itself.  Its result stays in it as well.
  * Result   inner's, and what was asked of the deadline.  A deadline that is past at the start ends the operation before it
@@ -40,6 +41,7 @@ struct unr_delay {
         struct unr_timer private_timer;
     };
     struct unr_op *private_inner;
+    const char    *private_name;
 };
 
 /* `inner`, begun `pause` nanoseconds after the start: counted as unr_timer_after() counts.
@@ -52,6 +54,10 @@ struct unr_delay {
  * Threads  the loop's.
  * Source   lib/delay.c; tests/test_deadline.c. */
 UNR_API struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *inner, unr_time pause);
+
+/* Lets a delayed operation in flight begin at another time, earlier (now, if `when` is past) or later.
+ * Returns  false, and changes nothing, if it has begun or ended already, or there is no memory for it. */
+UNR_API bool unr_delay_move(struct unr_delay *started, unr_time when);
 
 UNR_END
 #endif

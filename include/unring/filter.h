@@ -10,14 +10,17 @@ UNR_BEGIN
 struct unr_filter {
     struct unr_op  op;
     struct unr_op *private_inner;
+    const char    *private_name;
     unr_filter_fn *private_out;
     void          *private_context;
+    uint8_t        private_answers[3]; /* what it made of each type when it was asked last */
 };
 
 /* `inner`, of which what `out` makes of a request is requested: the other types, fewer or none.
  *
  * inner    described, and from now on the filter's.  A slot that it is bound to itself reaches it unfiltered.
- * out      asked when this is called, to learn what the whole supports, and at each request.
+ * out      asked when this is called, for each type, to learn what the whole supports, and at each request; its last answers
+ *          count.  `context` lives until then.
  * Result   inner's, but in the terms of the requests from outside: guarantee is the strongest type that, passed through `out`,
  *          asks for no more than what inner was cancelled under.
  * Cancels  the types of which `out` makes one that inner supports; others are REFUSED.  Closing the loop cannot be filtered.

@@ -32,14 +32,15 @@ struct unr_group {
  *
  * members  described, and from now on the group's, as is the `data` of each.  The array may go at once.  0 members end at once.
  * Result   value: the index of the member that decided.  Without a decision it is the last to end; if all of
- *          unr_wait_one_success failed, the first to end; if a request from outside came first, -1.
+ *          unr_wait_one_success failed, the first to end; if a request from outside came first, or there is no member, -1.
  *          error: 0, except
  *            unr_wait_one_success  if none succeeded, the error of the first to end;
  *            unr_wait_one_error    the error of the first, in order of completion, that failed of its own;
  *            -ECANCELED            if a request from outside the group ended members before there was a decision.
  *          guarantee: the weakest that a member was cancelled under, at most PARTIAL if one has completed.
  *          What the members yielded stays in them, a descriptor too: unr_group_first().
- * Cancels  the types that any member supports; each is asked, whatever became of the others.
+ * Cancels  the types that any member supports; each is asked, whatever became of the others.  unr_cancel_fd() finds
+ *          the members on that descriptor, not the group.
  * Ends     with the last member: one that supports NONE holds the group as long as it runs.
  * Threads  the loop's.
  * Source   lib/group.c; tests/test_group.c. */

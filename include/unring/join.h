@@ -7,8 +7,9 @@
 UNR_BEGIN
 
 struct unr_join {
-    struct unr_op  op;
-    struct unr_op *private_joined;
+    struct unr_op    op;
+    struct unr_op   *private_joined;
+    struct unr_join *private_above; /* the one that came after this and is told before it */
     union {
         unr_done_fn   *private_done;
         struct unr_op *private_holder;
@@ -19,7 +20,7 @@ struct unr_join {
 /* Ends when `started` has ended, just before that operation's `done`; any number of joins may wait for one operation.
  *
  * started  in flight when the join is started, or idle: then the join ends with the result that it holds.  It keeps its `done`, its
- *          `data` and its slot.  It stays where it is until it or the join has ended.
+ *          `data` and its slot.  It stays where it is until it or the join has ended.  Not a multishot operation.
  * Result   that of `started`, but for its fd, which is its owner's.
  * Cancels  TOTAL: only the wait ends, and unr_in_flight(started) stays true.
  * Threads  the loop's, which is that of `started`.

@@ -41,8 +41,11 @@ struct unr_result {
 #define UNR_MORE 1
 
 /* One number to test: the cause if the operation was cancelled, otherwise the error.  A time-out reads
- * -ETIMEDOUT here and no other cancellation does. */
+ * -ETIMEDOUT here and no other cancellation does; the kernel's own ETIMEDOUT, of a TCP connection, reads the same. */
 UNR_API int unr_outcome(const struct unr_result *result);
+
+/* Whether it was cancelled, and the cause is -ETIMEDOUT: a deadline's. */
+UNR_API bool unr_timed_out(const struct unr_result *result);
 
 /* Called once for each start (a multishot operation: once per shot, the last without UNR_MORE), on the
  * loop's thread from within unr_loop_run(), unr_loop_run_once() or unr_loop_close(), never inside unr_start(),
@@ -80,10 +83,7 @@ struct unr_op_private {
     uint32_t         state;
     uint16_t         flags;
     uint8_t          supports;
-    union {
-        uint8_t attempts; /* system calls: cancels that the kernel has answered without effect */
-        uint8_t told;     /* others: the types that their type's cancel was called for         */
-    };
+    uint8_t          attempts; /* cancels that the kernel has answered without effect */
     int32_t  fd, other_fd;
     uint32_t length, call_flags;
     uint64_t address, offset;
@@ -91,7 +91,8 @@ struct unr_op_private {
 
 /* One operation.  The structure is the caller's: zeroed once, embedded where it is needed, described anew
  * for each start, never moved between start and `done`.  In between, it, its buffers and its descriptors are
- * lent to unring, also after a cancellation was asked for. */
+ * lent to unring, also after a cancellation was asked for.  Describing empties the result: in a `done` that starts
+ * the operation anew, take out of it (a descriptor, say) first. */
 struct unr_op {
     void                     *data;   /* as given to unr_start()   */
     struct unr_result         result; /* valid in `done` and after */

@@ -7,8 +7,9 @@
 UNR_BEGIN
 
 struct unr_scope_member {
-    struct unr_op *op;
+    struct unr_op *op; /* NULL: nobody */
     unr_done_fn   *done;
+    bool           asked; /* the scope's request was the first that it honoured */
 };
 
 enum { UNR_SCOPE_INLINE = 16 };
@@ -19,9 +20,9 @@ struct unr_scope {
     struct unr_scope_member *private_members; /* a hash table, by the address of the operation */
     size_t                   private_room, private_count;
     uint64_t                 private_ended;
-    uint32_t                 private_growths;
+    uint32_t                 private_growths, private_failing;
     uint8_t                  private_weakest;
-    bool                     private_closed, private_cancelled;
+    bool                     private_closed, private_cancelled, private_busy;
     struct unr_scope_member  private_inline[UNR_SCOPE_INLINE];
 };
 
@@ -43,7 +44,8 @@ UNR_API struct unr_op *unr_scope(struct unr_scope *scope);
  * Errors   -ENOMEM in its result: there is no memory for one more member, and it did not begin. */
 UNR_API void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done_fn *done, void *data);
 
-/* Says that nothing more is started in the scope, but by the `done` of what runs in it: when all has ended, it ends. */
+/* Says that nothing more is started in the scope, but by the `done` of what runs in it: when all has ended, it ends.  A scope
+ * that is described may be closed already. */
 UNR_API void unr_scope_close(struct unr_scope *scope);
 
 UNR_END

@@ -459,6 +459,21 @@ static int do_waitid(struct sim_request *request)
     return found ? SIM_WAIT : -ECHILD;
 }
 
+/* A child has ended, or there is none to wait for. */
+static bool waitid_ready(const struct sim_request *request)
+{
+    bool found = false;
+    for (unsigned i = 0; i < sim_world.children_count; i++) {
+        const struct sim_child *child = &sim_world.children[i];
+        if (child->reaped || (request->sqe.len == P_PID && child->pid != request->sqe.fd))
+            continue;
+        found = true;
+        if (child->exited)
+            return true;
+    }
+    return !found;
+}
+
 static int do_futex_wait(struct sim_request *request)
 {
     if (request->futex_wakes)
@@ -561,13 +576,7 @@ bool sim_call_ready(struct sim_request *request)
     case IORING_OP_SPLICE:
     case IORING_OP_TEE: return sim_poll(file) & (POLLOUT | POLLERR) && sim_poll(request->other) & (POLLIN | POLLHUP | POLLERR);
     case UNRI_OP_FUTEX_WAIT: return request->futex_wakes;
-    case UNRI_OP_WAITID:
-        for (unsigned i = 0; i < sim_world.children_count; i++) {
-            const struct sim_child *child = &sim_world.children[i];
-            if (child->exited && !child->reaped && (request->sqe.len != P_PID || child->pid == request->sqe.fd))
-                return true;
-        }
-        return false;
+    case UNRI_OP_WAITID: return waitid_ready(request);
     default: return true;
     }
 }

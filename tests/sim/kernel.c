@@ -762,6 +762,27 @@ void unri_enter_wake_close(int fd)
     sim_fd_close(fd);
 }
 
+int unri_enter_signalfd(uint64_t signals)
+{
+    struct sim_file *file = sim_file_new(SIM_SIGNALFD);
+    file->signals = signals;
+    return sim_fd_open(file);
+}
+
+/* Not needed: the simulated kernel has waitid. */
+int unri_enter_pidfd(pid_t pid)
+{
+    (void)pid;
+    return -ENOSYS;
+}
+
+int unri_enter_reap(pid_t pid, void *ret_siginfo)
+{
+    (void)pid;
+    (void)ret_siginfo;
+    return -ECHILD;
+}
+
 void unr_sim_later(void (*action)(void *context), void *context)
 {
     struct later *later = sim_alloc(sizeof *later), **end = &kernel.later;

@@ -1,0 +1,168 @@
+/* Step 8 of the talk: step 7 with a time-out of five seconds, after which the session goes on reading, and no byte is lost.
+ *
+ * A read that is cancelled in the middle of a message has taken bytes from the socket: unr_read_until() is PARTIAL, and says so.
+ * They are in the buffer, though, where the next read_message() finds them.  For its user nothing has happened: read_message()
+ * is TOTAL.  Only, what it is made of does not know that word and would not listen to a request for TOTAL alone.
+ *
+ * The cancellation state of a composed operation stands between: what it lets in (here: all that the operation supports) and
+ * what it makes of that for its child (TOTAL becomes PARTIAL).  And as a guarantee is by default no better than what the
+ * child has proved, the step that knows better says so.
+ *
+ * In the talk this is done to the state of a coroutine, which has to be looked at afterwards, and set back.
+ *
+ * unr_read_frame() is such an operation, ready made: step8_frame.c is this program with it.
+ *
+ *      step8_state 8080        # then: socat - TCP:127.0.0.1:8080   and type "one|tw", Enter, wait, "o|" */
+#include "common.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <unring.h>
+
+#define MESSAGE_MAX 4096
+#define PATIENCE    UNR_SEC(5)
+
+struct message_reader {
+    union {
+        struct unr_op      op;
+        struct unr_compose compose;
+    };
+    struct unr_stream stream;
+    struct unr_buffer buffer;
+    struct unr_reader until;
+    size_t            taken; /* of the buffer: the message that was read last, with its '|' */
+};
+
+struct session {
+    struct message_reader reader;
+    struct unr_deadline   deadline;
+    int                   fd;
+};
+
+static struct unr_loop *loop;
+static int              listener;
+
+static void accept_next(void);
+
+/* ---- the message reader ---- */
+
+static void step(struct unr_compose *self, struct unr_op *finished)
+{
+    struct message_reader *reader = unr_container_of(self, struct message_reader, compose);
+
+    if (!finished) {
+        unr_buffer_consume(&reader->buffer, reader->taken);
+        reader->taken = 0;
+        unr_compose_next(self, unr_read_until(&reader->until, &reader->stream, &reader->buffer, "|", 1));
+    } else if (finished->result.error) {
+        reader->op.result.guarantee = UNR_CANCEL_TOTAL; /* counts if it was cancelled */
+        unr_compose_end(self, finished->result.error);
+    } else {
+        reader->taken = finished->result.bytes;
+        reader->op.result.bytes = finished->result.bytes - 1;
+        unr_compose_end(self, 0);
+    }
+}
+
+static unsigned total_is_partial(void *context, unsigned type)
+{
+    (void)context;
+    return type == UNR_CANCEL_TOTAL ? UNR_CANCEL_PARTIAL : type;
+}
+
+/* Reads the next message.
+ * Result   bytes: its length, without the '|'.  It is at the front of the buffer until the next one is read.
+ * Cancels  TOTAL: what has come of a message is kept for the next call.
+ * Errors   as unr_read_until(). */
+static struct unr_op *read_message(struct message_reader *reader)
+{
+    struct unr_op *op = unr_compose(&reader->compose, "read_message", UNR_CANCEL_TOTAL, step);
+    unr_state_reset(unr_compose_state(&reader->compose), NULL, total_is_partial, NULL);
+    return op;
+}
+
+/* ---- a session for each connection ---- */
+
+static void read_next(struct session *session);
+
+static void end_session(struct session *session)
+{
+    unr_buffer_free(&session->reader.buffer);
+    close(session->fd);
+    free(session);
+}
+
+static void message_read(struct unr_op *op)
+{
+    struct session *session = op->data;
+
+    if (unr_outcome(&op->result) == -ETIMEDOUT) {
+        printf("timed out\n");
+        fflush(stdout);
+        read_next(session);
+        return;
+    }
+    if (op->result.error) {
+        printf("session over: %s\n", unr_explain_op(&session->reader.op));
+        fflush(stdout);
+        end_session(session);
+        return;
+    }
+    printf("received: %.*s\n", (int)op->result.bytes, (char *)unr_buffer_data(&session->reader.buffer, NULL));
+    fflush(stdout);
+    read_next(session);
+}
+
+static void read_next(struct session *session)
+{
+    unr_start(loop, unr_cancel_after(&session->deadline, read_message(&session->reader), PATIENCE), message_read, session);
+}
+
+static void accepted(struct unr_op *op)
+{
+    if (op->result.error == -ECANCELED)
+        return; /* the loop is being closed */
+    if (op->result.error)
+        die(op->result.error, "accept");
+    int fd = op->result.fd; /* the next accept is described in the same place */
+    accept_next();
+
+    struct session *session = calloc(1, sizeof *session);
+    if (!session)
+        die(-ENOMEM, "no memory for a connection");
+    session->fd = fd;
+    unr_stream_socket(&session->reader.stream, session->fd);
+    unr_buffer_init(&session->reader.buffer, MESSAGE_MAX);
+    read_next(session);
+}
+
+static void accept_next(void)
+{
+    static struct unr_op op;
+    unr_start(loop, unr_accept(&op, listener, NULL, NULL, SOCK_CLOEXEC), accepted, NULL);
+}
+
+static void interrupted(struct unr_op *op)
+{
+    (void)op;
+    unr_loop_stop(loop);
+}
+
+int main(int argc, char **argv)
+{
+    static struct unr_sigwait interrupt;
+    listener = listen_on_argument(argc, argv);
+
+    block_interrupts();
+    int error = unr_loop_open(&loop, NULL);
+    if (error)
+        die(0, unr_explain(error));
+    unr_start(loop, unr_sigwait(&interrupt, interrupts, 2), interrupted, NULL);
+    accept_next();
+    error = unr_loop_run(loop);
+    int close_error = unr_loop_close(loop);
+    close(listener);
+    return error || close_error ? 1 : 0;
+}
