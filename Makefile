@@ -8,7 +8,8 @@
 #   make install         PREFIX=/usr/local  LIBDIR=$(PREFIX)/lib  DESTDIR=
 #   make uninstall       with the same settings
 #
-#   make stress          random cancellations, a million; SEED=N repeats a run
+#   make stress          random cancellations, millions; SEED=N repeats a run
+#   make fuzz            buffers, readers, frames and matches on hostile input, FUZZ_SECONDS=20 each; needs clang's libFuzzer
 #   make check-sim       every scenario on the simulated kernel; make explore, mutants, check-conformance, coverage:
 #                        see tests/sim/sim.mk
 #   make bench           against plain liburing and, after `make bench-deps`, against other libraries
@@ -48,6 +49,7 @@ LIBRARY  := $(BUILD)/libunring.a $(BUILD)/libunring.so
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(filter-out examples/common.c,$(wildcard examples/*.c)))
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 STRESS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/stress/*.c))
+FUZZ     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 # What every example, and what every test, is linked with besides its own file.
 EXAMPLE_COMMON := $(patsubst %.c,$(BUILD)/%.o,$(wildcard examples/common.c))
@@ -55,7 +57,7 @@ TEST_COMMON    := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%,$(wildca
 
 LIBRARY_OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 EXAMPLE_OBJECTS := $(EXAMPLES:=.o) $(EXAMPLE_COMMON)
-TEST_OBJECTS    := $(TESTS:=.o) $(STRESS:=.o) $(TEST_COMMON)
+TEST_OBJECTS    := $(TESTS:=.o) $(STRESS:=.o) $(FUZZ:=.o) $(TEST_COMMON)
 OBJECTS         := $(LIBRARY_OBJECTS) $(EXAMPLE_OBJECTS) $(TEST_OBJECTS)
 
 # ---- how it is built ----
@@ -70,9 +72,10 @@ CRITERION_LIBS   := $(shell $(PKG_CONFIG) --libs criterion 2>/dev/null)
 # The sanitizers see neither what the kernel does nor a fault that they were told to survive.
 SANITIZE_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
 SANITIZE_tsan := -fsanitize=thread
+SANITIZE_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 SANITIZE      := $(SANITIZE_$(VARIANT))
 
-ifeq ($(VARIANT)-$(origin CC),tsan-default)
+ifneq ($(filter tsan-default fuzz-default,$(VARIANT)-$(origin CC)),)
 CC := clang
 endif
 
@@ -81,6 +84,7 @@ CFLAGS_release  := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 CFLAGS_debug    := -O0 -g3
 CFLAGS_asan     := -O1 -g -fno-omit-frame-pointer
 CFLAGS_tsan     := -O1 -g -fno-omit-frame-pointer
+CFLAGS_fuzz     := -O1 -g -fno-omit-frame-pointer
 CFLAGS_valgrind := -O1 -g -gdwarf-4
 
 CFLAGS  ?= $(CFLAGS_$(VARIANT))
@@ -132,6 +136,9 @@ $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_COMMON) $(BUILD)/libunring.a
 
 $(STRESS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libunring.a
 	$(call link)
+
+$(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libunring.a
+	$(call link,-fsanitize=fuzzer)
 
 -include $(OBJECTS:.o=.d)
 
@@ -264,6 +271,27 @@ stress: $(STRESS)
 check-stress: $(STRESS)
 	$(call run_stress,SHORT=1 timeout 120)
 
+# What a target finds new is kept in build/fuzz/corpus/, and an input that fails beside it: run the program on that alone.
+FUZZ_SECONDS ?= 20
+has_fuzzer    = echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer,address -o /dev/null -x c -
+
+.PHONY: fuzz run-fuzz
+fuzz:
+	@+if ! { $(has_fuzzer); } >/dev/null 2>&1; then \
+		echo "fuzz: skipped: no clang with libFuzzer here; make tsan-deps installs it"; \
+	else $(again) VARIANT=fuzz run-fuzz; fi
+
+run-fuzz: $(FUZZ)
+	@for program in $(FUZZ); do \
+		name=$${program##*/fuzz_}; corpus='$(BUILD)'/corpus/$$name; mkdir -p $$corpus; \
+		$$program -max_total_time=$(FUZZ_SECONDS) -len_control=10 -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
+			-artifact_prefix='$(BUILD)'/corpus/$$name- $$corpus tests/fuzz/corpus/$$name >'$(BUILD)'/$$name.log 2>&1 || { \
+			tail -40 '$(BUILD)'/$$name.log; echo "fuzz: $$name: failed; the input: $$(ls '$(BUILD)'/corpus/$$name-* | tail -1)"; \
+			exit 1; }; \
+		echo "fuzz: $$name: $$(sed -n 's/.*number_of_executed_units: *//p' '$(BUILD)'/$$name.log) inputs," \
+			"$$(ls $$corpus | wc -l) kept"; \
+	done
+
 bench: lib
 	@$(MAKE) --no-print-directory -f tests/bench/bench.mk bench BUILD='$(BUILD)/bench' BENCH_LIB='$(BUILD)/libunring.a'
 
@@ -338,7 +366,7 @@ uninstall:
 
 # ---- the look of the code ----
 
-C_FOLDERS := lib uring examples examples/sim tests tests/stress tests/bench tests/sim tests/sim/scenarios tests/sim/real
+C_FOLDERS := lib uring examples examples/sim tests tests/stress tests/fuzz tests/bench tests/sim tests/sim/scenarios tests/sim/real
 C_FILES   := $(HEADERS) $(wildcard $(addsuffix /*.[ch],$(C_FOLDERS)))
 
 CLANG_FORMAT ?= clang-format

@@ -79,9 +79,7 @@ static bool request_members(struct unr_group *group, struct unr_request request,
 
 static void add_outside(struct unr_group *group, struct unr_request request)
 {
-    if (!group->private_outside.types)
-        group->private_outside.cause = request.cause;
-    group->private_outside.types |= request.types;
+    unri_add_asked(&group->private_outside, &group->private_several_causes, request);
 }
 
 static bool deliver(struct unr_op *op, struct unr_request request)
@@ -145,14 +143,14 @@ static int64_t index_of(const struct unr_group *group, const struct unr_op *deci
     return index;
 }
 
-static bool ended_by_outside(const struct unr_op *member)
+static bool ended_by_outside(const struct unr_group *group, const struct unr_op *member)
 {
-    return unri_ended_by_closing(member) || (member->result.error == -ECANCELED && asker_of(member) == OUTSIDE);
+    return unri_ended_by(member, asker_of(member) == OUTSIDE, &group->private_outside, group->private_several_causes);
 }
 
 static bool ended_by_condition(const struct unr_op *member)
 {
-    return member->result.error == -ECANCELED && asker_of(member) == CONDITION;
+    return asker_of(member) == CONDITION && member->result.error == -ECANCELED && member->result.cause == -ECANCELED;
 }
 
 unsigned unri_weakest_guarantee(unsigned weakest, const struct unr_result *member)
@@ -161,42 +159,55 @@ unsigned unri_weakest_guarantee(unsigned weakest, const struct unr_result *membe
     return proven < weakest ? proven : weakest;
 }
 
-/* The member whose end ends a group that nobody decided; NULL if requests from outside kept it from being decided. */
-static struct unr_op *last_resort(const struct unr_group *group)
+/* The first member that a request from outside ended. */
+static const struct unr_op *first_ended_by_outside(const struct unr_group *group)
 {
-    for (const struct unr_op *member = group->private_first; member; member = unr_group_next(member))
-        if (ended_by_outside(member))
-            return NULL;
-    return group->private_condition == unr_wait_one_success ? group->private_first : group->private_last;
+    const struct unr_op *member = group->private_first;
+    while (member && !ended_by_outside(group, member))
+        member = unr_group_next(member);
+    return member;
 }
 
-static void end(struct unr_group *group)
+static void end_cancelled(struct unr_group *group, int cause)
 {
-    struct unr_result *r = &group->op.result;
-    struct unr_op     *decider = group->private_decider ? group->private_decider : last_resort(group);
-    bool reports = group->private_condition == unr_wait_one_success || group->private_condition == unr_wait_one_error;
-    int  error = !decider ? -ECANCELED : reports ? decider->result.error : 0;
-
-    r->value = decider ? index_of(group, decider) : -1;
-    if (error != -ECANCELED) {
-        unri_end(&group->op, error);
-        return;
-    }
     unsigned weakest = UNR_CANCEL_TOTAL;
     bool     unsubmitted = true;
     for (const struct unr_op *member = group->private_first; member; member = unr_group_next(member)) {
         weakest = unri_weakest_guarantee(weakest, &member->result);
         unsubmitted &= member->result.verdict == UNR_VERDICT_UNSUBMITTED;
     }
-    r->guarantee = (uint8_t)weakest;
-    unri_end_cancelled(&group->op, decider ? decider->result.cause : r->cause,
-                       unsubmitted ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_CANCELLED);
+    group->op.result.guarantee = (uint8_t)weakest;
+    unri_end_cancelled(&group->op, cause, unsubmitted ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_CANCELLED);
+}
+
+static void end_decided(struct unr_group *group, const struct unr_op *decider)
+{
+    bool reports = group->private_condition == unr_wait_one_success || group->private_condition == unr_wait_one_error;
+    int  error = reports ? decider->result.error : 0;
+    group->op.result.value = index_of(group, decider);
+    if (error == -ECANCELED)
+        end_cancelled(group, decider->result.cause);
+    else
+        unri_end(&group->op, error);
+}
+
+static void end(struct unr_group *group)
+{
+    const struct unr_op *decider = group->private_decider, *ended = decider ? NULL : first_ended_by_outside(group);
+    if (ended) { /* before there was a decision */
+        group->op.result.value = -1;
+        end_cancelled(group, group->private_outside.types ? group->private_outside.cause : ended->result.cause);
+        return;
+    }
+    if (!decider)
+        decider = group->private_condition == unr_wait_one_success ? group->private_first : group->private_last;
+    end_decided(group, decider);
 }
 
 /* Success and failure of its own decide; what a request through the group did to a member does not. */
 static bool decides(const struct unr_group *group, const struct unr_op *member, unsigned types)
 {
-    return types && !group->private_decider && !ended_by_outside(member) && !ended_by_condition(member);
+    return types && !group->private_decider && !ended_by_outside(group, member) && !ended_by_condition(member);
 }
 
 static void child_done(struct unr_op *holder, struct unr_op *member)
@@ -271,6 +282,7 @@ struct unr_op *unr_group(struct unr_group *group, struct unr_op *const *members,
     group->private_outside = (struct unr_request){ 0 };
     group->private_left = n;
     group->private_own_types = 0;
+    group->private_several_causes = false;
     return &group->op;
 }
 

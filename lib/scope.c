@@ -93,9 +93,7 @@ static bool deliver(struct unr_op *op, struct unr_request request)
 {
     struct unr_scope *scope = scope_of(op);
     unri_note(op, request, true);
-    if (!scope->private_asked.types)
-        scope->private_asked.cause = request.cause;
-    scope->private_asked.types |= request.types;
+    unri_add_asked(&scope->private_asked, &scope->private_several_causes, request);
     /* What a member runs when it is asked may start others, which are asked at their start; the table may grow. */
     uint32_t growths;
     do {
@@ -130,8 +128,7 @@ static unr_done_fn *leave(struct unr_scope *scope, const struct unr_op *op)
         scope->private_failing--;
         return (unr_done_fn *)(uintptr_t)op->private_fields.address;
     }
-    if ((op->result.error == -ECANCELED && member->asked) || unri_ended_by_closing(op))
-        scope->private_cancelled = true;
+    scope->private_cancelled |= unri_ended_by(op, member->asked, &scope->private_asked, scope->private_several_causes);
     take_out(scope, member);
     return done;
 }
@@ -173,7 +170,7 @@ struct unr_op *unr_scope(struct unr_scope *scope)
     scope->private_growths = 0;
     scope->private_weakest = UNR_CANCEL_TOTAL;
     scope->private_failing = 0;
-    scope->private_closed = scope->private_cancelled = scope->private_busy = false;
+    scope->private_closed = scope->private_cancelled = scope->private_busy = scope->private_several_causes = false;
     return &scope->op;
 }
 

@@ -381,8 +381,10 @@ static void close_handler(struct unr_op *op, struct unr_request request)
 /* Also from what closing calls. */
 BREACH(close_inside_close, "unr_loop_close", INSIDE_RULE)
 {
-    static const struct unr_op_type closing = { sizeof closing, UNR_CANCEL_ALL, "brew", nothing, close_handler, NULL, NULL, NULL };
-    static struct unr_op            op;
+    static const struct unr_op_type closing = {
+        sizeof closing, UNR_CANCEL_ALL, "brew", nothing, close_handler, NULL, NULL, NULL
+    };
+    static struct unr_op op;
     unr_start(loop, unr_describe(&op, &closing), NULL, NULL);
     unr_loop_close(loop);
 }

@@ -48,7 +48,8 @@ struct unr_delay {
  *
  * inner    described, and from now on the delay's.
  * Result   inner's.
- * Cancels  as inner; during the pause, what inner honours ends it before it begins: UNSUBMITTED, TOTAL.
+ * Cancels  as inner; during the pause, what inner honours ends it before it begins: UNSUBMITTED, TOTAL.  (A group of which some
+ *          members honour it begins at once for the others.)
  * Errors   as inner; -ENOMEM, and inner never began: there is no room for a timer.
  * Closing  a loop that is closed does not wait for the pause: what supports NONE begins at once.
  * Threads  the loop's.

@@ -26,6 +26,7 @@ struct unr_group {
     struct unr_op          *private_decider;
     struct unr_request      private_outside;
     unsigned                private_left, private_own_types;
+    bool                    private_several_causes; /* of requests from outside */
 };
 
 /* `n` operations, started together in their order.

@@ -84,9 +84,9 @@ struct unr_op_private {
     uint16_t         flags;
     uint8_t          supports;
     uint8_t          attempts; /* cancels that the kernel has answered without effect */
-    int32_t  fd, other_fd;
-    uint32_t length, call_flags;
-    uint64_t address, offset;
+    int32_t          fd, other_fd;
+    uint32_t         length, call_flags;
+    uint64_t         address, offset;
 };
 
 /* One operation.  The structure is the caller's: zeroed once, embedded where it is needed, described anew

@@ -22,7 +22,7 @@ struct unr_scope {
     uint64_t                 private_ended;
     uint32_t                 private_growths, private_failing;
     uint8_t                  private_weakest;
-    bool                     private_closed, private_cancelled, private_busy;
+    bool                     private_closed, private_cancelled, private_busy, private_several_causes;
     struct unr_scope_member  private_inline[UNR_SCOPE_INLINE];
 };
 

@@ -7,7 +7,7 @@ BENCH_LIB ?= build/release/libunring.a
 CFLAGS    ?= -O2 -g
 CXXFLAGS  ?= $(CFLAGS)
 ROUNDS    ?= 5
-ONLY      ?= nop cancel timers echo proxy memory instructions syscalls
+ONLY      ?= nop cancel timers deadline group compose lines write_all echo proxy memory instructions syscalls
 
 here     := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 warnings := -Wall -Wextra
@@ -25,8 +25,9 @@ missing         := $(filter-out $(present),$(optional))
 
 # Which workload exists for which library.
 programs := load serve_haproxy \
-    $(foreach library,unring liburing,nop_$(library)) \
+    $(foreach library,unring liburing,nop_$(library) lines_$(library) write_all_$(library)) group_unring compose_unring \
     $(foreach library,unring liburing $(present),cancel_$(library) serve_$(library)) \
+    $(foreach library,unring liburing $(filter-out libev,$(present)),deadline_$(library)) \
     $(foreach library,unring $(present),timers_$(library))
 binaries := $(programs:%=$(BUILD)/%)
 headers  := $(wildcard $(here)/*.h)

@@ -59,7 +59,7 @@ function compare(name, who, how,    n, list, ours, theirs) {
 # ---- printing ----
 
 function number(x) {
-    return x >= 1000 ? sprintf("%.0f", x) : x >= 100 ? sprintf("%.1f", x) : x >= 10 ? sprintf("%.2f", x) : sprintf("%.3f", x)
+    return x < 0 ? "-" number(-x) : x >= 1000 ? sprintf("%.0f", x) : x >= 100 ? sprintf("%.1f", x) : x >= 10 ? sprintf("%.2f", x) : sprintf("%.3f", x)
 }
 
 function cell(name, who) {
@@ -75,7 +75,7 @@ function section(text) {
 }
 
 # One row.  `who` and `bound` are the budget: at most `bound` (or, for "at least", no less) times the figure of
-# `who`, or with "plus" at most `bound` more than it.
+# `who`, or with "plus" at most `bound` more than it; with "within", whose `who` is unring, at most `bound`.
 function row(name, text, how, bound, who,    i, line) {
     if (!(name in measured))
         return
@@ -91,11 +91,13 @@ function row(name, text, how, bound, who,    i, line) {
 }
 
 function verdict(name, how, bound, who,    x, good, words) {
-    x = compare(name, who, how == "plus" ? "minus" : "ratio")
+    x = how == "within" ? figure(name, "unring") : compare(name, who, how == "plus" ? "minus" : "ratio")
     good = how == "at least" ? x >= bound : x <= bound
     good ? met++ : missed++
     if (how == "plus")
         words = sprintf("%+.1f, budget +%d", x, bound)
+    else if (how == "within")
+        words = sprintf("budget at most %d", bound)
     else
         words = sprintf("%.3f, budget %s %.2f of %s", x, how, bound, who)
     return sprintf("%-6s %s", good ? "met" : "MISSED", words)
@@ -152,6 +154,30 @@ END {
     row("move.1000000", "move any")
     row("fire.1000000", "fire all", "at most", 0.5, "libev")
 
+    section("a deadline that does not fire, ns of processor time more per operation")
+    row("deadline.1", "1 at a time (the clock is read)")
+    row("deadline.64", "64 at a time", "within", 40, "unring")
+
+    section("a group of two, ns of processor time more per group")
+    row("group.any.1", "any, 1 at a time", "within", 60, "unring")
+    row("group.any.64", "any, 64 at a time", "within", 60, "unring")
+    row("group.all.1", "all, 1 at a time", "within", 60, "unring")
+    row("group.all.64", "all, 64 at a time", "within", 60, "unring")
+
+    section("a composed operation, ns of processor time more per step")
+    row("compose.1", "1 at a time")
+    row("compose.64", "64 at a time")
+    row("compose.allocated.64", "pieces of memory allocated", "within", 0, "unring")
+
+    section("lines of 64 bytes, thousands per second of processor time")
+    row("lines.bulk", "1,024 at a time", "at least", 0.9, "liburing")
+    row("lines.bulk_found", "the same, looked for by the caller", "at least", 0.9, "liburing")
+    row("lines.single", "each by itself", "at least", 0.9, "liburing")
+
+    section("1 GiB written to a slow reader, 1 MiB at a time (liburing: MSG_WAITALL)")
+    row("write_all.rate", "MiB per second", "at least", 0.97, "liburing")
+    row("write_all.cpu", "us of processor time per MiB")
+
     servers("echo", "64 16384", "1 64 1000")
     servers("proxy", "64 16384", "64")
 
@@ -170,6 +196,8 @@ END {
     row("syscalls.batch.1", "read and cancel, 1 at a time", "at most", 1, "liburing")
     row("syscalls.batch.256", "read and cancel, 256 at a time", "at most", 1, "liburing")
     row("syscalls.random.1000", "read and cancel, any one of 1,000", "at most", 1, "liburing")
+    row("syscalls.write_all", "1 MiB written to a slow reader")
+    row("syscalls.lines", "a line of 64 bytes, 1,024 at a time", "at most", 1, "liburing")
     row("syscalls.echo.1", "echo, 1 connection, 64 bytes", "at most", 1, "liburing")
     # How many requests are in when the server looks is chance: that much is allowed to it.
     row("syscalls.echo.64", "echo, 64 connections, 64 bytes", "at most", 1.1, "liburing")

@@ -7,7 +7,9 @@
  *   pairs.c        two operations, on one descriptor and on two
  *   loops.c        closing, storms, other threads, faults of io_uring_enter
  *   sessions.c     what users write: the talk's race, the proxy
- *   rules.c        the rules of design.md that the others do not get to: timers, slots, types, shots, descriptors */
+ *   rules.c        the rules of design.md that the others do not get to: timers, slots, types, shots, descriptors
+ *   combinators.c  composed operations, deadlines, delays, filters, groups, scopes, joins
+ *   composed.c     the library's own composed operations: transfers, readers, frames, connect_any, relay, processes */
 #ifndef UNRI_SCENARIO_H
 #define UNRI_SCENARIO_H
 
@@ -31,7 +33,8 @@ struct scenario {
 
 /* The tables of the files above, each ended by an entry without a name. */
 const struct scenario *scenarios_operations_table(void), *scenarios_pairs_table(void), *scenarios_loops_table(void),
-    *scenarios_sessions_table(void), *scenarios_rules_table(void);
+    *scenarios_sessions_table(void), *scenarios_rules_table(void), *scenarios_combinators_table(void),
+    *scenarios_composed_table(void);
 
 /* Says how a schedule ended; on the real kernel, how a run did.  Compared between the two. */
 void outcome(const char *format, ...) __attribute__((format(printf, 1, 2)));
