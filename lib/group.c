@@ -196,7 +196,8 @@ static void end(struct unr_group *group)
     const struct unr_op *decider = group->private_decider, *ended = decider ? NULL : first_ended_by_outside(group);
     if (ended) { /* before there was a decision */
         group->op.result.value = -1;
-        end_cancelled(group, group->private_outside.types ? group->private_outside.cause : ended->result.cause);
+        bool honoured = group->op.private_fields.flags & UNRI_HONOURED;
+        end_cancelled(group, honoured ? group->op.result.cause : ended->result.cause);
         return;
     }
     if (!decider)
