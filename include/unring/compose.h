@@ -43,7 +43,9 @@ struct unr_compose {
  *
  * name      for messages: a verb.
  * supports  the strongest guarantee that the composition can give, UNR_CANCEL_*; the weaker ones follow from it.
- *           What it lets in and passes on can be set in its state at each step: unr_compose_state().
+ *           What it lets in and passes on can be set in its state at each step: unr_compose_state().  Children are asked for
+ *           just what was asked of it.  So if `supports` is more than a child can promise, as for a frame made of reads that
+ *           are PARTIAL, an out filter must ask that child for less; or it runs on, and only later ones are ended.
  * Result    error: as the last step says.  bytes, value, fd: what the steps set in op.result.
  * Cancels   as `supports` says.  Ended with -ECANCELED, the guarantee is the strongest that the operation supports, but no
  *           stronger than what a cancelled child proved; a step that knows better sets op.result.guarantee.  The cause is
