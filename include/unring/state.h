@@ -4,6 +4,7 @@
 #define UNRING_STATE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <unring/cancel.h>
 
 UNR_BEGIN
