@@ -82,11 +82,11 @@ static void end_if_over(struct unr_scope *scope)
     unri_end(&scope->op, scope->private_cancelled ? -ECANCELED : 0);
 }
 
-static void request_member(struct unr_scope_member *member, struct unr_request request)
+/* The table may have grown when it returns: what a member runs when it is asked may start others. */
+static void request_member(struct unr_scope *scope, struct unr_op *op, struct unr_request request)
 {
-    struct unr_op *op = member->op;
     if (op && unri_request_first(op, request))
-        member->asked = true;
+        find(scope, op)->asked = true;
 }
 
 static bool deliver(struct unr_op *op, struct unr_request request)
@@ -94,12 +94,12 @@ static bool deliver(struct unr_op *op, struct unr_request request)
     struct unr_scope *scope = scope_of(op);
     unri_note(op, request, true);
     unri_add_asked(&scope->private_asked, &scope->private_several_causes, request);
-    /* What a member runs when it is asked may start others, which are asked at their start; the table may grow. */
+    /* Those that are started meanwhile are asked at their start. */
     uint32_t growths;
     do {
         growths = scope->private_growths;
         for (size_t i = 0; i < scope->private_room && growths == scope->private_growths; i++)
-            request_member(&scope->private_members[i], request);
+            request_member(scope, scope->private_members[i].op, request);
     } while (growths != scope->private_growths);
     end_if_over(scope);
     return true;
