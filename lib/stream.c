@@ -5,20 +5,31 @@
 
 /* ---- the three kinds that there are ---- */
 
+static size_t at_most_int(size_t len)
+{
+    return len < INT_MAX ? len : INT_MAX;
+}
+
+static struct msghdr *message(struct unr_some *some, const struct iovec *iov, unsigned n)
+{
+    struct msghdr *message = &some->private_message;
+    *message = (struct msghdr){ .msg_iov = (struct iovec *)iov };
+    message->msg_iovlen = (__typeof__(message->msg_iovlen))n; /* size_t, or int */
+    return message;
+}
+
 static struct unr_op *socket_read(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
 {
     if (n == 1)
-        return unr_recv(&some->op, stream->fd, iov->iov_base, iov->iov_len < INT_MAX ? iov->iov_len : INT_MAX, 0);
-    some->private_message = (struct msghdr){ .msg_iov = (struct iovec *)iov, .msg_iovlen = n };
-    return unr_recvmsg(&some->op, stream->fd, &some->private_message, 0);
+        return unr_recv(&some->op, stream->fd, iov->iov_base, at_most_int(iov->iov_len), 0);
+    return unr_recvmsg(&some->op, stream->fd, message(some, iov, n), 0);
 }
 
 static struct unr_op *socket_write(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
 {
     if (n == 1)
-        return unr_send(&some->op, stream->fd, iov->iov_base, iov->iov_len < INT_MAX ? iov->iov_len : INT_MAX, 0);
-    some->private_message = (struct msghdr){ .msg_iov = (struct iovec *)iov, .msg_iovlen = n };
-    return unr_sendmsg(&some->op, stream->fd, &some->private_message, 0);
+        return unr_send(&some->op, stream->fd, iov->iov_base, at_most_int(iov->iov_len), 0);
+    return unr_sendmsg(&some->op, stream->fd, message(some, iov, n), 0);
 }
 
 /* A pipe's offset is -1, which is what a file that has no position is read with. */
