@@ -152,7 +152,7 @@ static void begin_within(struct limited *limited, unr_time delay)
 static void send_bytes(struct limited *limited, size_t n)
 {
     static const char bytes[64];
-    cr_assert_eq(write(limited->fds[1], bytes, n), n);
+    cr_assert_eq(write(limited->fds[1], bytes, n), (ssize_t)(n));
 }
 
 /* Moves the deadline into the past: it is due in the next turn. */
@@ -1011,7 +1011,7 @@ Test(deadline, of_one_length_moved_and_freed)
             turn();
             dump_to_nowhere();
         }
-    cr_assert_eq(unr_loop_in_flight(loop), started - ends);
+    cr_assert_eq(unr_loop_in_flight(loop), (unsigned)(started - ends));
     cr_assert_eq(unr_loop_close(loop), 0);
     cr_assert_eq(ends, started);
 }
