@@ -640,6 +640,64 @@ static void deadline_moved(const struct scenario *scenario)
     end_trial(&m.t, &m.inner, 1);
 }
 
+/* Past at the start, and perhaps something was asked before: what it holds never begins, for the first that it honours. */
+static void deadline_past(const struct scenario *scenario)
+{
+    static const unsigned before[] = { 0, UNR_CANCEL_TERMINAL, UNR_CANCEL_TOTAL };
+    struct trial          t;
+    struct leaf           inner;
+    struct unr_deadline   d = { .private_inner = NULL };
+    unsigned              choice = unr_sim_choose(3 * 2);
+    unsigned              types = before[pick(&choice, 3)];
+    (void)scenario;
+    begin(&t, types ? LATCHED : LAST, types);
+    describe_leaf(&inner, HEARS, &t);
+    struct unr_op *op = unr_describe(&inner.op, &hears_types[2]);
+    start_trial(&t, choice ? unr_cancel_at(&d, op, unr_loop_now(t.loop)) : unr_cancel_after(&d, op, 0));
+    run_to_the_end(t.loop);
+    unr_sim_check(d.op.result.verdict == UNR_VERDICT_UNSUBMITTED, "past at the start, it never begins");
+    unr_sim_check(d.op.result.cause == (types == UNR_CANCEL_TERMINAL ? CAUSE : -ETIMEDOUT), "and why");
+    end_trial(&t, &inner, 1);
+}
+
+/* What it holds has been asked, or has ended: there is nothing left to move. */
+static void deadline_over(const struct scenario *scenario)
+{
+    struct trial        t;
+    struct leaf         inner;
+    struct unr_deadline d = { .private_inner = NULL };
+    bool                passes = unr_sim_choose(2);
+    (void)scenario;
+    begin(&t, LAST, 0);
+    start_trial(&t, unr_cancel_after(&d, describe_leaf(&inner, HEARS, &t), UNR_MSEC(1)));
+    inner.stubborn = true;
+    while (passes && !inner.heard)
+        one_turn(t.loop, UNR_NEVER);
+    unr_sim_check(!passes || !unr_deadline_move(&d, UNR_NEVER), "what has passed cannot be moved");
+    unr_finish(&inner.op, 0);
+    unr_sim_check(!unr_deadline_move(&d, unr_loop_now(t.loop) + UNR_MSEC(1)), "what has ended has no deadline to move");
+    run_to_the_end(t.loop);
+    end_trial(&t, &inner, 1);
+}
+
+/* Behind a deadline in line for the same moment there is a timer: closing the loop does not wait for it. */
+static void closed_in_line(const struct scenario *scenario)
+{
+    struct trial        t;
+    struct leaf         inner;
+    struct unr_deadline d = { .private_inner = NULL };
+    struct unr_timer    behind = { .deadline = 0 };
+    int                 runs = 0;
+    (void)scenario;
+    begin(&t, LAST, 0);
+    start_trial(&t, unr_cancel_after(&d, describe_leaf(&inner, WAITS, &t), UNR_SEC(1)));
+    unr_start(t.loop, unr_timer_after(&behind, UNR_SEC(1)), count_run, &runs);
+    close_loop(t.loop);
+    t.loop = NULL;
+    unr_sim_check(runs == 1 && ended_by(&behind.op, -ESHUTDOWN), "closing does not wait for timers");
+    end_trial(&t, &inner, 1);
+}
+
 /* One inside the other, and a request besides: the first of them ends it. */
 static void deadlines_nested(const struct scenario *scenario)
 {
@@ -982,6 +1040,8 @@ static void group(const struct scenario *scenario)
             unr_sim_check(ended_by(g.members[i], CAUSE) && g.members[i]->result.verdict == UNR_VERDICT_UNSUBMITTED,
                           "asked during the launch, the rest does not begin");
     }
+    if (g.custom && g.n == 1 && g.t.when == INSIDE)
+        unr_sim_check(g.group.op.result.verdict == UNR_VERDICT_TOO_LATE, "asked when its last has ended, it is too late");
     end_trial(&g.t, g.leaves, g.n);
 }
 
@@ -1219,6 +1279,112 @@ static void scope(const struct scenario *scenario)
     end_trial(&s.t, s.leaves, IN_SCOPE);
 }
 
+struct last_in_scope {
+    struct trial     t;
+    struct unr_scope scope;
+    struct leaf      leaves[2];
+    int              runs;
+    bool             loop_closes;
+};
+
+static void starts_another(struct unr_op *op)
+{
+    struct last_in_scope *x = op->data;
+    if (++x->runs == 2)
+        return;
+    if (!x->loop_closes)
+        unr_scope_close(&x->scope);
+    unr_scope_start(&x->scope, describe_leaf(&x->leaves[1], NOP, &x->t), starts_another, x);
+}
+
+/* The `done` of the last one closes the scope, or its loop is being closed, and starts another. */
+static void last_in_scope(const struct scenario *scenario)
+{
+    struct last_in_scope x = { .loop_closes = scenario->parameter };
+    begin(&x.t, LAST, 0);
+    start_trial(&x.t, unr_scope(&x.scope));
+    unr_scope_start(&x.scope, describe_leaf(&x.leaves[0], x.loop_closes ? WAITS : NOP, &x.t), starts_another, &x);
+    if (x.loop_closes) {
+        close_loop(x.t.loop);
+        x.t.loop = NULL;
+    } else {
+        run_to_the_end(x.t.loop);
+    }
+    unr_sim_check(x.t.runs == 1 && x.runs == 2, "each done once");
+    unr_sim_check(x.scope.op.result.value == 2, "it counts what ended in it");
+    end_trial(&x.t, x.leaves, 2);
+}
+
+/* One was asked on its own; the same request to the scope comes later, and ends nobody. */
+static void own_cause_in_scope(const struct scenario *scenario)
+{
+    struct trial     t;
+    struct leaf      leaf;
+    struct unr_scope scope = { .private_members = NULL };
+    int              runs = 0;
+    (void)scenario;
+    begin(&t, LAST, 0);
+    start_trial(&t, unr_scope(&scope));
+    unr_scope_start(&scope, describe_leaf(&leaf, HEARS, &t), count_run, &runs);
+    leaf.stubborn = true;
+    unr_scope_close(&scope);
+    unr_cancel_cause(&leaf.op, UNR_CANCEL_ALL, CAUSE);
+    unr_cancel_cause(t.root, UNR_CANCEL_ALL, CAUSE);
+    unr_finish(&leaf.op, -ECANCELED);
+    run_to_the_end(t.loop);
+    unr_sim_check(runs == 1 && scope.op.result.error == 0, "the request to the scope ended nobody");
+    end_trial(&t, &leaf, 1);
+}
+
+enum { GROWERS = 4, GROWN = UNR_SCOPE_INLINE };
+
+struct growing {
+    struct trial     t;
+    struct unr_scope scope;
+    struct unr_op    growers[GROWERS];
+    struct leaf      leaves[GROWN];
+    int              runs;
+    unsigned         asked;
+};
+
+static void count_growing(struct unr_op *op)
+{
+    ((struct growing *)op->data)->runs++;
+}
+
+static void grows_cancel(struct unr_op *op, struct unr_request request)
+{
+    struct growing *x = op->data;
+    (void)request;
+    if (x->asked++ == 0)
+        for (unsigned i = 0; i < GROWN; i++)
+            unr_scope_start(&x->scope, describe_leaf(&x->leaves[i], EMITS, &x->t), count_growing, x);
+    unr_finish(op, -ECANCELED);
+}
+
+static const struct unr_op_type grows_type = {
+    .size = sizeof grows_type, .supports = UNR_CANCEL_ALL, .name = "grows", .start = hears_start, .cancel = grows_cancel
+};
+
+/* The first that is asked starts more in the scope than it had room for: the request reaches the others all the same. */
+static void scope_grows(const struct scenario *scenario)
+{
+    struct growing x = { .runs = 0 };
+    unsigned       n = unr_sim_choose(2) ? GROWERS : 1;
+    (void)scenario;
+    begin(&x.t, LAST, 0);
+    start_trial(&x.t, unr_scope(&x.scope));
+    for (unsigned i = 0; i < n; i++)
+        unr_scope_start(&x.scope, unr_describe(&x.growers[i], &grows_type), count_growing, &x);
+    ask_for(&x.t, UNR_CANCEL_ALL);
+    unr_sim_check(x.asked == n, "the request reaches each that is there, once");
+    unr_scope_close(&x.scope);
+    run_to_the_end(x.t.loop);
+    unr_sim_check(x.runs == (int)(n + GROWN), "each done once");
+    unr_sim_check(x.scope.op.result.error == -ECANCELED, "cancelled if one of them was");
+    end_trial(&x.t, x.leaves, GROWN);
+}
+
 /* ---- joins ---- */
 
 enum { JOINS = 3 };
@@ -1366,6 +1532,32 @@ static void everything(const struct scenario *scenario)
     unr_sim_check(unr_sim_read(e.fds[1], &byte, 1) == 0, "it was closed");
     end_trial(&e.t, e.leaves, 3);
     unr_sim_close(e.fds[1]);
+}
+
+struct in_order {
+    struct trial        t;
+    struct leaf         leaves[2];
+    struct unr_filter   filter;
+    struct unr_deadline deadline;
+};
+
+static void ended_behind(struct unr_op *op)
+{
+    struct in_order *x = op->data;
+    unr_sim_check(x->t.runs == 1, "what held the first that ended comes before the second");
+}
+
+/* Two end at once, the first of them deep inside: all around it is handed back before the second. */
+static void in_order(const struct scenario *scenario)
+{
+    struct in_order x = { .t.loop = NULL };
+    (void)scenario;
+    begin(&x.t, LAST, 0);
+    struct unr_op *inner = unr_filter(&x.filter, describe_leaf(&x.leaves[0], EMITS, &x.t), unr_let_total, NULL);
+    start_trial(&x.t, unr_cancel_after(&x.deadline, inner, UNR_SEC(1)));
+    unr_start(x.t.loop, describe_leaf(&x.leaves[1], EMITS, &x.t), ended_behind, &x);
+    run_to_the_end(x.t.loop);
+    end_trial(&x.t, x.leaves, 2);
 }
 
 /* ---- any of them in any other ---- */
@@ -1596,6 +1788,7 @@ static void wider_through(const struct scenario *scenario)
     begin(&x.t, LAST, 0);
     struct unr_op *op = unr_compose(&x.compose, "widening", UNR_CANCEL_TERMINAL, relenting_step);
     start_trial(&x.t, wrap((unr_sim_choose(WRAPPERS) + 1) % WRAPPERS, &deadline, &filter, &group, op));
+    unr_sim_check(unr_supports(x.t.root) == UNR_CANCEL_ALL, "what the state lets in now is supported");
     ask_for(&x.t, UNR_CANCEL_TOTAL);
     unr_sim_check(x.leaves[1].heard == UNR_CANCEL_TOTAL, "what the state lets in now is honoured");
     run_to_the_end(x.t.loop);
@@ -1650,10 +1843,12 @@ static void same_cause_as_outside(const struct scenario *scenario)
     g.members[0] = unr_cancel_after(&own, describe_leaf(&g.leaves[0], WAITS, &g.t), UNR_MSEC(1));
     g.members[1] = describe_leaf(&g.leaves[1], HEARS, &g.t);
     g.leaves[1].stubborn = true;
-    start_trial(&g.t, unr_cancel_after(&whole, unr_group(&g.group, g.members, 2, unr_wait_all, NULL), UNR_MSEC(2)));
+    start_trial(&g.t, unr_cancel_after(&whole, unr_group(&g.group, g.members, 2, unr_wait_all, NULL), UNR_NEVER));
+    while (unr_in_flight(g.members[0]))
+        one_turn(g.t.loop, UNR_NEVER);
+    unr_deadline_move(&whole, unr_loop_now(g.t.loop));
     while (!g.leaves[1].heard)
         one_turn(g.t.loop, UNR_NEVER);
-    unr_sim_check(!unr_in_flight(g.members[0]), "that one was over");
     unr_finish(g.members[1], 0);
     run_to_the_end(g.t.loop);
     unr_sim_check(g.group.op.result.error == 0 && g.group.op.result.value == 1, "the request from outside ended nobody");
@@ -1705,18 +1900,20 @@ static void asked_twice_before_it_began(const struct scenario *scenario)
     struct unr_scope  scope = { .private_members = NULL };
     struct unr_signal own = { .latches = false };
     int               runs = 0;
-    (void)scenario;
+    bool              alone = scenario->parameter;
     begin(&g.t, LAST, 0);
     unr_signal_init_latched(&own);
-    unr_signal_emit_cause(&own, UNR_CANCEL_TERMINAL, CAUSE);
+    unr_signal_emit_cause(&own, UNR_CANCEL_TERMINAL, -8);
     start_trial(&g.t, unr_scope(&scope));
     ask_for(&g.t, UNR_CANCEL_TOTAL);
     g.members[0] = describe_leaf(&g.leaves[0], WAITS, &g.t);
     g.members[1] = describe_leaf(&g.leaves[1], WAITS_ALL, &g.t);
-    unr_scope_start(&scope, unr_bind(unr_all(&g.group, g.members, 2), unr_signal_slot(&own)), count_run, &runs);
+    struct unr_op *op = alone ? g.members[1] : unr_all(&g.group, g.members, 2);
+    unr_scope_start(&scope, unr_bind(op, unr_signal_slot(&own)), count_run, &runs);
     unr_scope_close(&scope);
-    unr_sim_check(g.group.op.result.requested == (UNR_CANCEL_TOTAL | UNR_CANCEL_TERMINAL), "both are requested of it");
+    unr_sim_check(op->result.requested == (UNR_CANCEL_TOTAL | UNR_CANCEL_TERMINAL), "both are requested of it");
     unr_sim_check(g.members[1]->result.verdict == UNR_VERDICT_UNSUBMITTED, "and of each member");
+    unr_sim_check(!alone || op->result.cause == -8, "the first that it honours is the cause");
     run_to_the_end(g.t.loop);
     end_trial(&g.t, g.leaves, 2);
 }
@@ -1756,6 +1953,9 @@ static const struct scenario table[] = {
     { .name = "deadline/around", .run = deadline },
     { .name = "deadline/tie", .run = deadline_tie },
     { .name = "deadline/moved", .run = deadline_moved, .deviations_max = 2 },
+    { .name = "deadline/past", .run = deadline_past },
+    { .name = "deadline/over", .run = deadline_over },
+    { .name = "deadline/closed-in-line", .run = closed_in_line },
     { .name = "deadline/nested", .run = deadlines_nested },
     { .name = "deadline/of-a-step", .run = deadline_of_a_step },
     { .name = "delay/around", .run = delay },
@@ -1764,6 +1964,7 @@ static const struct scenario table[] = {
     GROUP("all-wait-read-nop", 0, unr_wait_all, { READS, NOP }, 2),
     GROUP("all-wait-emits", 0, unr_wait_all, { EMITS, WAITS, CLOSES }, 3),
     GROUP("one-read-wait", 0, unr_wait_one, { READS, WAITS }, 2),
+    GROUP("one-in-part", 3, unr_wait_one, { WAITS, WAITS_ALL }, 2),
     GROUP("one-emits", 0, unr_wait_one, { READS, EMITS, WAITS_ALL }, 3),
     GROUP("one-success-fails", 0, unr_wait_one_success, { FAILS, READS }, 2),
     GROUP("one-success-wait", 0, unr_wait_one_success, { READS, WAITS_ALL }, 2),
@@ -1773,6 +1974,7 @@ static const struct scenario table[] = {
     GROUP("one-error-emits", 0, unr_wait_one_error, { EMITS, NOP, READS }, 3),
     GROUP("one-error-closes", 0, unr_wait_one_error, { FAILS, CLOSES, WAITS }, 3),
     GROUP("custom", 7, more_each_time, { READS, NOP, WAITS_ALL }, 3),
+    GROUP("custom-of-one", 0, more_each_time, { NOP }, 1),
     GROUP("custom-closes", 0, more_each_time, { NOP, WAITS, CLOSES }, 3),
     { .name = "group/escalates", .run = group_escalates, .deviations_max = 1 },
     { .name = "group/nested", .run = group_nested, .deviations_max = 6 },
@@ -1780,9 +1982,14 @@ static const struct scenario table[] = {
     { .name = "group/of-none", .run = group_of_none },
     { .name = "scope/cancelled-and-closed", .run = scope, .deviations_max = 6 },
     { .name = "scope/nested", .run = scope, .deviations_max = 5, .parameter = "nested" },
+    { .name = "scope/closed-in-its-last", .run = last_in_scope },
+    { .name = "scope/of-a-closing-loop", .run = last_in_scope, .parameter = "closing" },
+    { .name = "scope/own-cause", .run = own_cause_in_scope },
+    { .name = "scope/grows", .run = scope_grows },
     { .name = "join/several", .run = joins },
     { .name = "join/several-of-a-member", .run = joins, .parameter = "member" },
     { .name = "combined/everything", .run = everything },
+    { .name = "combined/in-order", .run = in_order },
     { .name = "combined/trees", .run = trees, .deviations_max = 2 },
     { .name = "promise/asked-again-through", .run = asked_again_through },
     { .name = "promise/wider-through", .run = wider_through },
@@ -1793,6 +2000,7 @@ static const struct scenario table[] = {
     { .name = "promise/deadline-latched-in-part", .run = latched_in_part },
     { .name = "promise/delay-latched-in-part", .run = latched_in_part, .parameter = "delay" },
     { .name = "promise/asked-twice-before-it-began", .run = asked_twice_before_it_began },
+    { .name = "promise/one-asked-twice-before-it-began", .run = asked_twice_before_it_began, .parameter = "alone" },
     { .name = "promise/timer-moved-out-of-line", .run = timer_moved_out_of_line },
     { .name = NULL },
 };
