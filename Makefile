@@ -114,6 +114,8 @@ lib: $(LIBRARY)
 
 $(LIBRARY_OBJECTS): private FLAGS = $(LIBRARY_FLAGS)
 $(TEST_OBJECTS):    private FLAGS = $(TEST_FLAGS)
+# It compares the addresses of conditions with those that a program sees, which in one that is not PIE are its own.
+$(BUILD)/lib/group.o: private FLAGS = $(filter-out -fno-semantic-interposition,$(LIBRARY_FLAGS))
 
 $(OBJECTS): $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)

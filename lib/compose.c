@@ -99,9 +99,10 @@ void unr_compose_next(struct unr_compose *self, struct unr_op *described)
 {
     check_in_step(self, "unr_compose_next called outside of a step, or twice in one");
     unri_hold(described);
+    struct unr_request asked = unri_state_preempting(&self->private_state);
     self->private_phase = WAITING;
     self->private_child = described;
-    unri_start_child(&self->op, described, unri_state_preempting(&self->private_state));
+    unri_start_child(&self->op, described, asked);
 }
 
 void unr_compose_end(struct unr_compose *self, int error)

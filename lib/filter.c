@@ -38,16 +38,26 @@ static unsigned supports(const struct unr_op *op)
 
 static bool deliver(struct unr_op *op, struct unr_request request)
 {
-    struct unr_request passed = { pass(filter_of(op), request.types), request.cause };
-    bool               honoured = passed.types && unri_request(inner_of(op), passed);
+    struct unr_filter *filter = filter_of(op);
+    struct unr_op     *inner = filter->private_inner;
+    struct unr_request passed = { pass(filter, request.types), request.cause };
+    bool               honoured;
+    if (unri_live(inner)) {
+        honoured = passed.types && unri_request(inner, passed);
+    } else { /* from inside the filter, which is being asked at the start: inner is asked when it begins */
+        filter->private_early |= (uint8_t)passed.types;
+        honoured = passed.types & unr_supports(inner);
+    }
     unri_note(op, request, honoured);
     return honoured;
 }
 
 static bool start_asked(struct unr_op *op, struct unr_request asked)
 {
-    struct unr_request passed = { pass(filter_of(op), asked.types), asked.cause };
-    bool               honoured = unri_start_child(op, inner_of(op), passed);
+    struct unr_filter *filter = filter_of(op);
+    struct unr_request passed = { pass(filter, asked.types), asked.cause };
+    passed.types |= filter->private_early;
+    bool honoured = unri_start_child(op, filter->private_inner, passed);
     unri_note(op, asked, honoured);
     return honoured;
 }
@@ -104,8 +114,9 @@ struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *inner, unr_f
     filter->private_name = unri_name(inner);
     filter->private_out = out;
     filter->private_context = context;
+    filter->private_early = 0;
     pass(filter, UNR_CANCEL_ALL);
-    unri_private(&filter->op)->supports = (uint8_t)supports(&filter->op);
+    unri_private(&filter->op)->supports = (uint8_t)types_for(filter, inner->private_fields.supports);
     return &filter->op;
 }
 

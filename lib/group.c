@@ -52,27 +52,34 @@ static void set_asker(struct unr_op *member, enum asker asker)
     member->data = (void *)((uintptr_t)next_member(member) | asker);
 }
 
+static bool is_to_end(const struct unr_op *member)
+{
+    return unri_live(member) || member->private_fields.state == UNRI_HELD;
+}
+
 static unsigned supports(const struct unr_op *op)
 {
     unsigned supports = 0;
     for (struct unr_op *member = ((const struct unr_group *)op)->private_members; member; member = next_member(member))
-        supports |= unr_supports(member);
+        if (is_to_end(member))
+            supports |= unr_supports(member);
     return supports;
 }
 
 /* ---- requests ---- */
 
-/* True if one of them honours it.  What the launch has not come to yet is asked when it does. */
+/* True if one of them honours it, or will: what the launch has not come to yet is asked when it does. */
 static bool request_members(struct unr_group *group, struct unr_request request, enum asker asker)
 {
     bool honoured = false;
     for (struct unr_op *member = group->private_members; member; member = next_member(member)) {
-        if (unri_request_first(member, request)) {
-            set_asker(member, asker);
-            honoured = true;
-        } else if (unri_live(member)) {
+        bool first = false;
+        if (member->private_fields.state == UNRI_HELD)
             honoured |= (request.types & unr_supports(member)) != 0;
-        }
+        else
+            honoured |= unri_request_first(member, request, &first);
+        if (first)
+            set_asker(member, asker);
     }
     return honoured;
 }

@@ -120,8 +120,9 @@ void unri_start_housekeeping(struct unr_loop *loop, struct unr_op *described, un
 bool unri_request(struct unr_op *op, struct unr_request request);
 /* Keeps in the result that a request was honoured, or refused. */
 void unri_note(struct unr_op *op, struct unr_request request, bool honoured);
-/* unri_request(); true only if that is the first that it honours, and it has not completed: the one that will be the cause. */
-bool unri_request_first(struct unr_op *op, struct unr_request request);
+/* unri_request(), which tells too whether that is the first that it honours, and it has not completed: the one that will be the
+ * cause. */
+bool unri_request_first(struct unr_op *op, struct unr_request request, bool *ret_first);
 
 /* The ways in which a started operation becomes FINISHED: it never began, it ended with `error`, or a cancellation took
  * effect on it that only its child was asked for. */

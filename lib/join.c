@@ -79,12 +79,14 @@ static void join_cancel(struct unr_op *op, struct unr_request request)
 
 static void child_done(struct unr_op *holder, struct unr_op *joined)
 {
-    struct unr_join *join = join_of(holder);
-    if (is_behind_join(join))
-        join_of(join->private_holder)->private_above = NULL;
-    step_aside(join, joined);
-    end_as_joined(join, joined);
-    unri_hand_back(holder->private_fields.loop, joined);
+    struct unr_loop *loop = holder->private_fields.loop;
+    for (struct unr_join *join = join_of(holder), *behind; join; join = behind) {
+        behind = is_behind_join(join) ? join_of(join->private_holder) : NULL;
+        loop->handed_to = &join->op;
+        step_aside(join, joined);
+        end_as_joined(join, joined);
+    }
+    unri_hand_back(loop, joined);
 }
 
 static const struct unri_holder holder = { .child_done = child_done };

@@ -265,7 +265,7 @@ static void request_all(struct unr_loop *loop)
 /* A `done` may start a few operations in turn to clean up; one that starts what is refused for ever never ends. */
 static uint64_t served_starts(const struct unr_loop *loop)
 {
-    return 1000 + 100 * (uint64_t)loop->in_flight;
+    return 1000 + 100 * (loop->stats.started - loop->stats.finished); /* children and members too */
 }
 
 static int drain(struct unr_loop *loop)

@@ -112,7 +112,7 @@ void unri_end(struct unr_op *op, int error)
     r->error = error;
     if (error == -ECANCELED) {
         if (!r->guarantee)
-            r->guarantee = (uint8_t)unri_strongest(p->supports);
+            r->guarantee = (uint8_t)unri_strongest(p->supports ? p->supports : UNR_CANCEL_TERMINAL);
         if (p->flags & UNRI_HONOURED)
             r->verdict = UNR_VERDICT_CANCELLED;
         else
@@ -249,10 +249,12 @@ static bool is_asked(const struct unr_op *op)
     return op->private_fields.flags & UNRI_HONOURED || (holder && holder->inner && is_asked(holder->inner(op)));
 }
 
-bool unri_request_first(struct unr_op *op, struct unr_request request)
+bool unri_request_first(struct unr_op *op, struct unr_request request, bool *ret_first)
 {
-    bool first = unri_live(op) && op->private_fields.state != UNRI_FINISHED && !is_asked(op);
-    return unri_request(op, request) && first;
+    bool unasked = unri_live(op) && op->private_fields.state != UNRI_FINISHED && !is_asked(op);
+    bool honoured = unri_request(op, request);
+    *ret_first = honoured && unasked;
+    return honoured;
 }
 
 bool unr_cancel_cause(struct unr_op *op, unsigned types, int cause)

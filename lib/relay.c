@@ -38,12 +38,20 @@ static void read_more(struct unr_relay *relay)
                      unr_read_some(&relay->private_some, relay->private_from, &relay->private_piece, 1));
 }
 
+/* Also where the step in flight honoured no request: a layer's may not. */
+static bool is_cancelled(struct unr_relay *relay)
+{
+    return unr_state_cancelled(unr_compose_state(&relay->private_compose));
+}
+
 static void was_read(struct unr_relay *relay, const struct unr_result *read)
 {
     unr_stream_moved(relay->private_from, read->bytes);
     unr_buffer_commit(&relay->rest, (size_t)read->bytes);
     if (read->error || !read->bytes)
         end(relay, read->error);
+    else if (is_cancelled(relay))
+        end(relay, -ECANCELED);
     else
         write_rest(relay);
 }
@@ -57,6 +65,8 @@ static void was_written(struct unr_relay *relay, const struct unr_result *write)
     unr_buffer_data(&relay->rest, &left);
     if (write->error || !write->bytes)
         end(relay, write->error ? write->error : -EIO);
+    else if (is_cancelled(relay))
+        end(relay, -ECANCELED);
     else if (left)
         write_rest(relay);
     else

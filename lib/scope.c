@@ -85,7 +85,10 @@ static void end_if_over(struct unr_scope *scope)
 /* The table may have grown when it returns: what a member runs when it is asked may start others. */
 static void request_member(struct unr_scope *scope, struct unr_op *op, struct unr_request request)
 {
-    if (op && unri_request_first(op, request))
+    bool first = false;
+    if (op)
+        unri_request_first(op, request, &first);
+    if (first)
         find(scope, op)->asked = true;
 }
 

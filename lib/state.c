@@ -63,11 +63,12 @@ unsigned unri_state_let_in(struct unr_cancel_state *state, struct unr_request re
 
 struct unr_request unri_state_preempting(const struct unr_cancel_state *state)
 {
-    struct unr_request request = state->private_let_in;
-    if (!request.types)
-        return request;
-    request.types = state->private_lets_children_begin ? 0 : unri_state_let_out(state, request.types);
-    return request;
+    unsigned let_in, passed;
+    do { /* while it is asked, the filter may let in more */
+        let_in = state->private_let_in.types;
+        passed = let_in && !state->private_lets_children_begin ? unri_state_let_out(state, let_in) : 0;
+    } while (let_in != state->private_let_in.types);
+    return (struct unr_request){ passed, state->private_let_in.cause };
 }
 
 unsigned unr_state_cancelled(const struct unr_cancel_state *state)

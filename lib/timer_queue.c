@@ -327,7 +327,7 @@ static void request_behind(struct unr_loop *loop, struct unr_timer *first, struc
 
 /* From the last place to the first.  What leaves one is replaced by what was not looked at or needs nothing, so the same
  * place is looked at again. */
-void unri_timers_request_all(struct unr_loop *loop, struct unr_request request)
+static void request_all_once(struct unr_loop *loop, struct unr_request request)
 {
     struct unri_timers *timers = &loop->timers;
     for (size_t left = timers->count; left; left = left < timers->count ? left : timers->count) {
@@ -337,6 +337,16 @@ void unri_timers_request_all(struct unr_loop *loop, struct unr_request request)
         if (left <= timers->count && timers->entries[left - 1 + ROOT].timer == timer)
             left--;
     }
+}
+
+/* Again, when something was started or moved meanwhile, which may have put others where it had looked already. */
+void unri_timers_request_all(struct unr_loop *loop, struct unr_request request)
+{
+    uint64_t serial;
+    do {
+        serial = loop->timers.serial;
+        request_all_once(loop, request);
+    } while (serial != loop->timers.serial);
 }
 
 void unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context)

@@ -86,6 +86,17 @@ static void go_on(struct unr_transfer *transfer, size_t limit, int error)
         unr_compose_end(&transfer->private_compose, error);
 }
 
+/* A request ends it here, before the next step does: a layer's steps may honour none. */
+static void go_on_unless_cancelled(struct unr_transfer *transfer, size_t limit)
+{
+    if (limit && unr_state_cancelled(unr_compose_state(&transfer->private_compose))) {
+        ask(transfer, -ECANCELED);
+        go_on(transfer, 0, -ECANCELED);
+    } else {
+        go_on(transfer, limit, 0);
+    }
+}
+
 static int error_of(const struct unr_transfer *transfer, const struct unr_result *r)
 {
     if (r->error || r->bytes)
@@ -102,7 +113,7 @@ static void after_step(struct unr_transfer *transfer, const struct unr_result *r
     if (r->bytes) {
         size_t limit = ask(transfer, 0);
         if (!limit || !error) {
-            go_on(transfer, limit, 0);
+            go_on_unless_cancelled(transfer, limit);
             return;
         }
     }

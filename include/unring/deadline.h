@@ -18,7 +18,7 @@ struct unr_deadline {
 
 /* `inner`, of which UNR_CANCEL_ALL is requested with cause -ETIMEDOUT when the clock has reached `when` (CLOCK_MONOTONIC), or
  * `delay` nanoseconds after the start; UNR_NEVER does not come.  It then goes on until it has really ended, and success
- * that was on its way remains one.  unr_timed_out(&result) is true of a time-out and of nothing else.
+ * that was on its way remains one.  unr_timed_out(&result) is true of a time-out, and of what somebody asked for with that cause.
  *
  * inner    described, and from now on the deadline's: it is not started by itself.  Its result stays in it as well.
  * Result   inner's, and what was asked of the deadline.  A deadline that is past at the start ends the operation before it

@@ -14,6 +14,7 @@ struct unr_filter {
     unr_filter_fn *private_out;
     void          *private_context;
     uint8_t        private_answers[3]; /* what it made of each type when it was asked last */
+    uint8_t        private_early;      /* what it let through while it was asked at the start */
 };
 
 /* `inner`, of which what `out` makes of a request is requested: the other types, fewer or none.

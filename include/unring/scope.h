@@ -30,8 +30,8 @@ struct unr_scope {
  *
  * Result   value: how many operations ended in it.  error: 0, or -ECANCELED if a request to the scope ended one of them; the
  *          guarantee is the weakest that one was cancelled under, at most PARTIAL if one has completed.
- * Cancels  any type: the request goes to each member and, from then on, to each later one before it begins.  It does not close
- *          the scope: whoever starts operations in it says when there are no more.
+ * Cancels  any type: the request goes to each member and, from then on, with the first cause, to each later one before it
+ *          begins.  It does not close the scope: whoever starts operations in it says when there are no more.
  * Closing  a loop that is closed closes its scopes.
  * Memory   no allocation while no more than eight members are in flight; beyond, a table that doubles, and is freed when the
  *          scope ends.

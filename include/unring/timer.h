@@ -30,7 +30,7 @@ UNR_API struct unr_op *unr_timer_at(struct unr_timer *timer, unr_time deadline);
 UNR_API struct unr_op *unr_timer_after(struct unr_timer *timer, unr_time delay);
 
 /* Gives a timer in flight another deadline, earlier or later; its binding and `done` stay.
- * Returns  false, and changes nothing, if it has fired or was cancelled. */
+ * Returns  false, and changes nothing, if it has fired or was cancelled, or there is no room for another timer. */
 UNR_API bool unr_timer_move(struct unr_timer *started, unr_time deadline);
 
 UNR_END
