@@ -170,6 +170,44 @@ Test(buffer, nearly_full_is_cheap_too)
     unr_buffer_free(&buffer);
 }
 
+static size_t find(const void *delimiter, size_t len)
+{
+    return unr_buffer_find(&buffer, delimiter, len);
+}
+
+/* What is looked for is found where it ends for the first time, counted from what is left: also at either end, overlapping itself, or with
+ * zeros in it; nothing is found of what was consumed, is there in part, or lies behind the data. */
+Test(buffer, finds_the_first_place)
+{
+    unr_buffer_init(&buffer, 100);
+    cr_assert_eq(find("\r\n", 2), 0);
+    cr_assert_eq(find("", 1), 0); /* the zero behind the data is no part of it */
+    append("one\r\ntwo\r\n\r");
+    cr_assert_eq(find("one", 3), 3);
+    cr_assert_eq(find("\r\n", 2), 5);
+    cr_assert_eq(find("\n\r", 2), 11);
+    cr_assert_eq(find("\r\n\r\n", 4), 0);
+    append("\n");
+    cr_assert_eq(find("\r\n\r\n", 4), 12);
+    cr_assert_eq(find("one\r\ntwo\r\n\r\n", 12), 12);
+    cr_assert_eq(find("one\r\ntwo\r\n\r\n", 13), 0);
+    cr_assert_eq(find("", 0), 0);
+    unr_buffer_consume(&buffer, 4);
+    cr_assert_eq(find("\n", 1), 1);
+    cr_assert_eq(find("\r\n", 2), 6);
+    cr_assert_eq(find("one", 3), 0);
+    expect_holds("\ntwo\r\n\r\n", 8);
+    unr_buffer_consume(&buffer, 8);
+    cr_assert_eq(find("\n", 1), 0);
+    cr_assert_eq(unr_buffer_append(&buffer, "a\0aab", 5), 0);
+    cr_assert_eq(find("\0", 1), 2);
+    cr_assert_eq(find("\0a", 2), 3);
+    cr_assert_eq(find("aab", 3), 5);
+    cr_assert_eq(find("b", 2), 0);
+    unr_buffer_free(&buffer);
+    cr_assert_eq(find("a", 1), 0);
+}
+
 /* ---- against a model ---- */
 
 enum { MODEL_LIMIT = 20000 };

@@ -873,6 +873,21 @@ Test(compose, guarantee_of_a_child_that_proved_less_than_it_supports)
     close_loop();
 }
 
+/* A child that supports nothing, and ended as cancelled, proves the least: TERMINAL, whatever the composition supports. */
+Test(compose, guarantee_of_a_child_that_supports_nothing_is_terminal)
+{
+    for (unsigned own = UNR_CANCEL_TERMINAL; own <= UNR_CANCEL_TOTAL; own <<= 1) {
+        struct gate  g = { .op.data = (void *)(uintptr_t)UNR_CANCEL_NONE };
+        struct chain c = { .goal = 1, .supports = own, .next = gate_of_context, .context = &g };
+        begin(&c.seen, described(&c));
+        unr_finish(&g.op, -ECANCELED);
+        run();
+        cr_assert_eq(g.op.result.guarantee, UNR_CANCEL_TERMINAL);
+        expect_cancelled(&c.seen, UNR_CANCEL_TERMINAL, UNR_VERDICT_CANCELLED, -ECANCELED);
+    }
+    close_loop();
+}
+
 static void go_on_after_the_first(struct unr_compose *self, struct unr_op *finished)
 {
     struct chain *chain = unr_container_of(self, struct chain, compose);

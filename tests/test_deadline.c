@@ -478,6 +478,36 @@ Test(deadline, only_a_time_out_reads_as_one)
     close_loop();
 }
 
+static void finish_too_late(struct own *own)
+{
+    unr_finish(&own->op, 0);
+}
+
+/* unr_timed_out() is true of what a deadline cancelled; not of an operation that failed with -ETIMEDOUT itself, as a connection does, nor
+ * of another cause, nor of a success that came too late to be cancelled. */
+Test(deadline, timed_out_tells_a_deadline_from_a_connections_error)
+{
+    enum { ENDED_BY_IT, FAILED, SUCCEEDED, OTHER_CAUSE, COUNT };
+    struct unr_deadline deadlines[COUNT] = { 0 };
+    struct own          owns[COUNT] = { [ENDED_BY_IT] = { .on_cancel = give_in },
+                                        [SUCCEEDED] = { .on_cancel = finish_too_late },
+                                        [OTHER_CAUSE] = { .on_cancel = give_in } };
+    struct end          each[COUNT] = { 0 };
+    for (int i = 0; i < COUNT; i++)
+        begin(&each[i], unr_cancel_after(&deadlines[i], unr_describe(&owns[i].op, &willing), FAR));
+    cr_assert(unr_deadline_move(&deadlines[ENDED_BY_IT], 1));
+    cr_assert(unr_deadline_move(&deadlines[SUCCEEDED], 1));
+    unr_finish(&owns[FAILED].op, -ETIMEDOUT);
+    cr_assert(unr_cancel_cause(&deadlines[OTHER_CAUSE].op, UNR_CANCEL_TOTAL, -77));
+    run();
+    expect_end(&each[FAILED], -ETIMEDOUT, UNR_VERDICT_NONE, 0);
+    expect_end(&each[SUCCEEDED], 0, UNR_VERDICT_TOO_LATE, -ETIMEDOUT);
+    for (int i = 0; i < COUNT; i++)
+        cr_assert_eq(unr_timed_out(&each[i].result), i == ENDED_BY_IT, "%d", i);
+    cr_assert_eq(unr_outcome(&each[FAILED].result), unr_outcome(&each[ENDED_BY_IT].result)); /* which do not differ in this */
+    close_loop();
+}
+
 /* Bound to the outer and to the inner, a time-out leaves neither signal with a handler. */
 Test(deadline, leaves_both_slots_when_it_fires)
 {
@@ -1452,6 +1482,80 @@ Test(deadline, closing_with_some_in_flight)
     cr_assert_eq(count_descriptors(), open_descriptors);
 }
 
+/* Delayed closes of one pause are begun while the loop closes, which moves them in front of the timer: that is cancelled all the
+ * same, and not awaited. */
+Test(delay, of_one_pause_when_the_loop_closes_behind_a_timer)
+{
+    enum { COUNT = 3 };
+    struct unr_timer timer = { 0 };
+    struct unr_delay delays[COUNT] = { 0 };
+    struct unr_op    closes[COUNT] = { 0 };
+    struct end       timed = { 0 }, closed[COUNT] = { 0 };
+    int              fds[COUNT];
+    begin(&timed, unr_timer_after(&timer, UNR_SEC(2)));
+    for (int i = 0; i < COUNT; i++) {
+        fds[i] = dup(0);
+        begin(&closed[i], unr_delay(&delays[i], unr_close(&closes[i], fds[i]), FAR));
+    }
+    cr_assert_eq(unr_loop_close(loop), 0);
+    expect_end(&timed, -ECANCELED, UNR_VERDICT_CANCELLED, -ESHUTDOWN);
+    for (int i = 0; i < COUNT; i++) {
+        cr_assert(closed[i].runs == 1 && closed[i].result.error == 0);
+        cr_assert_eq(fcntl(fds[i], F_GETFD), -1);
+    }
+    cr_assert_eq(count_descriptors(), open_descriptors);
+}
+
+static struct unr_timer moved_at_start;
+
+static void start_and_move(struct unr_op *op)
+{
+    cr_assert(unr_timer_move(&moved_at_start, FAR));
+    unr_finish(op, 0);
+}
+
+static void finish_both_late(struct end *end)
+{
+    struct own *owns = end->context;
+    for (int i = 0; i < 2; i++)
+        unr_finish(&owns[i].op, 0);
+}
+
+/* What a delay begins while the loop closes may move a timer that waits with it: it and each of those behind it are cancelled. */
+Test(delay, that_moves_a_timer_when_the_loop_closes)
+{
+    static const struct unr_op_type mover = {
+        .size = sizeof mover, .name = "mover", .start = start_and_move, .cancel = own_cancel
+    };
+    const unr_time      pause = UNR_SEC(2); /* one for all: they wait in one queue */
+    struct unr_timer    first = { 0 }, last = { 0 };
+    struct unr_deadline deadlines[2] = { 0 };
+    struct own          certain_ones[2] = { 0 }, willing_one = { 0 };
+    struct unr_op       moves = { 0 };
+    struct unr_delay    delay = { 0 };
+    struct unr_group    group = { 0 };
+    struct end          first_end = { .then = finish_both_late, .context = certain_ones }, delayed = { 0 }, moved = { 0 },
+               last_end = { 0 };
+    begin(&first_end, unr_timer_after(&first, pause));
+    for (int i = 0; i < 2; i++)
+        unr_start(loop, unr_cancel_at(&deadlines[i], unr_describe(&certain_ones[i].op, &certain), unr_loop_now(loop) + pause),
+                  NULL, NULL);
+    struct unr_op *members[] = { unr_describe(&willing_one.op, &willing), unr_describe(&moves, &mover) };
+    begin(&delayed, unr_delay(&delay, unr_group(&group, members, 2, unr_wait_all, NULL), pause));
+    begin(&moved, unr_timer_after(&moved_at_start, pause));
+    for (unr_time now = unr_loop_now(loop); unr_loop_now(loop) == now;)
+        turn();
+    begin(&last_end, unr_timer_after(&last, pause)); /* behind the deadlines */
+    cr_assert_eq(unr_loop_close(loop), 0);
+    struct end *const timers[] = { &first_end, &moved, &last_end };
+    for (size_t i = 0; i < LENGTH(timers); i++)
+        expect_end(timers[i], -ECANCELED, UNR_VERDICT_CANCELLED, -ESHUTDOWN);
+    cr_assert_eq(delayed.runs, 1);
+    cr_assert_eq(moves.result.error, 0);
+    cr_assert_eq(willing_one.starts, 0);
+    cr_assert_eq(count_descriptors(), open_descriptors);
+}
+
 /* ---- no room for a timer ---- */
 
 static bool refuses_memory;
@@ -2007,6 +2111,68 @@ Test(delay, in_order_with_timers)
     }
     run();
     cr_assert_eq(ends, 2 * COUNT);
+    close_loop();
+}
+
+/* A pause is made shorter or longer: the operation begins when that is over, in the order of the new times; in the past means now. */
+Test(delay, moved)
+{
+    enum { EARLIER, LATER, PAST, COUNT };
+    struct unr_delay      delays[COUNT] = { 0 };
+    struct own            owns[COUNT] = { 0 };
+    struct end            each[COUNT] = { 0 };
+    static const unr_time pauses[COUNT] = { [EARLIER] = FAR, [LATER] = 0, [PAST] = UNR_NEVER };
+    for (int i = 0; i < COUNT; i++)
+        begin(&each[i], unr_delay(&delays[i], unr_describe(&owns[i].op, &willing), pauses[i]));
+    unr_time soon = unr_loop_now(loop) + UNR_MSEC(2);
+    cr_assert(unr_delay_move(&delays[EARLIER], soon));
+    cr_assert(unr_delay_move(&delays[LATER], soon + UNR_MSEC(2)));
+    cr_assert(unr_delay_move(&delays[PAST], 1));
+    cr_assert_eq(owns[PAST].starts, 0);
+    turn();
+    cr_assert_eq(owns[PAST].starts, 1);
+    while (owns[LATER].starts == 0)
+        cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
+    cr_assert_eq(owns[EARLIER].starts, 1);
+    cr_assert_geq(owns[EARLIER].started, soon);
+    cr_assert_geq(owns[LATER].started, soon + UNR_MSEC(2));
+    for (int i = 0; i < COUNT; i++)
+        unr_finish(&owns[i].op, 0);
+    run();
+    for (int i = 0; i < COUNT; i++)
+        expect_end(&each[i], 0, UNR_VERDICT_NONE, 0);
+    close_loop();
+}
+
+static void move_delay_in_done(struct end *end)
+{
+    cr_assert_not(unr_delay_move(end->context, 1));
+}
+
+/* What is not in its pause is not moved: described, begun, cancelled, in its `done`, and after. */
+Test(delay, not_moved_when_it_is_not_in_its_pause)
+{
+    for (int cancelled_one = 0; cancelled_one < 2; cancelled_one++) {
+        struct unr_delay delay = { 0 };
+        struct own       own = { 0 };
+        struct end       end = { .then = move_delay_in_done, .context = &delay };
+        cr_assert_not(unr_delay_move(&delay, 1));
+        unr_delay(&delay, unr_describe(&own.op, &willing), cancelled_one ? FAR : 0);
+        cr_assert_not(unr_delay_move(&delay, 1));
+        begin(&end, &delay.op);
+        if (cancelled_one)
+            cr_assert(unr_cancel(&delay.op, UNR_CANCEL_TOTAL));
+        else
+            turn();
+        cr_assert_not(unr_delay_move(&delay, UNR_NEVER));
+        cr_assert_eq(own.starts, !cancelled_one);
+        if (!cancelled_one)
+            unr_finish(&own.op, 0);
+        run();
+        expect_end(&end, cancelled_one ? -ECANCELED : 0, cancelled_one ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_NONE,
+                   cancelled_one ? -ECANCELED : 0);
+        cr_assert_not(unr_delay_move(&delay, 1));
+    }
     close_loop();
 }
 

@@ -268,6 +268,49 @@ Test(filter, may_emit_and_start)
     close_loop();
 }
 
+struct asks_at_start {
+    struct unr_op *asked; /* NULL: it only answers */
+};
+
+/* Lets nothing but TOTAL through, and asks for that when it is asked. */
+static unsigned ask_for_total(void *context, unsigned type)
+{
+    struct asks_at_start *asks = context;
+    struct unr_op        *asked = asks->asked;
+    asks->asked = NULL;
+    if (asked)
+        cr_assert(unr_cancel_cause(asked, UNR_CANCEL_TOTAL, -38));
+    return type == UNR_CANCEL_TOTAL ? type : 0;
+}
+
+/* A filter that is asked at the start, about what was latched, may request its own operation or the one around it: that counts, and what
+ * is inside never begins. */
+Test(filter, may_request_at_the_start)
+{
+    for (int around = 0; around < 2; around++) {
+        struct unr_signal    latched = { 0 };
+        struct unr_filter    outer = { 0 };
+        struct filtered      f = { 0 };
+        struct asks_at_start asks = { 0 };
+        unr_signal_init_latched(&latched);
+        unr_signal_emit_cause(&latched, UNR_CANCEL_TERMINAL, -39);
+        struct unr_op *described = unr_bind(filtered(&f, 0, ask_for_total, &asks), unr_signal_slot(&latched));
+        unr_filter(&outer, described, unr_let_total, NULL);
+        asks.asked = around ? &outer.op : &f.filter.op;
+        give(&f, "abc");
+        begin(&f.seen, &outer.op);
+        run();
+        cr_assert_eq(f.seen.runs, 1);
+        cr_assert_eq(f.seen.result.error, -ECANCELED, "%d: %d", around, f.seen.result.error);
+        cr_assert_eq(f.seen.result.verdict, UNR_VERDICT_UNSUBMITTED);
+        cr_assert_eq(f.recv.result.verdict, UNR_VERDICT_UNSUBMITTED);
+        cr_assert_eq(f.filter.op.result.requested, UNR_CANCEL_TERMINAL | UNR_CANCEL_TOTAL);
+        cr_assert_eq(drain(f.fds[0]), 3);
+        close_pair(f.fds);
+    }
+    close_loop();
+}
+
 /* ---- the shield ---- */
 
 static struct unr_op *shielded(struct filtered *f)

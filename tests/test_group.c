@@ -644,6 +644,23 @@ Test(group, guarantee_is_the_weakest)
     close_loop();
 }
 
+/* A member that supports nothing, and ended as cancelled, proves the least: TERMINAL. */
+Test(group, guarantee_of_a_member_that_supports_nothing_is_terminal)
+{
+    struct own       a = { 0 };
+    struct unr_timer timer = { 0 };
+    struct grouped   grouped = { 0 };
+    struct unr_op   *members[] = { brew(&a, UNR_CANCEL_NONE), unr_timer_after(&timer, UNR_SEC(3600)) };
+    start_group(&grouped, unr_all(&grouped.group, members, 2));
+    end(&a, -ECANCELED);
+    run();
+    expect(&grouped, -ECANCELED, 0);
+    cr_assert_eq(a.op.result.guarantee, UNR_CANCEL_TERMINAL);
+    cr_assert_eq(timer.op.result.guarantee, UNR_CANCEL_TOTAL);
+    cr_assert_eq(grouped.result.guarantee, UNR_CANCEL_TERMINAL);
+    close_loop();
+}
+
 /* A group supports what any of its members does. */
 Test(group, supports_what_any_member_does)
 {
@@ -1268,6 +1285,50 @@ Test(group, nested_group_cancelled_alone)
     close_loop();
 }
 
+/* What has ended supports nothing: a request that only ended members of an inner group would have honoured is refused, by each group. */
+Test(group, nested_group_whose_willing_member_has_ended_refuses)
+{
+    struct own       ended = { 0 }, stays = { 0 }, beside = { 0 };
+    struct unr_group inner = { 0 };
+    struct grouped   outer = { 0 };
+    struct unr_op   *members[] = { brew(&ended, UNR_CANCEL_ALL), brew(&stays, UNR_CANCEL_NONE) };
+    unr_group(&inner, members, 2, unr_wait_all, NULL);
+    start_group(&outer, unr_group(&outer.group, (struct unr_op *[]){ &inner.op, brew(&beside, UNR_CANCEL_NONE) }, 2,
+                                  unr_wait_all, NULL));
+    cr_assert_eq(unr_supports(&inner.op), UNR_CANCEL_ALL);
+    end(&ended, 0);
+    cr_assert_eq(unr_supports(&inner.op), UNR_CANCEL_NONE);
+    unr_cancel_cause(&outer.group.op, UNR_CANCEL_TOTAL, -71);
+    end(&stays, 0);
+    end(&beside, 0);
+    run();
+    expect(&outer, 0, 1);
+    cr_assert_eq(outer.result.verdict, UNR_VERDICT_REFUSED);
+    expect_result(&inner.op, 0, UNR_VERDICT_REFUSED, -71);
+    expect_result(&ended.op, 0, UNR_VERDICT_NONE, 0);
+    close_loop();
+}
+
+/* A request from inside the launch of an inner group, when one member has ended in its start and the other has not begun: it ends that
+ * before it begins, and to both groups it is one from outside and no member's failure. */
+Test(group, nested_group_cancelled_in_its_launch)
+{
+    struct own     a = { .at_start = end_well_and_cancel_the_group }, b = { 0 };
+    struct nest    nest = { 0 };
+    struct unr_op *members[] = { brew(&a, UNR_CANCEL_NONE), brew(&b, UNR_CANCEL_ALL) };
+    a.context = &nest.all.group.op;
+    unr_group(&nest.both, members, 2, unr_wait_all, NULL);
+    start_group(&nest.all, unr_all(&nest.all.group, (struct unr_op *[]){ &nest.both.op }, 1));
+    run();
+    expect(&nest.all, -ECANCELED, -1);
+    expect_group_cancelled(&nest.all, UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED, -71);
+    expect_result(&nest.both.op, -ECANCELED, UNR_VERDICT_CANCELLED, -71);
+    cr_assert_eq(nest.both.op.result.value, -1);
+    expect_result(&b.op, -ECANCELED, UNR_VERDICT_UNSUBMITTED, -71);
+    cr_assert_eq(b.starts, 0);
+    close_loop();
+}
+
 /* A group inside a deadline: the time-out reaches all members, and the whole reads -ETIMEDOUT. */
 Test(group, group_inside_a_deadline_times_out_as_a_whole)
 {
@@ -1622,6 +1683,59 @@ Test(group, closing_the_loop_ends_it)
     cr_assert_eq(unr_outcome(&duel.receives[0].result), -ESHUTDOWN);
     close_duel(&duel);
     cr_assert_eq(count_descriptors(), open_descriptors);
+}
+
+/* Receives a byte and, when that has ended, closes what it owns. */
+struct session {
+    struct unr_compose compose;
+    struct unr_op      child;
+    int                fd, from, steps;
+    char               in;
+};
+
+static void session_step(struct unr_compose *self, struct unr_op *finished)
+{
+    struct session *session = unr_container_of(self, struct session, compose);
+    (void)finished;
+    switch (++session->steps) {
+    case 1: unr_compose_next(self, unr_recv(&session->child, session->from, &session->in, 1, 0)); break;
+    case 2: unr_compose_next(self, unr_close(&session->child, session->fd)); break;
+    default: unr_compose_end(self, -ECANCELED);
+    }
+}
+
+/* A loop that closes lets each of many members clean up, though to the loop they are one operation. */
+Test(group, closing_the_loop_lets_many_members_clean_up)
+{
+    enum { N = 1200 };
+    struct session *sessions = calloc(N, sizeof *sessions);
+    struct unr_op **members = calloc(N, sizeof *members);
+    struct grouped  grouped = { 0 };
+    struct rlimit   limit;
+    int             fds[2];
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    unix_pair(fds);
+    for (int i = 0; i < N; i++) {
+        sessions[i].from = fds[0];
+        sessions[i].fd = dup(fds[0]);
+        cr_assert_geq(sessions[i].fd, 0);
+        members[i] = unr_compose(&sessions[i].compose, "session", UNR_CANCEL_PARTIAL, session_step);
+    }
+    start_group(&grouped, unr_group(&grouped.group, members, N, unr_wait_all, NULL));
+    submit();
+    cr_assert_eq(unr_loop_close(loop), 0);
+    expect(&grouped, -ECANCELED, -1);
+    cr_assert_eq(grouped.result.cause, -ESHUTDOWN);
+    for (int i = 0; i < N; i++) {
+        expect_result(members[i], -ECANCELED, UNR_VERDICT_CANCELLED, -ESHUTDOWN);
+        cr_assert_eq(sessions[i].child.result.error, 0); /* of the close */
+    }
+    close_pair(fds);
+    cr_assert_eq(count_descriptors(), open_descriptors);
+    free(members);
+    free(sessions);
 }
 
 struct during_close {

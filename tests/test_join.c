@@ -360,6 +360,44 @@ Test(join, several_of_one_operation)
     close_loop();
 }
 
+static void *deepest;
+
+static void expect_to_be_next(struct joiner *joiner)
+{
+    cr_assert_eq(joiner->context, (void *)(uintptr_t)order, "%d", order);
+    order++;
+}
+
+static void note_depth(struct seen *seen)
+{
+    (void)seen;
+    deepest = __builtin_frame_address(0);
+}
+
+/* A hundred thousand joins of one operation end in one turn and in the order in which they came, and none of them costs stack. */
+Test(join, a_hundred_thousand_of_one_operation)
+{
+    enum { N = 100000, STACK = 65536 };
+    struct seen    op = { .then = note_depth };
+    struct joiner *joiners = calloc(N, sizeof *joiners);
+    order = 0;
+    start(&op, brew(&op.op));
+    for (int i = 0; i < N; i++) {
+        joiners[i].then = expect_to_be_next;
+        joiners[i].context = (void *)(uintptr_t)i;
+        join(&joiners[i], &op.op);
+    }
+    unr_finish(&op.op, -EPIPE);
+    cr_assert_eq(unr_loop_run_once(loop, 0), N + 1);
+    cr_assert_eq(op.runs, 1);
+    for (int i = 0; i < N; i++)
+        expect_same(&joiners[i], &op.result);
+    ptrdiff_t depth = (char *)__builtin_frame_address(0) - (char *)deepest;
+    cr_assert(depth > 0 && depth < STACK, "%td bytes of stack", depth);
+    free(joiners);
+    close_loop();
+}
+
 /* Joins are cancelled in any place of the line and in any order; the others and the operation know nothing of it. */
 Test(join, several_of_which_some_are_cancelled)
 {

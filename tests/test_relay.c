@@ -694,6 +694,110 @@ Test(relay, cancelled_within_a_layer)
     close_loop();
 }
 
+/* A layer whose steps support NONE and end when the test says so: it reads the pattern, and checks that it is what it writes. */
+struct certain {
+    struct unr_stream stream;
+    struct unr_op    *step; /* NULL: none is in flight */
+    struct iovec      piece;
+    size_t            moved;
+    unsigned          steps;
+};
+
+static void certain_start(struct unr_op *op)
+{
+    struct certain *certain = op->data;
+    certain->step = op;
+    certain->steps++;
+}
+
+static void certain_cancel(struct unr_op *op, struct unr_request request)
+{
+    (void)op, (void)request;
+}
+
+static struct unr_op *certain_some(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+{
+    static const struct unr_op_type type = {
+        .size = sizeof type, .name = "certain", .start = certain_start, .cancel = certain_cancel
+    };
+    struct certain *certain = unr_container_of(stream, struct certain, stream);
+    certain->piece = *iov;
+    (void)n;
+    unr_describe(&some->op, &type)->data = certain;
+    return &some->op;
+}
+
+static const struct unr_stream_type certain_type = {
+    .size = sizeof(struct unr_stream_type), .name = "certain", .read_some = certain_some, .write_some = certain_some
+};
+
+static void end_step(struct certain *certain, size_t bytes)
+{
+    struct unr_op *step = certain->step;
+    cr_assert_not_null(step);
+    cr_assert_leq(bytes, certain->piece.iov_len);
+    certain->moved += bytes;
+    certain->step = NULL;
+    step->result.bytes = bytes;
+    unr_finish(step, 0);
+    submit();
+}
+
+static void end_read(struct certain *certain, size_t bytes)
+{
+    fill(certain->piece.iov_base, certain->moved, bytes);
+    end_step(certain, bytes);
+}
+
+static void end_write(struct certain *certain, size_t bytes)
+{
+    cr_assert(is_pattern(certain->piece.iov_base, certain->moved, bytes));
+    end_step(certain, bytes);
+}
+
+/* A request that the step in flight cannot honour, as a layer's may support nothing, ends the relay before the next step: what was read
+ * and not written is in the rest. */
+Test(relay, cancelled_in_a_step_that_supports_nothing)
+{
+    for (int writing = 0; writing < 2; writing++) {
+        struct certain from = { 0 }, to = { 0 };
+        struct relayed relayed;
+        const char    *rest;
+        unr_stream_layer(&from.stream, &certain_type);
+        unr_stream_layer(&to.stream, &certain_type);
+        start_relay(&relayed, &from.stream, &to.stream);
+        submit();
+        end_read(&from, 20);
+        end_write(&to, 20);
+        if (writing)
+            end_read(&from, 30);
+        unr_cancel_cause(&relayed.relay.op, UNR_CANCEL_ALL, -5000);
+        submit();
+        cr_assert_eq(relayed.runs, 0);
+        if (writing)
+            end_write(&to, 10);
+        else
+            end_read(&from, 30);
+        submit();
+        bool another = from.step || to.step; /* or it would not end */
+        for (; from.step || to.step; submit())
+            end_step(from.step ? &from : &to, 0);
+        finish_relay(&relayed);
+        cr_assert_not(another);
+        cr_assert_eq(from.steps, 2);
+        cr_assert_eq(relayed.result.error, -ECANCELED);
+        cr_assert_eq(relayed.result.verdict, UNR_VERDICT_CANCELLED);
+        cr_assert_eq(relayed.result.guarantee, UNR_CANCEL_PARTIAL);
+        cr_assert_eq(relayed.result.cause, -5000);
+        cr_assert_eq(relayed.result.bytes, to.moved);
+        cr_assert_eq(to.moved, writing ? 30 : 20);
+        cr_assert_eq(rest_of(&relayed, &rest), 50 - to.moved);
+        cr_assert(is_pattern(rest, to.moved, 50 - to.moved));
+        unr_buffer_free(&relayed.relay.rest);
+    }
+    close_loop();
+}
+
 /* A layer that cannot be written to. */
 Test(relay, to_a_layer_without_that_direction)
 {

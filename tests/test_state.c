@@ -692,6 +692,36 @@ Test(state, filter_may_emit_and_start)
     close_loop();
 }
 
+/* Lets nothing but TOTAL out; when it is asked about TERMINAL for the second time, for a child that is about to begin, it asks for TOTAL
+ * itself. */
+static unsigned request_before_the_second(void *context, unsigned type)
+{
+    struct reader *reader = context;
+    if (type == UNR_CANCEL_TERMINAL && reader->steps == 2)
+        unr_cancel_cause(&reader->op, UNR_CANCEL_TOTAL, -76);
+    return type == UNR_CANCEL_TOTAL ? type : 0;
+}
+
+/* A request from inside the out filter that is asked before a child begins counts for that child: it never begins. */
+Test(state, filter_may_request_while_it_is_asked_for_the_next_child)
+{
+    struct reader r = { .goal = 2, .context = &r };
+    unix_pair(r.fds);
+    start_reader(&r, unr_let_total, request_before_the_second);
+    unr_cancel_cause(&r.op, UNR_CANCEL_TERMINAL, -77); /* let in, and not passed on */
+    submit();
+    cr_assert_eq(r.seen.runs, 0);
+    give(&r, "xy");
+    run();
+    expect_cancelled(&r.seen, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -77);
+    cr_assert_eq(r.seen.result.requested, UNR_CANCEL_TERMINAL | UNR_CANCEL_TOTAL);
+    cr_assert_eq(r.child.result.verdict, UNR_VERDICT_UNSUBMITTED);
+    cr_assert_eq(r.seen.result.bytes, 1);
+    cr_assert_eq(drain(r.fds[0]), 1);
+    close_pair(r.fds);
+    close_loop();
+}
+
 /* ---- broken contracts ---- */
 
 #define BREACH(name, ...)                                                                                                      \

@@ -831,6 +831,104 @@ Test(transfer, a_step_that_moves_bytes_and_is_cancelled_counts_them)
     close_loop();
 }
 
+/* A layer whose steps support NONE and end when the test says so, each after a few bytes. */
+struct certain {
+    struct unr_stream  stream;
+    struct unr_op     *step; /* NULL: none is in flight */
+    struct iovec       piece;
+    size_t             moved;
+    unsigned           steps;
+    enum unr_direction direction;
+    char               bytes[LEN]; /* that were written; what is read is the pattern */
+};
+
+static struct certain *certain_layer;
+
+static void certain_start(struct unr_op *op)
+{
+    certain_layer->step = op;
+    certain_layer->steps++;
+}
+
+static struct unr_op *certain_some(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+{
+    static const struct unr_op_type type = { .size = sizeof type, .name = "certain", .start = certain_start, .cancel = deaf };
+    certain_layer = unr_container_of(stream, struct certain, stream);
+    certain_layer->piece = iov[0];
+    (void)n;
+    return unr_describe(&some->op, &type);
+}
+
+static struct unr_stream *make_certain(struct certain *certain, enum unr_direction direction)
+{
+    static const struct unr_stream_type type = {
+        .size = sizeof type, .name = "certain", .read_some = certain_some, .write_some = certain_some
+    };
+    *certain = (struct certain){ .direction = direction };
+    unr_stream_layer(&certain->stream, &type);
+    return &certain->stream;
+}
+
+static void end_step(struct certain *certain, size_t bytes)
+{
+    struct unr_op *step = certain->step;
+    cr_assert_leq(bytes, certain->piece.iov_len);
+    for (size_t i = 0; i < bytes; i++)
+        if (certain->direction == UNR_READ)
+            ((char *)certain->piece.iov_base)[i] = byte_at(certain->moved + i);
+        else
+            certain->bytes[certain->moved + i] = ((const char *)certain->piece.iov_base)[i];
+    certain->moved += bytes;
+    certain->step = NULL;
+    step->result.bytes = bytes;
+    unr_finish(step, 0);
+}
+
+/* A request that the step in flight cannot honour, as a layer's may support nothing, ends the transfer before the next step, with what that
+ * step still moved; where it was the last, the transfer is done. */
+Test(transfer, cancelled_in_a_step_that_supports_nothing_the_next_does_not_begin)
+{
+    static const struct {
+        enum unr_direction direction;
+        bool               last;
+    } ways[] = { { UNR_READ, false }, { UNR_READ, true }, { UNR_WRITE, false }, { UNR_WRITE, true } };
+    for (size_t i = 0; i < LENGTH(ways); i++) {
+        char               *memory = ways[i].direction == UNR_READ ? calloc(1, LEN) : pattern(0, LEN);
+        struct certain      layer;
+        struct unr_transfer transfer = { 0 };
+        struct seen         seen = { 0 };
+        struct unr_stream  *stream = make_certain(&layer, ways[i].direction);
+        begin(&seen, ways[i].direction == UNR_READ ? unr_read_exact(&transfer, stream, memory, LEN)
+                                                   : unr_write_all(&transfer, stream, memory, LEN));
+        for (int step = 0; step < 3; step++) {
+            end_step(&layer, 7);
+            submit();
+        }
+        cr_assert(unr_cancel_cause(&transfer.op, UNR_CANCEL_ALL, -5000));
+        submit();
+        cr_assert_eq(seen.runs, 0);
+        end_step(&layer, ways[i].last ? LEN - 21 : 7);
+        submit();
+        while (layer.step) { /* none is */
+            end_step(&layer, 1);
+            submit();
+        }
+        run();
+        cr_assert_eq(layer.steps, 4);
+        if (ways[i].last) {
+            expect(&seen.result, 0, LEN);
+            cr_assert_eq(seen.result.verdict, UNR_VERDICT_TOO_LATE);
+        } else {
+            expect_cancelled(&seen, UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED, -5000);
+            cr_assert_eq(seen.result.bytes, 28);
+        }
+        cr_assert_eq(layer.moved, seen.result.bytes);
+        expect_pattern(ways[i].direction == UNR_READ ? memory : layer.bytes, 0, layer.moved);
+        free(memory);
+    }
+    close_loop();
+}
+
 /* A condition cannot go on after a cancellation, whoever asked for it. */
 Test(transfer, a_cancelled_step_ends_it_whatever_the_condition_says)
 {

@@ -17,7 +17,8 @@ struct unr_join {
     bool private_inner;
 };
 
-/* Ends when `started` has ended, just before that operation's `done`; any number of joins may wait for one operation.
+/* Ends when `started` has ended, with the result that this had then; `done` comes right behind that operation's, in the same
+ * turn.  Any number of joins may wait for one operation.
  *
  * started  in flight when the join is started, or idle: then the join ends with the result that it holds.  It keeps its `done`, its
  *          `data` and its slot.  It stays where it is until it or the join has ended.  Not a multishot operation.
