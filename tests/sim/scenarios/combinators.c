@@ -817,6 +817,8 @@ static void delay(const struct scenario *scenario)
     } else {
         while (unr_in_flight(t.root) && unr_loop_now(t.loop) < begun + UNR_MSEC(1))
             one_turn(t.loop, UNR_NEVER);
+        if (unr_in_flight(t.root) && kind == WAITS_ALL && unr_sim_choose(2))
+            one_turn(t.loop, 0); /* queued before, in flight after */
         if (unr_in_flight(t.root) && kind == WAITS_ALL)
             ask_for(&t, UNR_CANCEL_ALL);
         run_to_the_end(t.loop);
