@@ -22,15 +22,17 @@ static_assert(sizeof(struct unr_timer) == sizeof(struct unr_op) + 40, "");
 
 /* private_fields of a timer */
 enum {
-    PLACE,  /* its index in the heap, and above that the number of its queue; 0: it does not wait */
-    SERIAL, /* of its start or last move: settles ties of deadlines                               */
-    NEXT,   /* while it waits, in its queue                                                       */
+    INDEX, /* in the heap; BEHIND: in a queue, not its first; 0: it does not wait                              */
+    ORDER, /* when it was started or last moved, which settles ties of deadlines, and the number of its queue */
+    NEXT,  /* while it waits, in its queue                                                                     */
     PREVIOUS,
     RELATIVE = NEXT,  /* before that: whether it was described with a delay */
     DELAY = PREVIOUS, /* and with which                                     */
 };
-enum { QUEUE_SHIFT = 32 };
-#define INDEX_MASK UINT32_MAX
+#define BEHIND UINT64_MAX
+
+enum { NUMBER_BITS = 5 };
+static_assert(UNRI_TIMER_QUEUES < 1 << NUMBER_BITS, "");
 
 int unri_timers_open(struct unri_timers *timers)
 {
@@ -66,9 +68,11 @@ static bool make_room(struct unri_timers *timers)
 
 /* ---- the heap ---- */
 
+/* 0: it is not in the heap. */
 static size_t index_of(const struct unr_timer *timer)
 {
-    return timer->private_fields[PLACE] & INDEX_MASK;
+    uint64_t index = timer->private_fields[INDEX];
+    return index == BEHIND ? 0 : index;
 }
 
 static size_t parent_of(size_t index)
@@ -85,14 +89,13 @@ static bool before(const struct unri_timer_entry *a, const struct unri_timer_ent
 {
     if (__builtin_expect(a->deadline != b->deadline, 1))
         return a->deadline < b->deadline;
-    return a->timer->private_fields[SERIAL] < b->timer->private_fields[SERIAL];
+    return a->timer->private_fields[ORDER] < b->timer->private_fields[ORDER];
 }
 
 static void put(struct unri_timers *timers, size_t index, struct unri_timer_entry entry)
 {
-    uint64_t *place = &entry.timer->private_fields[PLACE];
     timers->entries[index] = entry;
-    *place = (*place & ~(uint64_t)INDEX_MASK) | index;
+    entry.timer->private_fields[INDEX] = index; /* not read: the timer is in no cache, mostly */
 }
 
 static void rise(struct unri_timers *timers, size_t index, struct unri_timer_entry entry)
@@ -146,6 +149,17 @@ static void fill_hole(struct unri_timers *timers, size_t index)
 
 /* ---- the queues ---- */
 
+/* The number of its queue; 0: it is in none. */
+static unsigned queue_of(const struct unr_timer *timer)
+{
+    return timer->private_fields[ORDER] & ((1u << NUMBER_BITS) - 1);
+}
+
+static void set_order(struct unri_timers *timers, struct unr_timer *timer, unsigned number)
+{
+    timer->private_fields[ORDER] = ++timers->serial << NUMBER_BITS | number;
+}
+
 static struct unr_timer *next_in_queue(const struct unr_timer *timer)
 {
     return (struct unr_timer *)(uintptr_t)timer->private_fields[NEXT];
@@ -196,10 +210,10 @@ static void leave_queue(struct unri_timers *timers, struct unr_timer *timer, uns
 
 static void take_out(struct unri_timers *timers, struct unr_timer *timer)
 {
-    unsigned          number = (unsigned)(timer->private_fields[PLACE] >> QUEUE_SHIFT);
+    unsigned          number = queue_of(timer);
     size_t            index = index_of(timer);
     struct unr_timer *next = number ? next_in_queue(timer) : NULL;
-    timer->private_fields[PLACE] = 0;
+    timer->private_fields[INDEX] = 0;
     if (number)
         leave_queue(timers, timer, number);
     if (index && next)
@@ -212,10 +226,12 @@ static void take_out(struct unri_timers *timers, struct unr_timer *timer)
 
 void unri_timer_set(struct unr_timer *timer, unr_time when, bool relative)
 {
-    timer->private_fields[PLACE] = 0;
+    timer->private_fields[INDEX] = 0;
     timer->private_fields[RELATIVE] = relative;
-    timer->private_fields[DELAY] = (uint64_t)when;
-    timer->deadline = when;
+    if (relative)
+        timer->private_fields[DELAY] = (uint64_t)when;
+    else
+        timer->deadline = when;
 }
 
 void unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer)
@@ -234,18 +250,18 @@ bool unri_timer_is_past(struct unr_loop *loop, const struct unr_timer *timer)
 bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer)
 {
     struct unri_timers *timers = &loop->timers;
-    bool                relative = timer->private_fields[RELATIVE];
-    unr_time            delay = (unr_time)timer->private_fields[DELAY];
     if (!make_room(timers))
         return false;
-    unsigned number = relative ? queue_for(timers, delay, timer->deadline) : 0;
-    timer->private_fields[PLACE] = (uint64_t)number << QUEUE_SHIFT;
-    timer->private_fields[SERIAL] = ++timers->serial;
+    unr_time delay = timer->private_fields[RELATIVE] ? (unr_time)timer->private_fields[DELAY] : UNR_NEVER;
+    unsigned number = delay != UNR_NEVER ? queue_for(timers, delay, timer->deadline) : 0;
+    set_order(timers, timer, number);
     timer->private_fields[NEXT] = 0;
     if (number) {
         timers->queues[number - 1].delay = delay;
-        if (append(&timers->queues[number - 1], timer))
+        if (append(&timers->queues[number - 1], timer)) {
+            timer->private_fields[INDEX] = BEHIND;
             return true;
+        }
     }
     insert(timers, timer);
     return true;
@@ -253,13 +269,13 @@ bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer)
 
 bool unri_timer_waits(const struct unr_timer *timer)
 {
-    return timer->private_fields[PLACE] != 0;
+    return timer->private_fields[INDEX] != 0;
 }
 
 bool unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time deadline)
 {
     struct unri_timers *timers = &loop->timers;
-    bool                in_queue = timer->private_fields[PLACE] >> QUEUE_SHIFT;
+    bool                in_queue = queue_of(timer);
     bool                leaves_a_place = index_of(timer) && !(in_queue && next_in_queue(timer));
     if (!leaves_a_place && !make_room(timers))
         return false;
@@ -267,7 +283,7 @@ bool unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time de
         take_out(timers, timer);
     timer->private_fields[NEXT] = 0;
     timer->deadline = deadline;
-    timer->private_fields[SERIAL] = ++timers->serial;
+    set_order(timers, timer, 0);
     if (in_queue)
         insert(timers, timer);
     else
@@ -293,7 +309,7 @@ bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
     unr_time            now = unri_now(loop);
     for (unsigned i = 0; timers->count && timers->entries[ROOT].deadline <= now; i++) {
         struct unr_timer *timer = timers->entries[ROOT].timer;
-        if (i == CHUNK || timer->private_fields[SERIAL] > serial)
+        if (i == CHUNK || timer->private_fields[ORDER] >> NUMBER_BITS > serial)
             return i == CHUNK;
         take_out(timers, timer);
         __builtin_prefetch(timers->entries[ROOT].timer);
