@@ -9,16 +9,6 @@ static struct unr_deadline *deadline_of(struct unr_op *op)
 
 static const struct unr_request timed_out = { UNR_CANCEL_ALL, -ETIMEDOUT };
 
-static struct unr_op *inner_of(const struct unr_op *op)
-{
-    return ((const struct unr_deadline *)op)->private_inner;
-}
-
-static unsigned supports(const struct unr_op *op)
-{
-    return unr_supports(inner_of(op));
-}
-
 /* A deadline that is past is one more request that was there before. */
 static struct unr_request with_time_out(const struct unr_op *inner, struct unr_request asked)
 {
@@ -30,18 +20,16 @@ static struct unr_request with_time_out(const struct unr_op *inner, struct unr_r
 
 static bool start_asked(struct unr_op *op, struct unr_request asked)
 {
-    struct unr_deadline *deadline = deadline_of(op);
-    struct unr_loop     *loop = op->private_fields.loop;
-    struct unr_timer    *timer = &deadline->private_timer;
+    struct unr_loop  *loop = op->private_fields.loop;
+    struct unr_timer *timer = &deadline_of(op)->private_timer;
     unri_timer_resolve(loop, timer);
     if (unri_timer_is_past(loop, timer)) {
-        asked = with_time_out(deadline->private_inner, asked);
+        asked = with_time_out(unri_inner(op), asked);
     } else if (timer->deadline != UNR_NEVER && !unri_timer_insert(loop, timer)) {
-        deadline->private_inner->result.error = -ENOMEM;
-        unri_end(op, -ENOMEM);
+        unri_fail_wrapper(op, -ENOMEM);
         return false;
     }
-    return unri_start_child(op, deadline->private_inner, asked);
+    return unri_start_child(op, unri_inner(op), asked);
 }
 
 static void deadline_start(struct unr_op *op)
@@ -52,12 +40,12 @@ static void deadline_start(struct unr_op *op)
 /* What is asked of a deadline is asked of what it holds, and all of that one's result becomes its own. */
 static bool deliver(struct unr_op *op, struct unr_request request)
 {
-    return unri_request(inner_of(op), request);
+    return unri_request(unri_inner(op), request);
 }
 
 static void due(struct unr_op *op)
 {
-    unri_request(deadline_of(op)->private_inner, timed_out);
+    unri_request(unri_inner(op), timed_out);
 }
 
 static void child_done(struct unr_op *holder, struct unr_op *inner)
@@ -65,21 +53,14 @@ static void child_done(struct unr_op *holder, struct unr_op *inner)
     struct unr_deadline *deadline = deadline_of(holder);
     if (unri_timer_waits(&deadline->private_timer))
         unri_timer_remove(holder->private_fields.loop, &deadline->private_timer);
-    unri_end_as(holder, &inner->result);
-}
-
-static const char *name_of_inner(const struct unr_op *op)
-{
-    return ((const struct unr_deadline *)op)->private_name;
+    unri_unwrap(holder, inner);
 }
 
 static const struct unri_holder holder = {
     .child_done = child_done,
     .deliver = deliver,
     .start_asked = start_asked,
-    .supports = supports,
-    .inner = inner_of,
-    .name_of_inner = name_of_inner,
+    .is_wrapper = true,
     .due = due,
 };
 
@@ -92,12 +73,8 @@ static const struct unr_op_type type = {
 
 static struct unr_op *describe(struct unr_deadline *deadline, struct unr_op *inner, unr_time when, bool relative)
 {
-    unri_hold(inner);
-    unr_describe(&deadline->op, &type);
-    unri_private(&deadline->op)->supports = inner->private_fields.supports;
+    unri_wrap(&deadline->op, &type, inner);
     unri_timer_set(&deadline->private_timer, when, relative);
-    deadline->private_inner = inner;
-    deadline->private_name = unri_name(inner);
     return &deadline->op;
 }
 
@@ -114,8 +91,9 @@ struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct unr_op *in
 /* What it holds has ended, and has not been handed back. */
 static bool has_ended(const struct unr_op *op)
 {
-    const struct unri_holder *wrapper = unri_holder_of(op);
-    return wrapper && wrapper->inner ? has_ended(wrapper->inner(op)) : op->private_fields.state == UNRI_FINISHED;
+    while (unri_is_wrapper(op))
+        op = unri_inner(op);
+    return op->private_fields.state == UNRI_FINISHED;
 }
 
 bool unr_deadline_move(struct unr_deadline *started, unr_time when)

@@ -7,19 +7,9 @@ static struct unr_delay *delay_of(struct unr_op *op)
     return unr_container_of(op, struct unr_delay, op);
 }
 
-static struct unr_op *inner_of(const struct unr_op *op)
-{
-    return ((const struct unr_delay *)op)->private_inner;
-}
-
-static unsigned supports(const struct unr_op *op)
-{
-    return unr_supports(inner_of(op));
-}
-
 static void due(struct unr_op *op)
 {
-    unri_start_child(op, inner_of(op), (struct unr_request){ 0 });
+    unri_start_child(op, unri_inner(op), (struct unr_request){ 0 });
 }
 
 static void delay_start(struct unr_op *op)
@@ -30,8 +20,7 @@ static void delay_start(struct unr_op *op)
     if (loop->closing) {
         due(op);
     } else if (!unri_timer_insert(loop, &delay->private_timer)) {
-        delay->private_inner->result.error = -ENOMEM;
-        unri_end(op, -ENOMEM);
+        unri_fail_wrapper(op, -ENOMEM);
     }
 }
 
@@ -39,13 +28,13 @@ static void delay_start(struct unr_op *op)
 static bool end_pause(struct unr_op *op, struct unr_request request)
 {
     struct unr_delay *delay = delay_of(op);
-    if (!(request.types & supports(op))) {
+    if (!(request.types & unr_supports(op))) {
         unri_note(op, request, false);
         return false;
     }
     if (unri_timer_waits(&delay->private_timer))
         unri_timer_remove(op->private_fields.loop, &delay->private_timer);
-    return unri_start_child(op, delay->private_inner, request);
+    return unri_start_child(op, unri_inner(op), request);
 }
 
 static bool start_asked(struct unr_op *op, struct unr_request asked)
@@ -58,26 +47,14 @@ static bool start_asked(struct unr_op *op, struct unr_request asked)
 
 static bool deliver(struct unr_op *op, struct unr_request request)
 {
-    return unri_timer_waits(&delay_of(op)->private_timer) ? end_pause(op, request) : unri_request(inner_of(op), request);
-}
-
-static void child_done(struct unr_op *holder, struct unr_op *inner)
-{
-    unri_end_as(holder, &inner->result);
-}
-
-static const char *name_of_inner(const struct unr_op *op)
-{
-    return ((const struct unr_delay *)op)->private_name;
+    return unri_timer_waits(&delay_of(op)->private_timer) ? end_pause(op, request) : unri_request(unri_inner(op), request);
 }
 
 static const struct unri_holder holder = {
-    .child_done = child_done,
+    .child_done = unri_unwrap,
     .deliver = deliver,
     .start_asked = start_asked,
-    .supports = supports,
-    .inner = inner_of,
-    .name_of_inner = name_of_inner,
+    .is_wrapper = true,
     .due = due,
 };
 
@@ -95,12 +72,8 @@ bool unri_is_delay(const struct unr_op *op)
 
 struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *inner, unr_time pause)
 {
-    unri_hold(inner);
-    unr_describe(&delay->op, &type);
-    unri_private(&delay->op)->supports = inner->private_fields.supports;
+    unri_wrap(&delay->op, &type, inner);
     unri_timer_set(&delay->private_timer, pause, true);
-    delay->private_inner = inner;
-    delay->private_name = unri_name(inner);
     return &delay->op;
 }
 

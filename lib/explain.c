@@ -153,10 +153,9 @@ const char *unr_explain(int error)
 
 static void add_name(struct text *text, const struct unr_op *op)
 {
-    const struct unri_holder *holder = op->type ? unri_holder_of(op) : NULL;
     add(text, "%s", unri_name(op));
-    if (holder && holder->name_of_inner)
-        add(text, " of %s", holder->name_of_inner(op));
+    if (op->type && unri_is_wrapper(op))
+        add(text, " of %s", unri_name_of_inner(op));
 }
 
 static void add_types(struct text *text, unsigned types)

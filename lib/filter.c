@@ -6,11 +6,6 @@ static struct unr_filter *filter_of(struct unr_op *op)
     return unr_container_of(op, struct unr_filter, op);
 }
 
-static struct unr_op *inner_of(const struct unr_op *op)
-{
-    return ((const struct unr_filter *)op)->private_inner;
-}
-
 /* Asks the filter, and keeps what it answered for each type. */
 static unsigned pass(struct unr_filter *filter, unsigned types)
 {
@@ -33,13 +28,13 @@ static unsigned types_for(const struct unr_filter *filter, unsigned accepted)
 
 static unsigned supports(const struct unr_op *op)
 {
-    return types_for((const struct unr_filter *)op, unr_supports(inner_of(op)));
+    return types_for((const struct unr_filter *)op, unr_supports(unri_inner(op)));
 }
 
 static bool deliver(struct unr_op *op, struct unr_request request)
 {
     struct unr_filter *filter = filter_of(op);
-    struct unr_op     *inner = filter->private_inner;
+    struct unr_op     *inner = unri_inner(op);
     struct unr_request passed = { pass(filter, request.types), request.cause };
     bool               honoured;
     if (unri_live(inner)) {
@@ -57,14 +52,14 @@ static bool start_asked(struct unr_op *op, struct unr_request asked)
     struct unr_filter *filter = filter_of(op);
     struct unr_request passed = { pass(filter, asked.types), asked.cause };
     passed.types |= filter->private_early;
-    bool honoured = unri_start_child(op, filter->private_inner, passed);
+    bool honoured = unri_start_child(op, unri_inner(op), passed);
     unri_note(op, asked, honoured);
     return honoured;
 }
 
 static void filter_start(struct unr_op *op)
 {
-    unri_start_child(op, inner_of(op), (struct unr_request){ 0 });
+    unri_start_child(op, unri_inner(op), (struct unr_request){ 0 });
 }
 
 /* The strongest type whose requester is content with `guarantee`. */
@@ -85,18 +80,12 @@ static void child_done(struct unr_op *holder, struct unr_op *inner)
     unri_end_as(holder, &result);
 }
 
-static const char *name_of_inner(const struct unr_op *op)
-{
-    return ((const struct unr_filter *)op)->private_name;
-}
-
 static const struct unri_holder holder = {
     .child_done = child_done,
     .deliver = deliver,
     .start_asked = start_asked,
     .supports = supports,
-    .inner = inner_of,
-    .name_of_inner = name_of_inner,
+    .is_wrapper = true,
 };
 
 static const struct unr_op_type type = {
@@ -108,10 +97,7 @@ static const struct unr_op_type type = {
 
 struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *inner, unr_filter_fn *out, void *context)
 {
-    unri_hold(inner);
-    unr_describe(&filter->op, &type);
-    filter->private_inner = inner;
-    filter->private_name = unri_name(inner);
+    unri_wrap(&filter->op, &type, inner);
     filter->private_out = out;
     filter->private_context = context;
     filter->private_early = 0;

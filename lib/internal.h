@@ -147,20 +147,44 @@ struct unri_holder {
     bool (*deliver)(struct unr_op *holder, struct unr_request request);
     /* In place of its type's start where something was requested of it before; likewise. */
     bool (*start_asked)(struct unr_op *holder, struct unr_request asked);
-    /* What it supports while it is described or in flight.  NULL: what was true when it was described. */
+    /* What it supports while it is described or in flight.  NULL: of a wrapper, what its inner operation does; of others, what was
+     * true when it was described. */
     unsigned (*supports)(const struct unr_op *holder);
     /* It waits among the timers, and the time has come.  NULL: it never does. */
     void (*due)(struct unr_op *holder);
-    /* Of a wrapper: the one operation that it stands for, which is found among those in flight, or among the timers until it
-     * begins, so that there is no need to find the wrapper too. */
-    struct unr_op *(*inner)(const struct unr_op *holder);
-    const char *(*name_of_inner)(const struct unr_op *holder); /* also when that is gone */
+    /* It stands for one operation, unri_inner(), which is found among those in flight, or among the timers until it begins: no
+     * need to find the wrapper too. */
+    bool is_wrapper;
 };
 
 static inline const struct unri_holder *unri_holder_of(const struct unr_op *op)
 {
     return op->type->private_holder;
 }
+
+static inline bool unri_is_wrapper(const struct unr_op *op)
+{
+    const struct unri_holder *holder = unri_holder_of(op);
+    return holder && holder->is_wrapper;
+}
+
+/* What a wrapper holds, and the name of that also when it is gone: kept where a system call has its arguments. */
+static inline struct unr_op *unri_inner(const struct unr_op *wrapper)
+{
+    return (struct unr_op *)(uintptr_t)wrapper->private_fields.address;
+}
+
+static inline const char *unri_name_of_inner(const struct unr_op *wrapper)
+{
+    return (const char *)(uintptr_t)wrapper->private_fields.offset;
+}
+
+/* Describes a wrapper of `inner`, which it holds and supports the types of. */
+void unri_wrap(struct unr_op *op, const struct unr_op_type *type, struct unr_op *inner);
+/* Ends a wrapper that there is no memory to begin, and what it holds. */
+void unri_fail_wrapper(struct unr_op *op, int error);
+/* The child_done of a wrapper that has nothing to add to the result of what it held. */
+void unri_unwrap(struct unr_op *holder, struct unr_op *inner);
 
 /* Takes a described operation for a combinator that is being described: nobody else may start it any more. */
 void unri_hold(struct unr_op *described);

@@ -47,7 +47,9 @@ unsigned unr_supports(const struct unr_op *op)
 {
     uint32_t                  state = op->private_fields.state;
     const struct unri_holder *holder = state == UNRI_IDLE || state == UNRI_FINISHED ? NULL : unri_holder_of(op);
-    return holder && holder->supports ? holder->supports(op) : op->private_fields.supports;
+    if (holder && holder->supports)
+        return holder->supports(op);
+    return holder && holder->is_wrapper ? unr_supports(unri_inner(op)) : op->private_fields.supports;
 }
 
 bool unr_in_flight(const struct unr_op *op)
@@ -245,8 +247,9 @@ bool unri_request(struct unr_op *op, struct unr_request request)
 
 static bool is_asked(const struct unr_op *op)
 {
-    const struct unri_holder *holder = unri_holder_of(op);
-    return op->private_fields.flags & UNRI_HONOURED || (holder && holder->inner && is_asked(holder->inner(op)));
+    while (unri_is_wrapper(op) && !(op->private_fields.flags & UNRI_HONOURED))
+        op = unri_inner(op);
+    return op->private_fields.flags & UNRI_HONOURED;
 }
 
 bool unri_request_first(struct unr_op *op, struct unr_request request, bool *ret_first)
@@ -316,7 +319,7 @@ static void count_start(struct unr_loop *loop, const struct unr_op *op)
 static bool is_listed(const struct unr_op *op)
 {
     const struct unri_holder *holder = unri_holder_of(op);
-    return holder ? !holder->inner : !unri_is_timer(op);
+    return holder ? !holder->is_wrapper : !unri_is_timer(op);
 }
 
 /* True if it honours what was asked of it before it began. */
@@ -412,6 +415,27 @@ bool unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_re
 {
     take_child(holder, child);
     return start(holder->private_fields.loop, child, asked);
+}
+
+void unri_wrap(struct unr_op *op, const struct unr_op_type *type, struct unr_op *inner)
+{
+    struct unr_op_private *p = unri_private(op);
+    unri_hold(inner);
+    unr_describe(op, type);
+    p->supports = inner->private_fields.supports;
+    p->address = (uintptr_t)inner;
+    p->offset = (uintptr_t)unri_name(inner);
+}
+
+void unri_fail_wrapper(struct unr_op *op, int error)
+{
+    unri_inner(op)->result.error = error;
+    unri_end(op, error);
+}
+
+void unri_unwrap(struct unr_op *holder, struct unr_op *inner)
+{
+    unri_end_as(holder, &inner->result);
 }
 
 void unri_fail_child(struct unr_op *holder, struct unr_op *child, int error)

@@ -12,8 +12,6 @@ struct unr_deadline {
         struct unr_op    op;
         struct unr_timer private_timer;
     };
-    struct unr_op *private_inner;
-    const char    *private_name;
 };
 
 /* `inner`, of which UNR_CANCEL_ALL is requested with cause -ETIMEDOUT when the clock has reached `when` (CLOCK_MONOTONIC), or
@@ -40,8 +38,6 @@ struct unr_delay {
         struct unr_op    op;
         struct unr_timer private_timer;
     };
-    struct unr_op *private_inner;
-    const char    *private_name;
 };
 
 /* `inner`, begun `pause` nanoseconds after the start: counted as unr_timer_after() counts.

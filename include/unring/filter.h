@@ -9,8 +9,6 @@ UNR_BEGIN
 
 struct unr_filter {
     struct unr_op  op;
-    struct unr_op *private_inner;
-    const char    *private_name;
     unr_filter_fn *private_out;
     void          *private_context;
     uint8_t        private_answers[3]; /* what it made of each type when it was asked last */

@@ -516,7 +516,7 @@ static void deadline(const struct scenario *scenario)
     enum kind              kind = kinds[pick(&choice, DEADLINE_KINDS)];
     unsigned               when = pick(&choice, WHENS - 1), types = masks[pick(&choice, MASKS)];
     unr_time               delay = (unr_time[]){ UNR_MSEC(1), 0, -1, UNR_NEVER }[choice];
-    struct unr_deadline    d = { .private_inner = NULL };
+    struct unr_deadline    d = { .op = { .data = NULL } };
     (void)scenario;
     begin(&t, when, types);
     start_trial(&t, unr_cancel_after(&d, describe_leaf(&inner, kind, &t), delay));
@@ -554,7 +554,7 @@ static void deadline_tie(const struct scenario *scenario)
 {
     struct trial        t;
     struct leaf         inner;
-    struct unr_deadline d = { .private_inner = NULL };
+    struct unr_deadline d = { .op = { .data = NULL } };
     bool                inner_first = unr_sim_choose(2);
     (void)scenario;
     begin(&t, LAST, 0);
@@ -646,7 +646,7 @@ static void deadline_past(const struct scenario *scenario)
     static const unsigned before[] = { 0, UNR_CANCEL_TERMINAL, UNR_CANCEL_TOTAL };
     struct trial          t;
     struct leaf           inner;
-    struct unr_deadline   d = { .private_inner = NULL };
+    struct unr_deadline   d = { .op = { .data = NULL } };
     unsigned              choice = unr_sim_choose(3 * 2);
     unsigned              types = before[pick(&choice, 3)];
     (void)scenario;
@@ -665,7 +665,7 @@ static void deadline_over(const struct scenario *scenario)
 {
     struct trial        t;
     struct leaf         inner;
-    struct unr_deadline d = { .private_inner = NULL };
+    struct unr_deadline d = { .op = { .data = NULL } };
     bool                passes = unr_sim_choose(2);
     (void)scenario;
     begin(&t, LAST, 0);
@@ -685,7 +685,7 @@ static void closed_in_line(const struct scenario *scenario)
 {
     struct trial        t;
     struct leaf         inner;
-    struct unr_deadline d = { .private_inner = NULL };
+    struct unr_deadline d = { .op = { .data = NULL } };
     struct unr_timer    behind = { .deadline = 0 };
     int                 runs = 0;
     (void)scenario;
@@ -703,7 +703,7 @@ static void deadlines_nested(const struct scenario *scenario)
 {
     struct trial        t;
     struct leaf         inner;
-    struct unr_deadline d[2] = { { .private_inner = NULL } };
+    struct unr_deadline d[2] = { { .op = { .data = NULL } } };
     unsigned            choice = unr_sim_choose(3 * (WHENS - 1));
     unsigned            when = pick(&choice, WHENS - 1);
     (void)scenario;
@@ -783,7 +783,7 @@ static void delay(const struct scenario *scenario)
     static const enum kind kinds[DELAY_KINDS] = { READS, WAITS_ALL, CLOSES, NOP };
     struct trial           t;
     struct leaf            inner;
-    struct unr_delay       d = { .private_inner = NULL };
+    struct unr_delay       d = { .op = { .data = NULL } };
     unsigned               choice = unr_sim_choose(DELAY_KINDS * (WHENS - 1) * MASKS * 2);
     enum kind              kind = kinds[pick(&choice, DELAY_KINDS)];
     unsigned               when = pick(&choice, WHENS - 1), types = masks[pick(&choice, MASKS)];
@@ -913,7 +913,7 @@ static void filtered(const struct scenario *scenario)
     static const enum kind kinds[FILTERED] = { READS, WAITS_ALL, HEARS };
     struct trial           t;
     struct leaf            inner;
-    struct unr_filter      f = { .private_inner = NULL };
+    struct unr_filter      f = { .op = { .data = NULL } };
     unsigned               choice = unr_sim_choose(OUT_FILTERS * FILTERED * (WHENS - 1) * 7);
     unr_filter_fn         *out = out_filters[pick(&choice, OUT_FILTERS)];
     enum kind              kind = kinds[pick(&choice, FILTERED)];
@@ -1139,7 +1139,7 @@ static void group_nested(const struct scenario *scenario)
 static void group_of_deadlines(const struct scenario *scenario)
 {
     struct grouped          g = { .n = 2 };
-    struct unr_deadline     d[2] = { { .private_inner = NULL } };
+    struct unr_deadline     d[2] = { { .op = { .data = NULL } } };
     unsigned                choice = unr_sim_choose(4 * (WHENS - 1));
     unr_group_condition_fn *conditions[] = { unr_wait_all, unr_wait_one, unr_wait_one_success, unr_wait_one_error };
     unr_group_condition_fn *condition = conditions[pick(&choice, 4)];
@@ -1762,8 +1762,8 @@ static struct unr_op *wrap(unsigned wrapper, struct unr_deadline *deadline, stru
 static void asked_again_through(const struct scenario *scenario)
 {
     struct relenting    x = { .steps = 0 };
-    struct unr_deadline deadline = { .private_inner = NULL };
-    struct unr_filter   filter = { .private_inner = NULL };
+    struct unr_deadline deadline = { .op = { .data = NULL } };
+    struct unr_filter   filter = { .op = { .data = NULL } };
     struct unr_group    group = { .private_first = NULL };
     (void)scenario;
     begin(&x.t, LAST, 0);
@@ -1783,8 +1783,8 @@ static void asked_again_through(const struct scenario *scenario)
 static void wider_through(const struct scenario *scenario)
 {
     struct relenting    x = { .steps = 1, .widens = true };
-    struct unr_deadline deadline = { .private_inner = NULL };
-    struct unr_filter   filter = { .private_inner = NULL };
+    struct unr_deadline deadline = { .op = { .data = NULL } };
+    struct unr_filter   filter = { .op = { .data = NULL } };
     struct unr_group    group = { .private_first = NULL };
     (void)scenario;
     begin(&x.t, LAST, 0);
@@ -1839,7 +1839,7 @@ static void second_cause_of_a_scope(const struct scenario *scenario)
 static void same_cause_as_outside(const struct scenario *scenario)
 {
     struct grouped      g = { .n = 2 };
-    struct unr_deadline own = { .private_inner = NULL }, whole = { .private_inner = NULL };
+    struct unr_deadline own = { .op = { .data = NULL } }, whole = { .op = { .data = NULL } };
     (void)scenario;
     begin(&g.t, LAST, 0);
     g.members[0] = unr_cancel_after(&own, describe_leaf(&g.leaves[0], WAITS, &g.t), UNR_MSEC(1));
@@ -1861,7 +1861,7 @@ static void same_cause_as_outside(const struct scenario *scenario)
 static void group_of_a_past_deadline(const struct scenario *scenario)
 {
     struct grouped      g = { .n = 2 };
-    struct unr_deadline past = { .private_inner = NULL };
+    struct unr_deadline past = { .op = { .data = NULL } };
     (void)scenario;
     begin(&g.t, LAST, 0);
     g.members[0] = describe_leaf(&g.leaves[0], EMITS, &g.t);
@@ -1877,8 +1877,8 @@ static void group_of_a_past_deadline(const struct scenario *scenario)
 static void latched_in_part(const struct scenario *scenario)
 {
     struct grouped      g = { .n = 2 };
-    struct unr_deadline deadline = { .private_inner = NULL };
-    struct unr_delay    pause = { .private_inner = NULL };
+    struct unr_deadline deadline = { .op = { .data = NULL } };
+    struct unr_delay    pause = { .op = { .data = NULL } };
     bool                delayed = scenario->parameter;
     begin(&g.t, LATCHED, UNR_CANCEL_TOTAL);
     g.members[0] = describe_leaf(&g.leaves[0], WAITS, &g.t);
