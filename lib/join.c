@@ -28,8 +28,8 @@ static void end_as_joined(struct unr_join *join, const struct unr_op *joined)
 
 static const struct unr_op_type type;
 
-/* Whether another join comes after this one. */
-static bool is_behind_join(const struct unr_join *join)
+/* Whether another join is told after this one. */
+static bool has_join_behind(const struct unr_join *join)
 {
     return join->private_inner && join->private_holder->type == &type;
 }
@@ -53,7 +53,7 @@ static void join_start(struct unr_op *op)
         join->private_holder = p->holder;
     else
         join->private_done = p->done;
-    if (is_behind_join(join))
+    if (has_join_behind(join))
         join_of(join->private_holder)->private_above = join;
     p->holder = op;
     p->flags |= UNRI_INNER;
@@ -63,7 +63,7 @@ static void join_cancel(struct unr_op *op, struct unr_request request)
 {
     (void)request;
     struct unr_join *join = join_of(op), *above = join->private_above;
-    if (is_behind_join(join))
+    if (has_join_behind(join))
         join_of(join->private_holder)->private_above = above;
     if (!above) {
         step_aside(join, join->private_joined);
@@ -81,7 +81,7 @@ static void child_done(struct unr_op *holder, struct unr_op *joined)
 {
     struct unr_loop *loop = holder->private_fields.loop;
     for (struct unr_join *join = join_of(holder), *behind; join; join = behind) {
-        behind = is_behind_join(join) ? join_of(join->private_holder) : NULL;
+        behind = has_join_behind(join) ? join_of(join->private_holder) : NULL;
         loop->handed_to = &join->op;
         step_aside(join, joined);
         end_as_joined(join, joined);

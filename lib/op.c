@@ -443,7 +443,10 @@ void unri_fail_child(struct unr_op *holder, struct unr_op *child, int error)
     take_child(holder, child);
     unri_private(child)->loop = holder->private_fields.loop;
     count_start(holder->private_fields.loop, child);
-    unri_end(child, error);
+    if (unri_is_wrapper(child))
+        unri_fail_wrapper(child, error);
+    else
+        unri_end(child, error);
 }
 
 /* ---- done ---- */

@@ -194,8 +194,8 @@ void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done
     p->loop->in_flight++; /* its `done` is the caller's */
     if (!make_room(scope)) {
         scope->private_failing++;
-        unri_private(described)->address = (uintptr_t)done; /* it never begins, and needs no arguments */
         unri_fail_child(&scope->op, described, -ENOMEM);
+        unri_private(described)->address = (uintptr_t)done; /* it never began, and needs no arguments */
         return;
     }
     *find(scope, described) = (struct unr_scope_member){ .op = described, .done = done };
