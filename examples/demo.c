@@ -525,7 +525,7 @@ static void relay_received(struct unr_op *op)
 static void relay_recv(struct relay *relay)
 {
     struct unr_op *recv_op = unr_recv(&relay->op, relay->from, relay->buffer, sizeof relay->buffer, 0);
-    unr_start(loop, unr_bind(recv_op, unr_signal_slot(&relay->silence)), relay_received, relay);
+    unr_start(loop, unr_bind_slot(recv_op, unr_signal_slot(&relay->silence)), relay_received, relay);
 }
 
 /* Accepts the client, connects to the target, and returns their sockets. */

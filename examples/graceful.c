@@ -105,7 +105,7 @@ static void begin_show_if_ready(void)
 static struct unr_op *wait_for_request(struct connection *c)
 {
     c->received = 0;
-    return unr_bind(unr_recv(&c->receive, c->fd, &c->request, sizeof c->request, 0), unr_signal_slot(&c->idle));
+    return unr_bind_slot(unr_recv(&c->receive, c->fd, &c->request, sizeof c->request, 0), unr_signal_slot(&c->idle));
 }
 
 /* The rest of a request that has begun is under way. */
@@ -171,7 +171,7 @@ static void accepted(struct unr_op *op);
 static void accept_next(void)
 {
     struct unr_op *accept_op = unr_accept(&server.accept, server.listener, NULL, NULL, SOCK_CLOEXEC);
-    unr_scope_start(&server.scope, unr_bind(accept_op, unr_signal_slot(&server.accepting)), accepted, NULL);
+    unr_scope_start(&server.scope, unr_bind_slot(accept_op, unr_signal_slot(&server.accepting)), accepted, NULL);
 }
 
 static void accepted(struct unr_op *op)

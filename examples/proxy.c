@@ -263,7 +263,7 @@ static void quiet(struct unr_op *op)
 }
 
 /* The handler of session.drained: the proxy is to end.  A connection on which data is moving goes on. */
-static void drained(void *context, struct unr_request request)
+static void drained(void *context, struct unr_cancel_request request)
 {
     struct session *session = context;
     unr_time        now = unr_loop_now(proxy.loop);
@@ -337,7 +337,7 @@ static void shut(struct unr_op *op)
 static void pass_end_on(struct direction *direction)
 {
     struct unr_op *shutdown_op = unr_shutdown(&direction->op, direction->to, SHUT_WR);
-    start(direction->session, unr_bind(shutdown_op, unr_signal_slot(&direction->write)), shut, direction);
+    start(direction->session, unr_bind_slot(shutdown_op, unr_signal_slot(&direction->write)), shut, direction);
 }
 
 static void received(struct unr_op *op)
@@ -374,7 +374,7 @@ static void received(struct unr_op *op)
 static void start_recv(struct direction *direction)
 {
     struct unr_op *recv_op = unr_recv(&direction->op, direction->from, direction->buffer, BUFFER_SIZE, 0);
-    start(direction->session, unr_bind(recv_op, unr_signal_slot(&direction->read)), received, direction);
+    start(direction->session, unr_bind_slot(recv_op, unr_signal_slot(&direction->read)), received, direction);
 }
 
 static void sent(struct unr_op *op)
@@ -407,7 +407,7 @@ static void start_send(struct direction *direction)
 {
     struct unr_op *send_op =
         unr_send(&direction->op, direction->to, direction->buffer + direction->sent, direction->len - direction->sent, 0);
-    start(direction->session, unr_bind(send_op, unr_signal_slot(&direction->write)), sent, direction);
+    start(direction->session, unr_bind_slot(send_op, unr_signal_slot(&direction->write)), sent, direction);
 }
 
 /* ---- from accept to connected ---- */
@@ -478,7 +478,7 @@ static int begin_session(int client, int target)
     watch(session, add(session->last_moved, proxy.connect));
     struct unr_op *connect_op =
         unr_connect(&session->up.op, target, (struct sockaddr *)&proxy.target.storage, proxy.target.len);
-    start(session, unr_bind(connect_op, unr_signal_slot(&session->up.write)), connected, session);
+    start(session, unr_bind_slot(connect_op, unr_signal_slot(&session->up.write)), connected, session);
     return 0;
 }
 
@@ -495,7 +495,7 @@ static void accept_later(int error)
 {
     if (may_complain(&proxy.told_of_accepts))
         complain("accepting pauses: %s", strerror(-error));
-    unr_start(proxy.loop, unr_bind(unr_timer_after(&proxy.retry, RETRY_PAUSE), unr_signal_slot(&proxy.accepting)), retry, NULL);
+    unr_start(proxy.loop, unr_bind_slot(unr_timer_after(&proxy.retry, RETRY_PAUSE), unr_signal_slot(&proxy.accepting)), retry, NULL);
 }
 
 static void accepted(struct unr_op *op)
@@ -553,7 +553,7 @@ static void start_accept(void)
     proxy.accepted_peer.len = sizeof proxy.accepted_peer.storage;
     struct unr_op *accept_op = unr_accept(&proxy.accept, proxy.listener, (struct sockaddr *)&proxy.accepted_peer.storage,
                                           &proxy.accepted_peer.len, SOCK_CLOEXEC);
-    unr_start(proxy.loop, unr_bind(accept_op, unr_signal_slot(&proxy.accepting)), accepted, NULL);
+    unr_start(proxy.loop, unr_bind_slot(accept_op, unr_signal_slot(&proxy.accepting)), accepted, NULL);
 }
 
 /* ---- signals, and the end ---- */

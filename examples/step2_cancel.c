@@ -12,7 +12,7 @@
  *
  * The alternative is a latched signal, to a child of which each chain binds every operation that it starts:
  *
- *      unr_start(loop, unr_bind(unr_recv(...), unr_signal_slot(&chain->stop)), received, chain);
+ *      unr_start(loop, unr_bind_slot(unr_recv(...), unr_signal_slot(&chain->stop)), received, chain);
  *
  * The latch ends whatever starts after the emit, before it begins, so no callback can forget a test.  That is
  * the better way where operations come and go, and proxy.c goes it.  It reaches what is bound to it, though;

@@ -154,7 +154,7 @@ static void start_recv(struct chain *chain)
     struct unr_op *recv_op = unr_recv(&chain->op, chain->from, chain->buffer, sizeof chain->buffer, 0);
 
     if (chain == &chain->session->down)
-        unr_bind(recv_op, unr_signal_slot(&chain->session->silence));
+        unr_bind_slot(recv_op, unr_signal_slot(&chain->session->silence));
     unr_start(loop, recv_op, received, chain);
 }
 

@@ -45,7 +45,7 @@ static void start_wait(struct unr_op *op)
     unr_start(unr_loop_of(op), unr_sigwait(&wait->wait, interrupts, 2), arrived, wait);
 }
 
-static void cancel_wait(struct unr_op *op, struct unr_request request)
+static void cancel_wait(struct unr_op *op, struct unr_cancel_request request)
 {
     struct signal_wait *wait = unr_container_of(op, struct signal_wait, op);
     unr_cancel_cause(&wait->wait.op, request.types, request.cause);

@@ -24,31 +24,31 @@ static size_t max(size_t a, size_t b)
 
 static size_t size_of(const struct unr_buffer *buffer)
 {
-    return buffer->private_end - buffer->private_begin;
+    return buffer->private_fields.end - buffer->private_fields.begin;
 }
 
 static void terminate(struct unr_buffer *buffer)
 {
-    if (buffer->private_memory)
-        buffer->private_memory[buffer->private_end] = 0;
+    if (buffer->private_fields.memory)
+        buffer->private_fields.memory[buffer->private_fields.end] = 0;
 }
 
 void unr_buffer_init(struct unr_buffer *buffer, size_t limit)
 {
-    *buffer = (struct unr_buffer){ .private_limit = min(limit, LIMIT_MAX) };
+    *buffer = (struct unr_buffer){ .private_fields.limit = min(limit, LIMIT_MAX) };
 }
 
 void unr_buffer_free(struct unr_buffer *buffer)
 {
-    free(buffer->private_memory);
-    unr_buffer_init(buffer, buffer->private_limit);
+    free(buffer->private_fields.memory);
+    unr_buffer_init(buffer, buffer->private_fields.limit);
 }
 
 void *unr_buffer_data(const struct unr_buffer *buffer, size_t *ret_len)
 {
     if (ret_len)
         *ret_len = size_of(buffer);
-    return buffer->private_memory ? buffer->private_memory + buffer->private_begin : &no_bytes;
+    return buffer->private_fields.memory ? buffer->private_fields.memory + buffer->private_fields.begin : &no_bytes;
 }
 
 void unr_buffer_consume(struct unr_buffer *buffer, size_t len)
@@ -56,9 +56,9 @@ void unr_buffer_consume(struct unr_buffer *buffer, size_t len)
     if (__builtin_expect(len > size_of(buffer), 0))
         unri_broken("unr_buffer_consume of more bytes than the buffer holds", NULL,
                     "what is consumed is part of what unr_buffer_data() shows");
-    buffer->private_begin += len;
-    if (buffer->private_begin == buffer->private_end) {
-        buffer->private_begin = buffer->private_end = 0;
+    buffer->private_fields.begin += len;
+    if (buffer->private_fields.begin == buffer->private_fields.end) {
+        buffer->private_fields.begin = buffer->private_fields.end = 0;
         terminate(buffer);
     }
 }
@@ -72,63 +72,63 @@ size_t unr_buffer_find(const struct unr_buffer *buffer, const void *delimiter, s
 
 size_t unr_buffer_left(const struct unr_buffer *buffer)
 {
-    return buffer->private_limit - min(buffer->private_limit, size_of(buffer));
+    return buffer->private_fields.limit - min(buffer->private_fields.limit, size_of(buffer));
 }
 
 void unr_buffer_set_limit(struct unr_buffer *buffer, size_t limit)
 {
-    buffer->private_limit = min(limit, LIMIT_MAX);
+    buffer->private_fields.limit = min(limit, LIMIT_MAX);
 }
 
 static size_t offered(const struct unr_buffer *buffer)
 {
-    return min(buffer->private_room - buffer->private_end, unr_buffer_left(buffer));
+    return min(buffer->private_fields.room - buffer->private_fields.end, unr_buffer_left(buffer));
 }
 
 static void move_to_front(struct unr_buffer *buffer)
 {
     size_t size = size_of(buffer);
-    memmove(buffer->private_memory, buffer->private_memory + buffer->private_begin, size + 1);
-    buffer->private_begin = 0;
-    buffer->private_end = size;
+    memmove(buffer->private_fields.memory, buffer->private_fields.memory + buffer->private_fields.begin, size + 1);
+    buffer->private_fields.begin = 0;
+    buffer->private_fields.end = size;
 }
 
 /* Room for the limit is enough for every byte.  With twice that, and no less, as many bytes as there are were consumed
  * whenever the rest of the room is too small for what the limit leaves, and moving them is paid for. */
 static size_t next_room(const struct unr_buffer *buffer, size_t need)
 {
-    if (buffer->private_room >= buffer->private_limit)
-        return 2 * buffer->private_limit;
-    return min(max(max(2 * buffer->private_room, FIRST_ROOM), need), buffer->private_limit);
+    if (buffer->private_fields.room >= buffer->private_fields.limit)
+        return 2 * buffer->private_fields.limit;
+    return min(max(max(2 * buffer->private_fields.room, FIRST_ROOM), need), buffer->private_fields.limit);
 }
 
 static void grow(struct unr_buffer *buffer, size_t need)
 {
     size_t room = next_room(buffer, need);
-    char  *memory = realloc(buffer->private_memory, room + 1);
+    char  *memory = realloc(buffer->private_fields.memory, room + 1);
     if (!memory)
         return;
-    buffer->private_memory = memory;
-    buffer->private_room = room;
+    buffer->private_fields.memory = memory;
+    buffer->private_fields.room = room;
     terminate(buffer);
 }
 
 /* What fills all of its room comes in bulk, and is better taken in larger pieces. */
 static bool is_eager(const struct unr_buffer *buffer)
 {
-    return buffer->private_filled && buffer->private_room < min(EAGER_ROOM, buffer->private_limit);
+    return buffer->private_fields.filled && buffer->private_fields.room < min(EAGER_ROOM, buffer->private_fields.limit);
 }
 
 static int make_room(struct unr_buffer *buffer, size_t want)
 {
     size_t size = size_of(buffer);
-    size_t behind = buffer->private_room - buffer->private_end;
-    bool   can_move = buffer->private_begin >= size && want <= buffer->private_room - size;
+    size_t behind = buffer->private_fields.room - buffer->private_fields.end;
+    bool   can_move = buffer->private_fields.begin >= size && want <= buffer->private_fields.room - size;
     if ((want > behind && !can_move) || is_eager(buffer))
         grow(buffer, size + want);
-    if (want > buffer->private_room - size)
+    if (want > buffer->private_fields.room - size)
         return -ENOMEM;
-    if (want > buffer->private_room - buffer->private_end)
+    if (want > buffer->private_fields.room - buffer->private_fields.end)
         move_to_front(buffer);
     return 0;
 }
@@ -150,8 +150,8 @@ void unr_buffer_commit(struct unr_buffer *buffer, size_t len)
     if (__builtin_expect(len > offered(buffer), 0))
         unri_broken("unr_buffer_commit of more bytes than there was room for", NULL,
                     "what is committed was written into the room that unr_buffer_prepare() returned");
-    buffer->private_end += len;
-    buffer->private_filled = buffer->private_end == buffer->private_room;
+    buffer->private_fields.end += len;
+    buffer->private_fields.filled = buffer->private_fields.end == buffer->private_fields.room;
     terminate(buffer);
 }
 

@@ -10,9 +10,9 @@ static struct unr_compose *compose_of(struct unr_op *op)
 
 static void run_step(struct unr_compose *self, struct unr_op *finished)
 {
-    self->private_phase = STEPPING;
-    self->private_step(self, finished);
-    if (self->private_phase == STEPPING)
+    self->private_fields.phase = STEPPING;
+    self->private_fields.step(self, finished);
+    if (self->private_fields.phase == STEPPING)
         unri_broken("a step that neither went on nor ended", &self->op,
                     "each step begins one child with unr_compose_next() or ends with unr_compose_end()");
 }
@@ -22,23 +22,23 @@ static void compose_start(struct unr_op *op)
     run_step(compose_of(op), NULL);
 }
 
-static bool deliver(struct unr_op *op, struct unr_request request)
+static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_compose *self = compose_of(op);
-    unsigned            let_in = unri_state_let_in(&self->private_state, request);
+    unsigned            let_in = unri_state_let_in(&self->private_fields.state, request);
     unri_note(op, request, let_in);
-    unsigned passed = let_in ? unri_state_let_out(&self->private_state, let_in) : 0;
-    if (passed && self->private_phase == WAITING)
-        unri_request(self->private_child, (struct unr_request){ passed, request.cause });
+    unsigned passed = let_in ? unri_state_let_out(&self->private_fields.state, let_in) : 0;
+    if (passed && self->private_fields.phase == WAITING)
+        unri_request(self->private_fields.child, (struct unr_cancel_request){ passed, request.cause });
     return let_in;
 }
 
 /* What it lets in ends it before its first step. */
-static bool start_asked(struct unr_op *op, struct unr_request asked)
+static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
 {
     struct unr_compose *self = compose_of(op);
     bool                closing = op->private_fields.loop->closing && op->private_fields.supports;
-    bool                let_in = unri_state_let_in(&self->private_state, asked);
+    bool                let_in = unri_state_let_in(&self->private_fields.state, asked);
     unri_note(op, asked, let_in);
     if (let_in || closing) {
         unri_end_unsubmitted(op, asked);
@@ -52,16 +52,16 @@ static void child_done(struct unr_op *holder, struct unr_op *child)
 {
     struct unr_compose *self = compose_of(holder);
     if (child->result.error == -ECANCELED) {
-        self->private_child_cause = child->result.cause;
-        if (child->result.guarantee < self->private_proven)
-            self->private_proven = child->result.guarantee;
+        self->private_fields.child_cause = child->result.cause;
+        if (child->result.guarantee < self->private_fields.proven)
+            self->private_fields.proven = child->result.guarantee;
     }
     run_step(self, child);
 }
 
 static const char *name_of(const struct unr_op *op)
 {
-    return ((const struct unr_compose *)op)->private_name;
+    return ((const struct unr_compose *)op)->private_fields.name;
 }
 
 static const struct unri_holder holder = { .child_done = child_done, .deliver = deliver, .start_asked = start_asked };
@@ -71,7 +71,7 @@ static const struct unr_op_type type = {
     .name = "compose",
     .start = compose_start,
     .name_of = name_of,
-    .private_holder = &holder,
+    .private_fields.holder = &holder,
 };
 
 struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned supports, unr_step_fn *step)
@@ -79,19 +79,19 @@ struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned 
     unr_describe(&self->op, &type);
     unsigned strongest = unri_strongest(supports);
     unri_private(&self->op)->supports = (uint8_t)(strongest | (strongest - !!strongest));
-    unri_state_init(&self->private_state, &self->op);
-    self->private_step = step;
-    self->private_name = name;
-    self->private_child = NULL;
-    self->private_child_cause = 0;
-    self->private_proven = UNR_CANCEL_TOTAL;
-    self->private_phase = DESCRIBED;
+    unri_state_init(&self->private_fields.state, &self->op);
+    self->private_fields.step = step;
+    self->private_fields.name = name;
+    self->private_fields.child = NULL;
+    self->private_fields.child_cause = 0;
+    self->private_fields.proven = UNR_CANCEL_TOTAL;
+    self->private_fields.phase = DESCRIBED;
     return &self->op;
 }
 
 static void check_in_step(const struct unr_compose *self, const char *what)
 {
-    if (__builtin_expect(self->private_phase != STEPPING, 0))
+    if (__builtin_expect(self->private_fields.phase != STEPPING, 0))
         unri_broken(what, &self->op, "each step begins one child with unr_compose_next() or ends with unr_compose_end()");
 }
 
@@ -99,9 +99,9 @@ void unr_compose_next(struct unr_compose *self, struct unr_op *described)
 {
     check_in_step(self, "unr_compose_next called outside of a step, or twice in one");
     unri_hold(described);
-    struct unr_request asked = unri_state_preempting(&self->private_state);
-    self->private_phase = WAITING;
-    self->private_child = described;
+    struct unr_cancel_request asked = unri_state_preempting(&self->private_fields.state);
+    self->private_fields.phase = WAITING;
+    self->private_fields.child = described;
     unri_start_child(&self->op, described, asked);
 }
 
@@ -111,7 +111,7 @@ void unr_compose_end(struct unr_compose *self, int error)
     check_in_step(self, "unr_compose_end called outside of a step, or after it began a child");
     if (error > 0)
         unri_broken("ended with a positive error", &self->op, "an error is 0 or a negative errno");
-    self->private_phase = ENDED;
+    self->private_fields.phase = ENDED;
     if (error != -ECANCELED) {
         unri_end(&self->op, error);
         return;
@@ -120,14 +120,14 @@ void unr_compose_end(struct unr_compose *self, int error)
     if (!supported)
         supported = UNR_CANCEL_TERMINAL; /* only its child was asked */
     if (!r->guarantee)
-        r->guarantee = (uint8_t)(supported < self->private_proven ? supported : self->private_proven);
-    if (self->op.private_fields.flags & UNRI_HONOURED || !self->private_child_cause)
+        r->guarantee = (uint8_t)(supported < self->private_fields.proven ? supported : self->private_fields.proven);
+    if (self->op.private_fields.flags & UNRI_HONOURED || !self->private_fields.child_cause)
         unri_end(&self->op, error);
     else
-        unri_end_cancelled(&self->op, self->private_child_cause, UNR_VERDICT_CANCELLED);
+        unri_end_cancelled(&self->op, self->private_fields.child_cause, UNR_VERDICT_CANCELLED);
 }
 
 struct unr_cancel_state *unr_compose_state(struct unr_compose *self)
 {
-    return &self->private_state;
+    return &self->private_fields.state;
 }

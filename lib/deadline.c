@@ -7,10 +7,10 @@ static struct unr_deadline *deadline_of(struct unr_op *op)
     return unr_container_of(op, struct unr_deadline, op);
 }
 
-static const struct unr_request timed_out = { UNR_CANCEL_ALL, -ETIMEDOUT };
+static const struct unr_cancel_request timed_out = { UNR_CANCEL_ALL, -ETIMEDOUT };
 
 /* A deadline that is past is one more request that was there before. */
-static struct unr_request with_time_out(const struct unr_op *inner, struct unr_request asked)
+static struct unr_cancel_request with_time_out(const struct unr_op *inner, struct unr_cancel_request asked)
 {
     if (!(asked.types & unr_supports(inner)))
         asked.cause = timed_out.cause;
@@ -18,10 +18,10 @@ static struct unr_request with_time_out(const struct unr_op *inner, struct unr_r
     return asked;
 }
 
-static bool start_asked(struct unr_op *op, struct unr_request asked)
+static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
 {
     struct unr_loop  *loop = op->private_fields.loop;
-    struct unr_timer *timer = &deadline_of(op)->private_timer;
+    struct unr_timer *timer = &deadline_of(op)->private_fields.timer;
     unri_timer_resolve(loop, timer);
     if (unri_timer_is_past(loop, timer)) {
         asked = with_time_out(unri_inner(op), asked);
@@ -34,11 +34,11 @@ static bool start_asked(struct unr_op *op, struct unr_request asked)
 
 static void deadline_start(struct unr_op *op)
 {
-    start_asked(op, (struct unr_request){ 0 });
+    start_asked(op, (struct unr_cancel_request){ 0 });
 }
 
 /* What is asked of a deadline is asked of what it holds, and all of that one's result becomes its own. */
-static bool deliver(struct unr_op *op, struct unr_request request)
+static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
     return unri_request(unri_inner(op), request);
 }
@@ -51,8 +51,8 @@ static void due(struct unr_op *op)
 static void child_done(struct unr_op *holder, struct unr_op *inner)
 {
     struct unr_deadline *deadline = deadline_of(holder);
-    if (unri_timer_waits(&deadline->private_timer))
-        unri_timer_remove(holder->private_fields.loop, &deadline->private_timer);
+    if (unri_timer_waits(&deadline->private_fields.timer))
+        unri_timer_remove(holder->private_fields.loop, &deadline->private_fields.timer);
     unri_unwrap(holder, inner);
 }
 
@@ -68,13 +68,13 @@ static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "deadline",
     .start = deadline_start,
-    .private_holder = &holder,
+    .private_fields.holder = &holder,
 };
 
 static struct unr_op *describe(struct unr_deadline *deadline, struct unr_op *inner, unr_time when, bool relative)
 {
     unri_wrap(&deadline->op, &type, inner);
-    unri_timer_set(&deadline->private_timer, when, relative);
+    unri_timer_set(&deadline->private_fields.timer, when, relative);
     return &deadline->op;
 }
 
@@ -99,7 +99,7 @@ static bool has_ended(const struct unr_op *op)
 bool unr_deadline_move(struct unr_deadline *started, unr_time when)
 {
     struct unr_op_private *p = unri_private(&started->op);
-    struct unr_timer      *timer = &started->private_timer;
+    struct unr_timer      *timer = &started->private_fields.timer;
     if (started->op.type != &type || (p->state != UNRI_IN_FLIGHT && p->state != UNRI_CANCELLING))
         return false;
     unri_check_thread(p->loop);

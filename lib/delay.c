@@ -9,35 +9,35 @@ static struct unr_delay *delay_of(struct unr_op *op)
 
 static void due(struct unr_op *op)
 {
-    unri_start_child(op, unri_inner(op), (struct unr_request){ 0 });
+    unri_start_child(op, unri_inner(op), (struct unr_cancel_request){ 0 });
 }
 
 static void delay_start(struct unr_op *op)
 {
     struct unr_delay *delay = delay_of(op);
     struct unr_loop  *loop = op->private_fields.loop;
-    unri_timer_resolve(loop, &delay->private_timer);
+    unri_timer_resolve(loop, &delay->private_fields.timer);
     if (loop->closing) {
         due(op);
-    } else if (!unri_timer_insert(loop, &delay->private_timer)) {
+    } else if (!unri_timer_insert(loop, &delay->private_fields.timer)) {
         unri_fail_wrapper(op, -ENOMEM);
     }
 }
 
 /* During the pause: what the inner operation honours begins it, for it to end before it has begun. */
-static bool end_pause(struct unr_op *op, struct unr_request request)
+static bool end_pause(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_delay *delay = delay_of(op);
     if (!(request.types & unr_supports(op))) {
         unri_note(op, request, false);
         return false;
     }
-    if (unri_timer_waits(&delay->private_timer))
-        unri_timer_remove(op->private_fields.loop, &delay->private_timer);
+    if (unri_timer_waits(&delay->private_fields.timer))
+        unri_timer_remove(op->private_fields.loop, &delay->private_fields.timer);
     return unri_start_child(op, unri_inner(op), request);
 }
 
-static bool start_asked(struct unr_op *op, struct unr_request asked)
+static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
 {
     bool honoured = end_pause(op, asked);
     if (!honoured)
@@ -45,9 +45,9 @@ static bool start_asked(struct unr_op *op, struct unr_request asked)
     return honoured;
 }
 
-static bool deliver(struct unr_op *op, struct unr_request request)
+static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
-    return unri_timer_waits(&delay_of(op)->private_timer) ? end_pause(op, request) : unri_request(unri_inner(op), request);
+    return unri_timer_waits(&delay_of(op)->private_fields.timer) ? end_pause(op, request) : unri_request(unri_inner(op), request);
 }
 
 static const struct unri_holder holder = {
@@ -62,7 +62,7 @@ static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "delay",
     .start = delay_start,
-    .private_holder = &holder,
+    .private_fields.holder = &holder,
 };
 
 bool unri_is_delay(const struct unr_op *op)
@@ -73,15 +73,15 @@ bool unri_is_delay(const struct unr_op *op)
 struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *inner, unr_time pause)
 {
     unri_wrap(&delay->op, &type, inner);
-    unri_timer_set(&delay->private_timer, pause, true);
+    unri_timer_set(&delay->private_fields.timer, pause, true);
     return &delay->op;
 }
 
 bool unr_delay_move(struct unr_delay *started, unr_time when)
 {
     struct unr_op_private *p = unri_private(&started->op);
-    if (started->op.type != &type || !unri_live(&started->op) || !unri_timer_waits(&started->private_timer))
+    if (started->op.type != &type || !unri_live(&started->op) || !unri_timer_waits(&started->private_fields.timer))
         return false;
     unri_check_thread(p->loop);
-    return unri_timer_move(p->loop, &started->private_timer, when);
+    return unri_timer_move(p->loop, &started->private_fields.timer, when);
 }

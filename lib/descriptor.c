@@ -97,7 +97,7 @@ struct unr_op *unri_peers_next(struct unr_loop *loop, int fd, struct unr_op *beh
     return NULL;
 }
 
-unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_request request, const struct unr_op *except)
+unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_request request, const struct unr_op *except)
 {
     unsigned count = 0;
     for (struct unr_op *op = NULL; (op = unri_peers_next(loop, fd, op)) != NULL;)
@@ -112,7 +112,7 @@ unsigned unr_cancel_fd(struct unr_loop *loop, int fd, unsigned types)
 {
     unri_check_thread(loop);
     unri_check_request(types, -ECANCELED);
-    return fd < 0 ? 0 : unri_request_fd(loop, fd, (struct unr_request){ types, -ECANCELED }, NULL);
+    return fd < 0 ? 0 : unri_request_fd(loop, fd, (struct unr_cancel_request){ types, -ECANCELED }, NULL);
 }
 
 static void each_of(struct unr_op *op, void (*visit)(struct unr_op *op, void *context), void *context)

@@ -53,7 +53,7 @@ static void set_alarm(struct unr_loop *loop)
         loop->alarm_at[1] = next > 0 ? next % UNR_SEC(1) : 0;
         unri_start_housekeeping(loop, unri_alarm(&loop->alarm, loop->alarm_at), alarm_went);
     } else if (next < loop->alarm_deadline) {
-        unri_request(&loop->alarm, (struct unr_request){ UNR_CANCEL_ALL, -ECANCELED });
+        unri_request(&loop->alarm, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ECANCELED });
     }
 }
 

@@ -198,7 +198,7 @@ static void add_cancelled(struct text *text, const struct unr_op *op)
         r->guarantee == UNR_CANCEL_TOTAL     ? "total: it left no trace"
         : r->guarantee == UNR_CANCEL_PARTIAL ? "partial"
                                              : "terminal: what it worked on may only be closed");
-    if (op->type->private_row)
+    if (op->type->private_fields.row)
         add(text, ", after %llu bytes", (unsigned long long)r->bytes);
     else if (r->value > 0) /* bytes, mostly */
         add(text, ", with %lld", (long long)r->value);

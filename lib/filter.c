@@ -12,8 +12,8 @@ static unsigned pass(struct unr_filter *filter, unsigned types)
     unsigned passed = 0;
     for (unsigned i = 0; i < 3; i++)
         if (types & 1u << i)
-            passed |= filter->private_answers[i] =
-                (uint8_t)unri_filtered(filter->private_out, filter->private_context, 1u << i);
+            passed |= filter->private_fields.answers[i] =
+                (uint8_t)unri_filtered(filter->private_fields.out, filter->private_fields.context, 1u << i);
     return passed;
 }
 
@@ -21,7 +21,7 @@ static unsigned types_for(const struct unr_filter *filter, unsigned accepted)
 {
     unsigned types = 0;
     for (unsigned i = 0; i < 3; i++)
-        if (filter->private_answers[i] & accepted)
+        if (filter->private_fields.answers[i] & accepted)
             types |= 1u << i;
     return types;
 }
@@ -31,27 +31,27 @@ static unsigned supports(const struct unr_op *op)
     return types_for((const struct unr_filter *)op, unr_supports(unri_inner(op)));
 }
 
-static bool deliver(struct unr_op *op, struct unr_request request)
+static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_filter *filter = filter_of(op);
     struct unr_op     *inner = unri_inner(op);
-    struct unr_request passed = { pass(filter, request.types), request.cause };
+    struct unr_cancel_request passed = { pass(filter, request.types), request.cause };
     bool               honoured;
     if (unri_live(inner)) {
         honoured = passed.types && unri_request(inner, passed);
     } else { /* from inside the filter, which is being asked at the start: inner is asked when it begins */
-        filter->private_early |= (uint8_t)passed.types;
+        filter->private_fields.early |= (uint8_t)passed.types;
         honoured = passed.types & unr_supports(inner);
     }
     unri_note(op, request, honoured);
     return honoured;
 }
 
-static bool start_asked(struct unr_op *op, struct unr_request asked)
+static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
 {
     struct unr_filter *filter = filter_of(op);
-    struct unr_request passed = { pass(filter, asked.types), asked.cause };
-    passed.types |= filter->private_early;
+    struct unr_cancel_request passed = { pass(filter, asked.types), asked.cause };
+    passed.types |= filter->private_fields.early;
     bool honoured = unri_start_child(op, unri_inner(op), passed);
     unri_note(op, asked, honoured);
     return honoured;
@@ -59,7 +59,7 @@ static bool start_asked(struct unr_op *op, struct unr_request asked)
 
 static void filter_start(struct unr_op *op)
 {
-    unri_start_child(op, unri_inner(op), (struct unr_request){ 0 });
+    unri_start_child(op, unri_inner(op), (struct unr_cancel_request){ 0 });
 }
 
 /* The strongest type whose requester is content with `guarantee`. */
@@ -92,15 +92,15 @@ static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "filter",
     .start = filter_start,
-    .private_holder = &holder,
+    .private_fields.holder = &holder,
 };
 
 struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *inner, unr_filter_fn *out, void *context)
 {
     unri_wrap(&filter->op, &type, inner);
-    filter->private_out = out;
-    filter->private_context = context;
-    filter->private_early = 0;
+    filter->private_fields.out = out;
+    filter->private_fields.context = context;
+    filter->private_fields.early = 0;
     pass(filter, UNR_CANCEL_ALL);
     unri_private(&filter->op)->supports = (uint8_t)types_for(filter, inner->private_fields.supports);
     return &filter->op;

@@ -60,7 +60,7 @@ static bool is_to_end(const struct unr_op *member)
 static unsigned supports(const struct unr_op *op)
 {
     unsigned supports = 0;
-    for (struct unr_op *member = ((const struct unr_group *)op)->private_members; member; member = next_member(member))
+    for (struct unr_op *member = ((const struct unr_group *)op)->private_fields.members; member; member = next_member(member))
         if (is_to_end(member))
             supports |= unr_supports(member);
     return supports;
@@ -69,10 +69,10 @@ static unsigned supports(const struct unr_op *op)
 /* ---- requests ---- */
 
 /* True if one of them honours it, or will: what the launch has not come to yet is asked when it does. */
-static bool request_members(struct unr_group *group, struct unr_request request, enum asker asker)
+static bool request_members(struct unr_group *group, struct unr_cancel_request request, enum asker asker)
 {
     bool honoured = false;
-    for (struct unr_op *member = group->private_members; member; member = next_member(member)) {
+    for (struct unr_op *member = group->private_fields.members; member; member = next_member(member)) {
         bool first = false;
         if (member->private_fields.state == UNRI_HELD)
             honoured |= (request.types & unr_supports(member)) != 0;
@@ -84,17 +84,17 @@ static bool request_members(struct unr_group *group, struct unr_request request,
     return honoured;
 }
 
-static void add_outside(struct unr_group *group, struct unr_request request)
+static void add_outside(struct unr_group *group, struct unr_cancel_request request)
 {
-    unri_add_asked(&group->private_outside, &group->private_several_causes, request);
+    unri_add_asked(&group->private_fields.outside, &group->private_fields.several_causes, request);
 }
 
-static bool deliver(struct unr_op *op, struct unr_request request)
+static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_group *group = group_of(op);
     add_outside(group, request);
     bool honoured = request_members(group, request, OUTSIDE);
-    if (!group->private_left) /* too late, not refused */
+    if (!group->private_fields.left) /* too late, not refused */
         honoured = request.types & op->private_fields.supports;
     unri_note(op, request, honoured);
     return honoured;
@@ -106,8 +106,8 @@ static bool deliver(struct unr_op *op, struct unr_request request)
 static bool launch(struct unr_group *group)
 {
     bool honoured = false;
-    for (struct unr_op *member = group->private_members; member; member = next_member(member))
-        if (unri_start_child(&group->op, member, group->private_outside)) {
+    for (struct unr_op *member = group->private_fields.members; member; member = next_member(member))
+        if (unri_start_child(&group->op, member, group->private_fields.outside)) {
             set_asker(member, OUTSIDE);
             honoured = true;
         }
@@ -123,19 +123,19 @@ static void end_empty(struct unr_group *group)
 static void group_start(struct unr_op *op)
 {
     struct unr_group *group = group_of(op);
-    if (group->private_members)
+    if (group->private_fields.members)
         launch(group);
     else
         end_empty(group);
 }
 
-static bool start_asked(struct unr_op *op, struct unr_request asked)
+static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
 {
     struct unr_group *group = group_of(op);
     add_outside(group, asked);
     bool honoured = launch(group);
     unri_note(op, asked, honoured);
-    if (!group->private_members)
+    if (!group->private_fields.members)
         end_empty(group);
     return honoured;
 }
@@ -145,14 +145,14 @@ static bool start_asked(struct unr_op *op, struct unr_request asked)
 static int64_t index_of(const struct unr_group *group, const struct unr_op *decider)
 {
     int64_t index = 0;
-    for (const struct unr_op *member = group->private_members; member != decider; member = next_member(member))
+    for (const struct unr_op *member = group->private_fields.members; member != decider; member = next_member(member))
         index++;
     return index;
 }
 
 static bool ended_by_outside(const struct unr_group *group, const struct unr_op *member)
 {
-    return unri_ended_by(member, asker_of(member) == OUTSIDE, &group->private_outside, group->private_several_causes);
+    return unri_ended_by(member, asker_of(member) == OUTSIDE, &group->private_fields.outside, group->private_fields.several_causes);
 }
 
 static bool ended_by_condition(const struct unr_op *member)
@@ -169,7 +169,7 @@ unsigned unri_weakest_guarantee(unsigned weakest, const struct unr_result *membe
 /* The first member that a request from outside ended. */
 static const struct unr_op *first_ended_by_outside(const struct unr_group *group)
 {
-    const struct unr_op *member = group->private_first;
+    const struct unr_op *member = group->private_fields.first;
     while (member && !ended_by_outside(group, member))
         member = unr_group_next(member);
     return member;
@@ -179,7 +179,7 @@ static void end_cancelled(struct unr_group *group, int cause)
 {
     unsigned weakest = UNR_CANCEL_TOTAL;
     bool     unsubmitted = true;
-    for (const struct unr_op *member = group->private_first; member; member = unr_group_next(member)) {
+    for (const struct unr_op *member = group->private_fields.first; member; member = unr_group_next(member)) {
         weakest = unri_weakest_guarantee(weakest, &member->result);
         unsubmitted &= member->result.verdict == UNR_VERDICT_UNSUBMITTED;
     }
@@ -189,7 +189,7 @@ static void end_cancelled(struct unr_group *group, int cause)
 
 static void end_decided(struct unr_group *group, const struct unr_op *decider)
 {
-    bool reports = group->private_condition == unr_wait_one_success || group->private_condition == unr_wait_one_error;
+    bool reports = group->private_fields.condition == unr_wait_one_success || group->private_fields.condition == unr_wait_one_error;
     int  error = reports ? decider->result.error : 0;
     group->op.result.value = index_of(group, decider);
     if (error == -ECANCELED)
@@ -200,7 +200,7 @@ static void end_decided(struct unr_group *group, const struct unr_op *decider)
 
 static void end(struct unr_group *group)
 {
-    const struct unr_op *decider = group->private_decider, *ended = decider ? NULL : first_ended_by_outside(group);
+    const struct unr_op *decider = group->private_fields.decider, *ended = decider ? NULL : first_ended_by_outside(group);
     if (ended) { /* before there was a decision */
         group->op.result.value = -1;
         bool honoured = group->op.private_fields.flags & UNRI_HONOURED;
@@ -208,45 +208,45 @@ static void end(struct unr_group *group)
         return;
     }
     if (!decider)
-        decider = group->private_condition == unr_wait_one_success ? group->private_first : group->private_last;
+        decider = group->private_fields.condition == unr_wait_one_success ? group->private_fields.first : group->private_fields.last;
     end_decided(group, decider);
 }
 
 /* Success and failure of its own decide; what a request through the group did to a member does not. */
 static bool decides(const struct unr_group *group, const struct unr_op *member, unsigned types)
 {
-    return types && !group->private_decider && !ended_by_outside(group, member) && !ended_by_condition(member);
+    return types && !group->private_fields.decider && !ended_by_outside(group, member) && !ended_by_condition(member);
 }
 
 static void child_done(struct unr_op *holder, struct unr_op *member)
 {
     struct unr_group *group = group_of(holder);
     unri_private(member)->next = NULL;
-    if (group->private_last)
-        unri_private(group->private_last)->next = member;
+    if (group->private_fields.last)
+        unri_private(group->private_fields.last)->next = member;
     else
-        group->private_first = member;
-    group->private_last = member;
-    group->private_left--;
+        group->private_fields.first = member;
+    group->private_fields.last = member;
+    group->private_fields.left--;
 
-    unsigned types = group->private_condition(group->private_context, member);
+    unsigned types = group->private_fields.condition(group->private_fields.context, member);
     if (types & ~UNR_CANCEL_ALL)
         unri_broken("a condition that answers with types that do not exist", holder,
                     "a condition returns a mask of UNR_CANCEL_*");
     if (decides(group, member, types))
-        group->private_decider = member;
-    unsigned unasked = types & ~group->private_own_types;
-    if (unasked && group->private_left) {
-        group->private_own_types |= types;
-        request_members(group, (struct unr_request){ unasked, -ECANCELED }, CONDITION);
+        group->private_fields.decider = member;
+    unsigned unasked = types & ~group->private_fields.own_types;
+    if (unasked && group->private_fields.left) {
+        group->private_fields.own_types |= types;
+        request_members(group, (struct unr_cancel_request){ unasked, -ECANCELED }, CONDITION);
     }
-    if (!group->private_left)
+    if (!group->private_fields.left)
         end(group);
 }
 
 struct unr_op *unr_group_first(const struct unr_group *group)
 {
-    return group->private_first;
+    return group->private_fields.first;
 }
 
 struct unr_op *unr_group_next(const struct unr_op *member)
@@ -267,7 +267,7 @@ static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "group",
     .start = group_start,
-    .private_holder = &holder,
+    .private_fields.holder = &holder,
 };
 
 struct unr_op *unr_group(struct unr_group *group, struct unr_op *const *members, unsigned n, unr_group_condition_fn *condition,
@@ -283,14 +283,14 @@ struct unr_op *unr_group(struct unr_group *group, struct unr_op *const *members,
     }
     unr_describe(&group->op, &type);
     unri_private(&group->op)->supports = (uint8_t)supports;
-    group->private_condition = condition;
-    group->private_context = context;
-    group->private_members = first;
-    group->private_first = group->private_last = group->private_decider = NULL;
-    group->private_outside = (struct unr_request){ 0 };
-    group->private_left = n;
-    group->private_own_types = 0;
-    group->private_several_causes = false;
+    group->private_fields.condition = condition;
+    group->private_fields.context = context;
+    group->private_fields.members = first;
+    group->private_fields.first = group->private_fields.last = group->private_fields.decider = NULL;
+    group->private_fields.outside = (struct unr_cancel_request){ 0 };
+    group->private_fields.left = n;
+    group->private_fields.own_types = 0;
+    group->private_fields.several_causes = false;
     return &group->op;
 }
 

@@ -117,16 +117,16 @@ void unri_start_housekeeping(struct unr_loop *loop, struct unr_op *described, un
 
 /* Delivers a request, as unr_cancel_cause() does, without checking the caller's arguments.  Whether it was honoured, or came
  * too late for that: false for what is refused, and for what is not in flight. */
-bool unri_request(struct unr_op *op, struct unr_request request);
+bool unri_request(struct unr_op *op, struct unr_cancel_request request);
 /* Keeps in the result that a request was honoured, or refused. */
-void unri_note(struct unr_op *op, struct unr_request request, bool honoured);
+void unri_note(struct unr_op *op, struct unr_cancel_request request, bool honoured);
 /* unri_request(), which tells too whether that is the first that it honours, and it has not completed: the one that will be the
  * cause. */
-bool unri_request_first(struct unr_op *op, struct unr_request request, bool *ret_first);
+bool unri_request_first(struct unr_op *op, struct unr_cancel_request request, bool *ret_first);
 
 /* The ways in which a started operation becomes FINISHED: it never began, it ended with `error`, or a cancellation took
  * effect on it that only its child was asked for. */
-void unri_end_unsubmitted(struct unr_op *op, struct unr_request request);
+void unri_end_unsubmitted(struct unr_op *op, struct unr_cancel_request request);
 void unri_end(struct unr_op *op, int error);
 void unri_end_cancelled(struct unr_op *op, int cause, unsigned verdict);
 
@@ -138,15 +138,15 @@ static inline unsigned unri_strongest(unsigned types)
 
 /* ---- operations that hold others ---- */
 
-/* What the type of a combinator has besides: private_holder of its unr_op_type. */
+/* What the type of a combinator has besides: private_fields.holder of its unr_op_type. */
 struct unri_holder {
     /* What it held, or started, has ended and is its caller's again. */
     void (*child_done)(struct unr_op *holder, struct unr_op *child);
     /* In place of its type's cancel: passes a request on, every one, and notes what became of it.  Those that it is passed
      * on to know what they were asked before.  True if it was honoured.  NULL: its type's cancel will do. */
-    bool (*deliver)(struct unr_op *holder, struct unr_request request);
+    bool (*deliver)(struct unr_op *holder, struct unr_cancel_request request);
     /* In place of its type's start where something was requested of it before; likewise. */
-    bool (*start_asked)(struct unr_op *holder, struct unr_request asked);
+    bool (*start_asked)(struct unr_op *holder, struct unr_cancel_request asked);
     /* What it supports while it is described or in flight.  NULL: of a wrapper, what its inner operation does; of others, what was
      * true when it was described. */
     unsigned (*supports)(const struct unr_op *holder);
@@ -159,7 +159,7 @@ struct unri_holder {
 
 static inline const struct unri_holder *unri_holder_of(const struct unr_op *op)
 {
-    return op->type->private_holder;
+    return op->type->private_fields.holder;
 }
 
 static inline bool unri_is_wrapper(const struct unr_op *op)
@@ -190,7 +190,7 @@ void unri_unwrap(struct unr_op *holder, struct unr_op *inner);
 void unri_hold(struct unr_op *described);
 /* Starts a child or member that it holds.  `asked` (types 0: nothing) is requested of it before it begins; true if it
  * honours that. */
-bool unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_request asked);
+bool unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_cancel_request asked);
 /* The same for one that cannot begin: it ends with `error`. */
 void unri_fail_child(struct unr_op *holder, struct unr_op *child, int error);
 /* Ends an operation with the result of the only one that it held. */
@@ -208,7 +208,7 @@ void unri_run_done(struct unr_loop *loop, struct unr_op *op);
 void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res);
 
 /* The latched request that waits for whatever starts on `slot`; types 0 if there is none. */
-struct unr_request unri_slot_latched(const struct unr_slot *slot);
+struct unr_cancel_request unri_slot_latched(const struct unr_slot *slot);
 
 /* ---- descriptors: what is in flight on each ---- */
 
@@ -238,7 +238,7 @@ struct unr_op *unri_peers_next(struct unr_loop *loop, int fd, struct unr_op *beh
  * none off the lists: that is done just before their `done`. */
 void unri_each_in_flight(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context);
 /* Delivers a request to every operation on `fd` but `except`; how many were in flight. */
-unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_request request, const struct unr_op *except);
+unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_request request, const struct unr_op *except);
 
 static inline struct unri_bucket *unri_bucket(struct unri_descriptors *descriptors, int fd)
 {
@@ -274,7 +274,7 @@ void unri_timers_close(struct unri_timers *timers);
 /* Ends some timers that are due and were started or moved no later than `serial`; true: there may be more of them. */
 bool unri_timers_expire(struct unr_loop *loop, uint64_t serial);
 /* Requests the end of all timers, and lets those operations begin that are waiting for their time and honour no request. */
-void unri_timers_request_all(struct unr_loop *loop, struct unr_request request);
+void unri_timers_request_all(struct unr_loop *loop, struct unr_cancel_request request);
 
 /* For what begins with a struct unr_timer without being one, whose type's `due` is called instead of its end.  When it is due,
  * set when it is described; on a start, the deadline that follows, and whether that is past; then in among the timers (false:
@@ -343,7 +343,7 @@ struct unr_loop {
      * becomes of requests is kept here meanwhile, with the one that is to be passed on. */
     struct unr_op     *shot;
     struct unr_result  shot_saved;
-    struct unr_request shot_request;
+    struct unr_cancel_request shot_request;
 
     int           wake_fd; /* an eventfd that other threads write to and `wake` reads */
     struct unr_op wake;

@@ -11,11 +11,11 @@ static struct unr_join *join_of(struct unr_op *op)
 static void step_aside(struct unr_join *join, struct unr_op *joined)
 {
     struct unr_op_private *p = unri_private(joined);
-    if (join->private_inner) {
-        p->holder = join->private_holder;
+    if (join->private_fields.inner) {
+        p->holder = join->private_fields.holder;
     } else {
         p->flags &= (uint16_t)~UNRI_INNER;
-        p->done = join->private_done;
+        p->done = join->private_fields.done;
     }
 }
 
@@ -31,13 +31,13 @@ static const struct unr_op_type type;
 /* Whether another join is told after this one. */
 static bool has_join_behind(const struct unr_join *join)
 {
-    return join->private_inner && join->private_holder->type == &type;
+    return join->private_fields.inner && join->private_fields.holder->type == &type;
 }
 
 static void join_start(struct unr_op *op)
 {
     struct unr_join       *join = join_of(op);
-    struct unr_op         *joined = join->private_joined;
+    struct unr_op         *joined = join->private_fields.joined;
     struct unr_op_private *p = unri_private(joined);
     if (p->state == UNRI_DESCRIBED || p->state == UNRI_HELD)
         unri_broken("joined though it is not started", joined, "a join waits for an operation in flight, or reads an idle one");
@@ -47,32 +47,32 @@ static void join_start(struct unr_op *op)
     }
     if (p->loop != op->private_fields.loop)
         unri_broken("joined from another loop", joined, "a join is started on the loop of the operation that it waits for");
-    join->private_above = NULL;
-    join->private_inner = p->flags & UNRI_INNER;
-    if (join->private_inner)
-        join->private_holder = p->holder;
+    join->private_fields.above = NULL;
+    join->private_fields.inner = p->flags & UNRI_INNER;
+    if (join->private_fields.inner)
+        join->private_fields.holder = p->holder;
     else
-        join->private_done = p->done;
+        join->private_fields.done = p->done;
     if (has_join_behind(join))
-        join_of(join->private_holder)->private_above = join;
+        join_of(join->private_fields.holder)->private_fields.above = join;
     p->holder = op;
     p->flags |= UNRI_INNER;
 }
 
-static void join_cancel(struct unr_op *op, struct unr_request request)
+static void join_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)request;
-    struct unr_join *join = join_of(op), *above = join->private_above;
+    struct unr_join *join = join_of(op), *above = join->private_fields.above;
     if (has_join_behind(join))
-        join_of(join->private_holder)->private_above = above;
+        join_of(join->private_fields.holder)->private_fields.above = above;
     if (!above) {
-        step_aside(join, join->private_joined);
+        step_aside(join, join->private_fields.joined);
     } else {
-        above->private_inner = join->private_inner;
-        if (join->private_inner)
-            above->private_holder = join->private_holder;
+        above->private_fields.inner = join->private_fields.inner;
+        if (join->private_fields.inner)
+            above->private_fields.holder = join->private_fields.holder;
         else
-            above->private_done = join->private_done;
+            above->private_fields.done = join->private_fields.done;
     }
     unri_end(op, -ECANCELED);
 }
@@ -81,7 +81,7 @@ static void child_done(struct unr_op *holder, struct unr_op *joined)
 {
     struct unr_loop *loop = holder->private_fields.loop;
     for (struct unr_join *join = join_of(holder), *behind; join; join = behind) {
-        behind = has_join_behind(join) ? join_of(join->private_holder) : NULL;
+        behind = has_join_behind(join) ? join_of(join->private_fields.holder) : NULL;
         loop->handed_to = &join->op;
         step_aside(join, joined);
         end_as_joined(join, joined);
@@ -97,12 +97,12 @@ static const struct unr_op_type type = {
     .name = "join",
     .start = join_start,
     .cancel = join_cancel,
-    .private_holder = &holder,
+    .private_fields.holder = &holder,
 };
 
 struct unr_op *unr_join(struct unr_join *join, struct unr_op *started)
 {
     unr_describe(&join->op, &type);
-    join->private_joined = started;
+    join->private_fields.joined = started;
     return &join->op;
 }

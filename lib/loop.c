@@ -253,12 +253,12 @@ void unr_loop_stats(const struct unr_loop *loop, struct unr_stats *ret_stats, si
 static void request_shutdown(struct unr_op *op, void *context)
 {
     (void)context;
-    unri_request(op, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+    unri_request(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
 }
 
 static void request_all(struct unr_loop *loop)
 {
-    unri_timers_request_all(loop, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+    unri_timers_request_all(loop, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
     unri_each_in_flight(loop, request_shutdown, NULL);
 }
 

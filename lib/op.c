@@ -34,7 +34,7 @@ struct unr_op *unr_describe(struct unr_op *op, const struct unr_op_type *type)
     return op;
 }
 
-struct unr_op *unr_bind(struct unr_op *described, struct unr_slot *slot)
+struct unr_op *unr_bind_slot(struct unr_op *described, struct unr_slot *slot)
 {
     uint32_t state = described->private_fields.state;
     if (__builtin_expect(state != UNRI_DESCRIBED && state != UNRI_HELD, 0))
@@ -93,7 +93,7 @@ static void finished(struct unr_op *op)
         unri_embed_notice(loop);
 }
 
-void unri_end_unsubmitted(struct unr_op *op, struct unr_request request)
+void unri_end_unsubmitted(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_result *r = &op->result;
     r->error = -ECANCELED;
@@ -149,8 +149,8 @@ void unri_end_as(struct unr_op *op, const struct unr_result *inner)
 void unr_finish(struct unr_op *started, int error)
 {
     const struct unr_op_private *p = &started->private_fields;
-    if ((p->state != UNRI_IN_FLIGHT && p->state != UNRI_CANCELLING) || started->type->private_row
-        || started->type->private_holder || unri_is_timer(started))
+    if ((p->state != UNRI_IN_FLIGHT && p->state != UNRI_CANCELLING) || started->type->private_fields.row
+        || started->type->private_fields.holder || unri_is_timer(started))
         unri_broken("finished though it is not in flight", started,
                     "unr_finish is called once for each start, for operations of a caller's own type");
     unri_check_thread(p->loop);
@@ -162,7 +162,7 @@ void unr_finish(struct unr_op *started, int error)
 /* ---- request ---- */
 
 /* Rule 2: between completion and `done` it is too late, which is worth knowing unless more is known. */
-static void late_request(struct unr_op *op, struct unr_request request)
+static void late_request(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_result *r = &op->result;
     r->requested |= (uint8_t)request.types;
@@ -172,7 +172,7 @@ static void late_request(struct unr_op *op, struct unr_request request)
     }
 }
 
-static void note(struct unr_op *op, struct unr_result *r, struct unr_request request, bool honoured)
+static void note(struct unr_op *op, struct unr_result *r, struct unr_cancel_request request, bool honoured)
 {
     struct unr_op_private *p = unri_private(op);
     r->requested |= (uint8_t)request.types;
@@ -184,7 +184,7 @@ static void note(struct unr_op *op, struct unr_result *r, struct unr_request req
     r->cause = request.cause;
 }
 
-void unri_note(struct unr_op *op, struct unr_request request, bool honoured)
+void unri_note(struct unr_op *op, struct unr_cancel_request request, bool honoured)
 {
     note(op, &op->result, request, honoured);
     if (honoured && op->private_fields.state == UNRI_IN_FLIGHT)
@@ -194,7 +194,7 @@ void unri_note(struct unr_op *op, struct unr_request request, bool honoured)
 enum answer { REFUSES, KNOWS, HONOURS };
 
 /* Or-s a request into what was asked before.  KNOWS: the operation honours it, and has been told of all its types. */
-static enum answer take_note(struct unr_op *op, struct unr_result *r, struct unr_request request)
+static enum answer take_note(struct unr_op *op, struct unr_result *r, struct unr_cancel_request request)
 {
     unsigned honoured = request.types & op->private_fields.supports;
     unsigned known = op->private_fields.flags & UNRI_HONOURED ? r->requested : 0;
@@ -203,7 +203,7 @@ static enum answer take_note(struct unr_op *op, struct unr_result *r, struct unr
 }
 
 /* Passes on to the type what was taken note of. */
-static void pass_on(struct unr_op *op, struct unr_request request)
+static void pass_on(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_op_private *p = unri_private(op);
     if (p->state != UNRI_QUEUED)
@@ -214,7 +214,7 @@ static void pass_on(struct unr_op *op, struct unr_request request)
 }
 
 /* The operation whose shot is in its `done`: told when that has returned. */
-static bool request_during_shot(struct unr_loop *loop, struct unr_op *op, struct unr_request request)
+static bool request_during_shot(struct unr_loop *loop, struct unr_op *op, struct unr_cancel_request request)
 {
     enum answer answer = take_note(op, &loop->shot_saved, request);
     if (answer == HONOURS) {
@@ -224,7 +224,7 @@ static bool request_during_shot(struct unr_loop *loop, struct unr_op *op, struct
     return answer;
 }
 
-bool unri_request(struct unr_op *op, struct unr_request request)
+bool unri_request(struct unr_op *op, struct unr_cancel_request request)
 {
     if (!unri_live(op))
         return false;
@@ -252,7 +252,7 @@ static bool is_asked(const struct unr_op *op)
     return op->private_fields.flags & UNRI_HONOURED;
 }
 
-bool unri_request_first(struct unr_op *op, struct unr_request request, bool *ret_first)
+bool unri_request_first(struct unr_op *op, struct unr_cancel_request request, bool *ret_first)
 {
     bool unasked = unri_live(op) && op->private_fields.state != UNRI_FINISHED && !is_asked(op);
     bool honoured = unri_request(op, request);
@@ -266,7 +266,7 @@ bool unr_cancel_cause(struct unr_op *op, unsigned types, int cause)
     if (!unri_live(op))
         return false;
     unri_check_thread(op->private_fields.loop);
-    unri_request(op, (struct unr_request){ types, cause });
+    unri_request(op, (struct unr_cancel_request){ types, cause });
     return true;
 }
 
@@ -276,7 +276,7 @@ bool unr_cancel(struct unr_op *op, unsigned types)
 }
 
 /* What an operation puts into its slot. */
-static void requested_through_slot(void *context, struct unr_request request)
+static void requested_through_slot(void *context, struct unr_cancel_request request)
 {
     struct unr_op *op = context;
     unri_check_thread(op->private_fields.loop);
@@ -287,15 +287,15 @@ static void requested_through_slot(void *context, struct unr_request request)
 
 /* Puts the operation into its slot.  What was asked of it before it began (rules 6 and 10): by whoever starts it, by a loop that
  * is being closed, by a latched signal. */
-static struct unr_request asked_before(struct unr_loop *loop, struct unr_op *op, struct unr_request asked)
+static struct unr_cancel_request asked_before(struct unr_loop *loop, struct unr_op *op, struct unr_cancel_request asked)
 {
     struct unr_op_private *p = unri_private(op);
     if (loop->closing && p->supports && !(p->flags & UNRI_HOUSEKEEPING))
-        asked = (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN };
+        asked = (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN };
     if (!p->slot)
         return asked;
     unr_slot_assign(p->slot, requested_through_slot, op);
-    struct unr_request latched = unri_slot_latched(p->slot);
+    struct unr_cancel_request latched = unri_slot_latched(p->slot);
     /* The first that it honours is the cause. */
     if (!asked.types || (!(asked.types & p->supports) && latched.types & p->supports))
         asked.cause = latched.cause;
@@ -323,7 +323,7 @@ static bool is_listed(const struct unr_op *op)
 }
 
 /* True if it honours what was asked of it before it began. */
-static bool start_asked(struct unr_loop *loop, struct unr_op *described, struct unr_request asked)
+static bool start_asked(struct unr_loop *loop, struct unr_op *described, struct unr_cancel_request asked)
 {
     const struct unri_holder *holder = unri_holder_of(described);
     loop->stats.cancels_asked++;
@@ -337,14 +337,14 @@ static bool start_asked(struct unr_loop *loop, struct unr_op *described, struct 
     return true;
 }
 
-static bool start(struct unr_loop *loop, struct unr_op *described, struct unr_request asked)
+static bool start(struct unr_loop *loop, struct unr_op *described, struct unr_cancel_request asked)
 {
     struct unr_op_private *p = unri_private(described);
     bool                   honoured = false;
     described->result.error = (int)unri_turn_ms(loop);
     p->loop = loop;
     count_start(loop, described);
-    bool is_row = described->type->private_row;
+    bool is_row = described->type->private_fields.row;
     if (is_row || is_listed(described))
         unri_peers_add(loop, described, is_row ? unri_row_descriptors(described) : 0);
     if (__builtin_expect(p->slot || loop->closing || asked.types, 0)) {
@@ -377,7 +377,7 @@ void unr_start(struct unr_loop *loop, struct unr_op *described, unr_done_fn *don
         not_described(described);
     described->data = data;
     described->private_fields.done = done;
-    start(loop, described, (struct unr_request){ 0 });
+    start(loop, described, (struct unr_cancel_request){ 0 });
 }
 
 void unri_start_housekeeping(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done)
@@ -385,7 +385,7 @@ void unri_start_housekeeping(struct unr_loop *loop, struct unr_op *described, un
     described->data = loop;
     described->private_fields.done = done;
     described->private_fields.flags |= UNRI_HOUSEKEEPING;
-    start(loop, described, (struct unr_request){ 0 });
+    start(loop, described, (struct unr_cancel_request){ 0 });
 }
 
 /* ---- children and members ---- */
@@ -411,7 +411,7 @@ static void take_child(struct unr_op *holder, struct unr_op *child)
     p->flags |= UNRI_INNER;
 }
 
-bool unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_request asked)
+bool unri_start_child(struct unr_op *holder, struct unr_op *child, struct unr_cancel_request asked)
 {
     take_child(holder, child);
     return start(holder->private_fields.loop, child, asked);
@@ -516,7 +516,7 @@ void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res)
         unri_broken("a shot of a multishot operation without a done", op, "what a shot owns has to reach somebody");
     loop->shot = op;
     loop->shot_saved = *r;
-    loop->shot_request = (struct unr_request){ 0 };
+    loop->shot_request = (struct unr_cancel_request){ 0 };
     r->error = res < 0 ? res : 0;
     r->value = res < 0 ? 0 : res;
     r->fd = -1;

@@ -13,41 +13,41 @@ enum phase { POLLING, READING, WAITING, CLOSING };
 
 static struct unr_sigwait *sigwait_of(struct unr_compose *self)
 {
-    return unr_container_of(self, struct unr_sigwait, private_compose);
+    return unr_container_of(self, struct unr_sigwait, private_fields.compose);
 }
 
 static void sigwait_next(struct unr_sigwait *wait, enum phase phase, struct unr_op *described)
 {
-    wait->private_phase = phase;
-    unr_compose_next(&wait->private_compose, described);
+    wait->private_fields.phase = phase;
+    unr_compose_next(&wait->private_fields.compose, described);
 }
 
 static void sigwait_close(struct unr_sigwait *wait, int error)
 {
-    wait->private_error = error;
-    sigwait_next(wait, CLOSING, unr_close(&wait->private_child, wait->private_fd));
+    wait->private_fields.error = error;
+    sigwait_next(wait, CLOSING, unr_close(&wait->private_fields.child, wait->private_fields.fd));
 }
 
 static void sigwait_poll(struct unr_sigwait *wait)
 {
-    sigwait_next(wait, POLLING, unr_poll(&wait->private_child, wait->private_fd, POLLIN));
+    sigwait_next(wait, POLLING, unr_poll(&wait->private_fields.child, wait->private_fields.fd, POLLIN));
 }
 
 static void sigwait_read(struct unr_sigwait *wait)
 {
-    struct signalfd_siginfo *info = (struct signalfd_siginfo *)wait->private_info;
-    static_assert(sizeof *info <= sizeof wait->private_info, "");
-    sigwait_next(wait, READING, unr_read(&wait->private_child, wait->private_fd, info, sizeof *info, -1));
+    struct signalfd_siginfo *info = (struct signalfd_siginfo *)wait->private_fields.info;
+    static_assert(sizeof *info <= sizeof wait->private_fields.info, "");
+    sigwait_next(wait, READING, unr_read(&wait->private_fields.child, wait->private_fields.fd, info, sizeof *info, -1));
 }
 
 static void sigwait_open(struct unr_sigwait *wait)
 {
-    int fd = wait->private_signals ? unri_enter_signalfd(wait->private_signals) : -EINVAL;
+    int fd = wait->private_fields.signals ? unri_enter_signalfd(wait->private_fields.signals) : -EINVAL;
     if (fd < 0) {
-        unr_compose_end(&wait->private_compose, fd);
+        unr_compose_end(&wait->private_fields.compose, fd);
         return;
     }
-    wait->private_fd = fd;
+    wait->private_fields.fd = fd;
     sigwait_read(wait);
 }
 
@@ -56,15 +56,15 @@ static void sigwait_open(struct unr_sigwait *wait)
 static void sigwait_step(struct unr_compose *self, struct unr_op *finished)
 {
     struct unr_sigwait            *wait = sigwait_of(self);
-    const struct signalfd_siginfo *info = (const struct signalfd_siginfo *)wait->private_info;
+    const struct signalfd_siginfo *info = (const struct signalfd_siginfo *)wait->private_fields.info;
     int                            error = finished ? finished->result.error : 0;
     if (!finished) {
         sigwait_open(wait);
-    } else if (wait->private_phase == CLOSING) {
-        unr_compose_end(self, wait->private_error);
-    } else if (wait->private_phase == READING && error == -EAGAIN) {
+    } else if (wait->private_fields.phase == CLOSING) {
+        unr_compose_end(self, wait->private_fields.error);
+    } else if (wait->private_fields.phase == READING && error == -EAGAIN) {
         sigwait_poll(wait);
-    } else if (wait->private_phase == READING || error) {
+    } else if (wait->private_fields.phase == READING || error) {
         if (!error)
             wait->op.result.value = info->ssi_signo;
         sigwait_close(wait, error);
@@ -86,28 +86,28 @@ static uint64_t set_of(const int *signals, unsigned n)
 
 struct unr_op *unr_sigwait(struct unr_sigwait *wait, const int *signals, unsigned n)
 {
-    struct unr_op *op = unr_compose(&wait->private_compose, "sigwait", UNR_CANCEL_TOTAL, sigwait_step);
-    wait->private_signals = set_of(signals, n);
+    struct unr_op *op = unr_compose(&wait->private_fields.compose, "sigwait", UNR_CANCEL_TOTAL, sigwait_step);
+    wait->private_fields.signals = set_of(signals, n);
     return op;
 }
 
 /* ---- children ---- */
 
-static struct unr_child *child_of(struct unr_compose *self)
+static struct unr_process *process_of(struct unr_compose *self)
 {
-    return unr_container_of(self, struct unr_child, private_compose);
+    return unr_container_of(self, struct unr_process, private_fields.compose);
 }
 
-static void child_next(struct unr_child *child, enum phase phase, struct unr_op *described)
+static void process_next(struct unr_process *process, enum phase phase, struct unr_op *described)
 {
-    child->private_phase = phase;
-    unr_compose_next(&child->private_compose, described);
+    process->private_fields.phase = phase;
+    unr_compose_next(&process->private_fields.compose, described);
 }
 
-static siginfo_t *info_of(struct unr_child *child)
+static siginfo_t *info_of(struct unr_process *process)
 {
-    static_assert(sizeof(siginfo_t) <= sizeof child->private_info, "");
-    return (siginfo_t *)child->private_info;
+    static_assert(sizeof(siginfo_t) <= sizeof process->private_fields.info, "");
+    return (siginfo_t *)process->private_fields.info;
 }
 
 enum { CORE_DUMPED = 0x80 }; /* WCOREFLAG, which musl lacks */
@@ -122,67 +122,67 @@ static int status_of(const siginfo_t *info)
     }
 }
 
-static void child_close(struct unr_child *child, int error)
+static void process_close(struct unr_process *process, int error)
 {
-    child->private_error = error;
-    child_next(child, CLOSING, unr_close(&child->private_child, child->private_fd));
+    process->private_fields.error = error;
+    process_next(process, CLOSING, unr_close(&process->private_fields.child, process->private_fields.fd));
 }
 
 /* Where the ring has no waitid: a pidfd is readable once the child has ended. */
-static void look(struct unr_child *child)
+static void look(struct unr_process *process)
 {
-    int error = unri_enter_reap(child->private_pid, info_of(child));
+    int error = unri_enter_reap(process->private_fields.pid, info_of(process));
     if (error == -EAGAIN) {
-        child_next(child, POLLING, unr_poll(&child->private_child, child->private_fd, POLLIN));
+        process_next(process, POLLING, unr_poll(&process->private_fields.child, process->private_fields.fd, POLLIN));
         return;
     }
     if (!error)
-        child->op.result.value = status_of(info_of(child));
-    child_close(child, error);
+        process->op.result.value = status_of(info_of(process));
+    process_close(process, error);
 }
 
-static void child_open(struct unr_child *child)
+static void process_open(struct unr_process *process)
 {
-    int fd = unri_enter_pidfd(child->private_pid);
+    int fd = unri_enter_pidfd(process->private_fields.pid);
     if (fd < 0) {
-        unr_compose_end(&child->private_compose, fd == -ESRCH ? -ECHILD : fd);
+        unr_compose_end(&process->private_fields.compose, fd == -ESRCH ? -ECHILD : fd);
         return;
     }
-    child->private_fd = fd;
-    look(child);
+    process->private_fields.fd = fd;
+    look(process);
 }
 
-static void waited(struct unr_child *child, int error)
+static void waited(struct unr_process *process, int error)
 {
     if (error == -EOPNOTSUPP) {
-        child_open(child);
+        process_open(process);
         return;
     }
     if (!error)
-        child->op.result.value = status_of(info_of(child));
-    unr_compose_end(&child->private_compose, error);
+        process->op.result.value = status_of(info_of(process));
+    unr_compose_end(&process->private_fields.compose, error);
 }
 
-static void child_step(struct unr_compose *self, struct unr_op *finished)
+static void process_step(struct unr_compose *self, struct unr_op *finished)
 {
-    struct unr_child *child = child_of(self);
+    struct unr_process *process = process_of(self);
     int               error = finished ? finished->result.error : 0;
     if (!finished)
-        child_next(child, WAITING,
-                   unr_waitid(&child->private_child, P_PID, (unsigned)child->private_pid, info_of(child), WEXITED));
-    else if (child->private_phase == WAITING)
-        waited(child, error);
-    else if (child->private_phase == CLOSING)
-        unr_compose_end(self, child->private_error);
+        process_next(process, WAITING,
+                   unr_waitid(&process->private_fields.child, P_PID, (unsigned)process->private_fields.pid, info_of(process), WEXITED));
+    else if (process->private_fields.phase == WAITING)
+        waited(process, error);
+    else if (process->private_fields.phase == CLOSING)
+        unr_compose_end(self, process->private_fields.error);
     else if (error)
-        child_close(child, error);
+        process_close(process, error);
     else
-        look(child);
+        look(process);
 }
 
-struct unr_op *unr_child_wait(struct unr_child *child, pid_t pid)
+struct unr_op *unr_process_wait(struct unr_process *process, pid_t pid)
 {
-    struct unr_op *op = unr_compose(&child->private_compose, "child_wait", UNR_CANCEL_TOTAL, child_step);
-    child->private_pid = pid;
+    struct unr_op *op = unr_compose(&process->private_fields.compose, "process_wait", UNR_CANCEL_TOTAL, process_step);
+    process->private_fields.pid = pid;
     return op;
 }

@@ -9,29 +9,29 @@ enum { WORTHWHILE_ROOM = 512 };
 
 static struct unr_reader *reader_of(struct unr_compose *self)
 {
-    return unr_container_of(self, struct unr_reader, private_compose);
+    return unr_container_of(self, struct unr_reader, private_fields.compose);
 }
 
 /* ---- what all readers do ---- */
 
 static void take_in(struct unr_reader *reader, const struct unr_result *read)
 {
-    if (read->bytes > reader->private_room.iov_len)
+    if (read->bytes > reader->private_fields.room.iov_len)
         unri_broken("a stream that read more than there was room for", &reader->op,
                     "a stream's read_some moves at most what its pieces hold");
-    unr_buffer_commit(reader->private_buffer, read->bytes);
-    unr_stream_moved(reader->private_stream, read->bytes);
-    reader->private_added += read->bytes;
+    unr_buffer_commit(reader->private_fields.buffer, read->bytes);
+    unr_stream_moved(reader->private_fields.stream, read->bytes);
+    reader->private_fields.added += read->bytes;
 }
 
 static ssize_t search(struct unr_reader *reader)
 {
-    size_t len, seen = reader->private_seen;
-    void  *data = unr_buffer_data(reader->private_buffer, &len);
+    size_t len, seen = reader->private_fields.seen;
+    void  *data = unr_buffer_data(reader->private_fields.buffer, &len);
     if (len == seen)
         return 0;
-    reader->private_seen = len;
-    ssize_t n = reader->private_match(reader->private_context, data, len, seen);
+    reader->private_fields.seen = len;
+    ssize_t n = reader->private_fields.match(reader->private_fields.context, data, len, seen);
     if (n > 0 && (size_t)n > len)
         unri_broken("a match that ends behind the last byte", &reader->op,
                     "a match function returns 0, at most the len that it was given, or a negative errno");
@@ -40,9 +40,9 @@ static ssize_t search(struct unr_reader *reader)
 
 static int make_room(struct unr_reader *reader)
 {
-    size_t left = unr_buffer_left(reader->private_buffer);
+    size_t left = unr_buffer_left(reader->private_fields.buffer);
     size_t want = left < WORTHWHILE_ROOM ? left : WORTHWHILE_ROOM;
-    return want ? unr_buffer_prepare(reader->private_buffer, want, &reader->private_room) : -ENOBUFS;
+    return want ? unr_buffer_prepare(reader->private_fields.buffer, want, &reader->private_fields.room) : -ENOBUFS;
 }
 
 ssize_t unri_read_on(struct unr_reader *reader, const struct unr_op *finished)
@@ -56,26 +56,26 @@ ssize_t unri_read_on(struct unr_reader *reader, const struct unr_op *finished)
         return finished->result.error;
     if (finished && !finished->result.bytes)
         return -ENODATA;
-    if (unr_state_cancelled(unr_compose_state(&reader->private_compose)))
+    if (unr_state_cancelled(unr_compose_state(&reader->private_fields.compose)))
         return -ECANCELED; /* also where the stream's reads could not be */
     return make_room(reader);
 }
 
 void unri_read_more(struct unr_reader *reader)
 {
-    unr_compose_next(&reader->private_compose,
-                     unr_read_some(&reader->private_some, reader->private_stream, &reader->private_room, 1));
+    unr_compose_next(&reader->private_fields.compose,
+                     unr_read_some(&reader->private_fields.some, reader->private_fields.stream, &reader->private_fields.room, 1));
 }
 
 void unri_reader_init(struct unr_reader *reader, struct unr_stream *stream, struct unr_buffer *buffer, unr_match_fn *match,
                       void *context)
 {
-    reader->private_stream = stream;
-    reader->private_buffer = buffer;
-    reader->private_match = match;
-    reader->private_context = context;
-    reader->private_seen = 0;
-    reader->private_added = 0;
+    reader->private_fields.stream = stream;
+    reader->private_fields.buffer = buffer;
+    reader->private_fields.match = match;
+    reader->private_fields.context = context;
+    reader->private_fields.seen = 0;
+    reader->private_fields.added = 0;
 }
 
 void unri_refuse(struct unr_compose *self, struct unr_op *finished)
@@ -94,14 +94,14 @@ static void step(struct unr_compose *self, struct unr_op *finished)
         unri_read_more(reader);
         return;
     }
-    reader->op.result.bytes = n > 0 ? (uint64_t)n : reader->private_added;
+    reader->op.result.bytes = n > 0 ? (uint64_t)n : reader->private_fields.added;
     unr_compose_end(self, n > 0 ? 0 : (int)n);
 }
 
 struct unr_op *unr_read_match(struct unr_reader *reader, struct unr_stream *stream, struct unr_buffer *buffer,
                               unr_match_fn *match, void *context)
 {
-    struct unr_op *described = unr_compose(&reader->private_compose, "read_match", UNR_CANCEL_PARTIAL, step);
+    struct unr_op *described = unr_compose(&reader->private_fields.compose, "read_match", UNR_CANCEL_PARTIAL, step);
     unri_reader_init(reader, stream, buffer, match, context);
     return described;
 }
@@ -118,17 +118,17 @@ size_t unri_find(const void *data, size_t len, size_t seen, const void *delimite
 static ssize_t match_delimiter(void *context, const void *data, size_t len, size_t seen)
 {
     const struct unr_reader *reader = context;
-    return (ssize_t)unri_find(data, len, seen, reader->private_delimiter, reader->private_delimiter_len);
+    return (ssize_t)unri_find(data, len, seen, reader->private_fields.delimiter, reader->private_fields.delimiter_len);
 }
 
 struct unr_op *unr_read_until(struct unr_reader *reader, struct unr_stream *stream, struct unr_buffer *buffer,
                               const void *delimiter, size_t len)
 {
     struct unr_op *described =
-        unr_compose(&reader->private_compose, "read_until", UNR_CANCEL_PARTIAL, len ? step : unri_refuse);
+        unr_compose(&reader->private_fields.compose, "read_until", UNR_CANCEL_PARTIAL, len ? step : unri_refuse);
     unri_reader_init(reader, stream, buffer, match_delimiter, reader);
-    reader->private_delimiter = delimiter;
-    reader->private_delimiter_len = len;
+    reader->private_fields.delimiter = delimiter;
+    reader->private_fields.delimiter_len = len;
     return described;
 }
 

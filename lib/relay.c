@@ -11,10 +11,10 @@ enum { BUFFER_MAX = 65536 };
 
 static void write_rest(struct unr_relay *relay)
 {
-    relay->private_piece.iov_base = unr_buffer_data(&relay->rest, &relay->private_piece.iov_len);
-    relay->private_writing = true;
-    unr_compose_next(&relay->private_compose,
-                     unr_write_some(&relay->private_some, relay->private_to, &relay->private_piece, 1));
+    relay->private_fields.piece.iov_base = unr_buffer_data(&relay->rest, &relay->private_fields.piece.iov_len);
+    relay->private_fields.writing = true;
+    unr_compose_next(&relay->private_fields.compose,
+                     unr_write_some(&relay->private_fields.some, relay->private_fields.to, &relay->private_fields.piece, 1));
 }
 
 static void end(struct unr_relay *relay, int error)
@@ -23,30 +23,30 @@ static void end(struct unr_relay *relay, int error)
     unr_buffer_data(&relay->rest, &left);
     if (!left)
         unr_buffer_free(&relay->rest);
-    unr_compose_end(&relay->private_compose, error);
+    unr_compose_end(&relay->private_fields.compose, error);
 }
 
 static void read_more(struct unr_relay *relay)
 {
-    int error = unr_buffer_prepare(&relay->rest, 1, &relay->private_piece);
+    int error = unr_buffer_prepare(&relay->rest, 1, &relay->private_fields.piece);
     if (error) {
         end(relay, error);
         return;
     }
-    relay->private_writing = false;
-    unr_compose_next(&relay->private_compose,
-                     unr_read_some(&relay->private_some, relay->private_from, &relay->private_piece, 1));
+    relay->private_fields.writing = false;
+    unr_compose_next(&relay->private_fields.compose,
+                     unr_read_some(&relay->private_fields.some, relay->private_fields.from, &relay->private_fields.piece, 1));
 }
 
 /* Also where the step in flight honoured no request: a layer's may not. */
 static bool is_cancelled(struct unr_relay *relay)
 {
-    return unr_state_cancelled(unr_compose_state(&relay->private_compose));
+    return unr_state_cancelled(unr_compose_state(&relay->private_fields.compose));
 }
 
 static void was_read(struct unr_relay *relay, const struct unr_result *read)
 {
-    unr_stream_moved(relay->private_from, read->bytes);
+    unr_stream_moved(relay->private_fields.from, read->bytes);
     unr_buffer_commit(&relay->rest, (size_t)read->bytes);
     if (read->error || !read->bytes)
         end(relay, read->error);
@@ -59,7 +59,7 @@ static void was_read(struct unr_relay *relay, const struct unr_result *read)
 static void was_written(struct unr_relay *relay, const struct unr_result *write)
 {
     size_t left;
-    unr_stream_moved(relay->private_to, write->bytes);
+    unr_stream_moved(relay->private_fields.to, write->bytes);
     unr_buffer_consume(&relay->rest, (size_t)write->bytes);
     relay->op.result.bytes += write->bytes;
     unr_buffer_data(&relay->rest, &left);
@@ -75,10 +75,10 @@ static void was_written(struct unr_relay *relay, const struct unr_result *write)
 
 static void step(struct unr_compose *self, struct unr_op *finished)
 {
-    struct unr_relay *relay = unr_container_of(self, struct unr_relay, private_compose);
+    struct unr_relay *relay = unr_container_of(self, struct unr_relay, private_fields.compose);
     if (!finished)
         read_more(relay);
-    else if (relay->private_writing)
+    else if (relay->private_fields.writing)
         was_written(relay, &finished->result);
     else
         was_read(relay, &finished->result);
@@ -86,9 +86,9 @@ static void step(struct unr_compose *self, struct unr_op *finished)
 
 struct unr_op *unr_relay(struct unr_relay *relay, struct unr_stream *from, struct unr_stream *to)
 {
-    struct unr_op *op = unr_compose(&relay->private_compose, "relay", UNR_CANCEL_PARTIAL, step);
+    struct unr_op *op = unr_compose(&relay->private_fields.compose, "relay", UNR_CANCEL_PARTIAL, step);
     unr_buffer_init(&relay->rest, BUFFER_MAX);
-    relay->private_from = from;
-    relay->private_to = to;
+    relay->private_fields.from = from;
+    relay->private_fields.to = to;
     return op;
 }

@@ -13,38 +13,38 @@ static struct unr_scope *scope_of(struct unr_op *op)
 
 static size_t home(const struct unr_scope *scope, const struct unr_op *op)
 {
-    return (size_t)(((uint64_t)(uintptr_t)op * 0x9e3779b97f4a7c15u) >> 32) & (scope->private_room - 1);
+    return (size_t)(((uint64_t)(uintptr_t)op * 0x9e3779b97f4a7c15u) >> 32) & (scope->private_fields.room - 1);
 }
 
 static size_t behind(const struct unr_scope *scope, size_t index)
 {
-    return (index + 1) & (scope->private_room - 1);
+    return (index + 1) & (scope->private_fields.room - 1);
 }
 
 static struct unr_scope_member *find(struct unr_scope *scope, const struct unr_op *op)
 {
     size_t index = home(scope, op);
-    while (scope->private_members[index].op && scope->private_members[index].op != op)
+    while (scope->private_fields.members[index].op && scope->private_fields.members[index].op != op)
         index = behind(scope, index);
-    return &scope->private_members[index];
+    return &scope->private_fields.members[index];
 }
 
 static bool make_room(struct unr_scope *scope)
 {
-    if (scope->private_count < scope->private_room / 2)
+    if (scope->private_fields.count < scope->private_fields.room / 2)
         return true;
-    struct unr_scope_member *old = scope->private_members;
-    struct unr_scope_member *members = calloc(scope->private_room * 2, sizeof *members);
+    struct unr_scope_member *old = scope->private_fields.members;
+    struct unr_scope_member *members = calloc(scope->private_fields.room * 2, sizeof *members);
     if (!members)
         return false;
-    size_t room = scope->private_room;
-    scope->private_members = members;
-    scope->private_room = room * 2;
-    scope->private_growths++;
+    size_t room = scope->private_fields.room;
+    scope->private_fields.members = members;
+    scope->private_fields.room = room * 2;
+    scope->private_fields.growths++;
     for (size_t i = 0; i < room; i++)
         if (old[i].op)
             *find(scope, old[i].op) = old[i];
-    if (old != scope->private_inline)
+    if (old != scope->private_fields.inline_members)
         free(old);
     return true;
 }
@@ -52,17 +52,17 @@ static bool make_room(struct unr_scope *scope)
 /* Closes the gap: moves up what would not be found behind it. */
 static void take_out(struct unr_scope *scope, struct unr_scope_member *member)
 {
-    struct unr_scope_member *members = scope->private_members;
+    struct unr_scope_member *members = scope->private_fields.members;
     size_t                   gap = (size_t)(member - members);
     for (size_t i = behind(scope, gap); members[i].op; i = behind(scope, i)) {
-        size_t way = (i - home(scope, members[i].op)) & (scope->private_room - 1);
-        if (way >= ((i - gap) & (scope->private_room - 1))) {
+        size_t way = (i - home(scope, members[i].op)) & (scope->private_fields.room - 1);
+        if (way >= ((i - gap) & (scope->private_fields.room - 1))) {
             members[gap] = members[i];
             gap = i;
         }
     }
     members[gap] = (struct unr_scope_member){ 0 };
-    scope->private_count--;
+    scope->private_fields.count--;
 }
 
 /* ---- the scope ---- */
@@ -70,20 +70,20 @@ static void take_out(struct unr_scope *scope, struct unr_scope_member *member)
 static void end_if_over(struct unr_scope *scope)
 {
     struct unr_op_private *p = unri_private(&scope->op);
-    bool                   closed = scope->private_closed || p->loop->closing;
-    if (!closed || scope->private_count || scope->private_failing || scope->private_busy || p->state == UNRI_FINISHED)
+    bool                   closed = scope->private_fields.closed || p->loop->closing;
+    if (!closed || scope->private_fields.count || scope->private_fields.failing || scope->private_fields.busy || p->state == UNRI_FINISHED)
         return;
-    if (scope->private_members != scope->private_inline)
-        free(scope->private_members);
-    scope->private_members = scope->private_inline;
-    scope->private_room = UNR_SCOPE_INLINE;
-    scope->op.result.value = (int64_t)scope->private_ended;
-    scope->op.result.guarantee = scope->private_weakest;
-    unri_end(&scope->op, scope->private_cancelled ? -ECANCELED : 0);
+    if (scope->private_fields.members != scope->private_fields.inline_members)
+        free(scope->private_fields.members);
+    scope->private_fields.members = scope->private_fields.inline_members;
+    scope->private_fields.room = UNR_SCOPE_INLINE;
+    scope->op.result.value = (int64_t)scope->private_fields.ended;
+    scope->op.result.guarantee = scope->private_fields.weakest;
+    unri_end(&scope->op, scope->private_fields.cancelled ? -ECANCELED : 0);
 }
 
 /* The table may have grown when it returns: what a member runs when it is asked may start others. */
-static void request_member(struct unr_scope *scope, struct unr_op *op, struct unr_request request)
+static void request_member(struct unr_scope *scope, struct unr_op *op, struct unr_cancel_request request)
 {
     bool first = false;
     if (op)
@@ -92,18 +92,18 @@ static void request_member(struct unr_scope *scope, struct unr_op *op, struct un
         find(scope, op)->asked = true;
 }
 
-static bool deliver(struct unr_op *op, struct unr_request request)
+static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_scope *scope = scope_of(op);
     unri_note(op, request, true);
-    unri_add_asked(&scope->private_asked, &scope->private_several_causes, request);
+    unri_add_asked(&scope->private_fields.asked, &scope->private_fields.several_causes, request);
     /* Those that are started meanwhile are asked at their start. */
     uint32_t growths;
     do {
-        growths = scope->private_growths;
-        for (size_t i = 0; i < scope->private_room && growths == scope->private_growths; i++)
-            request_member(scope, scope->private_members[i].op, request);
-    } while (growths != scope->private_growths);
+        growths = scope->private_fields.growths;
+        for (size_t i = 0; i < scope->private_fields.room && growths == scope->private_fields.growths; i++)
+            request_member(scope, scope->private_fields.members[i].op, request);
+    } while (growths != scope->private_fields.growths);
     end_if_over(scope);
     return true;
 }
@@ -113,7 +113,7 @@ static void scope_start(struct unr_op *op)
     end_if_over(scope_of(op));
 }
 
-static bool start_asked(struct unr_op *op, struct unr_request asked)
+static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
 {
     if (op->private_fields.loop->closing) {
         unri_end_unsubmitted(op, asked);
@@ -128,10 +128,10 @@ static unr_done_fn *leave(struct unr_scope *scope, const struct unr_op *op)
     struct unr_scope_member *member = find(scope, op);
     unr_done_fn             *done = member->done;
     if (!member->op) { /* there was no memory for it in the table */
-        scope->private_failing--;
+        scope->private_fields.failing--;
         return (unr_done_fn *)(uintptr_t)op->private_fields.address;
     }
-    scope->private_cancelled |= unri_ended_by(op, member->asked, &scope->private_asked, scope->private_several_causes);
+    scope->private_fields.cancelled |= unri_ended_by(op, member->asked, &scope->private_fields.asked, scope->private_fields.several_causes);
     take_out(scope, member);
     return done;
 }
@@ -141,12 +141,12 @@ static void child_done(struct unr_op *holder, struct unr_op *op)
     struct unr_scope *scope = scope_of(holder);
     unri_private(op)->done = leave(scope, op);
     unri_private(op)->flags &= (uint16_t)~UNRI_INNER;
-    scope->private_ended++;
-    scope->private_weakest = (uint8_t)unri_weakest_guarantee(scope->private_weakest, &op->result);
+    scope->private_fields.ended++;
+    scope->private_fields.weakest = (uint8_t)unri_weakest_guarantee(scope->private_fields.weakest, &op->result);
     /* The scope outlives the `done` of its last member, which may start another in it, but ends in the same turn. */
-    scope->private_busy = true;
+    scope->private_fields.busy = true;
     unri_hand_back(holder->private_fields.loop, op);
-    scope->private_busy = false;
+    scope->private_fields.busy = false;
     end_if_over(scope);
 }
 
@@ -157,23 +157,23 @@ static const struct unr_op_type type = {
     .supports = UNR_CANCEL_ALL,
     .name = "scope",
     .start = scope_start,
-    .private_holder = &holder,
+    .private_fields.holder = &holder,
 };
 
 struct unr_op *unr_scope(struct unr_scope *scope)
 {
     unr_describe(&scope->op, &type);
-    scope->private_asked = (struct unr_request){ 0 };
-    scope->private_members = scope->private_inline;
+    scope->private_fields.asked = (struct unr_cancel_request){ 0 };
+    scope->private_fields.members = scope->private_fields.inline_members;
     for (unsigned i = 0; i < UNR_SCOPE_INLINE; i++)
-        scope->private_inline[i] = (struct unr_scope_member){ 0 };
-    scope->private_room = UNR_SCOPE_INLINE;
-    scope->private_count = 0;
-    scope->private_ended = 0;
-    scope->private_growths = 0;
-    scope->private_weakest = UNR_CANCEL_TOTAL;
-    scope->private_failing = 0;
-    scope->private_closed = scope->private_cancelled = scope->private_busy = scope->private_several_causes = false;
+        scope->private_fields.inline_members[i] = (struct unr_scope_member){ 0 };
+    scope->private_fields.room = UNR_SCOPE_INLINE;
+    scope->private_fields.count = 0;
+    scope->private_fields.ended = 0;
+    scope->private_fields.growths = 0;
+    scope->private_fields.weakest = UNR_CANCEL_TOTAL;
+    scope->private_fields.failing = 0;
+    scope->private_fields.closed = scope->private_fields.cancelled = scope->private_fields.busy = scope->private_fields.several_causes = false;
     return &scope->op;
 }
 
@@ -193,14 +193,14 @@ void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done
     described->data = data;
     p->loop->in_flight++; /* its `done` is the caller's */
     if (!make_room(scope)) {
-        scope->private_failing++;
+        scope->private_fields.failing++;
         unri_fail_child(&scope->op, described, -ENOMEM);
         unri_private(described)->address = (uintptr_t)done; /* it never began, and needs no arguments */
         return;
     }
     *find(scope, described) = (struct unr_scope_member){ .op = described, .done = done };
-    scope->private_count++;
-    if (unri_start_child(&scope->op, described, scope->private_asked))
+    scope->private_fields.count++;
+    if (unri_start_child(&scope->op, described, scope->private_fields.asked))
         find(scope, described)->asked = true;
 }
 
@@ -209,7 +209,7 @@ void unr_scope_close(struct unr_scope *scope)
     bool live = unri_live(&scope->op);
     if (live)
         unri_check_thread(scope->op.private_fields.loop);
-    scope->private_closed = true;
+    scope->private_fields.closed = true;
     if (live)
         end_if_over(scope);
 }

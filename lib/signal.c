@@ -24,16 +24,16 @@ bool unr_slot_has_handler(const struct unr_slot *slot)
     return slot->handler != NULL;
 }
 
-struct unr_request unri_slot_latched(const struct unr_slot *slot)
+struct unr_cancel_request unri_slot_latched(const struct unr_slot *slot)
 {
-    const struct unr_signal *latch = slot->private_latch;
-    return latch ? latch->latched_request : (struct unr_request){ 0 };
+    const struct unr_signal *latch = slot->private_fields.latch;
+    return latch ? latch->latched_request : (struct unr_cancel_request){ 0 };
 }
 
 void unr_signal_init_latched(struct unr_signal *signal)
 {
     *signal = (struct unr_signal){ .latches = true };
-    signal->slot.private_latch = signal;
+    signal->slot.private_fields.latch = signal;
 }
 
 struct unr_slot *unr_signal_slot(struct unr_signal *signal)
@@ -70,7 +70,7 @@ static void unlink_child(struct unr_signal *node)
 
 /* ---- emit ---- */
 
-static void latch(struct unr_signal *signal, struct unr_request request)
+static void latch(struct unr_signal *signal, struct unr_cancel_request request)
 {
     if (!signal->latches)
         return;
@@ -79,17 +79,17 @@ static void latch(struct unr_signal *signal, struct unr_request request)
     signal->latched_request.types |= request.types;
 }
 
-static bool emit(struct unr_signal *signal, struct unr_request request)
+static bool emit(struct unr_signal *signal, struct unr_cancel_request request)
 {
     bool handled = false;
     latch(signal, request);
     if (signal->first_child) {
-        struct unr_signal cursor = { .private_cursor = true };
+        struct unr_signal cursor = { .private_fields.is_cursor = true };
         link_behind(&cursor, signal, NULL);
         for (struct unr_signal *child; (child = cursor.next_sibling) != NULL;) {
             unlink_child(&cursor);
             link_behind(&cursor, signal, child);
-            if (!child->private_cursor)
+            if (!child->private_fields.is_cursor)
                 handled |= emit(child, request);
         }
         unlink_child(&cursor);
@@ -105,7 +105,7 @@ static bool emit(struct unr_signal *signal, struct unr_request request)
 bool unr_signal_emit_cause(struct unr_signal *signal, unsigned types, int cause)
 {
     unri_check_request(types, cause);
-    return emit(signal, (struct unr_request){ types, cause });
+    return emit(signal, (struct unr_cancel_request){ types, cause });
 }
 
 bool unr_signal_emit(struct unr_signal *signal, unsigned types)
@@ -115,7 +115,7 @@ bool unr_signal_emit(struct unr_signal *signal, unsigned types)
 
 void unr_signal_reset(struct unr_signal *signal)
 {
-    signal->latched_request = (struct unr_request){ 0 };
+    signal->latched_request = (struct unr_cancel_request){ 0 };
 }
 
 /* ---- trees ---- */
@@ -123,9 +123,9 @@ void unr_signal_reset(struct unr_signal *signal)
 /* Tells the edge-triggered part of a subtree which latched signal it is under; a latched signal is its own. */
 static void set_latch(struct unr_signal *signal, struct unr_signal *latched)
 {
-    if (signal->latches || signal->private_cursor)
+    if (signal->latches || signal->private_fields.is_cursor)
         return;
-    signal->slot.private_latch = latched;
+    signal->slot.private_fields.latch = latched;
     for (struct unr_signal *child = signal->first_child; child; child = child->next_sibling)
         set_latch(child, latched);
 }
@@ -139,12 +139,12 @@ void unr_signal_attach(struct unr_signal *child, struct unr_signal *parent)
         if (ancestor == child)
             unri_broken("attaching a signal below itself", NULL, "signals form trees");
     link_behind(child, parent, NULL);
-    struct unr_signal *latched = parent->slot.private_latch;
+    struct unr_signal *latched = parent->slot.private_fields.latch;
     if (!latched)
         return;
     set_latch(child, latched);
     /* By value: a handler may detach the child, and reset or free what latched it. */
-    struct unr_request request = latched->latched_request;
+    struct unr_cancel_request request = latched->latched_request;
     if (request.types)
         emit(child, request);
 }

@@ -38,61 +38,61 @@ unsigned unri_filtered(unr_filter_fn *filter, void *context, unsigned types)
 
 void unri_state_init(struct unr_cancel_state *state, struct unr_op *op)
 {
-    *state = (struct unr_cancel_state){ .private_op = op, .private_supports = op->private_fields.supports };
+    *state = (struct unr_cancel_state){ .private_fields.op = op, .private_fields.supports = op->private_fields.supports };
 }
 
 static unsigned let_in(const struct unr_cancel_state *state, unsigned types)
 {
-    return state->private_in ? unri_filtered(state->private_in, state->private_context, types)
-                             : types & state->private_supports;
+    return state->private_fields.in ? unri_filtered(state->private_fields.in, state->private_fields.context, types)
+                             : types & state->private_fields.supports;
 }
 
 unsigned unri_state_let_out(const struct unr_cancel_state *state, unsigned types)
 {
-    return state->private_out ? unri_filtered(state->private_out, state->private_context, types) : types;
+    return state->private_fields.out ? unri_filtered(state->private_fields.out, state->private_fields.context, types) : types;
 }
 
-unsigned unri_state_let_in(struct unr_cancel_state *state, struct unr_request request)
+unsigned unri_state_let_in(struct unr_cancel_state *state, struct unr_cancel_request request)
 {
     unsigned let = let_in(state, request.types);
-    if (let && !state->private_let_in.types)
-        state->private_let_in.cause = request.cause;
-    state->private_let_in.types |= let;
+    if (let && !state->private_fields.let_in.types)
+        state->private_fields.let_in.cause = request.cause;
+    state->private_fields.let_in.types |= let;
     return let;
 }
 
-struct unr_request unri_state_preempting(const struct unr_cancel_state *state)
+struct unr_cancel_request unri_state_preempting(const struct unr_cancel_state *state)
 {
     unsigned let_in, passed;
     do { /* while it is asked, the filter may let in more */
-        let_in = state->private_let_in.types;
-        passed = let_in && !state->private_lets_children_begin ? unri_state_let_out(state, let_in) : 0;
-    } while (let_in != state->private_let_in.types);
-    return (struct unr_request){ passed, state->private_let_in.cause };
+        let_in = state->private_fields.let_in.types;
+        passed = let_in && !state->private_fields.lets_children_begin ? unri_state_let_out(state, let_in) : 0;
+    } while (let_in != state->private_fields.let_in.types);
+    return (struct unr_cancel_request){ passed, state->private_fields.let_in.cause };
 }
 
 unsigned unr_state_cancelled(const struct unr_cancel_state *state)
 {
-    return state->private_let_in.types;
+    return state->private_fields.let_in.types;
 }
 
 int unr_state_cause(const struct unr_cancel_state *state)
 {
-    return state->private_let_in.cause;
+    return state->private_fields.let_in.cause;
 }
 
 void unr_state_reset(struct unr_cancel_state *state, unr_filter_fn *in, unr_filter_fn *out, void *context)
 {
-    struct unr_op_private *p = unri_private(state->private_op);
-    state->private_let_in = (struct unr_request){ 0 };
-    state->private_in = in;
-    state->private_out = out;
-    state->private_context = context;
+    struct unr_op_private *p = unri_private(state->private_fields.op);
+    state->private_fields.let_in = (struct unr_cancel_request){ 0 };
+    state->private_fields.in = in;
+    state->private_fields.out = out;
+    state->private_fields.context = context;
     /* What was honoured so far has been dealt with; what ends the operation in the end is what comes now. */
     if (p->flags & UNRI_HONOURED) {
         p->flags &= (uint16_t)~UNRI_HONOURED;
-        state->private_op->result.verdict = UNR_VERDICT_NONE;
-        state->private_op->result.cause = 0;
+        state->private_fields.op->result.verdict = UNR_VERDICT_NONE;
+        state->private_fields.op->result.cause = 0;
     }
     p->supports = 0;
     for (unsigned type = UNR_CANCEL_TERMINAL; type <= UNR_CANCEL_TOTAL; type <<= 1)
@@ -102,5 +102,5 @@ void unr_state_reset(struct unr_cancel_state *state, unr_filter_fn *in, unr_filt
 
 void unr_state_preempt(struct unr_cancel_state *state, bool on)
 {
-    state->private_lets_children_begin = !on;
+    state->private_fields.lets_children_begin = !on;
 }

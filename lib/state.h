@@ -7,10 +7,10 @@
 /* The state of an operation that has just been described. */
 void unri_state_init(struct unr_cancel_state *state, struct unr_op *op);
 /* Lets a request in, and keeps it: the types that came through; 0: it is refused. */
-unsigned unri_state_let_in(struct unr_cancel_state *state, struct unr_request request);
+unsigned unri_state_let_in(struct unr_cancel_state *state, struct unr_cancel_request request);
 /* What of them is to be requested of the child in flight. */
 unsigned unri_state_let_out(const struct unr_cancel_state *state, unsigned types);
 /* What is to be requested of a child before it begins. */
-struct unr_request unri_state_preempting(const struct unr_cancel_state *state);
+struct unr_cancel_request unri_state_preempting(const struct unr_cancel_state *state);
 
 #endif

@@ -12,7 +12,7 @@ static size_t at_most_int(size_t len)
 
 static struct msghdr *message(struct unr_some *some, const struct iovec *iov, unsigned n)
 {
-    struct msghdr *message = &some->private_message;
+    struct msghdr *message = &some->private_fields.message;
     *message = (struct msghdr){ .msg_iov = (struct iovec *)iov };
     message->msg_iovlen = (__typeof__(message->msg_iovlen))n; /* size_t, or int */
     return message;
@@ -87,7 +87,7 @@ static void no_direction_start(struct unr_op *op)
     unr_finish(op, -EOPNOTSUPP);
 }
 
-static void no_direction_cancel(struct unr_op *op, struct unr_request request)
+static void no_direction_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)op, (void)request;
 }

@@ -17,7 +17,7 @@ static void timer_start(struct unr_op *op)
         unri_end(op, -ENOMEM);
 }
 
-static void timer_cancel(struct unr_op *op, struct unr_request request)
+static void timer_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)request;
     unri_timer_remove(op->private_fields.loop, timer_of(op));

@@ -321,7 +321,7 @@ bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
     return false;
 }
 
-static void request_or_hurry(struct unr_loop *loop, struct unr_timer *timer, struct unr_request request)
+static void request_or_hurry(struct unr_loop *loop, struct unr_timer *timer, struct unr_cancel_request request)
 {
     bool pauses = unri_is_delay(&timer->op);
     if (unri_is_timer(&timer->op) || (pauses && unr_supports(&timer->op)))
@@ -331,7 +331,7 @@ static void request_or_hurry(struct unr_loop *loop, struct unr_timer *timer, str
 }
 
 /* Those behind the first of a queue; none of them is in the heap. */
-static void request_behind(struct unr_loop *loop, struct unr_timer *first, struct unr_request request)
+static void request_behind(struct unr_loop *loop, struct unr_timer *first, struct unr_cancel_request request)
 {
     for (struct unr_timer *timer = next_in_queue(first), *next; timer; timer = next) {
         next = next_in_queue(timer);
@@ -343,7 +343,7 @@ static void request_behind(struct unr_loop *loop, struct unr_timer *first, struc
 
 /* From the last place to the first.  What leaves one is replaced by what was not looked at or needs nothing, so the same
  * place is looked at again. */
-static void request_all_once(struct unr_loop *loop, struct unr_request request)
+static void request_all_once(struct unr_loop *loop, struct unr_cancel_request request)
 {
     struct unri_timers *timers = &loop->timers;
     for (size_t left = timers->count; left; left = left < timers->count ? left : timers->count) {
@@ -356,7 +356,7 @@ static void request_all_once(struct unr_loop *loop, struct unr_request request)
 }
 
 /* Again, when something was started or moved meanwhile, which may have put others where it had looked already. */
-void unri_timers_request_all(struct unr_loop *loop, struct unr_request request)
+void unri_timers_request_all(struct unr_loop *loop, struct unr_cancel_request request)
 {
     uint64_t serial;
     do {

@@ -723,12 +723,12 @@ static void set_unbound(struct scene *s)
     set_address(s, &address, sizeof address);
 }
 
-static struct unr_op *describe_bind_socket(struct unr_op *op, struct scene *s)
+static struct unr_op *describe_bind(struct unr_op *op, struct scene *s)
 {
-    return unr_bind_socket(op, s->fd, (struct sockaddr *)&s->address, s->address_len);
+    return unr_bind(op, s->fd, (struct sockaddr *)&s->address, s->address_len);
 }
 
-static void verify_bind_socket(struct scene *s, const struct unr_op *op, bool done)
+static void verify_bind(struct scene *s, const struct unr_op *op, bool done)
 {
     (void)op;
     check((port_of(s->fd) != 0) == done);
@@ -1105,7 +1105,7 @@ static const struct row rows[] = {
     { "poll", "", ALL, set_eventfd, describe_poll, happen_event, verify_event_seen, NULL },
     { "shutdown", "", ALL, set_sockets, describe_shutdown, NULL, verify_shutdown, NULL },
     { "socket", "", ALL, nothing, describe_socket, NULL, verify_socket, NULL },
-    { "bind_socket", "", ALL, set_unbound, describe_bind_socket, NULL, verify_bind_socket, NULL },
+    { "bind", "", ALL, set_unbound, describe_bind, NULL, verify_bind, NULL },
     { "listen", "", ALL, set_unbound, describe_listen, NULL, verify_listen, NULL },
 
     { "close", "", NONE, set_pipe, describe_close, NULL, verify_close, NULL },

@@ -22,7 +22,7 @@ struct own {
     void (*at_start)(struct own *own);
     void              *context;
     int                starts, requests;
-    struct unr_request latest;
+    struct unr_cancel_request latest;
 };
 
 static void own_start(struct unr_op *op)
@@ -33,7 +33,7 @@ static void own_start(struct unr_op *op)
         own->at_start(own);
 }
 
-static void own_cancel(struct unr_op *op, struct unr_request request)
+static void own_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct own *own = unr_container_of(op, struct own, op);
     own->requests++;
@@ -44,10 +44,10 @@ static void own_cancel(struct unr_op *op, struct unr_request request)
 /* An operation of an own type that honours `types` of these: none, TERMINAL alone, PARTIAL alone, all. */
 static struct unr_op *brew(struct own *own, unsigned types)
 {
-    static const struct unr_op_type none = { sizeof none, 0, "brew", own_start, own_cancel, NULL, NULL, NULL },
-                                    terminal = { sizeof none, 1, "brew", own_start, own_cancel, NULL, NULL, NULL },
-                                    partial = { sizeof none, 2, "brew", own_start, own_cancel, NULL, NULL, NULL },
-                                    all = { sizeof none, 7, "brew", own_start, own_cancel, NULL, NULL, NULL };
+    static const struct unr_op_type none = { .size = sizeof none, .supports = 0, .name = "brew", .start = own_start, .cancel = own_cancel },
+                                    terminal = { .size = sizeof none, .supports = 1, .name = "brew", .start = own_start, .cancel = own_cancel },
+                                    partial = { .size = sizeof none, .supports = 2, .name = "brew", .start = own_start, .cancel = own_cancel },
+                                    all = { .size = sizeof none, .supports = 7, .name = "brew", .start = own_start, .cancel = own_cancel };
     return unr_describe(&own->op, types == 0 ? &none : types == 1 ? &terminal : types == 2 ? &partial : &all);
 }
 
@@ -113,10 +113,10 @@ struct play {
         struct unr_timer    timer;
         struct unr_transfer transfer;
         struct unr_reader   reader;
-        struct unr_connect  connect;
+        struct unr_connect_any  connect;
         struct unr_relay    relay;
         struct unr_sigwait  sigwait;
-        struct unr_child    child_wait;
+        struct unr_process    process_wait;
         struct unr_group    group;
         struct unr_scope    scope;
         struct unr_join     join;
@@ -277,7 +277,7 @@ KIND(read_frame, unr_read_frame(&p->reader, &p->from, &p->buffer, &p->framing))
 KIND(connect_any, unr_connect_any(&p->connect, p->addresses, 1))
 KIND(relay, unr_relay(&p->relay, &p->from, &p->to))
 KIND(sigwait, unr_sigwait(&p->sigwait, usr1_alone, 1))
-KIND(child_wait, unr_child_wait(&p->child_wait, p->child))
+KIND(process_wait, unr_process_wait(&p->process_wait, p->child))
 KIND(any, unr_any(&p->group, (struct unr_op *[]){ receive(p, 0), receive(p, 1) }, 2))
 KIND(all, unr_all(&p->group, (struct unr_op *[]){ receive(p, 0), receive(p, 1) }, 2))
 KIND(scope, unr_scope(&p->scope))
@@ -339,7 +339,7 @@ static const struct kind kinds[] = {
     PARTIAL(connect_any),
     PARTIAL(relay),
     TOTAL(sigwait),
-    TOTAL(child_wait),
+    TOTAL(process_wait),
     { "any", describe_any, UNR_CANCEL_ALL, UNR_CANCEL_TOTAL, -1, NULL },
     { "all", describe_all, UNR_CANCEL_ALL, UNR_CANCEL_TOTAL, -1, NULL },
     { "scope", describe_scope, UNR_CANCEL_ALL, UNR_CANCEL_TOTAL, 2, fill_the_scope },
@@ -356,7 +356,7 @@ static void start_kind(struct play *p, const struct kind *kind)
     open_play(p);
     struct unr_op *op = kind->describe(p);
     cr_assert_eq(unr_supports(op), kind->supports, "%s supports %u", kind->name, unr_supports(op));
-    start(&p->seen, unr_bind(op, unr_signal_slot(&p->signal)));
+    start(&p->seen, unr_bind_slot(op, unr_signal_slot(&p->signal)));
     if (kind->after)
         kind->after(p);
     for (int i = 0; i < 3; i++)
@@ -438,14 +438,14 @@ Test(asio, one_signal_serves_one_operation_after_another)
     char              in[8];
     int               fds[2];
     unix_pair(fds);
-    start(&first, unr_bind(unr_recv(&first.op, fds[0], in, sizeof in, 0), unr_signal_slot(&signal)));
+    start(&first, unr_bind_slot(unr_recv(&first.op, fds[0], in, sizeof in, 0), unr_signal_slot(&signal)));
     submit();
     cr_assert(unr_signal_emit(&signal, UNR_CANCEL_TOTAL));
     run();
     expect_cancelled(&first, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
     cr_assert_not(unr_signal_emit(&signal, UNR_CANCEL_TOTAL));
 
-    start(&second, unr_bind(unr_recv(&second.op, fds[0], in, sizeof in, 0), unr_signal_slot(&signal)));
+    start(&second, unr_bind_slot(unr_recv(&second.op, fds[0], in, sizeof in, 0), unr_signal_slot(&signal)));
     submit();
     cr_assert_eq(second.runs, 0);
     send_text(fds[1], "12345");
@@ -454,7 +454,7 @@ Test(asio, one_signal_serves_one_operation_after_another)
     cr_assert_eq(second.result.bytes, 5);
     cr_assert_eq(second.result.requested, 0);
 
-    start(&third, unr_bind(unr_timer_after(&timer, UNR_NEVER), unr_signal_slot(&signal)));
+    start(&third, unr_bind_slot(unr_timer_after(&timer, UNR_NEVER), unr_signal_slot(&signal)));
     submit();
     cr_assert(unr_signal_emit(&signal, UNR_CANCEL_TOTAL));
     run();
@@ -473,7 +473,7 @@ Test(asio, three_wait_for_one_timer)
     struct seen       waits[3] = { 0 }, fired = { 0 };
     start(&fired, unr_timer_after(&timer, UNR_SEC(1000)));
     for (int i = 0; i < 3; i++)
-        start(&waits[i], unr_bind(unr_join(&joins[i], &timer.op), unr_signal_slot(&signals[i])));
+        start(&waits[i], unr_bind_slot(unr_join(&joins[i], &timer.op), unr_signal_slot(&signals[i])));
     submit();
     cr_assert(unr_signal_emit_cause(&signals[1], UNR_CANCEL_TOTAL, CAUSE));
     submit();
@@ -487,7 +487,7 @@ Test(asio, three_wait_for_one_timer)
 
     fired = waits[1] = (struct seen){ 0 };
     start(&fired, unr_timer_at(&timer, 1));
-    start(&waits[1], unr_bind(unr_join(&joins[1], &timer.op), unr_signal_slot(&signals[1])));
+    start(&waits[1], unr_bind_slot(unr_join(&joins[1], &timer.op), unr_signal_slot(&signals[1])));
     run();
     cr_assert(fired.runs == 1 && fired.result.error == 0);
     cr_assert(waits[1].runs == 1 && waits[1].result.error == 0);
@@ -504,7 +504,7 @@ Test(asio, three_receive_from_one_socket)
     int               fds[2];
     tcp_pair(fds);
     for (int i = 0; i < 3; i++)
-        start(&receives[i], unr_bind(unr_recv(&receives[i].op, fds[0], in[i], 8, 0), unr_signal_slot(&signals[i])));
+        start(&receives[i], unr_bind_slot(unr_recv(&receives[i].op, fds[0], in[i], 8, 0), unr_signal_slot(&signals[i])));
     submit();
     cr_assert(unr_signal_emit(&signals[1], UNR_CANCEL_ALL));
     finish(&receives[1]);
@@ -546,7 +546,7 @@ Test(asio, emit_after_its_operation_is_destroyed_and_its_stream_moved)
     unix_pair(fds);
     unr_stream_socket(old, fds[0]);
     seen->then = free_its_memory;
-    start(seen, unr_bind(unr_read_some(some, old, &(struct iovec){ in, sizeof in }, 1), unr_signal_slot(&signal)));
+    start(seen, unr_bind_slot(unr_read_some(some, old, &(struct iovec){ in, sizeof in }, 1), unr_signal_slot(&signal)));
     submit();
     cr_assert(unr_signal_emit(&signal, UNR_CANCEL_TOTAL));
     run();
@@ -556,7 +556,7 @@ Test(asio, emit_after_its_operation_is_destroyed_and_its_stream_moved)
     free(old);
     cr_assert_not(unr_signal_emit(&signal, UNR_CANCEL_TOTAL));
 
-    start(&next, unr_bind(unr_read_exact(&transfer, moved, in, sizeof in), unr_signal_slot(&signal)));
+    start(&next, unr_bind_slot(unr_read_exact(&transfer, moved, in, sizeof in), unr_signal_slot(&signal)));
     submit();
     send_text(fds[1], "123");
     while (transfer.op.result.bytes < 3)
@@ -716,7 +716,7 @@ static void second_of_session(struct seen *first)
     struct session *s = first->context;
     if (s->moment == IN_ITS_DONE)
         stop_session(s);
-    start(&s->second, unr_bind(unr_timer_after(&s->timer, UNR_NEVER), unr_signal_slot(&s->stop)));
+    start(&s->second, unr_bind_slot(unr_timer_after(&s->timer, UNR_NEVER), unr_signal_slot(&s->stop)));
 }
 
 static void step_of_session(struct unr_compose *self, struct unr_op *finished)
@@ -755,7 +755,7 @@ Test(asio, cancel_between_two_operations_is_not_lost)
         struct session s;
         open_session(&s, moment);
         start(&s.seen,
-              unr_bind(unr_compose(&s.compose, "session", UNR_CANCEL_PARTIAL, step_of_session), unr_signal_slot(&s.stop)));
+              unr_bind_slot(unr_compose(&s.compose, "session", UNR_CANCEL_PARTIAL, step_of_session), unr_signal_slot(&s.stop)));
         if (moment == BEFORE_THE_FIRST)
             stop_session(&s);
         run();
@@ -768,7 +768,7 @@ Test(asio, cancel_between_two_operations_is_not_lost)
         unr_signal_init_latched(&s.stop);
         if (moment == BEFORE_THE_FIRST)
             stop_session(&s);
-        start(&s.first, unr_bind(unr_recv(&s.receive, s.fds[0], s.in, sizeof s.in, 0), unr_signal_slot(&s.stop)));
+        start(&s.first, unr_bind_slot(unr_recv(&s.receive, s.fds[0], s.in, sizeof s.in, 0), unr_signal_slot(&s.stop)));
         run();
         cr_assert_eq(s.first.result.bytes + drain(s.fds[0]), 5);
         expect_cancelled(&s.second, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, CAUSE);
@@ -823,7 +823,7 @@ Test(asio, signal_is_freed_while_a_request_is_on_its_way)
         unix_pair(fds);
         struct ephemeral *e = make_ephemeral(&received, &ended);
         unr_remote_init(&e->remote, loop, &e->signal);
-        start(&e->seen, unr_bind(unr_recv(&e->receive, fds[0], e->in, sizeof e->in, 0), unr_signal_slot(&e->signal)));
+        start(&e->seen, unr_bind_slot(unr_recv(&e->receive, fds[0], e->in, sizeof e->in, 0), unr_signal_slot(&e->signal)));
         submit();
         if (completes)
             send_text(fds[1], "12345");
@@ -850,7 +850,7 @@ Test(asio, group_is_freed_when_a_member_fails_and_the_other_completes)
         unix_pair(fds);
         struct ephemeral *e = make_ephemeral(&received, &ended);
         struct unr_op *members[] = { brew(&e->failing, UNR_CANCEL_ALL), unr_recv(&e->receive, fds[0], e->in, sizeof e->in, 0) };
-        start(&e->seen, unr_bind(unr_all(&e->group, members, 2), unr_signal_slot(&e->signal)));
+        start(&e->seen, unr_bind_slot(unr_all(&e->group, members, 2), unr_signal_slot(&e->signal)));
         submit();
         if (round % 2)
             send_text(fds[1], "12345");
@@ -906,7 +906,7 @@ static void receive_from_both(struct crowd *crowd)
     struct unr_op *members[2];
     for (int i = 0; i < 2; i++)
         members[i] = unr_recv(&crowd->receives[i], crowd->fds[i][0], crowd->in[i], sizeof crowd->in[i], 0);
-    start(&crowd->seen, unr_bind(unr_any(&crowd->group, members, 2), unr_signal_slot(&crowd->stop)));
+    start(&crowd->seen, unr_bind_slot(unr_any(&crowd->group, members, 2), unr_signal_slot(&crowd->stop)));
 }
 
 static void count_from_both(struct seen *seen)
@@ -985,7 +985,7 @@ Test(asio, group_ends_during_its_launch)
         launched->owns[0].context = launched;
         struct unr_op *members[] = { brew(&launched->owns[0], UNR_CANCEL_ALL), brew(&launched->owns[1], UNR_CANCEL_ALL) };
         start(&launched->seen,
-              unr_bind(unr_group(&launched->group, members, 2, unr_wait_all, NULL), unr_signal_slot(&launched->signal)));
+              unr_bind_slot(unr_group(&launched->group, members, 2, unr_wait_all, NULL), unr_signal_slot(&launched->signal)));
         cr_assert_eq(launched->owns[1].starts, asks ? 0 : 1);
         cr_assert_not(over);
         if (!asks)
@@ -1011,7 +1011,7 @@ Test(asio, request_that_ends_one_member_leaves_the_condition_to_end_the_other)
         struct unr_group  group = { 0 };
         struct seen       seen = { 0 };
         struct unr_op    *members[] = { brew(&first, UNR_CANCEL_PARTIAL), brew(&second, UNR_CANCEL_TERMINAL) };
-        start(&seen, unr_bind(unr_group(&group, members, 2, conditions[i], NULL), unr_signal_slot(&signal)));
+        start(&seen, unr_bind_slot(unr_group(&group, members, 2, conditions[i], NULL), unr_signal_slot(&signal)));
         submit();
         cr_assert(unr_signal_emit_cause(&signal, UNR_CANCEL_PARTIAL, CAUSE));
         cr_assert(first.requests == 1 && second.requests == 0);
@@ -1203,7 +1203,7 @@ Test(asio, one_request_reaches_many_and_one_is_reached_by_many)
         for (int i = 0; i < COUNT; i++) {
             signals[i] = idle;
             unr_signal_attach(&signals[i], &sessions[i / 2]);
-            start(&receives[i], unr_bind(unr_recv(&receives[i].op, fds[0], &in[i], 1, 0), unr_signal_slot(&signals[i])));
+            start(&receives[i], unr_bind_slot(unr_recv(&receives[i].op, fds[0], &in[i], 1, 0), unr_signal_slot(&signals[i])));
         }
         submit();
         switch (way) {
@@ -1346,7 +1346,7 @@ Test(asio, deferred_chain_sees_a_request)
         struct chain chain = { .asked_at = asked_at };
         unr_compose(&chain.compose, "chain", UNR_CANCEL_TOTAL, step_of_chain);
         unr_state_reset(unr_compose_state(&chain.compose), unr_let_total, unr_let_none, NULL);
-        start(&chain.seen, unr_bind(unr_delay(&chain.delay, &chain.compose.op, asked_at < 0 ? UNR_SEC(1000) : 0),
+        start(&chain.seen, unr_bind_slot(unr_delay(&chain.delay, &chain.compose.op, asked_at < 0 ? UNR_SEC(1000) : 0),
                                     unr_signal_slot(&chain.stop)));
         if (asked_at < 0)
             cr_assert(unr_signal_emit_cause(&chain.stop, UNR_CANCEL_TOTAL, CAUSE));

@@ -155,7 +155,7 @@ static void gate_start(struct unr_op *op)
     gate->asked = 0;
 }
 
-static void gate_cancel(struct unr_op *op, struct unr_request request)
+static void gate_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct gate *gate = unr_container_of(op, struct gate, op);
     gate->asked |= request.types;
@@ -168,10 +168,10 @@ static void gate_cancel(struct unr_op *op, struct unr_request request)
 static struct unr_op *gate(struct gate *gate, unsigned supports)
 {
     static const struct unr_op_type types[] = {
-        { sizeof types[0], 0, "gate", gate_start, gate_cancel, NULL, NULL, NULL },
-        { sizeof types[0], 1, "gate", gate_start, gate_cancel, NULL, NULL, NULL },
-        { sizeof types[0], 3, "gate", gate_start, gate_cancel, NULL, NULL, NULL },
-        { sizeof types[0], 7, "gate", gate_start, gate_cancel, NULL, NULL, NULL },
+        { .size = sizeof types[0], .supports = 0, .name = "gate", .start = gate_start, .cancel = gate_cancel },
+        { .size = sizeof types[0], .supports = 1, .name = "gate", .start = gate_start, .cancel = gate_cancel },
+        { .size = sizeof types[0], .supports = 3, .name = "gate", .start = gate_start, .cancel = gate_cancel },
+        { .size = sizeof types[0], .supports = 7, .name = "gate", .start = gate_start, .cancel = gate_cancel },
     };
     return unr_describe(&gate->op, &types[supports == 7 ? 3 : supports == 3 ? 2 : supports]);
 }
@@ -292,7 +292,7 @@ Test(compose, may_be_freed_inside_its_done)
         unr_signal_reset(&stop);
         if (i % 3 == 2)
             unr_signal_emit(&stop, UNR_CANCEL_TOTAL);
-        begin(&seen, unr_bind(described(c), unr_signal_slot(&stop)));
+        begin(&seen, unr_bind_slot(described(c), unr_signal_slot(&stop)));
         if (i % 3 == 1) {
             submit();
             unr_signal_emit(&stop, UNR_CANCEL_TOTAL);
@@ -338,7 +338,7 @@ Test(compose, allocates_nothing)
     submit();
     long before = allocations;
     for (int i = 0; i < 10; i++) {
-        unr_start(loop, unr_bind(described(&c), unr_signal_slot(&stop)), record, &c.seen);
+        unr_start(loop, unr_bind_slot(described(&c), unr_signal_slot(&stop)), record, &c.seen);
         unr_start(loop, described(&r), record, &r.seen);
         unr_loop_run_once(loop, 0);
         unr_signal_emit(&stop, UNR_CANCEL_ALL);
@@ -374,7 +374,7 @@ Test(compose, cancelled_before_it_starts_takes_no_step)
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_PARTIAL, -31);
     cr_assert_eq(write(fds[1], "hello", 5), 5);
-    begin(&e.seen, unr_bind(echo(&e, fds[0]), unr_signal_slot(&stop)));
+    begin(&e.seen, unr_bind_slot(echo(&e, fds[0]), unr_signal_slot(&stop)));
     run();
     expect_cancelled(&e.seen, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -31);
     cr_assert_eq(e.seen.result.requested, UNR_CANCEL_PARTIAL);
@@ -391,7 +391,7 @@ Test(compose, that_supports_nothing_runs_though_cancelled_before)
     struct chain      c = { .goal = 3 };
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_ALL, -31);
-    begin(&c.seen, unr_bind(described(&c), unr_signal_slot(&stop)));
+    begin(&c.seen, unr_bind_slot(described(&c), unr_signal_slot(&stop)));
     run();
     cr_assert_eq(c.steps, 4);
     cr_assert_eq(c.seen.result.error, 0);
@@ -408,7 +408,7 @@ Test(compose, cancelled_in_flight_counts_what_was_moved)
     struct unr_signal stop = { 0 };
     struct echo       e;
     unix_pair(fds);
-    begin(&e.seen, unr_bind(echo(&e, fds[0]), unr_signal_slot(&stop)));
+    begin(&e.seen, unr_bind_slot(echo(&e, fds[0]), unr_signal_slot(&stop)));
     cr_assert_eq(write(fds[1], "hello", 5), 5);
     while (e.op.result.bytes < 5)
         cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
@@ -430,7 +430,7 @@ struct requester {
     int               way, at;
 };
 
-static void handle(void *context, struct unr_request request)
+static void handle(void *context, struct unr_cancel_request request)
 {
     struct requester *requester = context;
     unr_cancel_cause(requester->op, request.types, request.cause);
@@ -440,7 +440,7 @@ static struct unr_op *with_requester(struct unr_op *op, struct requester *reques
 {
     *requester = (struct requester){ .op = op, .way = way };
     unr_slot_assign(unr_signal_slot(&requester->other), handle, requester);
-    return unr_bind(op, unr_signal_slot(&requester->bound));
+    return unr_bind_slot(op, unr_signal_slot(&requester->bound));
 }
 
 enum { WAYS = 3 };
@@ -682,7 +682,7 @@ Test(compose, signal_is_used_again_without_a_stale_cancel)
     struct chain      c = { .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = recv_byte, .context = &fds[0] };
     unix_pair(fds);
     for (int round = 0; round < 20; round++) {
-        begin(&c.seen, unr_bind(described(&c), unr_signal_slot(&stop)));
+        begin(&c.seen, unr_bind_slot(described(&c), unr_signal_slot(&stop)));
         submit();
         if (round % 2)
             cr_assert_eq(write(fds[1], "x", 1), 1);
@@ -1021,7 +1021,7 @@ Test(compose, cause_is_the_requests_though_the_childs_deadline_came_as_well)
 
 static struct unr_op *bound_recv(struct chain *chain)
 {
-    return unr_bind(recv_byte(chain), chain->seen.context);
+    return unr_bind_slot(recv_byte(chain), chain->seen.context);
 }
 
 /* A child that is bound to a slot of its own: the request ends it, and with it a naive whole, under the child's cause. */
@@ -1365,7 +1365,7 @@ Test(compose, binding_what_a_combinator_holds_is_allowed)
     struct chain      c = { .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = recv_byte, .context = &fds[0] };
     unix_pair(fds);
     struct unr_op *op = unr_shield(&shield, described(&c));
-    unr_bind(&c.op, unr_signal_slot(&signal));
+    unr_bind_slot(&c.op, unr_signal_slot(&signal));
     begin(&c.seen, op);
     submit();
     cr_assert(unr_signal_emit_cause(&signal, UNR_CANCEL_TOTAL, -54));
@@ -1629,7 +1629,7 @@ BREACH(bound_in_flight, "brew", "bound", "describe, bind, then start")
 {
     static struct unr_signal signal;
     unr_start(loop, unr_compose(&broken, "brew", UNR_CANCEL_TOTAL, one_nop), NULL, NULL);
-    unr_bind(&broken.op, unr_signal_slot(&signal));
+    unr_bind_slot(&broken.op, unr_signal_slot(&signal));
 }
 
 /* not started while a combinator holds it, */

@@ -54,7 +54,7 @@ static void strike_scenery(void)
 }
 
 struct attempt {
-    struct unr_connect connect;
+    struct unr_connect_any connect;
     struct unr_address addresses[4];
     int                runs;
     struct unr_result  result;
@@ -196,7 +196,7 @@ Test(connect, cancelled_before_the_start)
     set_scenery();
     unr_signal_init_latched(&stop);
     unr_signal_emit(&stop, UNR_CANCEL_PARTIAL);
-    unr_start(loop, unr_bind(describe(&attempt, KINDS_OF(LIVE)), unr_signal_slot(&stop)), ended, NULL);
+    unr_start(loop, unr_bind_slot(describe(&attempt, KINDS_OF(LIVE)), unr_signal_slot(&stop)), ended, NULL);
     finish_attempt(&attempt);
     cr_assert_eq(attempt.result.verdict, UNR_VERDICT_UNSUBMITTED);
     cr_assert_eq(attempt.result.guarantee, UNR_CANCEL_TOTAL);
@@ -210,7 +210,7 @@ Test(connect, cancelled_while_it_waits_for_an_answer)
     set_scenery();
     int before = count_descriptors();
     unr_start(loop, describe(&attempt, KINDS_OF(REFUSED, MISSING, SILENT, LIVE)), ended, NULL);
-    while (attempt.connect.private_index != 2 || count_descriptors() == before)
+    while (attempt.connect.private_fields.index != 2 || count_descriptors() == before)
         submit();
     for (int i = 0; i < 5; i++)
         submit();

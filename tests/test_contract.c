@@ -115,7 +115,7 @@ BREACH(bound_while_it_is_in_flight, "read", "bound", "describe, bind, then start
     static struct unr_signal signal;
     unr_start(loop, describe(&op), NULL, NULL);
     flush();
-    unr_bind(&op, unr_signal_slot(&signal));
+    unr_bind_slot(&op, unr_signal_slot(&signal));
 }
 
 /* And after the description. */
@@ -123,7 +123,7 @@ BREACH(bound_without_a_description, "bound", "describe, bind, then start")
 {
     static struct unr_op     op;
     static struct unr_signal signal;
-    unr_bind(&op, unr_signal_slot(&signal));
+    unr_bind_slot(&op, unr_signal_slot(&signal));
 }
 
 /* ---- requests ---- */
@@ -239,13 +239,13 @@ static void nothing(struct unr_op *op)
     (void)op;
 }
 
-static void nothing_to_cancel(struct unr_op *op, struct unr_request request)
+static void nothing_to_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)op;
     (void)request;
 }
 
-static const struct unr_op_type own = { sizeof own, UNR_CANCEL_NONE, "brew", nothing, nothing_to_cancel, NULL, NULL, NULL };
+static const struct unr_op_type own = { .size = sizeof own, .supports = UNR_CANCEL_NONE, .name = "brew", .start = nothing, .cancel = nothing_to_cancel };
 
 #define FINISH_RULE "unr_finish is called once for each start"
 
@@ -371,7 +371,7 @@ BREACH(close_inside_a_task, "unr_loop_close", INSIDE_RULE)
     unr_loop_run(loop);
 }
 
-static void close_handler(struct unr_op *op, struct unr_request request)
+static void close_handler(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)op;
     (void)request;
@@ -382,7 +382,7 @@ static void close_handler(struct unr_op *op, struct unr_request request)
 BREACH(close_inside_close, "unr_loop_close", INSIDE_RULE)
 {
     static const struct unr_op_type closing = {
-        sizeof closing, UNR_CANCEL_ALL, "brew", nothing, close_handler, NULL, NULL, NULL
+        .size = sizeof closing, .supports = UNR_CANCEL_ALL, .name = "brew", .start = nothing, .cancel = close_handler
     };
     static struct unr_op op;
     unr_start(loop, unr_describe(&op, &closing), NULL, NULL);

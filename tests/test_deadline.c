@@ -80,7 +80,7 @@ static void expect_timed_out(const struct end *end, enum unr_verdict verdict)
 struct own {
     struct unr_op      op;
     int                starts, cancels;
-    struct unr_request asked; /* last */
+    struct unr_cancel_request asked; /* last */
     unr_time           started;
     void (*on_cancel)(struct own *own); /* NULL: it goes on as if nothing were */
 };
@@ -96,7 +96,7 @@ static void own_start(struct unr_op *op)
     own_of(op)->started = unr_loop_now(loop);
 }
 
-static void own_cancel(struct unr_op *op, struct unr_request request)
+static void own_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct own *own = own_of(op);
     own->cancels++;
@@ -460,10 +460,10 @@ Test(deadline, only_a_time_out_reads_as_one)
         struct limited    limited = { 0 };
         struct unr_op    *described = recv_of(&limited);
         if (way == THROUGH_THE_INNER_SLOT)
-            unr_bind(described, unr_signal_slot(&signal));
+            unr_bind_slot(described, unr_signal_slot(&signal));
         unr_cancel_after(&limited.deadline, described, FAR);
         if (way == THROUGH_THE_OUTER_SLOT)
-            unr_bind(&limited.deadline.op, unr_signal_slot(&signal));
+            unr_bind_slot(&limited.deadline.op, unr_signal_slot(&signal));
         begin(&limited.end, &limited.deadline.op);
         submit();
         int cause = cancel_in_some_way(way, &limited, &signal);
@@ -513,8 +513,8 @@ Test(deadline, leaves_both_slots_when_it_fires)
 {
     struct unr_signal outer = { 0 }, inner = { 0 };
     struct limited    limited = { 0 };
-    unr_bind(recv_of(&limited), unr_signal_slot(&inner));
-    begin(&limited.end, unr_bind(unr_cancel_after(&limited.deadline, &limited.recv, UNR_MSEC(1)), unr_signal_slot(&outer)));
+    unr_bind_slot(recv_of(&limited), unr_signal_slot(&inner));
+    begin(&limited.end, unr_bind_slot(unr_cancel_after(&limited.deadline, &limited.recv, UNR_MSEC(1)), unr_signal_slot(&outer)));
     cr_assert(unr_slot_has_handler(unr_signal_slot(&outer)) && unr_slot_has_handler(unr_signal_slot(&inner)));
     run();
     expect_timed_out(&limited.end, UNR_VERDICT_CANCELLED);
@@ -1052,8 +1052,8 @@ static unr_time last_due;
 static void check_order(struct own *own)
 {
     struct many *one = unr_container_of(own, struct many, own);
-    cr_assert_geq(one->deadline.private_timer.deadline, last_due);
-    last_due = one->deadline.private_timer.deadline;
+    cr_assert_geq(one->deadline.private_fields.timer.deadline, last_due);
+    last_due = one->deadline.private_fields.timer.deadline;
     unr_finish(&own->op, -ECANCELED);
 }
 
@@ -1384,10 +1384,10 @@ Test(deadline, latched_before_the_start)
             struct limited limited = { 0 };
             recv_of(&limited);
             if (inner)
-                unr_bind(&limited.recv, unr_signal_slot(&stop));
+                unr_bind_slot(&limited.recv, unr_signal_slot(&stop));
             unr_cancel_after(&limited.deadline, &limited.recv, past ? 0 : FAR);
             if (!inner)
-                unr_bind(&limited.deadline.op, unr_signal_slot(&stop));
+                unr_bind_slot(&limited.deadline.op, unr_signal_slot(&stop));
             begin(&limited.end, &limited.deadline.op);
             send_bytes(&limited, 1);
             run();
@@ -1411,7 +1411,7 @@ Test(deadline, latched_for_a_part_of_a_group)
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_TOTAL, -77);
     unr_cancel_after(&deadline, unr_group(&group, members, 2, unr_wait_all, NULL), UNR_MSEC(2));
-    begin(&end, unr_bind(&deadline.op, unr_signal_slot(&stop)));
+    begin(&end, unr_bind_slot(&deadline.op, unr_signal_slot(&stop)));
     begin(&passed, unr_timer_after(&guard, UNR_MSEC(20)));
     until(&passed);
     bool in_time = end.runs == 1;
@@ -1900,7 +1900,7 @@ Test(delay, cancelled_in_the_pause)
     struct delayed    delayed = { 0 };
     struct own        own = { 0 };
     struct end        end = { 0 };
-    begin(&delayed.end, unr_bind(delayed_recv(&delayed, FAR), unr_signal_slot(&signal)));
+    begin(&delayed.end, unr_bind_slot(delayed_recv(&delayed, FAR), unr_signal_slot(&signal)));
     begin(&end, unr_delay(&delay, unr_describe(&own.op, &closer), FAR));
     cr_assert_eq(write(delayed.fds[1], "abc", 3), 3);
     submit();
@@ -2008,10 +2008,10 @@ Test(delay, latched_before_the_start)
     struct end        end = { 0 };
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_ALL, -77);
-    begin(&delayed.end, unr_bind(delayed_recv(&delayed, FAR), unr_signal_slot(&stop)));
+    begin(&delayed.end, unr_bind_slot(delayed_recv(&delayed, FAR), unr_signal_slot(&stop)));
     cr_assert_eq(unr_loop_run_once(loop, UNR_NEVER), 1);
     expect_end(&delayed.end, -ECANCELED, UNR_VERDICT_UNSUBMITTED, -77);
-    begin(&end, unr_bind(unr_delay(&delay, unr_describe(&own.op, &certain), UNR_MSEC(1)), unr_signal_slot(&stop)));
+    begin(&end, unr_bind_slot(unr_delay(&delay, unr_describe(&own.op, &certain), UNR_MSEC(1)), unr_signal_slot(&stop)));
     cr_assert_eq(own.starts, 0);
     while (own.starts == 0)
         cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);

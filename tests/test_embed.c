@@ -262,7 +262,7 @@ EMBED_TEST(readable_when_another_thread_emits)
     int               pair[2];
     unix_pair(pair);
     unr_remote_init(&remote, loop, &signal);
-    start(&seen, unr_bind(unr_recv(&seen.op, pair[0], &byte, 1, 0), unr_signal_slot(&signal)));
+    start(&seen, unr_bind_slot(unr_recv(&seen.op, pair[0], &byte, 1, 0), unr_signal_slot(&signal)));
     settle();
     pthread_create(&emitter, NULL, emit, &remote);
     drive(&seen.runs);
@@ -295,7 +295,7 @@ EMBED_TEST(readable_when_something_is_cancelled)
     unix_pair(pair);
     for (int way = 0; way < 6; way++) {
         seen.runs = 0;
-        start(&seen, unr_bind(unr_recv(&seen.op, pair[0], &byte, 1, 0), unr_signal_slot(&signal)));
+        start(&seen, unr_bind_slot(unr_recv(&seen.op, pair[0], &byte, 1, 0), unr_signal_slot(&signal)));
         if (way % 2 == 0)
             settle();
         switch (way / 2) {
@@ -316,7 +316,7 @@ static void nothing(struct unr_op *op)
     (void)op;
 }
 
-static void nothing_to_cancel(struct unr_op *op, struct unr_request request)
+static void nothing_to_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)op;
     (void)request;
@@ -325,7 +325,7 @@ static void nothing_to_cancel(struct unr_op *op, struct unr_request request)
 /* An operation of the caller's own that is finished outside of run makes it readable. */
 EMBED_TEST(readable_when_an_operation_of_ones_own_is_finished)
 {
-    static const struct unr_op_type own = { sizeof own, UNR_CANCEL_NONE, "own", nothing, nothing_to_cancel, NULL, NULL, NULL };
+    static const struct unr_op_type own = { .size = sizeof own, .supports = UNR_CANCEL_NONE, .name = "own", .start = nothing, .cancel = nothing_to_cancel };
     struct seen                     seen = { 0 };
     start(&seen, unr_describe(&seen.op, &own));
     settle();

@@ -336,8 +336,8 @@ static void step_listening(void)
 {
     struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (has("bind_socket")) {
-        expect_value(unr_bind_socket(&ops[0], fd, (struct sockaddr *)&any, sizeof any), 0);
+    if (has("bind")) {
+        expect_value(unr_bind(&ops[0], fd, (struct sockaddr *)&any, sizeof any), 0);
         expect_value(unr_listen(&ops[0], fd, 1), 0);
     }
     close(fd);
@@ -414,7 +414,7 @@ static void step_sqe(void)
 
 static void start_receiving(struct unr_op *op, struct unr_signal *signal)
 {
-    unr_start(loop, unr_bind(unr_recv(op, end[1], buf, 1, 0), signal ? unr_signal_slot(signal) : NULL), count_done, NULL);
+    unr_start(loop, unr_bind_slot(unr_recv(op, end[1], buf, 1, 0), signal ? unr_signal_slot(signal) : NULL), count_done, NULL);
 }
 
 static void expect_cancelled_op(const struct unr_op *op, int cause)
@@ -992,7 +992,7 @@ Test(environment, calls_that_the_kernel_lacks)
     open_loop();
     unix_pair(end);
     expect_unsupported(unr_futex_wait(&ops[0], &word, 0, FUTEX_BITSET_MATCH_ANY, 2), "futex_wait", "Linux 6.7");
-    expect_unsupported(unr_bind_socket(&ops[0], end[0], NULL, 0), "bind_socket", "Linux 6.11");
+    expect_unsupported(unr_bind(&ops[0], end[0], NULL, 0), "bind", "Linux 6.11");
     expect_unsupported(unr_pipe(&ops[0], made, O_CLOEXEC), "pipe", "Linux 6.16");
     expect_unsupported(unr_recv(&ops[0], end[0], buf, 1, 0), "recv", "Linux 6.1");
     expect_value(unr_send(&ops[0], end[0], buf, 1, 0), 1);

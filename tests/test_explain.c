@@ -394,13 +394,13 @@ static void nothing(struct unr_op *op)
     (void)op;
 }
 
-static void end_cancelled(struct unr_op *op, struct unr_request request)
+static void end_cancelled(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)request;
     unr_finish(op, -ECANCELED);
 }
 
-static const struct unr_op_type own = { sizeof own, UNR_CANCEL_TERMINAL, "brew", nothing, end_cancelled, NULL, NULL, NULL };
+static const struct unr_op_type own = { .size = sizeof own, .supports = UNR_CANCEL_TERMINAL, .name = "brew", .start = nothing, .cancel = end_cancelled };
 
 /* An operation of the caller's own has its type's name; a guarantee that is only terminal says what is left to do. */
 Test(explain, operation_of_ones_own)
@@ -430,9 +430,9 @@ Test(explain, operation_that_the_kernel_lacks)
     struct seen seen = { 0 };
     hook_register = register_without_bind;
     open_with_pair();
-    start(&seen, unr_bind_socket(&seen.op, end[0], NULL, 0));
+    start(&seen, unr_bind(&seen.op, end[0], NULL, 0));
     run();
-    expect_words(unr_explain_op(&seen.op), "bind_socket", "EOPNOTSUPP", "Linux 6.11");
+    expect_words(unr_explain_op(&seen.op), "bind", "EOPNOTSUPP", "Linux 6.11");
     close_with_pair();
 }
 
@@ -638,7 +638,7 @@ Test(explain, every_call_is_a_feature)
         "nop",         "read",      "write",   "readv",           "writev",       "recv",
         "send",        "recvmsg",   "sendmsg", "accept",          "connect",      "poll",
         "shutdown",    "fsync",     "openat",  "close",           "cancel_close", "socket",
-        "bind_socket", "listen",    "pipe",    "splice",          "tee",          "statx",
+        "bind", "listen",    "pipe",    "splice",          "tee",          "statx",
         "ftruncate",   "fallocate", "fadvise", "sync_file_range", "unlinkat",     "renameat",
         "linkat",      "symlinkat", "mkdirat", "waitid",          "futex_wait",   "futex_wake",
     };

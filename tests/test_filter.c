@@ -103,7 +103,7 @@ Test(filter, each_type_through_each_filter)
         for (size_t j = 0; j < LENGTH(asked); j++) {
             struct unr_signal stop = { 0 };
             struct filtered   f = { 0 };
-            begin(&f.seen, unr_bind(filtered(&f, kinds[i].flags, kinds[i].out, NULL), unr_signal_slot(&stop)));
+            begin(&f.seen, unr_bind_slot(filtered(&f, kinds[i].flags, kinds[i].out, NULL), unr_signal_slot(&stop)));
             cr_assert_eq(unr_supports(&f.filter.op), kinds[i].supports, "%s", kinds[i].name);
             cr_assert_eq(unr_loop_in_flight(loop), 1);
             submit();
@@ -252,8 +252,8 @@ Test(filter, may_emit_and_start)
     struct unr_signal stop = { 0 }, other_stop = { 0 };
     struct busy       busy = { .own = &stop, .others = &other_stop };
     struct filtered   f = { 0 }, other = { 0 };
-    begin(&f.seen, unr_bind(filtered(&f, 0, emit_and_start, &busy), unr_signal_slot(&stop)));
-    begin(&other.seen, unr_bind(filtered(&other, 0, unr_let_total, NULL), unr_signal_slot(&other_stop)));
+    begin(&f.seen, unr_bind_slot(filtered(&f, 0, emit_and_start, &busy), unr_signal_slot(&stop)));
+    begin(&other.seen, unr_bind_slot(filtered(&other, 0, unr_let_total, NULL), unr_signal_slot(&other_stop)));
     submit();
     busy.on = true;
     unr_signal_emit_cause(&stop, UNR_CANCEL_TERMINAL, -29);
@@ -294,7 +294,7 @@ Test(filter, may_request_at_the_start)
         struct asks_at_start asks = { 0 };
         unr_signal_init_latched(&latched);
         unr_signal_emit_cause(&latched, UNR_CANCEL_TERMINAL, -39);
-        struct unr_op *described = unr_bind(filtered(&f, 0, ask_for_total, &asks), unr_signal_slot(&latched));
+        struct unr_op *described = unr_bind_slot(filtered(&f, 0, ask_for_total, &asks), unr_signal_slot(&latched));
         unr_filter(&outer, described, unr_let_total, NULL);
         asks.asked = around ? &outer.op : &f.filter.op;
         give(&f, "abc");
@@ -374,7 +374,7 @@ Test(filter, inner_slot_is_unfiltered)
     struct unr_signal signal = { 0 };
     struct filtered   f = { 0 };
     struct unr_op    *op = shielded(&f);
-    unr_bind(&f.recv, unr_signal_slot(&signal));
+    unr_bind_slot(&f.recv, unr_signal_slot(&signal));
     begin(&f.seen, op);
     submit();
     cr_assert(unr_cancel_cause(&f.filter.op, UNR_CANCEL_ALL, -31));
@@ -418,8 +418,8 @@ Test(filter, inner_and_outer_slots_both_reach_it)
     for (int inner = 0; inner < 2; inner++) {
         struct unr_signal outside = { 0 }, inside = { 0 };
         struct filtered   f = { 0 };
-        unr_bind(filtered(&f, MSG_WAITALL, total_to_partial, NULL), unr_signal_slot(&outside));
-        unr_bind(&f.recv, unr_signal_slot(&inside));
+        unr_bind_slot(filtered(&f, MSG_WAITALL, total_to_partial, NULL), unr_signal_slot(&outside));
+        unr_bind_slot(&f.recv, unr_signal_slot(&inside));
         begin(&f.seen, &f.filter.op);
         submit();
         cr_assert(unr_signal_emit_cause(&inside, UNR_CANCEL_TOTAL, -34));
@@ -449,7 +449,7 @@ Test(filter, latched_outside_before_the_start)
         struct filtered   f = { 0 };
         unr_signal_init_latched(&stop);
         unr_signal_emit_cause(&stop, UNR_CANCEL_TOTAL, -36);
-        begin(&f.seen, unr_bind(filtered(&f, kinds[i].flags, kinds[i].out, NULL), unr_signal_slot(&stop)));
+        begin(&f.seen, unr_bind_slot(filtered(&f, kinds[i].flags, kinds[i].out, NULL), unr_signal_slot(&stop)));
         give(&f, "12345678");
         cr_assert_eq(f.seen.runs, 0);
         run();
@@ -473,7 +473,7 @@ Test(filter, latched_inside_before_the_start)
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_TOTAL, -37);
     struct unr_op *op = shielded(&f);
-    unr_bind(&f.recv, unr_signal_slot(&stop));
+    unr_bind_slot(&f.recv, unr_signal_slot(&stop));
     give(&f, "abc");
     begin(&f.seen, op);
     run();

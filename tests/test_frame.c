@@ -192,7 +192,7 @@ static void send_header(uint64_t number)
 {
     char header[64];
     send_bytes(header,
-               make_header(header, framing.private_offset, (unsigned)framing.private_size, framing.private_order, number));
+               make_header(header, framing.private_fields.offset, (unsigned)framing.private_fields.size, framing.private_fields.order, number));
 }
 
 static void read_lengths(size_t offset, unsigned size, enum unr_byte_order order, size_t chunk)

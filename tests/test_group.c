@@ -16,7 +16,7 @@ struct own {
     void              *context;
     int                starts, requests;
     unsigned           asked; /* all types together */
-    struct unr_request latest;
+    struct unr_cancel_request latest;
 };
 
 static struct own *own_of(struct unr_op *op)
@@ -32,7 +32,7 @@ static void own_start(struct unr_op *op)
         own->at_start(own);
 }
 
-static void own_cancel(struct unr_op *op, struct unr_request request)
+static void own_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct own *own = own_of(op);
     own->requests++;
@@ -46,7 +46,7 @@ static void own_cancel(struct unr_op *op, struct unr_request request)
 
 #define OWN_TYPE(mask)                                                                                                         \
     {                                                                                                                          \
-        sizeof(struct unr_op_type), mask, "brew", own_start, own_cancel, NULL, NULL, NULL                                      \
+        .size = sizeof(struct unr_op_type), .supports = mask, .name = "brew", .start = own_start, .cancel = own_cancel          \
     }
 
 enum { TERMINAL_ONLY = UNR_CANCEL_TERMINAL, UP_TO_PARTIAL = UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL };
@@ -603,7 +603,7 @@ Test(group, all_reads_a_members_own_cancellation)
     struct own        a = { 0 }, b = { 0 };
     struct unr_signal signal = { 0 };
     struct grouped    grouped = { 0 };
-    struct unr_op    *members[] = { brew(&a, UNR_CANCEL_ALL), unr_bind(brew(&b, UP_TO_PARTIAL), unr_signal_slot(&signal)) };
+    struct unr_op    *members[] = { brew(&a, UNR_CANCEL_ALL), unr_bind_slot(brew(&b, UP_TO_PARTIAL), unr_signal_slot(&signal)) };
     start_group(&grouped, unr_all(&grouped.group, members, 2));
     cr_assert(unr_signal_emit_cause(&signal, UNR_CANCEL_ALL, -77));
     run();
@@ -844,7 +844,7 @@ Test(group, request_before_the_start_ends_members_before_they_begin_but_not_a_cl
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_TOTAL, -71);
     struct unr_op *members[] = { receive(&duel, 0), unr_close(&closes, closed), receive(&duel, 1) };
-    start_group(&grouped, unr_bind(unr_group(&grouped.group, members, 3, unr_wait_all, NULL), unr_signal_slot(&stop)));
+    start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, members, 3, unr_wait_all, NULL), unr_signal_slot(&stop)));
     run();
     expect(&grouped, -ECANCELED, -1);
     expect_group_cancelled(&grouped, UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED, -71);
@@ -866,7 +866,7 @@ Test(group, request_before_the_start_that_ends_all_members_is_unsubmitted)
     open_duel(&duel);
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_ALL, -71);
-    start_group(&grouped, unr_bind(unr_any(&grouped.group, (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2),
+    start_group(&grouped, unr_bind_slot(unr_any(&grouped.group, (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2),
                                    unr_signal_slot(&stop)));
     run();
     expect(&grouped, -ECANCELED, -1);
@@ -885,7 +885,7 @@ Test(group, request_before_a_decision_prevents_it)
         struct unr_signal stop = { 0 };
         struct grouped    grouped = { 0 };
         open_duel(&duel);
-        start_group(&grouped, unr_bind(unr_group(&grouped.group, (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2,
+        start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2,
                                                  conditions[i], NULL),
                                        unr_signal_slot(&stop)));
         submit();
@@ -1022,7 +1022,7 @@ Test(group, request_for_total_is_refused_by_a_partial_member)
     open_duel(&duel);
     struct unr_op *members[] = { receive(&duel, 0), unr_recv(&duel.receives[1], duel.fds[1][0], duel.in[1], 8, MSG_WAITALL),
                                  unr_timer_after(&timer, UNR_SEC(3600)) };
-    start_group(&grouped, unr_bind(unr_group(&grouped.group, members, 3, unr_wait_all, NULL), unr_signal_slot(&stop)));
+    start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, members, 3, unr_wait_all, NULL), unr_signal_slot(&stop)));
     submit();
     cr_assert_eq(write(duel.fds[1][1], "1234", 4), 4);
     cr_assert(unr_signal_emit_cause(&stop, UNR_CANCEL_TOTAL, -71));
@@ -1109,10 +1109,10 @@ Test(group, request_through_the_outer_group_and_a_latched_one_are_both_passed_on
     unr_signal_emit_cause(&outer_stop, UNR_CANCEL_TOTAL, -71);
     unr_signal_emit_cause(&inner_stop, UNR_CANCEL_ALL, -72);
     struct unr_op *inner_members[] = { brew(&a, UNR_CANCEL_ALL), brew(&b, UP_TO_PARTIAL) };
-    struct unr_op *members[] = { unr_bind(unr_group(&inner, inner_members, 2, unr_wait_all, NULL),
+    struct unr_op *members[] = { unr_bind_slot(unr_group(&inner, inner_members, 2, unr_wait_all, NULL),
                                           unr_signal_slot(&inner_stop)),
                                  brew(&c, UNR_CANCEL_ALL) };
-    start_group(&grouped, unr_bind(unr_group(&grouped.group, members, 2, unr_wait_all, NULL), unr_signal_slot(&outer_stop)));
+    start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, members, 2, unr_wait_all, NULL), unr_signal_slot(&outer_stop)));
     submit();
     int starts = b.starts;
     if (starts) /* or it would stay in flight, for a test that has failed */
@@ -1147,7 +1147,7 @@ Test(group, condition_may_emit_to_its_own_group)
     struct grouped grouped = { 0 };
     struct unr_op *members[] = { brew(&a, UNR_CANCEL_ALL), brew(&b, UNR_CANCEL_ALL) };
     start_group(&grouped,
-                unr_bind(unr_group(&grouped.group, members, 2, emit_inside, &emitter), unr_signal_slot(&emitter.signal)));
+                unr_bind_slot(unr_group(&grouped.group, members, 2, emit_inside, &emitter), unr_signal_slot(&emitter.signal)));
     end(&a, 0);
     run();
     cr_assert_eq(emitter.calls, 2);
@@ -1163,7 +1163,7 @@ Test(group, condition_may_emit_for_the_last_member)
     struct emitter emitter = { 0 };
     struct grouped grouped = { 0 };
     start_group(&grouped,
-                unr_bind(unr_group(&grouped.group, (struct unr_op *[]){ brew(&a, UNR_CANCEL_ALL) }, 1, emit_inside, &emitter),
+                unr_bind_slot(unr_group(&grouped.group, (struct unr_op *[]){ brew(&a, UNR_CANCEL_ALL) }, 1, emit_inside, &emitter),
                          unr_signal_slot(&emitter.signal)));
     end(&a, 0);
     expect(&grouped, 0, 0);
@@ -1458,7 +1458,7 @@ Test(group, an_empty_one_ends_at_once)
     for (int latched = 0; latched < 2; latched++) {
         for (unsigned i = 0; i < LENGTH(conditions); i++) {
             struct grouped grouped = { 0 };
-            start_group(&grouped, unr_bind(unr_group(&grouped.group, NULL, 0, conditions[i], NULL), unr_signal_slot(&stop)));
+            start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, NULL, 0, conditions[i], NULL), unr_signal_slot(&stop)));
             cr_assert_eq(grouped.runs, 0);
             run();
             cr_assert_eq(grouped.runs, 1);

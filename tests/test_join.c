@@ -56,7 +56,7 @@ static void brew_start(struct unr_op *op)
     (void)op;
 }
 
-static void brew_cancel(struct unr_op *op, struct unr_request request)
+static void brew_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)request;
     unr_finish(op, -ECANCELED);
@@ -64,7 +64,7 @@ static void brew_cancel(struct unr_op *op, struct unr_request request)
 
 static struct unr_op *brew(struct unr_op *op)
 {
-    static const struct unr_op_type type = { sizeof type, UNR_CANCEL_ALL, "brew", brew_start, brew_cancel, NULL, NULL, NULL };
+    static const struct unr_op_type type = { .size = sizeof type, .supports = UNR_CANCEL_ALL, .name = "brew", .start = brew_start, .cancel = brew_cancel };
     return unr_describe(op, &type);
 }
 
@@ -464,7 +464,7 @@ Test(join, cancelled_leaves_the_operation_running)
     int               fds[2];
     unix_pair(fds);
     start(&receive, unr_recv(&receive.op, fds[0], in, sizeof in, 0));
-    unr_start(loop, unr_bind(unr_join(&joiner.join, &receive.op), unr_signal_slot(&signal)), joined, NULL);
+    unr_start(loop, unr_bind_slot(unr_join(&joiner.join, &receive.op), unr_signal_slot(&signal)), joined, NULL);
     submit();
     cr_assert(unr_signal_emit_cause(&signal, UNR_CANCEL_TOTAL, -71));
     submit();
@@ -507,7 +507,7 @@ Test(join, cancelled_before_it_begins)
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_ALL, -71);
     start(&op, brew(&op.op));
-    unr_start(loop, unr_bind(unr_join(&joiner.join, &op.op), unr_signal_slot(&stop)), joined, NULL);
+    unr_start(loop, unr_bind_slot(unr_join(&joiner.join, &op.op), unr_signal_slot(&stop)), joined, NULL);
     unr_finish(&op.op, 0);
     run();
     expect_join_cancelled(&joiner, UNR_VERDICT_UNSUBMITTED, -71);

@@ -24,14 +24,14 @@ Test(op, once_done_never_runs_inside_start_cancel_or_emit)
     struct unr_signal stop = { 0 };
     struct seen       a = { 0 }, b = { 0 }, c = { 0 };
     unr_signal_init_latched(&stop);
-    start(&a, unr_bind(unr_nop(&a.op), unr_signal_slot(&stop)));
+    start(&a, unr_bind_slot(unr_nop(&a.op), unr_signal_slot(&stop)));
     cr_assert(unr_signal_emit(&stop, UNR_CANCEL_TOTAL));
     expect_not_run(&a);
     start(&b, unr_nop(&b.op));
     cr_assert(unr_cancel(&b.op, UNR_CANCEL_TOTAL));
     expect_not_run(&b);
     unr_slot_clear(unr_signal_slot(&stop));
-    start(&c, unr_bind(unr_nop(&c.op), unr_signal_slot(&stop)));
+    start(&c, unr_bind_slot(unr_nop(&c.op), unr_signal_slot(&stop)));
     expect_not_run(&c);
     run();
     cr_assert(a.runs == 1 && b.runs == 1 && c.runs == 1);
@@ -85,7 +85,7 @@ static void restart_unless_stopped(struct seen *seen)
 {
     struct unr_signal *stop = seen->context;
     if (seen[1].runs == 0)
-        start(seen, unr_bind(unr_nop(&seen->op), unr_signal_slot(stop)));
+        start(seen, unr_bind_slot(unr_nop(&seen->op), unr_signal_slot(stop)));
 }
 
 /* What ends at once and is started again each time, without the kernel ever being asked, does not keep the loop from
@@ -96,7 +96,7 @@ Test(op, once_a_turn_so_that_nothing_is_starved)
     struct seen       ops[2] = { [0] = { .then = restart_unless_stopped, .context = &stop } };
     unr_signal_init_latched(&stop);
     unr_signal_emit(&stop, UNR_CANCEL_ALL);
-    start(&ops[0], unr_bind(unr_nop(&ops[0].op), unr_signal_slot(&stop)));
+    start(&ops[0], unr_bind_slot(unr_nop(&ops[0].op), unr_signal_slot(&stop)));
     start(&ops[1], unr_nop(&ops[1].op));
     run();
     cr_assert_eq(ops[1].runs, 1);
@@ -241,7 +241,7 @@ Test(op, slot_is_installed_at_start_and_empty_in_done)
 {
     struct unr_signal signal = { 0 };
     struct seen       nop = { .then = expect_empty_slot, .context = &signal };
-    unr_bind(unr_nop(&nop.op), unr_signal_slot(&signal));
+    unr_bind_slot(unr_nop(&nop.op), unr_signal_slot(&signal));
     cr_assert_not(unr_slot_has_handler(unr_signal_slot(&signal)));
     cr_assert_not(unr_signal_emit(&signal, UNR_CANCEL_ALL));
     start(&nop, &nop.op);
@@ -253,7 +253,7 @@ Test(op, slot_is_installed_at_start_and_empty_in_done)
     close_loop();
 }
 
-static void count_request(void *context, struct unr_request request)
+static void count_request(void *context, struct unr_cancel_request request)
 {
     (void)request;
     ++*(int *)context;
@@ -265,7 +265,7 @@ Test(op, slot_keeps_a_handler_that_replaced_the_operations)
     int               requests = 0;
     struct unr_signal signal = { 0 };
     struct seen       nop = { 0 };
-    start(&nop, unr_bind(unr_nop(&nop.op), unr_signal_slot(&signal)));
+    start(&nop, unr_bind_slot(unr_nop(&nop.op), unr_signal_slot(&signal)));
     unr_slot_assign(unr_signal_slot(&signal), count_request, &requests);
     cr_assert(unr_signal_emit(&signal, UNR_CANCEL_ALL));
     run();
@@ -281,12 +281,12 @@ Test(op, slot_of_the_last_binding_and_none_when_described_again)
 {
     struct unr_signal first = { 0 }, second = { 0 };
     struct seen       nop = { 0 };
-    unr_bind(unr_bind(unr_nop(&nop.op), unr_signal_slot(&first)), unr_signal_slot(&second));
+    unr_bind_slot(unr_bind_slot(unr_nop(&nop.op), unr_signal_slot(&first)), unr_signal_slot(&second));
     start(&nop, &nop.op);
     cr_assert_not(unr_slot_has_handler(unr_signal_slot(&first)));
     cr_assert(unr_slot_has_handler(unr_signal_slot(&second)));
     run();
-    unr_bind(unr_nop(&nop.op), unr_signal_slot(&first));
+    unr_bind_slot(unr_nop(&nop.op), unr_signal_slot(&first));
     start(&nop, unr_nop(&nop.op));
     cr_assert_not(unr_slot_has_handler(unr_signal_slot(&first)));
     run();
@@ -298,8 +298,8 @@ Test(op, slot_may_be_the_callers_own)
 {
     struct unr_slot slot = { 0 };
     struct seen     nop = { 0 };
-    start(&nop, unr_bind(unr_nop(&nop.op), &slot));
-    slot.handler(slot.context, (struct unr_request){ UNR_CANCEL_TOTAL, -1234 });
+    start(&nop, unr_bind_slot(unr_nop(&nop.op), &slot));
+    slot.handler(slot.context, (struct unr_cancel_request){ UNR_CANCEL_TOTAL, -1234 });
     run();
     expect_cancelled(&nop, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -1234);
     cr_assert_eq(unr_outcome(&nop.result), -1234);
@@ -603,18 +603,18 @@ Test(op, before_it_begins_a_latched_request_counts)
     cr_assert_not(unr_signal_emit_cause(&stop, UNR_CANCEL_TOTAL, -9));
     cr_assert_eq(write(fds[1], "abcd", 4), 4);
 
-    start(&recv, unr_bind(unr_recv(&recv.op, fds[0], buf, 4, 0), unr_signal_slot(&stop)));
+    start(&recv, unr_bind_slot(unr_recv(&recv.op, fds[0], buf, 4, 0), unr_signal_slot(&stop)));
     run();
     expect_cancelled(&recv, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -9);
 
-    start(&all, unr_bind(unr_recv(&all.op, fds[0], buf, 4, MSG_WAITALL), unr_signal_slot(&stop)));
+    start(&all, unr_bind_slot(unr_recv(&all.op, fds[0], buf, 4, MSG_WAITALL), unr_signal_slot(&stop)));
     run();
     cr_assert_eq(all.result.error, 0);
     cr_assert_eq(all.result.bytes, 4);
     cr_assert_eq(all.result.verdict, UNR_VERDICT_REFUSED);
     cr_assert_eq(all.result.cause, -9);
 
-    start(&closes, unr_bind(unr_close(&closes.op, fds[0]), unr_signal_slot(&stop)));
+    start(&closes, unr_bind_slot(unr_close(&closes.op, fds[0]), unr_signal_slot(&stop)));
     run();
     cr_assert_eq(closes.result.error, 0);
     cr_assert_eq(closes.result.verdict, UNR_VERDICT_REFUSED);
@@ -1062,7 +1062,7 @@ Test(op, cancel_fd_counts_what_ended_at_start)
     unix_pair(fds);
     unr_signal_init_latched(&stop);
     unr_signal_emit(&stop, UNR_CANCEL_TOTAL);
-    start(&recv, unr_bind(unr_recv(&recv.op, fds[0], &byte, 1, 0), unr_signal_slot(&stop)));
+    start(&recv, unr_bind_slot(unr_recv(&recv.op, fds[0], &byte, 1, 0), unr_signal_slot(&stop)));
     cr_assert_eq(unr_cancel_fd(loop, fds[0], UNR_CANCEL_TERMINAL), 1);
     run();
     cr_assert_eq(recv.result.requested, UNR_CANCEL_TOTAL | UNR_CANCEL_TERMINAL);
@@ -1122,7 +1122,7 @@ static void own_start(struct unr_op *op)
     (void)op;
 }
 
-static void own_cancel(struct unr_op *op, struct unr_request request)
+static void own_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct own *own = unr_container_of(op, struct own, op);
     own->cancels++;

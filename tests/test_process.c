@@ -222,7 +222,7 @@ Test(sigwait, cancelled_before_the_start)
     kill(getpid(), SIGUSR1);
     unr_signal_init_latched(&stop);
     unr_signal_emit(&stop, UNR_CANCEL_TOTAL);
-    unr_start(loop, unr_bind(unr_sigwait(&wait.wait, usr, 1), unr_signal_slot(&stop)), signal_came, NULL);
+    unr_start(loop, unr_bind_slot(unr_sigwait(&wait.wait, usr, 1), unr_signal_slot(&stop)), signal_came, NULL);
     finish_wait(&wait);
     cr_assert_eq(wait.result.error, -ECANCELED);
     cr_assert_eq(wait.result.verdict, UNR_VERDICT_UNSUBMITTED);
@@ -321,7 +321,7 @@ static void open_loop_of_an_older_kernel(void)
 TestSuite(child, .timeout = 20);
 
 struct child {
-    struct unr_child  child;
+    struct unr_process  child;
     int               runs;
     struct unr_result result;
 };
@@ -348,13 +348,13 @@ static pid_t make_child(int code)
     return pid;
 }
 
-static void start_child_wait(struct child *child, pid_t pid)
+static void start_process_wait(struct child *child, pid_t pid)
 {
     *child = (struct child){ 0 };
-    unr_start(loop, unr_child_wait(&child->child, pid), child_ended, NULL);
+    unr_start(loop, unr_process_wait(&child->child, pid), child_ended, NULL);
 }
 
-static void finish_child_wait(struct child *child)
+static void finish_process_wait(struct child *child)
 {
     while (!child->runs)
         cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
@@ -382,8 +382,8 @@ static void wait_zombie(pid_t pid)
 static int status_of(pid_t pid)
 {
     struct child child;
-    start_child_wait(&child, pid);
-    finish_child_wait(&child);
+    start_process_wait(&child, pid);
+    finish_process_wait(&child);
     cr_assert_eq(child.result.error, 0, "error %d", child.result.error);
     cr_assert_not(is_child(pid), "it was not reaped");
     return (int)child.result.value;
@@ -424,12 +424,12 @@ BOTH_WAYS(killed)
     for (unsigned i = 0; i < LENGTH(signals); i++) {
         struct child child;
         pid_t        pid = make_child(-1);
-        start_child_wait(&child, pid);
+        start_process_wait(&child, pid);
         submit();
         submit();
         cr_assert_eq(child.runs, 0);
         kill(pid, signals[i]);
-        finish_child_wait(&child);
+        finish_process_wait(&child);
         cr_assert_eq(child.result.error, 0);
         cr_assert(WIFSIGNALED((int)child.result.value));
         cr_assert_eq(WTERMSIG((int)child.result.value), signals[i]);
@@ -450,11 +450,11 @@ BOTH_WAYS(cancelled_leaves_it_to_a_later_wait)
 {
     struct child child;
     pid_t        pid = make_child(-1);
-    start_child_wait(&child, pid);
+    start_process_wait(&child, pid);
     submit();
     submit();
     unr_cancel(&child.child.op, UNR_CANCEL_TOTAL);
-    finish_child_wait(&child);
+    finish_process_wait(&child);
     cr_assert_eq(child.result.error, -ECANCELED);
     cr_assert_eq(child.result.guarantee, UNR_CANCEL_TOTAL);
     kill(pid, SIGKILL);
@@ -470,7 +470,7 @@ BOTH_WAYS(raced_in_every_turn)
         struct child child;
         struct turns turns;
         pid_t        pid = make_child(-1);
-        start_child_wait(&child, pid);
+        start_process_wait(&child, pid);
         submit();
         submit();
         if (turn < 0) {
@@ -480,7 +480,7 @@ BOTH_WAYS(raced_in_every_turn)
         kill(pid, SIGKILL);
         wait_zombie(pid);
         cancel_in_turn(&turns, turn, &child.child.op);
-        finish_child_wait(&child);
+        finish_process_wait(&child);
         run();
         bool reported = child.result.error == 0;
         cr_assert(reported || child.result.error == -ECANCELED);
@@ -507,8 +507,8 @@ BOTH_WAYS(no_such_child)
         int   error;
     } cases[] = { { 1, -ECHILD }, { getpid(), -ECHILD }, { reaped, -ECHILD }, { 0, -EINVAL }, { -1, -EINVAL } };
     for (unsigned i = 0; i < LENGTH(cases); i++) {
-        start_child_wait(&child, cases[i].pid);
-        finish_child_wait(&child);
+        start_process_wait(&child, cases[i].pid);
+        finish_process_wait(&child);
         cr_assert_eq(child.result.error, cases[i].error, "case %u: error %d", i, child.result.error);
     }
 }
@@ -519,10 +519,10 @@ BOTH_WAYS(reaped_by_the_kernel)
     struct child child;
     signal(SIGCHLD, SIG_IGN);
     pid_t pid = make_child(-1);
-    start_child_wait(&child, pid);
+    start_process_wait(&child, pid);
     submit();
     submit();
     kill(pid, SIGKILL);
-    finish_child_wait(&child);
+    finish_process_wait(&child);
     cr_assert_eq(child.result.error, -ECHILD);
 }

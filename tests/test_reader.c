@@ -526,7 +526,7 @@ Test(reader, cancelled_before_it_begins)
         send_text("line\n");
         unr_signal_init_latched(&stop);
         unr_signal_emit_cause(&stop, honoured[i], -EINTR);
-        begin(&seen, unr_bind(until("\n"), unr_signal_slot(&stop)));
+        begin(&seen, unr_bind_slot(until("\n"), unr_signal_slot(&stop)));
         run();
         expect_cancelled(&seen, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -EINTR);
         cr_assert_eq(seen.result.bytes, 0);
@@ -795,7 +795,7 @@ static void start_brewing(struct unr_op *op)
     (void)op;
 }
 
-static void cancel_brewing(struct unr_op *op, struct unr_request request)
+static void cancel_brewing(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)op, (void)request;
 }

@@ -180,7 +180,7 @@ static void expect_no_rest(struct relayed *relayed)
 {
     const char *bytes;
     cr_assert_eq(rest_of(relayed, &bytes), 0);
-    cr_assert_null(relayed->relay.rest.private_memory, "there is something to give back");
+    cr_assert_null(relayed->relay.rest.private_fields.memory, "there is something to give back");
 }
 
 /* ---- all of it ---- */
@@ -427,7 +427,7 @@ Test(relay, cancelled_before_the_start)
     unr_signal_init_latched(&stop);
     unr_signal_emit(&stop, UNR_CANCEL_ALL);
     cr_assert_eq(write(from.far, "abc", 3), 3);
-    unr_start(loop, unr_bind(unr_relay(&relayed.relay, source, sink), unr_signal_slot(&stop)), ended, NULL);
+    unr_start(loop, unr_bind_slot(unr_relay(&relayed.relay, source, sink), unr_signal_slot(&stop)), ended, NULL);
     finish_relay(&relayed);
     cr_assert_eq(relayed.result.verdict, UNR_VERDICT_UNSUBMITTED);
     expect_no_rest(&relayed);
@@ -710,7 +710,7 @@ static void certain_start(struct unr_op *op)
     certain->steps++;
 }
 
-static void certain_cancel(struct unr_op *op, struct unr_request request)
+static void certain_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)op, (void)request;
 }

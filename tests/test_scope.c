@@ -64,7 +64,7 @@ static void own_start(struct unr_op *op)
     own_of(op)->starts++;
 }
 
-static void own_cancel(struct unr_op *op, struct unr_request request)
+static void own_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct own *own = own_of(op);
     own->requests++;
@@ -77,7 +77,7 @@ static void own_cancel(struct unr_op *op, struct unr_request request)
 
 #define OWN_TYPE(mask)                                                                                                         \
     {                                                                                                                          \
-        sizeof(struct unr_op_type), mask, "brew", own_start, own_cancel, NULL, NULL, NULL                                      \
+        .size = sizeof(struct unr_op_type), .supports = mask, .name = "brew", .start = own_start, .cancel = own_cancel          \
     }
 
 static struct unr_op *brew(struct own *own, unsigned supports)
@@ -408,7 +408,7 @@ Test(scope, members_keep_what_is_theirs)
     int                 fds[2];
     unix_pair(fds);
     start_scope();
-    unr_scope_start(&scope, unr_bind(unr_recv(&receive.op, fds[0], in, 1, 0), unr_signal_slot(&signal)), saw, &receive);
+    unr_scope_start(&scope, unr_bind_slot(unr_recv(&receive.op, fds[0], in, 1, 0), unr_signal_slot(&signal)), saw, &receive);
     unr_cancel_after(&deadline, unr_recv(&timed.op, fds[0], in, 1, 0), UNR_MSEC(1));
     unr_scope_start(&scope, &deadline.op, NULL, NULL);
     unr_scope_start(&scope, unr_recv(&plain.op, fds[0], in, 1, 0), NULL, NULL);
@@ -630,7 +630,7 @@ Test(scope, latched_request_before_the_start)
     struct unr_signal stop = { 0 };
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_TOTAL, -71);
-    unr_start(loop, unr_bind(unr_scope(&scope), unr_signal_slot(&stop)), scope_saw, NULL);
+    unr_start(loop, unr_bind_slot(unr_scope(&scope), unr_signal_slot(&stop)), scope_saw, NULL);
     submit();
     cr_assert_eq(scope_runs, 0);
     add(&a, UNR_CANCEL_ALL);
@@ -925,7 +925,7 @@ Test(scope, no_memory_and_a_slot)
     for (int i = 0; i < 8; i++)
         add(&owns[i], UNR_CANCEL_ALL);
     refuse = true;
-    unr_scope_start(&scope, unr_bind(brew(&unlucky, UNR_CANCEL_ALL), unr_signal_slot(&signal)), own_done, &unlucky);
+    unr_scope_start(&scope, unr_bind_slot(brew(&unlucky, UNR_CANCEL_ALL), unr_signal_slot(&signal)), own_done, &unlucky);
     refuse = false;
     unr_signal_emit(&signal, UNR_CANCEL_ALL);
     submit();

@@ -6,7 +6,7 @@ TestSuite(signal, .timeout = 20);
 /* A handler that notes when it ran, and then does something. */
 struct ear {
     struct unr_signal  signal;
-    struct unr_request heard;
+    struct unr_cancel_request heard;
     int                order; /* the how-manieth it was in all; 0: it did not hear */
     int                times;
     void (*then)(struct ear *ear);
@@ -15,7 +15,7 @@ struct ear {
 
 static int heard_in_all;
 
-static void hear(void *context, struct unr_request request)
+static void hear(void *context, struct unr_cancel_request request)
 {
     struct ear *ear = context;
     ear->heard = request;
@@ -249,7 +249,7 @@ Test(signal, child_is_freed_in_its_own_handler)
 static void expect_at_start(struct unr_signal *signal, unsigned types, int cause)
 {
     struct seen nop = { 0 };
-    start(&nop, unr_bind(unr_nop(&nop.op), unr_signal_slot(signal)));
+    start(&nop, unr_bind_slot(unr_nop(&nop.op), unr_signal_slot(signal)));
     run();
     cr_assert_eq(nop.result.requested, types);
     cr_assert_eq(nop.result.cause, cause);
@@ -339,7 +339,7 @@ Test(signal, one_emit_cancels_a_thousand_operations)
     unix_pair(fds);
     for (int i = 0; i < COUNT; i++) {
         unr_signal_attach(&signals[i], &root);
-        start(&reads[i], unr_bind(unr_recv(&reads[i].op, fds[0], &byte, 1, 0), unr_signal_slot(&signals[i])));
+        start(&reads[i], unr_bind_slot(unr_recv(&reads[i].op, fds[0], &byte, 1, 0), unr_signal_slot(&signals[i])));
     }
     submit();
     cr_assert(unr_signal_emit_cause(&root, UNR_CANCEL_TOTAL, -5));

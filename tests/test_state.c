@@ -102,7 +102,7 @@ Test(state, each_filter_against_each_type)
             struct unr_signal stop = { 0 };
             struct reader     r = { .goal = 1 };
             unix_pair(r.fds);
-            unr_bind(described(&r), unr_signal_slot(&stop));
+            unr_bind_slot(described(&r), unr_signal_slot(&stop));
             unr_state_reset(state_of(&r), lets[i], lets[i], NULL);
             cr_assert_eq(unr_supports(&r.op), masks[i]);
             begin(&r.seen, &r.op);
@@ -160,7 +160,7 @@ Test(state, filters_are_asked_about_what_is_latched_before_the_start)
         give(&r, "x");
         unr_signal_init_latched(&stop);
         unr_signal_emit(&stop, UNR_CANCEL_PARTIAL);
-        unr_bind(described(&r), unr_signal_slot(&stop));
+        unr_bind_slot(described(&r), unr_signal_slot(&stop));
         unr_state_reset(state_of(&r), lets[i], NULL, NULL);
         begin(&r.seen, &r.op);
         run();
@@ -471,7 +471,7 @@ Test(state, reset_forgets_and_the_same_type_is_honoured_again)
     struct unr_signal beat = { 0 };
     struct reader     r = { .goal = 1, .survives = heartbeat };
     unix_pair(r.fds);
-    begin(&r.seen, unr_bind(described(&r), unr_signal_slot(&beat)));
+    begin(&r.seen, unr_bind_slot(described(&r), unr_signal_slot(&beat)));
     for (int i = 1; i <= 10; i++) {
         submit();
         cr_assert(unr_signal_emit_cause(&beat, UNR_CANCEL_TOTAL, -101 - i));
@@ -502,7 +502,7 @@ Test(state, reset_inside_a_deadline_honours_the_same_type_again)
     struct unr_deadline deadline = { 0 };
     struct reader       r = { .goal = 1, .survives = is_heartbeat };
     unix_pair(r.fds);
-    begin(&r.seen, unr_bind(unr_cancel_at(&deadline, described(&r), UNR_NEVER), unr_signal_slot(&beat)));
+    begin(&r.seen, unr_bind_slot(unr_cancel_at(&deadline, described(&r), UNR_NEVER), unr_signal_slot(&beat)));
     for (int i = 1; i <= 3; i++) {
         submit();
         cr_assert(unr_signal_emit(&beat, UNR_CANCEL_TOTAL));
@@ -523,7 +523,7 @@ Test(state, reset_inside_a_filter_honours_the_same_type_again)
     struct unr_filter filter = { 0 };
     struct reader     r = { .goal = 1, .survives = is_heartbeat };
     unix_pair(r.fds);
-    begin(&r.seen, unr_bind(unr_filter(&filter, described(&r), unr_let_total, NULL), unr_signal_slot(&beat)));
+    begin(&r.seen, unr_bind_slot(unr_filter(&filter, described(&r), unr_let_total, NULL), unr_signal_slot(&beat)));
     for (int i = 1; i <= 3; i++) {
         submit();
         cr_assert(unr_signal_emit(&beat, UNR_CANCEL_TOTAL));
@@ -672,8 +672,8 @@ Test(state, filter_may_emit_and_start)
         struct busy       busy = { .own = &stop, .others = &other_stop };
         unix_pair(r.fds);
         unix_pair(other.fds);
-        begin(&other.seen, unr_bind(described(&other), unr_signal_slot(&other_stop)));
-        unr_bind(described(&r), unr_signal_slot(&stop));
+        begin(&other.seen, unr_bind_slot(described(&other), unr_signal_slot(&other_stop)));
+        unr_bind_slot(described(&r), unr_signal_slot(&stop));
         unr_state_reset(state_of(&r), out ? NULL : emit_and_start, out ? emit_and_start : NULL, &busy);
         begin(&r.seen, &r.op);
         submit();

@@ -123,7 +123,7 @@ static void begin(struct play *p)
     }
     check(row->describe(p->op, &p->scene) == p->op);
     check_is(unr_supports(p->op), row->supports);
-    unr_bind(p->op, unr_signal_slot(&p->signal));
+    unr_bind_slot(p->op, unr_signal_slot(&p->signal));
 }
 
 static void start_it(struct play *p)
@@ -307,7 +307,7 @@ SITUATION(described_but_not_started_it_cannot_be_cancelled)
     check_is(p->op->result.fd, -1);
     check_is(unr_loop_in_flight(loop), p->row->companion ? 1 : 0);
 
-    unr_bind(p->op, unr_signal_slot(&p->signal));
+    unr_bind_slot(p->op, unr_signal_slot(&p->signal));
     submit_it(p);
     let_happen(p->row, &p->scene);
     run_until(&p->ends);
@@ -798,7 +798,7 @@ SITUATION(where_the_kernel_lacks_it_that_is_said)
     p->op = calloc(1, sizeof *p->op);
     p->ends = 0;
     if (kernel_has(p->row)) {
-        unr_bind(p->row->describe(p->op, &p->scene), unr_signal_slot(&p->signal));
+        unr_bind_slot(p->row->describe(p->op, &p->scene), unr_signal_slot(&p->signal));
         submit_it(p);
         let_happen(p->row, &p->scene);
         run_until(&p->ends);

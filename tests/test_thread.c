@@ -173,7 +173,7 @@ static void before(struct actor *actor, int fd)
         return;
     }
     actor->receive.runs = 0;
-    start(&actor->receive, unr_bind(unr_recv(&actor->receive.op, fd, &actor->byte, 1, 0), unr_signal_slot(&actor->signal)));
+    start(&actor->receive, unr_bind_slot(unr_recv(&actor->receive.op, fd, &actor->byte, 1, 0), unr_signal_slot(&actor->signal)));
 }
 
 static void after(struct actor *actor)
@@ -452,10 +452,10 @@ Test(thread, close_of_a_held_loop)
 
 struct delivered {
     int                count;
-    struct unr_request last;
+    struct unr_cancel_request last;
 };
 
-static void deliver(void *context, struct unr_request request)
+static void deliver(void *context, struct unr_cancel_request request)
 {
     struct delivered *delivered = context;
     delivered->count++;
@@ -571,7 +571,7 @@ Test(thread, disarmed_by_a_task_ahead_of_the_delivery)
     close_loop();
 }
 
-static void disarm_and_free(void *context, struct unr_request request)
+static void disarm_and_free(void *context, struct unr_cancel_request request)
 {
     (void)request;
     struct disarming *d = context;
@@ -810,7 +810,7 @@ static void received(struct unr_op *op)
 static void receive(struct side *side)
 {
     unr_start(side->loop,
-              unr_bind(unr_recv(&side->receive, side->fd, &side->in, sizeof side->in, 0), unr_signal_slot(&side->interrupt)),
+              unr_bind_slot(unr_recv(&side->receive, side->fd, &side->in, sizeof side->in, 0), unr_signal_slot(&side->interrupt)),
               received, side);
 }
 

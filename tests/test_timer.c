@@ -131,7 +131,7 @@ Test(timer, moved_earlier_and_later)
     struct unr_signal stop = { 0 };
     struct seen_timer a = { 0 }, b = { 0 }, c = { 0 };
     unr_time          now = unr_loop_now(loop);
-    start_timer(&a, unr_bind(unr_timer_after(&a.timer, UNR_SEC(1000)), unr_signal_slot(&stop)));
+    start_timer(&a, unr_bind_slot(unr_timer_after(&a.timer, UNR_SEC(1000)), unr_signal_slot(&stop)));
     start_timer(&b, unr_timer_after(&b.timer, UNR_SEC(500)));
     start_timer(&c, unr_timer_at(&c.timer, now));
     cr_assert(unr_timer_move(&c.timer, now + UNR_SEC(1000)));

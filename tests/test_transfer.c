@@ -150,7 +150,7 @@ static void failing_start(struct unr_op *op)
     unr_finish(op, -EIO);
 }
 
-static void deaf(struct unr_op *op, struct unr_request request)
+static void deaf(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)op, (void)request;
 }
@@ -484,7 +484,7 @@ static void read_on(struct seen *seen)
     struct unr_transfer *transfer = seen->context;
     expect(&seen->result, 0, 10);
     if (seen->runs < 5)
-        begin(seen, unr_read_exact(transfer, transfer->private_stream, (char *)(transfer + 1) + 10 * seen->runs, 10));
+        begin(seen, unr_read_exact(transfer, transfer->private_fields.stream, (char *)(transfer + 1) + 10 * seen->runs, 10));
 }
 
 /* Inside `done` a transfer may be described and started again, and goes on where it stopped. */
@@ -742,7 +742,7 @@ static void odd_start(struct unr_op *op)
         odd_end(op);
 }
 
-static void odd_cancel(struct unr_op *op, struct unr_request request)
+static void odd_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)request;
     if (unr_container_of(op, struct odd, op)->when_asked)
@@ -1064,7 +1064,7 @@ Test(transfer, cancelled_before_the_start_it_moves_nothing)
     put(&ends, LEN);
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_ALL, -5000);
-    begin(&seen, unr_bind(unr_transfer_while(&transfer, &ends.from, UNR_READ, &piece, 1, ask, &asked), unr_signal_slot(&stop)));
+    begin(&seen, unr_bind_slot(unr_transfer_while(&transfer, &ends.from, UNR_READ, &piece, 1, ask, &asked), unr_signal_slot(&stop)));
     run();
     expect_cancelled(&seen, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -5000);
     cr_assert_eq(seen.result.bytes, 0);
@@ -1083,7 +1083,7 @@ Test(transfer, cancelled_while_queued_it_moves_nothing)
     struct ends         ends;
     open_ends(&ends, SOCKETPAIR);
     put(&ends, LEN);
-    begin(&seen, unr_bind(unr_read_exact(&transfer, &ends.from, memory, LEN), unr_signal_slot(&stop)));
+    begin(&seen, unr_bind_slot(unr_read_exact(&transfer, &ends.from, memory, LEN), unr_signal_slot(&stop)));
     cr_assert(unr_signal_emit(&stop, UNR_CANCEL_PARTIAL));
     run();
     expect_cancelled(&seen, UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED, -ECANCELED);
@@ -1116,7 +1116,7 @@ Test(transfer, cancelled_between_two_steps_the_next_does_not_begin)
             struct unr_stream *stream = make_narrow(&narrow, direction == UNR_READ ? &ends.from : &ends.to, 10);
             narrow.before = emit_before_step_3;
             narrow.context = &stop;
-            begin(&seen, unr_bind(direction == UNR_READ ? unr_read_exact(&transfer, stream, memory, LEN)
+            begin(&seen, unr_bind_slot(direction == UNR_READ ? unr_read_exact(&transfer, stream, memory, LEN)
                                                         : unr_write_all(&transfer, stream, memory, LEN),
                                   unr_signal_slot(&stop)));
             run();
@@ -1157,7 +1157,7 @@ Test(transfer, cancelled_inside_its_condition)
         struct ends          ends;
         open_ends(&ends, REGULAR);
         begin(&seen,
-              unr_bind(unr_transfer_while(&transfer, &ends.to, UNR_WRITE, &piece, 1, emits, &ten), unr_signal_slot(&ten.stop)));
+              unr_bind_slot(unr_transfer_while(&transfer, &ends.to, UNR_WRITE, &piece, 1, emits, &ten), unr_signal_slot(&ten.stop)));
         run();
         if (at == 30) {
             expect(&seen.result, 0, 30);
@@ -1206,7 +1206,7 @@ Test(transfer, a_request_that_loses_to_a_step_ends_it_before_the_next)
     close_loop();
 }
 
-static void cancel_from_handler(void *context, struct unr_request request)
+static void cancel_from_handler(void *context, struct unr_cancel_request request)
 {
     cr_assert(unr_cancel_cause(context, request.types, request.cause));
     cr_assert(unr_cancel_cause(context, UNR_CANCEL_TOTAL, -6000));
@@ -1244,7 +1244,7 @@ Test(transfer, cancelled_after_its_end_it_is_none)
     struct ends         ends;
     open_ends(&ends, SOCKETPAIR);
     put(&ends, LEN);
-    begin(&seen, unr_bind(unr_read_exact(&transfer, &ends.from, memory, LEN), unr_signal_slot(&stop)));
+    begin(&seen, unr_bind_slot(unr_read_exact(&transfer, &ends.from, memory, LEN), unr_signal_slot(&stop)));
     run();
     cr_assert_not(unr_signal_emit(&stop, UNR_CANCEL_ALL));
     cr_assert_not(unr_cancel(&transfer.op, UNR_CANCEL_ALL));

@@ -50,7 +50,7 @@ void unri_left_bucket_of_closers(struct unr_loop *loop, int fd, const struct unr
 
 static void request_others(struct unr_loop *loop, const struct unr_op *closer)
 {
-    unri_request_fd(loop, closer->private_fields.fd, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN }, closer);
+    unri_request_fd(loop, closer->private_fields.fd, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN }, closer);
 }
 
 void unri_cancel_close_start(struct unr_op *op)

@@ -105,7 +105,7 @@ static inline bool unri_ring_has(const struct unri_ring *ring, unsigned opcode)
 
 /* A row's start and cancel. */
 void unri_row_start(struct unr_op *op);
-void unri_row_cancel(struct unr_op *op, struct unr_request request);
+void unri_row_cancel(struct unr_op *op, struct unr_cancel_request request);
 void unri_cancel_close_start(struct unr_op *op);
 bool unri_cancel_close_fill(struct io_uring_sqe *sqe, struct unr_op *op);
 

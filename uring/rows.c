@@ -42,13 +42,13 @@ static const char *name_of_caller(const struct unr_op *op);
               .name = #call,                                                                                                   \
               .start = unri_row_start,                                                                                         \
               .cancel = unri_row_cancel,                                                                                       \
-              .private_row = &unri_row_##call }
+              .private_fields.row = &unri_row_##call }
 #define TOTAL UNR_CANCEL_ALL
 #define NONE  UNR_CANCEL_NONE
 
 extern const struct unri_row unri_row_nop, unri_row_read, unri_row_write, unri_row_readv, unri_row_writev, unri_row_recv,
     unri_row_send, unri_row_recvmsg, unri_row_sendmsg, unri_row_accept, unri_row_poll, unri_row_shutdown, unri_row_fsync,
-    unri_row_openat, unri_row_socket, unri_row_bind_socket, unri_row_listen, unri_row_pipe, unri_row_splice, unri_row_tee,
+    unri_row_openat, unri_row_socket, unri_row_bind, unri_row_listen, unri_row_pipe, unri_row_splice, unri_row_tee,
     unri_row_statx, unri_row_ftruncate, unri_row_fallocate, unri_row_fadvise, unri_row_sync_file_range, unri_row_unlinkat,
     unri_row_renameat, unri_row_linkat, unri_row_symlinkat, unri_row_mkdirat, unri_row_waitid, unri_row_futex_wait,
     unri_row_futex_wake;
@@ -76,7 +76,7 @@ ROW(fsync,           TOTAL, IORING_OP_FSYNC,           1,   VALUE);
 ROW(openat,          TOTAL, IORING_OP_OPENAT,          1,   FD);
 ROW(close,           NONE,  IORING_OP_CLOSE,           1,   VALUE);
 ROW(socket,          TOTAL, IORING_OP_SOCKET,          0,   FD);
-ROW(bind_socket,     TOTAL, UNRI_OP_BIND,              1,   VALUE, .needs = "6.11");
+ROW(bind,            TOTAL, UNRI_OP_BIND,              1,   VALUE, .needs = "6.11");
 ROW(listen,          TOTAL, UNRI_OP_LISTEN,            1,   VALUE, .needs = "6.11");
 ROW(pipe,            TOTAL, UNRI_OP_PIPE,              0,   VALUE, .needs = "6.16");
 ROW(splice,          TOTAL, IORING_OP_SPLICE,          2,   BYTES);
@@ -105,7 +105,7 @@ const struct unri_row unri_row_cancel_close = {
               .name = "cancel_close",
               .start = unri_cancel_close_start,
               .cancel = unri_row_cancel,
-              .private_row = &unri_row_cancel_close },
+              .private_fields.row = &unri_row_cancel_close },
     .opcode = IORING_OP_CLOSE,
     .descriptors = 1,
     .fill = unri_cancel_close_fill,
@@ -119,7 +119,7 @@ const struct unri_row unri_row_sqe = {
               .start = unri_row_start,
               .cancel = unri_row_cancel,
               .name_of = name_of_caller,
-              .private_row = &unri_row_sqe },
+              .private_fields.row = &unri_row_sqe },
     .opcode = IORING_OP_NOP,
     .fill = fill_of_caller,
 };
@@ -129,7 +129,7 @@ const struct unri_row *const unri_rows[] = {
     &unri_row_nop,       &unri_row_read,      &unri_row_write,      &unri_row_readv,    &unri_row_writev,
     &unri_row_recv,      &unri_row_send,      &unri_row_recvmsg,    &unri_row_sendmsg,  &unri_row_accept,
     &unri_row_connect,   &unri_row_poll,      &unri_row_shutdown,   &unri_row_fsync,    &unri_row_openat,
-    &unri_row_close,     &unri_row_cancel_close, &unri_row_socket,  &unri_row_bind_socket, &unri_row_listen,
+    &unri_row_close,     &unri_row_cancel_close, &unri_row_socket,  &unri_row_bind, &unri_row_listen,
     &unri_row_pipe,      &unri_row_splice,    &unri_row_tee,        &unri_row_statx,    &unri_row_ftruncate,
     &unri_row_fallocate, &unri_row_fadvise,   &unri_row_sync_file_range, &unri_row_unlinkat, &unri_row_renameat,
     &unri_row_linkat,    &unri_row_symlinkat, &unri_row_mkdirat,    &unri_row_waitid,   &unri_row_futex_wait,
@@ -303,9 +303,9 @@ struct unr_op *unr_socket(struct unr_op *op, int domain, int type, int protocol)
     return op;
 }
 
-struct unr_op *unr_bind_socket(struct unr_op *op, int fd, const struct sockaddr *addr, socklen_t len)
+struct unr_op *unr_bind(struct unr_op *op, int fd, const struct sockaddr *addr, socklen_t len)
 {
-    describe(op, &unri_row_bind_socket, fd, addr, 0, len);
+    describe(op, &unri_row_bind, fd, addr, 0, len);
     return op;
 }
 
@@ -510,7 +510,7 @@ static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
         unri_peers_add(p->loop, op, 1);
         if (p->supports && unri_being_closed(p->loop, p->fd)) {
             do_not_submit(op);
-            unri_end_unsubmitted(op, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+            unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
             return false;
         }
     }

@@ -67,12 +67,12 @@ void unri_row_start(struct unr_op *op)
     else if (__builtin_expect(!unri_ring_has(loop->ring, row->opcode), 0))
         end_unsupported(op);
     else if (__builtin_expect(closing, 0))
-        unri_end_unsubmitted(op, (struct unr_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+        unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
     else
         unri_enqueue(op);
 }
 
-void unri_row_cancel(struct unr_op *op, struct unr_request request)
+void unri_row_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_op_private *p = unri_private(op);
     struct unri_ring      *ring = p->loop->ring;

@@ -10,6 +10,14 @@
 
 UNR_BEGIN
 
+/* unring's own part of a `struct unr_buffer`: not to be read or written. */
+struct unr_buffer_private {
+    char  *memory; /* one byte more than `room`     */
+    size_t begin, end, room;
+    size_t limit;
+    bool   filled; /* the last commit left no room */
+};
+
 /* The caller's; zeroed memory, and unr_buffer_init().  While an operation uses it, it is lent to that.
  * Memory   malloc(3), from the first byte on: doubled as the bytes need it, and given back by unr_buffer_free() alone.  The
  *          bytes are moved to the front when no more of them are left than were consumed, so that putting in and taking out cost
@@ -17,10 +25,7 @@ UNR_BEGIN
  * Threads  one at a time.
  * Source   lib/buffer.c; tests/test_buffer.c. */
 struct unr_buffer {
-    char  *private_memory; /* one byte more than `room`     */
-    size_t private_begin, private_end, private_room;
-    size_t private_limit;
-    bool   private_filled; /* the last commit left no room */
+    struct unr_buffer_private private_fields;
 };
 
 /* Makes zeroed memory an empty buffer, which allocates nothing yet.

@@ -18,14 +18,19 @@ UNR_BEGIN
 #define UNR_CANCEL_TOTAL    4u /* no side effect can be seen                                */
 #define UNR_CANCEL_ALL      7u
 
-struct unr_request {
+struct unr_cancel_request {
     unsigned types; /* mask of UNR_CANCEL_*, never 0                                              */
     int      cause; /* why: -ECANCELED, -ETIMEDOUT, or a negative number of the requester's own   */
 };
 
 /* What a slot holds.  Runs on the loop's thread inside the emit; it may emit, start operations, attach and
  * detach signals, and clear or reassign the very slot it was called through. */
-typedef void unr_cancel_fn(void *context, struct unr_request request);
+typedef void unr_cancel_fn(void *context, struct unr_cancel_request request);
+
+/* unring's own part of a `struct unr_slot`: not to be read or written. */
+struct unr_slot_private {
+    void          *latch; /* the latched signal that this slot belongs to, its own or an ancestor */
+};
 
 /* Where a request arrives.  Holds exactly one handler; assigning another replaces it.  An operation
  * installs its handler when it starts and takes it out just before its `done`, if it is still its own: a
@@ -34,7 +39,7 @@ typedef void unr_cancel_fn(void *context, struct unr_request request);
 struct unr_slot {
     unr_cancel_fn *handler; /* NULL: empty */
     void          *context;
-    void          *private_latch; /* the latched signal that this slot belongs to, its own or an ancestor */
+    struct unr_slot_private private_fields;
 };
 
 /* Puts `handler` into the slot in place of whatever it holds.  Assigning over a live operation's handler
@@ -46,6 +51,11 @@ UNR_API void unr_slot_assign(struct unr_slot *slot, unr_cancel_fn *handler, void
 UNR_API void unr_slot_clear(struct unr_slot *slot);
 
 UNR_API bool unr_slot_has_handler(const struct unr_slot *slot);
+
+/* unring's own part of a `struct unr_signal`: not to be read or written. */
+struct unr_signal_private {
+    bool is_cursor; /* not a signal: where an emit stands among the children */
+};
 
 /* The producer's side of one slot.  Zeroed memory is an idle, edge-triggered signal: a request that finds
  * no handler has no effect.  A latched signal (unr_signal_init_latched) remembers what it was emitted:
@@ -61,16 +71,16 @@ UNR_API bool unr_slot_has_handler(const struct unr_slot *slot);
  * while it is a parent. */
 struct unr_signal {
     struct unr_slot    slot;
-    struct unr_request latched_request;
+    struct unr_cancel_request latched_request;
     bool               latches;
-    bool               private_cursor; /* not a signal: where an emit stands among the children */
     struct unr_signal *parent, *first_child, *next_sibling, *previous_sibling;
+    struct unr_signal_private private_fields;
 };
 
 /* Makes zeroed memory, or an idle signal, a latched signal with nothing latched. */
 UNR_API void unr_signal_init_latched(struct unr_signal *signal);
 
-/* The slot to bind an operation to: unr_bind(described, unr_signal_slot(&signal)).
+/* The slot to bind an operation to: unr_bind_slot(described, unr_signal_slot(&signal)).
  * Reuse    a slot serves one operation at a time, and any number after one another. */
 UNR_API struct unr_slot *unr_signal_slot(struct unr_signal *signal);
 

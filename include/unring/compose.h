@@ -27,16 +27,21 @@ struct unr_compose;
  * Threads  the loop's.  The first step runs inside unr_start(), the others inside a turn. */
 typedef void unr_step_fn(struct unr_compose *self, struct unr_op *finished);
 
+/* unring's own part of a `struct unr_compose`: not to be read or written. */
+struct unr_compose_private {
+    struct unr_cancel_state state;
+    unr_step_fn            *step;
+    const char             *name;
+    struct unr_op          *child;
+    int32_t                 child_cause; /* of the last child that was cancelled */
+    uint8_t                 proven;      /* the weakest guarantee that a child was cancelled under */
+    uint8_t                 phase;
+};
+
 /* Embedded as the first member, or in a union with a struct unr_op of the name that its users see. */
 struct unr_compose {
     struct unr_op           op;
-    struct unr_cancel_state private_state;
-    unr_step_fn            *private_step;
-    const char             *private_name;
-    struct unr_op          *private_child;
-    int32_t                 private_child_cause; /* of the last child that was cancelled */
-    uint8_t                 private_proven;      /* the weakest guarantee that a child was cancelled under */
-    uint8_t                 private_phase;
+    struct unr_compose_private private_fields;
 };
 
 /* Describes a composed operation.

@@ -12,15 +12,20 @@ struct unr_address {
     socklen_t              len;
 };
 
-struct unr_connect {
+/* unring's own part of a `struct unr_connect_any`: not to be read or written. */
+struct unr_connect_any_private {
+    struct unr_compose compose;
+    const struct unr_address *addresses;
+    unsigned                  count, index, phase;
+    int                       fd, error;
+    struct unr_op             child;
+};
+
+struct unr_connect_any {
     union {
         struct unr_op      op;
-        struct unr_compose private_compose;
+        struct unr_connect_any_private private_fields;
     };
-    const struct unr_address *private_addresses;
-    unsigned                  private_count, private_index, private_phase;
-    int                       private_fd, private_error;
-    struct unr_op             private_child;
 };
 
 /* Connects a stream socket to one of `n` addresses: to each in turn, with a new socket, until one answers.
@@ -34,7 +39,7 @@ struct unr_connect {
  * Time     is the kernel's, about two minutes for a TCP address that does not answer; unr_cancel_after() bounds the whole.
  * Threads  the loop's.
  * Source   lib/connect.c; unr_socket(), unr_connect(); tests/test_connect.c. */
-UNR_API struct unr_op *unr_connect_any(struct unr_connect *connect, const struct unr_address *addresses, unsigned n);
+UNR_API struct unr_op *unr_connect_any(struct unr_connect_any *connect, const struct unr_address *addresses, unsigned n);
 
 UNR_END
 #endif

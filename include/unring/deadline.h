@@ -6,11 +6,16 @@
 
 UNR_BEGIN
 
+/* unring's own part of a `struct unr_deadline`: not to be read or written. */
+struct unr_deadline_private {
+    struct unr_timer timer;
+};
+
 /* The first member of each structure here is `struct unr_op op`. */
 struct unr_deadline {
     union {
         struct unr_op    op;
-        struct unr_timer private_timer;
+        struct unr_deadline_private private_fields;
     };
 };
 
@@ -33,10 +38,15 @@ UNR_API struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct un
  * Returns  false, and changes nothing, if it has passed already, the operation has ended, or there is no memory for it. */
 UNR_API bool unr_deadline_move(struct unr_deadline *started, unr_time when);
 
+/* unring's own part of a `struct unr_delay`: not to be read or written. */
+struct unr_delay_private {
+    struct unr_timer timer;
+};
+
 struct unr_delay {
     union {
         struct unr_op    op;
-        struct unr_timer private_timer;
+        struct unr_delay_private private_fields;
     };
 };
 

@@ -7,12 +7,17 @@
 
 UNR_BEGIN
 
+/* unring's own part of a `struct unr_filter`: not to be read or written. */
+struct unr_filter_private {
+    unr_filter_fn *out;
+    void          *context;
+    uint8_t        answers[3]; /* what it made of each type when it was asked last */
+    uint8_t        early;      /* what it let through while it was asked at the start */
+};
+
 struct unr_filter {
     struct unr_op  op;
-    unr_filter_fn *private_out;
-    void          *private_context;
-    uint8_t        private_answers[3]; /* what it made of each type when it was asked last */
-    uint8_t        private_early;      /* what it let through while it was asked at the start */
+    struct unr_filter_private private_fields;
 };
 
 /* `inner`, of which what `out` makes of a request is requested: the other types, fewer or none.

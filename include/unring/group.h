@@ -17,16 +17,21 @@ UNR_API unsigned unr_wait_one(void *context, const struct unr_op *finished);
 UNR_API unsigned unr_wait_one_success(void *context, const struct unr_op *finished);
 UNR_API unsigned unr_wait_one_error(void *context, const struct unr_op *finished);
 
+/* unring's own part of a `struct unr_group`: not to be read or written. */
+struct unr_group_private {
+    unr_group_condition_fn *condition;
+    void                   *context;
+    struct unr_op          *members;              /* linked by their `data` */
+    struct unr_op          *first, *last; /* that have ended, in that order */
+    struct unr_op          *decider;
+    struct unr_cancel_request      outside;
+    unsigned                left, own_types;
+    bool                    several_causes; /* of requests from outside */
+};
+
 struct unr_group {
     struct unr_op           op;
-    unr_group_condition_fn *private_condition;
-    void                   *private_context;
-    struct unr_op          *private_members;              /* linked by their `data` */
-    struct unr_op          *private_first, *private_last; /* that have ended, in that order */
-    struct unr_op          *private_decider;
-    struct unr_request      private_outside;
-    unsigned                private_left, private_own_types;
-    bool                    private_several_causes; /* of requests from outside */
+    struct unr_group_private private_fields;
 };
 
 /* `n` operations, started together in their order.

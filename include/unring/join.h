@@ -6,15 +6,20 @@
 
 UNR_BEGIN
 
+/* unring's own part of a `struct unr_join`: not to be read or written. */
+struct unr_join_private {
+    struct unr_op   *joined;
+    struct unr_join *above; /* the one that came after this and is told before it */
+    union {
+        unr_done_fn   *done;
+        struct unr_op *holder;
+    };
+    bool inner;
+};
+
 struct unr_join {
     struct unr_op    op;
-    struct unr_op   *private_joined;
-    struct unr_join *private_above; /* the one that came after this and is told before it */
-    union {
-        unr_done_fn   *private_done;
-        struct unr_op *private_holder;
-    };
-    bool private_inner;
+    struct unr_join_private private_fields;
 };
 
 /* Ends when `started` has ended, with the result that this had then; `done` comes right behind that operation's, in the same

@@ -15,10 +15,10 @@ UNR_BEGIN
  * Source   io_uring_prep_socket(3). */
 UNR_API struct unr_op *unr_socket(struct unr_op *op, int domain, int type, int protocol);
 
-/* Gives a socket its address: bind(2).  (unr_bind() binds an operation to a slot.)
+/* Gives a socket its address: bind(2).
  * Result   value: 0.   Cancels  TOTAL.   Errors  as bind(2); -EOPNOTSUPP before Linux 6.11.
  * Source   io_uring_prep_bind(3). */
-UNR_API struct unr_op *unr_bind_socket(struct unr_op *op, int fd, const struct sockaddr *addr, socklen_t len);
+UNR_API struct unr_op *unr_bind(struct unr_op *op, int fd, const struct sockaddr *addr, socklen_t len);
 
 /* Makes a socket accept connections: listen(2).
  * Result   value: 0.   Cancels  TOTAL.   Errors  as listen(2); -EOPNOTSUPP before Linux 6.11.

@@ -53,6 +53,11 @@ UNR_API bool unr_timed_out(const struct unr_result *result);
  * memory and its buffers may be freed, or described and started anew. */
 typedef void unr_done_fn(struct unr_op *op);
 
+/* unring's own part of a `struct unr_op_type`: not to be read or written. */
+struct unr_op_type_private {
+    const void *row, *holder; /* NULL in a caller's own type */
+};
+
 /* A kind of operation.  Static; shared by all operations of the kind.  unring's own are its system calls and
  * timers; a caller's own is described with unr_describe() and ended with unr_finish(). */
 struct unr_op_type {
@@ -63,10 +68,10 @@ struct unr_op_type {
     void (*start)(struct unr_op *op);
     /* A request that `supports` honours, while the operation is in flight; asked again only for types that
      * were not asked for before.  May call unr_finish(), or do so later, or complete all the same. */
-    void (*cancel)(struct unr_op *op, struct unr_request request);
+    void (*cancel)(struct unr_op *op, struct unr_cancel_request request);
     /* The operation's own name where it differs from its type's; NULL if it never does. */
     const char *(*name_of)(const struct unr_op *op);
-    const void *private_row, *private_holder; /* NULL in a caller's own type */
+    struct unr_op_type_private private_fields;
 };
 
 /* unring's own part of an operation: not to be read or written. */
@@ -118,7 +123,7 @@ UNR_API void unr_start(struct unr_loop *loop, struct unr_op *described, unr_done
 /* Associates a slot with a described operation: at start the operation's handler goes into it.  The last
  * binding wins, describing again drops it, binding what is in flight is a broken contract.
  * Returns the operation. */
-UNR_API struct unr_op *unr_bind(struct unr_op *described, struct unr_slot *slot);
+UNR_API struct unr_op *unr_bind_slot(struct unr_op *described, struct unr_slot *slot);
 
 /* Requests cancellation of one operation, without a slot.
  *

@@ -7,16 +7,21 @@
 
 UNR_BEGIN
 
+/* unring's own part of a `struct unr_sigwait`: not to be read or written. */
+struct unr_sigwait_private {
+    struct unr_compose compose;
+    uint64_t      signals; /* bit n - 1: signal n; 0: something that is no set of signals */
+    uint64_t      info[16];
+    struct unr_op child;
+    int           fd, error;
+    unsigned      phase;
+};
+
 struct unr_sigwait {
     union {
         struct unr_op      op;
-        struct unr_compose private_compose;
+        struct unr_sigwait_private private_fields;
     };
-    uint64_t      private_signals; /* bit n - 1: signal n; 0: something that is no set of signals */
-    uint64_t      private_info[16];
-    struct unr_op private_child;
-    int           private_fd, private_error;
-    unsigned      private_phase;
 };
 
 /* Waits for one of `n` signals and takes it: sigwait(3).
@@ -32,16 +37,21 @@ struct unr_sigwait {
  * Source   lib/process.c, signalfd(2); tests/test_process.c. */
 UNR_API struct unr_op *unr_sigwait(struct unr_sigwait *wait, const int *signals, unsigned n);
 
-struct unr_child {
+/* unring's own part of a `struct unr_process`: not to be read or written. */
+struct unr_process_private {
+    struct unr_compose compose;
+    pid_t         pid;
+    uint64_t      info[16];
+    struct unr_op child;
+    int           fd, error;
+    unsigned      phase;
+};
+
+struct unr_process {
     union {
         struct unr_op      op;
-        struct unr_compose private_compose;
+        struct unr_process_private private_fields;
     };
-    pid_t         private_pid;
-    uint64_t      private_info[16];
-    struct unr_op private_child;
-    int           private_fd, private_error;
-    unsigned      private_phase;
 };
 
 /* Waits until the child process `pid` has ended, and reaps it: waitpid(2).
@@ -52,7 +62,7 @@ struct unr_child {
  *          -EINVAL: pid is not above 0.  Before Linux 6.7 also -EMFILE, -ENFILE, -ENOMEM: it takes a pidfd_open(2).
  * Threads  the loop's; of any thread's child.
  * Source   lib/process.c, waitid(2); tests/test_process.c. */
-UNR_API struct unr_op *unr_child_wait(struct unr_child *child, pid_t pid);
+UNR_API struct unr_op *unr_process_wait(struct unr_process *process, pid_t pid);
 
 UNR_END
 #endif

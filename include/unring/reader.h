@@ -37,23 +37,28 @@ struct unr_framing;
  * It may emit, start and cancel; the buffer stays as it is. */
 typedef ssize_t unr_match_fn(void *context, const void *data, size_t len, size_t seen);
 
+/* unring's own part of a `struct unr_reader`: not to be read or written. */
+struct unr_reader_private {
+    struct unr_compose compose;
+    struct unr_some           some;
+    struct iovec              room; /* lent to the read in flight */
+    struct unr_stream        *stream;
+    struct unr_buffer        *buffer;
+    unr_match_fn             *match;
+    void                     *context;
+    const void               *delimiter;
+    size_t                    delimiter_len;
+    const struct unr_framing *framing;
+    size_t                    seen;
+    uint64_t                  added;
+};
+
 /* One read at a time. */
 struct unr_reader {
     union {
         struct unr_op      op;
-        struct unr_compose private_compose;
+        struct unr_reader_private private_fields;
     };
-    struct unr_some           private_some;
-    struct iovec              private_room; /* lent to the read in flight */
-    struct unr_stream        *private_stream;
-    struct unr_buffer        *private_buffer;
-    unr_match_fn             *private_match;
-    void                     *private_context;
-    const void               *private_delimiter;
-    size_t                    private_delimiter_len;
-    const struct unr_framing *private_framing;
-    size_t                    private_seen;
-    uint64_t                  private_added;
 };
 
 /* Reads until the buffer holds the `len` bytes of `delimiter`.
@@ -86,14 +91,19 @@ UNR_API ssize_t unr_match_regex(void *context, const void *data, size_t len, siz
 
 enum unr_byte_order { UNR_BIG_ENDIAN, UNR_LITTLE_ENDIAN };
 
+/* unring's own part of a `struct unr_framing`: not to be read or written. */
+struct unr_framing_private {
+    const void         *delimiter; /* NULL: a length */
+    size_t              delimiter_len;
+    size_t              offset, size;
+    enum unr_byte_order order;
+    int64_t             adjustment;
+    size_t              limit;
+};
+
 /* How a stream is cut into frames.  Shared by any number of reads, and lent to those in flight. */
 struct unr_framing {
-    const void         *private_delimiter; /* NULL: a length */
-    size_t              private_delimiter_len;
-    size_t              private_offset, private_size;
-    enum unr_byte_order private_order;
-    int64_t             private_adjustment;
-    size_t              private_limit;
+    struct unr_framing_private private_fields;
 };
 
 /* Frames that end in a delimiter of `len` bytes, 1 or more, which lives as long as the framing.

@@ -8,16 +8,21 @@
 
 UNR_BEGIN
 
+/* unring's own part of a `struct unr_relay`: not to be read or written. */
+struct unr_relay_private {
+    struct unr_compose compose;
+    struct unr_stream *from, *to;
+    struct unr_some    some;
+    struct iovec       piece;
+    bool               writing;
+};
+
 struct unr_relay {
     union {
         struct unr_op      op;
-        struct unr_compose private_compose;
+        struct unr_relay_private private_fields;
     };
     struct unr_buffer  rest; /* see Rest; valid in `done` and after */
-    struct unr_stream *private_from, *private_to;
-    struct unr_some    private_some;
-    struct iovec       private_piece;
-    bool               private_writing;
 };
 
 /* Moves what `from` has to `to`, until the end of `from`: sockets, pipes, files from their offsets on, and layers, in any

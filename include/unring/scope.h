@@ -14,16 +14,21 @@ struct unr_scope_member {
 
 enum { UNR_SCOPE_INLINE = 16 };
 
+/* unring's own part of a `struct unr_scope`: not to be read or written. */
+struct unr_scope_private {
+    struct unr_cancel_request       asked;
+    struct unr_scope_member *members; /* a hash table, by the address of the operation */
+    size_t                   room, count;
+    uint64_t                 ended;
+    uint32_t                 growths, failing;
+    uint8_t                  weakest;
+    bool                     closed, cancelled, busy, several_causes;
+    struct unr_scope_member  inline_members[UNR_SCOPE_INLINE];
+};
+
 struct unr_scope {
     struct unr_op            op;
-    struct unr_request       private_asked;
-    struct unr_scope_member *private_members; /* a hash table, by the address of the operation */
-    size_t                   private_room, private_count;
-    uint64_t                 private_ended;
-    uint32_t                 private_growths, private_failing;
-    uint8_t                  private_weakest;
-    bool                     private_closed, private_cancelled, private_busy, private_several_causes;
-    struct unr_scope_member  private_inline[UNR_SCOPE_INLINE];
+    struct unr_scope_private private_fields;
 };
 
 /* Ends when it is closed and all that was started in it has ended.

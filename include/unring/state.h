@@ -22,6 +22,16 @@ UNR_API unsigned unr_let_terminal(void *context, unsigned type);
 UNR_API unsigned unr_let_partial(void *context, unsigned type);
 UNR_API unsigned unr_let_total(void *context, unsigned type);
 
+/* unring's own part of a `struct unr_cancel_state`: not to be read or written. */
+struct unr_cancel_state_private {
+    struct unr_cancel_request let_in;
+    unr_filter_fn     *in, *out;
+    void              *context;
+    struct unr_op     *op;
+    uint8_t            supports; /* without an in filter */
+    bool               lets_children_begin;
+};
+
 /* A request passes the in filter, where it may be refused; what comes out is let in: or-ed to what was let in before, and kept,
  * with the first cause, until the state is reset.  It then passes the out filter and is requested of the child in flight,
  * and of every later child before that begins - so a request that loses to the completion of one child
@@ -30,12 +40,7 @@ UNR_API unsigned unr_let_total(void *context, unsigned type);
  *
  * Whoever sets no filter lets in what the operation supports and passes on the same. */
 struct unr_cancel_state {
-    struct unr_request private_let_in;
-    unr_filter_fn     *private_in, *private_out;
-    void              *private_context;
-    struct unr_op     *private_op;
-    uint8_t            private_supports; /* without an in filter */
-    bool               private_lets_children_begin;
+    struct unr_cancel_state_private private_fields;
 };
 
 /* The types that were let in, and the cause of the first; 0 if none was. */

@@ -11,10 +11,15 @@ UNR_BEGIN
 
 struct unr_stream;
 
+/* unring's own part of a `struct unr_some`: not to be read or written. */
+struct unr_some_private {
+    struct msghdr message;
+};
+
 /* Room for one read or write of some bytes: embedded by whoever calls unr_read_some() or unr_write_some(). */
 struct unr_some {
     struct unr_op op;
-    struct msghdr private_message;
+    struct unr_some_private private_fields;
 };
 
 /* A kind of stream.  Static; shared by all streams of the kind. */

@@ -43,22 +43,27 @@ enum unr_direction { UNR_READ, UNR_WRITE };
 
 enum { UNR_TRANSFER_PIECES = 16 }; /* at most in one step */
 
+/* unring's own part of a `struct unr_transfer`: not to be read or written. */
+struct unr_transfer_private {
+    struct unr_compose compose;
+    struct unr_stream  *stream;
+    unr_condition_fn   *condition;
+    void               *context;
+    const struct iovec *pieces; /* `count` of them are not used up, and of the first */
+    size_t              used;   /* so many bytes are                                         */
+    size_t              asked;  /* of the step in flight                                     */
+    unsigned            count;
+    enum unr_direction  direction;
+    struct iovec        whole; /* where there is no array */
+    struct iovec        window[UNR_TRANSFER_PIECES];
+    struct unr_some     some;
+};
+
 struct unr_transfer {
     union {
         struct unr_op      op;
-        struct unr_compose private_compose;
+        struct unr_transfer_private private_fields;
     };
-    struct unr_stream  *private_stream;
-    unr_condition_fn   *private_condition;
-    void               *private_context;
-    const struct iovec *private_pieces; /* `private_count` of them are not used up, and of the first */
-    size_t              private_used;   /* so many bytes are                                         */
-    size_t              private_asked;  /* of the step in flight                                     */
-    unsigned            private_count;
-    enum unr_direction  private_direction;
-    struct iovec        private_whole; /* where there is no array */
-    struct iovec        private_window[UNR_TRANSFER_PIECES];
-    struct unr_some     private_some;
 };
 
 /* Writes all `len` bytes of `buf`.  On cancellation or error the first `bytes` of them were written. */

@@ -105,7 +105,7 @@ static inline void feed_start(struct unr_op *op)
     unr_finish(op, 0);
 }
 
-static inline void feed_cancel(struct unr_op *op, struct unr_request request)
+static inline void feed_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct feed *feed = feed_of_op(op);
     (void)request;

@@ -267,10 +267,10 @@ static void begin(struct actor *a, enum what what, struct unr_op *op, unr_done_f
     if (one_in(12)) {
         unsigned types = random_types();
         unr_signal_emit_cause(&a->signal, types, -1000);
-        unr_bind(op, unr_signal_slot(&a->signal));
+        unr_bind_slot(op, unr_signal_slot(&a->signal));
         note(a, types, -1000);
     } else if (!one_in(8)) {
-        unr_bind(op, unr_signal_slot(&a->signal));
+        unr_bind_slot(op, unr_signal_slot(&a->signal));
     }
     plan(a, one_in(4) ? -1 : (int)below(one_in(2) ? 2 : 8));
     a->busy = true;
@@ -363,7 +363,7 @@ static void account(struct actor *a)
         check_wrapped(a);
     }
     check(!unr_slot_has_handler(unr_signal_slot(&a->signal)));
-    check(!unr_in_flight(a->inner) && !unr_in_flight(&a->reader.private_some.op) && !unr_in_flight(&a->some.op));
+    check(!unr_in_flight(a->inner) && !unr_in_flight(&a->reader.private_fields.some.op) && !unr_in_flight(&a->some.op));
     finished_count++;
     cancelled += r->verdict == UNR_VERDICT_CANCELLED;
     before_begin += r->verdict == UNR_VERDICT_UNSUBMITTED;

@@ -79,11 +79,11 @@ static void lead_astray(struct victim *v, struct unr_op *op, int fd, bool must_e
     } else if (one_in(10)) {
         unsigned types = random_types();
         unr_signal_emit_cause(&v->signal, types, -1000);
-        unr_bind(op, unr_signal_slot(&v->signal));
+        unr_bind_slot(op, unr_signal_slot(&v->signal));
         note(v, types, -1000);
         v->hidden |= v->asked.honoured != 0;
     } else {
-        unr_bind(op, unr_signal_slot(&v->signal));
+        unr_bind_slot(op, unr_signal_slot(&v->signal));
     }
     plan(v, one_in(2) && !must_end ? -1 : (int)below(one_in(2) ? 2 : must_end ? 200 : 16));
 }

@@ -54,7 +54,7 @@ static void start(struct victim *v)
     v->asked = (struct asked){ 0 };
     describe(v);
     if (!one_in(8))
-        unr_bind(&v->op, unr_signal_slot(&v->signal));
+        unr_bind_slot(&v->op, unr_signal_slot(&v->signal));
     v->starts++;
     starts++;
     unr_start(loop, &v->op, ended, v);

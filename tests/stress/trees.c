@@ -92,7 +92,7 @@ static void own_start(struct unr_op *op)
     }
 }
 
-static void own_cancel(struct unr_op *op, struct unr_request request)
+static void own_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct node *n = node_of(op);
     check(request.types & unr_supports(op));
@@ -214,7 +214,7 @@ static struct unr_op *grow(struct tree *tree, struct node *parent, unsigned dept
     op = is_leaf(n) ? grow_leaf(n, bounded) : is_group(n) ? grow_group(n, depth, bounded) : grow_wrapper(n, depth, bounded);
     check(op == &n->op);
     if (one_in(4))
-        unr_bind(op, unr_signal_slot(&n->signal));
+        unr_bind_slot(op, unr_signal_slot(&n->signal));
     return op;
 }
 
@@ -679,7 +679,7 @@ static void patient_start(struct unr_op *op)
     (void)op;
 }
 
-static void patient_cancel(struct unr_op *op, struct unr_request request)
+static void patient_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)request;
     unr_finish(op, -ECANCELED);
@@ -695,7 +695,7 @@ static void patient_ended(struct unr_op *op)
     int             outcome = unr_outcome(&op->result);
     check(op == &p->deadline.op && !unr_in_flight(&p->op));
     check(outcome == -ETIMEDOUT || outcome == -7);
-    if (outcome == -ETIMEDOUT && unr_loop_now(loop) < p->deadline.private_timer.deadline)
+    if (outcome == -ETIMEDOUT && unr_loop_now(loop) < p->deadline.private_fields.timer.deadline)
         fail("a deadline came too early");
     timed_out += outcome == -ETIMEDOUT;
     patients_ended++;

@@ -99,7 +99,7 @@ static void start_trial(struct trial *t, struct unr_op *root)
         t->requested = t->types;
         ask(t);
     }
-    unr_start(t->loop, unr_bind(root, unr_signal_slot(&t->signal)), trial_done, t);
+    unr_start(t->loop, unr_bind_slot(root, unr_signal_slot(&t->signal)), trial_done, t);
 }
 
 /* Three turns, and the request where it is to come; the second and the third may take `patience`. */
@@ -190,7 +190,7 @@ static void hears_start(struct unr_op *op)
     (void)op;
 }
 
-static void hears_cancel(struct unr_op *op, struct unr_request request)
+static void hears_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct leaf *l = leaf_of(op);
     l->heard |= request.types;
@@ -982,7 +982,7 @@ static unsigned more_each_time(void *context, const struct unr_op *finished)
 
 static bool asks_of_the_others(const struct grouped *g, const struct unr_op *member)
 {
-    unr_group_condition_fn *condition = g->group.private_condition;
+    unr_group_condition_fn *condition = g->group.private_fields.condition;
     return g->custom || condition(NULL, member) != 0;
 }
 
@@ -991,7 +991,7 @@ static void check_group(const struct grouped *g)
 {
     const struct unr_result *r = &g->group.op.result;
     const struct unr_op     *decider = NULL, *first = unr_group_first(&g->group), *last = NULL;
-    unr_group_condition_fn  *condition = g->group.private_condition;
+    unr_group_condition_fn  *condition = g->group.private_fields.condition;
     bool                     reports = condition == unr_wait_one_success || condition == unr_wait_one_error, outside = false;
     unsigned                 place = 0, weakest = UNR_CANCEL_TOTAL;
     for (struct unr_op *member = unr_group_first(&g->group); member; member = unr_group_next(member), place++) {
@@ -1322,7 +1322,7 @@ static void own_cause_in_scope(const struct scenario *scenario)
 {
     struct trial     t;
     struct leaf      leaf;
-    struct unr_scope scope = { .private_members = NULL };
+    struct unr_scope scope = { .private_fields.members = NULL };
     int              runs = 0;
     (void)scenario;
     begin(&t, LAST, 0);
@@ -1354,7 +1354,7 @@ static void count_growing(struct unr_op *op)
     ((struct growing *)op->data)->runs++;
 }
 
-static void grows_cancel(struct unr_op *op, struct unr_request request)
+static void grows_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct growing *x = op->data;
     (void)request;
@@ -1764,7 +1764,7 @@ static void asked_again_through(const struct scenario *scenario)
     struct relenting    x = { .steps = 0 };
     struct unr_deadline deadline = { .op = { .data = NULL } };
     struct unr_filter   filter = { .op = { .data = NULL } };
-    struct unr_group    group = { .private_first = NULL };
+    struct unr_group    group = { .private_fields.first = NULL };
     (void)scenario;
     begin(&x.t, LAST, 0);
     struct unr_op *op = unr_compose(&x.compose, "relenting", UNR_CANCEL_ALL, relenting_step);
@@ -1785,7 +1785,7 @@ static void wider_through(const struct scenario *scenario)
     struct relenting    x = { .steps = 1, .widens = true };
     struct unr_deadline deadline = { .op = { .data = NULL } };
     struct unr_filter   filter = { .op = { .data = NULL } };
-    struct unr_group    group = { .private_first = NULL };
+    struct unr_group    group = { .private_fields.first = NULL };
     (void)scenario;
     begin(&x.t, LAST, 0);
     struct unr_op *op = unr_compose(&x.compose, "widening", UNR_CANCEL_TERMINAL, relenting_step);
@@ -1820,7 +1820,7 @@ static void second_cause_of_a_scope(const struct scenario *scenario)
 {
     struct trial     t;
     struct leaf      leaf;
-    struct unr_scope scope = { .private_members = NULL };
+    struct unr_scope scope = { .private_fields.members = NULL };
     int              runs = 0;
     (void)scenario;
     begin(&t, LAST, 0);
@@ -1899,7 +1899,7 @@ static void latched_in_part(const struct scenario *scenario)
 static void asked_twice_before_it_began(const struct scenario *scenario)
 {
     struct grouped    g = { .n = 2 };
-    struct unr_scope  scope = { .private_members = NULL };
+    struct unr_scope  scope = { .private_fields.members = NULL };
     struct unr_signal own = { .latches = false };
     int               runs = 0;
     bool              alone = scenario->parameter;
@@ -1911,7 +1911,7 @@ static void asked_twice_before_it_began(const struct scenario *scenario)
     g.members[0] = describe_leaf(&g.leaves[0], WAITS, &g.t);
     g.members[1] = describe_leaf(&g.leaves[1], WAITS_ALL, &g.t);
     struct unr_op *op = alone ? g.members[1] : unr_all(&g.group, g.members, 2);
-    unr_scope_start(&scope, unr_bind(op, unr_signal_slot(&own)), count_run, &runs);
+    unr_scope_start(&scope, unr_bind_slot(op, unr_signal_slot(&own)), count_run, &runs);
     unr_scope_close(&scope);
     unr_sim_check(op->result.requested == (UNR_CANCEL_TOTAL | UNR_CANCEL_TERMINAL), "both are requested of it");
     unr_sim_check(g.members[1]->result.verdict == UNR_VERDICT_UNSUBMITTED, "and of each member");

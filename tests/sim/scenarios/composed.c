@@ -1,4 +1,4 @@
-/* The composed operations: transfers, readers, frames, connect_any, relay, sigwait and child_wait, each with a peer that acts at
+/* The composed operations: transfers, readers, frames, connect_any, relay, sigwait and process_wait, each with a peer that acts at
  * any point, and asked to end, or its loop closed, at each point.  What must hold afterwards is worked out from what the peer
  * sent and found: every byte, connection, signal and child is in one place, and the result tells which. */
 #include "scenario.h"
@@ -97,7 +97,7 @@ static void run(struct job *j, struct unr_op *op, bool stalls)
         ask(j);
         j->requested = masks[j->kind];
     }
-    unr_start(j->loop, unr_bind(op, unr_signal_slot(&j->signal)), job_done, j);
+    unr_start(j->loop, unr_bind_slot(op, unr_signal_slot(&j->signal)), job_done, j);
     for (unsigned turn = 0; turn < j->point && j->point < TURNS; turn++)
         unr_loop_run_once(j->loop, 0);
     if (j->point < TURNS)
@@ -720,7 +720,7 @@ enum { LIVE = 80, REFUSES = 81, UNUSABLE = 1 };
 struct connect_job {
     struct job                 job;
     const struct connect_type *type;
-    struct unr_connect         connect;
+    struct unr_connect_any         connect;
     struct sockaddr_in         in[ADDRESSES];
     struct unr_address         addresses[ADDRESSES];
     unsigned                   n;
@@ -909,7 +909,7 @@ struct process_job {
     struct job job;
     union {
         struct unr_sigwait sigwait;
-        struct unr_child   child;
+        struct unr_process   child;
     };
     uint64_t raised;
     pid_t    pid;
@@ -983,20 +983,20 @@ static bool told(const struct process_job *p)
 }
 
 /* A child is reaped by the wait that tells its status, and by no other. */
-static void child_wait(const struct scenario *scenario)
+static void process_wait(const struct scenario *scenario)
 {
     struct process_job p = { .pid = unr_sim_child() };
     (void)scenario;
     begin(&p.job, UNR_CANCEL_TOTAL, false, 1);
     unr_sim_later(child_exits, &p);
-    run(&p.job, unr_child_wait(&p.child, p.pid), false);
+    run(&p.job, unr_process_wait(&p.child, p.pid), false);
     check(&p.job, result_of(&p.job)->error ? "nothing" : "a status");
     if (result_of(&p.job)->error) {
         unr_sim_check(result_of(&p.job)->error == -ECANCELED, "no error that nobody caused");
-        run_again(&p.job, unr_child_wait(&p.child, p.pid));
+        run_again(&p.job, unr_process_wait(&p.child, p.pid));
     }
     unr_sim_check(told(&p), "a child that was not reaped is there for the next wait");
-    run_again(&p.job, unr_child_wait(&p.child, p.pid));
+    run_again(&p.job, unr_process_wait(&p.child, p.pid));
     unr_sim_check(result_of(&p.job)->error == -ECHILD, "and one that was is gone");
     end(&p.job);
 }
@@ -1136,7 +1136,7 @@ static const struct scenario table[] = {
 
     { .name = "sigwait/two-signals", .run = sigwait_of_two },
     { .name = "sigwait/no-signal", .run = sigwait_of_two, .parameter = signals },
-    { .name = "child-wait/exits", .run = child_wait },
+    { .name = "process-wait/exits", .run = process_wait },
     { .name = NULL },
 };
 /* clang-format on */

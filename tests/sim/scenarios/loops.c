@@ -105,7 +105,7 @@ static void other_threads(const struct scenario *scenario)
     (void)scenario;
     unr_sim_socketpair(fds, 0);
     unr_remote_init(&p.remote, loop, &p.signal);
-    unr_start(loop, unr_bind(unr_recv(&recv, fds[0], &byte, 1, 0), unr_signal_slot(&p.signal)), count_run, &runs);
+    unr_start(loop, unr_bind_slot(unr_recv(&recv, fds[0], &byte, 1, 0), unr_signal_slot(&p.signal)), count_run, &runs);
     bool both = unr_sim_choose(2);
     unr_sim_later(both ? emit_and_post : emit, &p);
     unr_loop_run(loop);
@@ -132,7 +132,7 @@ static void remote_disarmed(const struct scenario *scenario)
     int              runs = 0;
     (void)scenario;
     unr_remote_init(&p.remote, loop, &p.signal);
-    unr_start(loop, unr_bind(unr_nop(&nop), unr_signal_slot(&p.signal)), count_run, &runs);
+    unr_start(loop, unr_bind_slot(unr_nop(&nop), unr_signal_slot(&p.signal)), count_run, &runs);
     post(&p);
     emit(&p);
     unr_remote_disarm(&p.remote);

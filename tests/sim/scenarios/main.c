@@ -60,7 +60,7 @@ static void subject_done(struct unr_op *op)
 
 void start(struct subject *s)
 {
-    unr_start(s->loop, unr_bind(s->type->describe(s), unr_signal_slot(&s->signal)), subject_done, s);
+    unr_start(s->loop, unr_bind_slot(s->type->describe(s), unr_signal_slot(&s->signal)), subject_done, s);
 }
 
 void tear_down(struct subject *s)

@@ -452,7 +452,7 @@ static void one_socket(struct subject *s)
 
 static struct unr_op *d_bind(struct subject *s)
 {
-    return unr_bind_socket(&s->op, s->fds[0], (struct sockaddr *)&s->address, sizeof s->address);
+    return unr_bind(&s->op, s->fds[0], (struct sockaddr *)&s->address, sizeof s->address);
 }
 static struct unr_op *d_listen(struct subject *s)
 {

@@ -399,7 +399,7 @@ static void own_start(struct unr_op *op)
         unr_finish(op, 0);
 }
 
-static void own_cancel(struct unr_op *op, struct unr_request request)
+static void own_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct own *o = own_of(op);
     o->cancels++;
@@ -433,7 +433,7 @@ static void own_done(struct unr_op *op)
 static void start_own(struct unr_loop *loop, struct own *o)
 {
     inside_a_call = true;
-    unr_start(loop, unr_bind(unr_describe(&o->op, &own_type), unr_signal_slot(&o->signal)), own_done, o);
+    unr_start(loop, unr_bind_slot(unr_describe(&o->op, &own_type), unr_signal_slot(&o->signal)), own_done, o);
     inside_a_call = false;
 }
 
@@ -491,7 +491,7 @@ static void no_done_inside_a_call(const struct scenario *scenario)
     inside_a_call = false;
     start_own(loop, &a);
     start_own(loop, &b);
-    unr_start(loop, unr_bind(unr_nop(&c.op), unr_signal_slot(&c.signal)), own_done, &c);
+    unr_start(loop, unr_bind_slot(unr_nop(&c.op), unr_signal_slot(&c.signal)), own_done, &c);
     unr_start(loop, unr_timer_after(&timer, UNR_SEC(1)), NULL, NULL);
     unr_sim_check(a.runs == 0, "not yet");
     some_turns(loop, 1);
@@ -583,7 +583,7 @@ struct tree {
     bool              done;
 };
 
-static void hear(void *context, struct unr_request request)
+static void hear(void *context, struct unr_cancel_request request)
 {
     struct heard *h = context;
     struct tree  *t = h->tree;
@@ -638,7 +638,7 @@ static void emit_while_the_tree_changes(const struct scenario *scenario)
     unr_sim_check(t.heard[CHILDREN].types == UNR_CANCEL_PARTIAL && t.heard[CHILDREN].cause == -4, "with types and cause");
 }
 
-static void do_nothing(void *context, struct unr_request request)
+static void do_nothing(void *context, struct unr_cancel_request request)
 {
     (void)request;
     ++*(int *)context;
@@ -650,7 +650,7 @@ static void slot_reassigned(const struct scenario *scenario)
     struct subject s;
     int            heard = 0;
     set_up(&s, type_named(scenario->parameter), open_small_loop());
-    unr_start(s.loop, unr_bind(s.type->describe(&s), unr_signal_slot(&s.signal)), count_run, &s.runs);
+    unr_start(s.loop, unr_bind_slot(s.type->describe(&s), unr_signal_slot(&s.signal)), count_run, &s.runs);
     some_turns(s.loop, 2);
     unr_sim_check(unr_in_flight(&s.op), "it waits");
     unr_slot_assign(unr_signal_slot(&s.signal), do_nothing, &heard);

@@ -32,13 +32,13 @@ static void read_some(struct unr_op *op)
         return;
     }
     struct unr_signal *signal = c->mended ? &c->stop : &c->writing;
-    unr_start(c->loop, unr_bind(unr_send(&c->op, c->fd, c->buf, op->result.bytes, 0), unr_signal_slot(signal)), wrote, c);
+    unr_start(c->loop, unr_bind_slot(unr_send(&c->op, c->fd, c->buf, op->result.bytes, 0), unr_signal_slot(signal)), wrote, c);
 }
 
 static void chain_read(struct chain *c)
 {
     struct unr_signal *signal = c->mended ? &c->stop : &c->reading;
-    unr_start(c->loop, unr_bind(unr_recv(&c->op, c->fd, c->buf, sizeof c->buf, 0), unr_signal_slot(signal)), read_some, c);
+    unr_start(c->loop, unr_bind_slot(unr_recv(&c->op, c->fd, c->buf, sizeof c->buf, 0), unr_signal_slot(signal)), read_some, c);
 }
 
 /* Two slots: a request that finds the read completed, and its write not started, is heard by nobody. */
@@ -230,7 +230,7 @@ static void proxy_read_done(struct unr_op *op)
 
 static void proxy_read(struct direction *d)
 {
-    unr_start(d->session->loop, unr_bind(unr_recv(&d->op, d->from, d->buf, sizeof d->buf, 0), unr_signal_slot(&d->silence)),
+    unr_start(d->session->loop, unr_bind_slot(unr_recv(&d->op, d->from, d->buf, sizeof d->buf, 0), unr_signal_slot(&d->silence)),
               proxy_read_done, d);
 }
 
