@@ -89,7 +89,8 @@ int listen_on(const struct address *address)
     /* Else a restart fails while connections of the last run linger in TIME_WAIT. */
     int on = 1;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0
-        || bind(fd, (const struct sockaddr *)&address->storage, address->len) < 0 || listen(fd, SOMAXCONN) < 0) {
+        || bind(fd, (const struct sockaddr *)&address->storage, address->len) < 0
+        || listen(fd, SOMAXCONN) < 0) {
         int error = -errno;
         close(fd);
         return error;
@@ -107,7 +108,8 @@ struct address local_address(int fd)
 
 void die(int error, const char *what)
 {
-    fprintf(stderr, "%s: %s%s%s\n", program_invocation_short_name, what, error ? ": " : "", error ? strerror(abs(error)) : "");
+    fprintf(stderr, "%s: %s%s%s\n", program_invocation_short_name, what, error ? ": " : "",
+            error ? strerror(abs(error)) : "");
     exit(1);
 }
 
@@ -139,7 +141,9 @@ int listen_on_argument(int argc, char **argv)
 {
     struct address address;
     if (argc > 2 || !parse_address(argc > 1 ? argv[1] : "0", &address)) {
-        fprintf(stderr, "Usage: %s [LISTEN]\nLISTEN is [HOST:]PORT with a numeric host, by default 127.0.0.1.\n",
+        fprintf(stderr,
+                "Usage: %s [LISTEN]\nLISTEN is [HOST:]PORT with a numeric host, by default "
+                "127.0.0.1.\n",
                 program_invocation_short_name);
         exit(2);
     }

@@ -1,17 +1,20 @@
-/* A composed operation of one's own: connect to a Redis server, say PING, read the answer's line, close.
+/* A composed operation of one's own: connect to a Redis server, say PING, read the answer's line,
+ * close.
  *
- * The step function is called with NULL at first and then with each child that has ended; it begins the next child or ends the
- * whole.  It knows nothing of cancellation: all it does is stop at the first error.  That is enough.  A request ends the child
- * that is in flight, and if that completes all the same, the next one before it begins.
+ * The step function is called with NULL at first and then with each child that has ended; it begins
+ * the next child or ends the whole.  It knows nothing of cancellation: all it does is stop at the
+ * first error.  That is enough.  A request ends the child that is in flight, and if that completes
+ * all the same, the next one before it begins.
  *
- * Except for the last: unr_close() supports no cancellation, so it always runs.  Whatever goes wrong, and at whichever step,
- * the connection is closed before `done` is told.
+ * Except for the last: unr_close() supports no cancellation, so it always runs.  Whatever goes
+ * wrong, and at whichever step, the connection is closed before `done` is told.
  *
- * What comes out is an operation as any other.  It has a deadline here; it could as well be a member of a group, a part of
- * another composed operation, or be awaited in a fiber.
+ * What comes out is an operation as any other.  It has a deadline here; it could as well be a
+ * member of a group, a part of another composed operation, or be awaited in a fiber.
  *
- *      compose                         # redis-server; or socat TCP-LISTEN:6379,reuseaddr,fork SYSTEM:'read x; echo +PONG'
- *      compose 127.0.0.1:6380 0.5      # and seconds; a server that does not answer: SYSTEM:'sleep 9' */
+ *      compose                         # redis-server; or socat TCP-LISTEN:6379,reuseaddr,fork
+ *      SYSTEM:'read x; echo +PONG' compose 127.0.0.1:6380 0.5      # and seconds; a server that
+ *      does not answer: SYSTEM:'sleep 9' */
 #include "common.h"
 
 #include <stdio.h>
@@ -49,7 +52,8 @@ static void step(struct unr_compose *self, struct unr_op *finished)
     const struct sockaddr *address = (struct sockaddr *)&ping->address.storage;
 
     if (!finished) {
-        unr_compose_next(self, unr_socket(&ping->socket, address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        unr_compose_next(
+            self, unr_socket(&ping->socket, address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     } else if (finished == &ping->close) {
         unr_compose_end(self, ping->error);
     } else if (finished->result.error) {
@@ -61,7 +65,8 @@ static void step(struct unr_compose *self, struct unr_op *finished)
     } else if (finished == &ping->connect) {
         unr_compose_next(self, unr_write_all(&ping->write, &ping->stream, "PING\r\n", 6));
     } else if (finished == &ping->write.op) {
-        unr_compose_next(self, unr_read_until(&ping->read, &ping->stream, &ping->answer, "\r\n", 2));
+        unr_compose_next(self,
+                         unr_read_until(&ping->read, &ping->stream, &ping->answer, "\r\n", 2));
     } else {
         ping->op.result.bytes = finished->result.bytes;
         close_and_end(ping, 0);
@@ -69,7 +74,8 @@ static void step(struct unr_compose *self, struct unr_op *finished)
 }
 
 /* Pings the server at `address`.
- * Result   bytes: the length of the answer, at the front of `ping->answer`, which is the caller's to free.
+ * Result   bytes: the length of the answer, at the front of `ping->answer`, which is the caller's
+ *          to free.
  * Cancels  TERMINAL: the connection is closed, and the server may have been pinged. */
 static struct unr_op *ping_server(struct ping *ping, const struct address *address)
 {
@@ -114,7 +120,9 @@ int main(int argc, char **argv)
     if (error)
         die(0, unr_explain(error));
     unr_start(loop, unr_sigwait(&interrupt, interrupts, 2), interrupted, NULL);
-    unr_start(loop, unr_cancel_after(&deadline, ping_server(&ping, &address), (unr_time)(seconds * 1e9)), pinged, NULL);
+    unr_start(loop,
+              unr_cancel_after(&deadline, ping_server(&ping, &address), (unr_time)(seconds * 1e9)),
+              pinged, NULL);
     error = unr_loop_run(loop);
     return unr_loop_close(loop) || error || ping.op.result.error ? 1 : 0;
 }

@@ -1,15 +1,18 @@
 /* Happy eyeballs, RFC 8305: of several addresses of one host, the one that answers first.
  *
- * Trying one after another is slow where the first is dead: its connect takes two minutes to fail.  Trying all at once is rude
- * and nearly always a waste.  So the attempts begin one after another, 250 ms apart, with the families taking turns; when one
- * fails, the next begins at once; the first that succeeds ends the others.
+ * Trying one after another is slow where the first is dead: its connect takes two minutes to fail.
+ * Trying all at once is rude and nearly always a waste.  So the attempts begin one after another,
+ * 250 ms apart, with the families taking turns; when one fails, the next begins at once; the first
+ * that succeeds ends the others.
  *
- * Each attempt is a composed operation: wait for one's turn, connect, and close what did not connect.  The race is unr_any()
- * of them.  An attempt whose turn has come gives the next one its time, by moving the timer that this waits on.
+ * Each attempt is a composed operation: wait for one's turn, connect, and close what did not
+ * connect.  The race is unr_any() of them.  An attempt whose turn has come gives the next one its
+ * time, by moving the timer that this waits on.
  *
- * Who owns the descriptors?  An attempt that fails or is cancelled closes its own: unr_close() supports no cancellation, so it
- * runs in an operation that has been cancelled, too.  But an attempt may succeed although it was cancelled, as the cancellation
- * came too late.  unring does not hide that: its result holds a descriptor like the winner's, and whoever looks at the members
+ * Who owns the descriptors?  An attempt that fails or is cancelled closes its own: unr_close()
+ * supports no cancellation, so it runs in an operation that has been cancelled, too.  But an
+ * attempt may succeed although it was cancelled, as the cancellation came too late.  unring does
+ * not hide that: its result holds a descriptor like the winner's, and whoever looks at the members
  * of the group finds it.
  *
  *      connect_race                          # four races on loopback
@@ -75,17 +78,20 @@ static void step(struct unr_compose *self, struct unr_op *finished)
         fail(attempt, finished->result.error);
     } else if (finished == &attempt->turn.op) {
         give_turn(attempt->next, unr_loop_now(loop) + ATTEMPT_DELAY);
-        unr_compose_next(self, unr_socket(&attempt->socket, address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        unr_compose_next(self, unr_socket(&attempt->socket, address->storage.ss_family,
+                                          SOCK_STREAM | SOCK_CLOEXEC, 0));
     } else if (finished == &attempt->socket) {
         attempt->fd = finished->result.fd;
-        unr_compose_next(self, unr_connect(&attempt->connect, attempt->fd, (struct sockaddr *)&address->storage, address->len));
+        unr_compose_next(self, unr_connect(&attempt->connect, attempt->fd,
+                                           (struct sockaddr *)&address->storage, address->len));
     } else {
         attempt->op.result.fd = attempt->fd;
         unr_compose_end(self, 0);
     }
 }
 
-/* Copies the addresses in the order of section 4: the family of the first, then the families in turn. */
+/* Copies the addresses in the order of section 4: the family of the first, then the families in
+ * turn. */
 static void interleave(const struct address *addresses, unsigned n, struct attempt *attempts)
 {
     bool     taken[ATTEMPTS] = { false };
@@ -98,7 +104,9 @@ static void interleave(const struct address *addresses, unsigned n, struct attem
             wanted++;
         unsigned pick = wanted < n ? wanted : first;
         taken[pick] = true;
-        attempts[i] = (struct attempt){ .address = addresses[pick], .next = i + 1 < n ? &attempts[i + 1] : NULL, .fd = -1 };
+        attempts[i] = (struct attempt){ .address = addresses[pick],
+                                        .next = i + 1 < n ? &attempts[i + 1] : NULL,
+                                        .fd = -1 };
         family = addresses[pick].storage.ss_family == AF_INET6 ? AF_INET : AF_INET6;
     }
 }
@@ -124,14 +132,16 @@ static int connect_race(const struct address *addresses, unsigned n)
         winner = attempts[group.op.result.value].fd;
     for (unsigned i = 0; i < n; i++) {
         int fd = attempts[i].op.result.fd;
-        printf("    %-16s %s%s\n", format_address(&attempts[i].address, text), unr_explain_op(&attempts[i].op),
+        printf("    %-16s %s%s\n", format_address(&attempts[i].address, text),
+               unr_explain_op(&attempts[i].op),
                fd < 0         ? ""
                : fd == winner ? ": the winner"
                               : ": closed");
         if (fd >= 0 && fd != winner)
             close(fd); /* it connected after all */
     }
-    printf("    %.0f ms: %s\n", (double)(unr_loop_now(loop) - begin) / 1e6, unr_explain_op(&race.op));
+    printf("    %.0f ms: %s\n", (double)(unr_loop_now(loop) - begin) / 1e6,
+           unr_explain_op(&race.op));
     return winner >= 0 ? winner : race.op.result.error;
 }
 

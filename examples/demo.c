@@ -1,18 +1,21 @@
 /* The main job in five scenes on loopback TCP, each count of it checked from both sides.
  *
- * Three processes: this one is the proxy, and uses unring; the client and the target are forked before the loop
- * is opened and use plain system calls.  They take their orders from one pipe each and report what they have
- * seen, to the byte, through another.  Nothing waits for a length of time, except that heartbeats come from a
- * timer; so what is printed differs from run to run in its times, and in how far the send of scene 3 gets.
+ * Three processes: this one is the proxy, and uses unring; the client and the target are forked
+ * before the loop is opened and use plain system calls.  They take their orders from one pipe each
+ * and report what they have seen, to the byte, through another.  Nothing waits for a length of
+ * time, except that heartbeats come from a timer; so what is printed differs from run to run in its
+ * times, and in how far the send of scene 3 gets.
  *
  *   1  traffic       both directions at once, byte-counted and content-checked
- *   2  heartbeat     the target is silent: each heartbeat cancels one receive, TOTAL, the send beside it goes on
- *   3  partial send  the client stops reading: a send is cancelled midway, its count is what the client finds
- *   4  connect       nobody answers: it is cancelled, and the same socket then connects elsewhere
- *   5  accept        cancelled: the connection that comes later is the next accept's
+ *   2  heartbeat     the target is silent: each heartbeat cancels one receive, TOTAL, the send
+ *   beside it goes on 3  partial send  the client stops reading: a send is cancelled midway, its
+ *   count is what the client finds 4  connect       nobody answers: it is cancelled, and the same
+ *   socket then connects elsewhere 5  accept        cancelled: the connection that comes later is
+ *   the next accept's
  *
- * The scenes call wait_for(), which turns the loop until an operation has ended, so that each can be read from top
- * to bottom; a program that serves anybody would use `done`, as the relays here do.
+ * The scenes call wait_for(), which turns the loop until an operation has ended, so that each can
+ * be read from top to bottom; a program that serves anybody would use `done`, as the relays here
+ * do.
  *
  *      demo */
 #define _GNU_SOURCE 1
@@ -36,8 +39,9 @@
 #include <unistd.h>
 #include <unring.h>
 
-#define TRAFFIC_BYTES    (UINT64_C(64) << 20)  /* scene 1, in each direction */
-#define BLOCKED_BYTES    (UINT64_C(4) << 20)   /* scene 2, to the target that does not read: more than is buffered */
+#define TRAFFIC_BYTES (UINT64_C(64) << 20) /* scene 1, in each direction */
+#define BLOCKED_BYTES                                                                              \
+    (UINT64_C(4) << 20) /* scene 2, to the target that does not read: more than is buffered */
 #define ANSWER_BYTES     (UINT64_C(64) << 10)  /* scene 2, from the target in the end */
 #define HEARTBEATS       5                     /* scene 2 */
 #define HEARTBEAT_PERIOD UNR_MSEC(30)          /* scene 2 */
@@ -102,7 +106,8 @@ struct report {
     uint64_t port;                  /* the process's own, of its connection */
 };
 
-/* Fixed socket buffers, as the kernel would otherwise let them grow to sizes that differ between machines. */
+/* Fixed socket buffers, as the kernel would otherwise let them grow to sizes that differ between
+ * machines. */
 static void set_buffers(int fd)
 {
     int size = SOCKET_BUFFER;
@@ -158,8 +163,10 @@ static void send_report(const struct child *child, struct report report)
         _exit(1);
 }
 
-/* Sends `to_send` bytes of one stream and meanwhile receives until the end of the other, which begins with `prefix`. */
-static struct report exchange(int fd, uint64_t out_stream, uint64_t to_send, uint64_t in_stream, const char *prefix)
+/* Sends `to_send` bytes of one stream and meanwhile receives until the end of the other, which
+ * begins with `prefix`. */
+static struct report exchange(int fd, uint64_t out_stream, uint64_t to_send, uint64_t in_stream,
+                              const char *prefix)
 {
     static uint8_t out[65536], in[65536];
     struct report  report = { .port = port_of(fd) };
@@ -167,7 +174,8 @@ static struct report exchange(int fd, uint64_t out_stream, uint64_t to_send, uin
     bool           ended = false, shut = false;
 
     while (!ended || !shut) {
-        struct pollfd waiting = { .fd = fd, .events = (short)((ended ? 0 : POLLIN) | (shut ? 0 : POLLOUT)) };
+        struct pollfd waiting = { .fd = fd,
+                                  .events = (short)((ended ? 0 : POLLIN) | (shut ? 0 : POLLOUT)) };
         if (poll(&waiting, 1, -1) < 0)
             fail("poll: %s", strerror(errno));
 
@@ -183,7 +191,8 @@ static struct report exchange(int fd, uint64_t out_stream, uint64_t to_send, uin
             ended = n == 0;
         }
         if (!shut && waiting.revents & (POLLOUT | POLLHUP | POLLERR)) {
-            size_t len = to_send - report.sent < sizeof out ? (size_t)(to_send - report.sent) : sizeof out;
+            size_t len =
+                to_send - report.sent < sizeof out ? (size_t)(to_send - report.sent) : sizeof out;
             fill_stream(out, len, out_stream, report.sent);
             ssize_t n = len ? send(fd, out, len, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
             if (n < 0 && errno != EAGAIN)
@@ -281,13 +290,17 @@ _Noreturn static void run_target(const struct child *child, int listener)
         if (fd < 0)
             fail("accept: %s", strerror(errno));
         switch (order) {
-        case EXCHANGE: send_report(child, exchange(fd, FROM_TARGET, TRAFFIC_BYTES, FROM_CLIENT, "")); break;
+        case EXCHANGE:
+            send_report(child, exchange(fd, FROM_TARGET, TRAFFIC_BYTES, FROM_CLIENT, ""));
+            break;
         case SILENCE: /* neither reads nor writes until it is told to go on */
             if (take_order(child) != CONTINUE)
                 fail("not the order that was expected");
             send_report(child, exchange(fd, FROM_TARGET, ANSWER_BYTES, FROM_CLIENT, ""));
             break;
-        case SEND_LARGE: send_report(child, exchange(fd, FROM_TARGET, LARGE_BYTES, FROM_CLIENT, "")); break;
+        case SEND_LARGE:
+            send_report(child, exchange(fd, FROM_TARGET, LARGE_BYTES, FROM_CLIENT, ""));
+            break;
         case CONNECT: send_report(child, exchange(fd, FROM_TARGET, 0, FROM_CLIENT, "")); break;
         default: fail("an order for somebody else");
         }
@@ -337,7 +350,8 @@ static void start(struct cancellable *self, struct unr_op *described)
 
 static void ask(struct cancellable *self, unsigned types)
 {
-    self->asked = clock_now(); /* of the last request: one that was refused took no time, and came to nothing */
+    self->asked = clock_now(); /* of the last request: one that was refused took no time, and came
+                                  to nothing */
     requests++;
     if (!unr_cancel(&self->op, types))
         fail("%s is not in flight", self->op.type->name);
@@ -361,8 +375,9 @@ static const struct unr_result *wait_for_success(struct unr_op *op)
     return result;
 }
 
-/* Waits for something that the kernel does after everything that was started before, so that those have been
- * submitted: an operation that is cancelled after it was so in the kernel's hands, not in the queue. */
+/* Waits for something that the kernel does after everything that was started before, so that those
+ * have been submitted: an operation that is cancelled after it was so in the kernel's hands, not in
+ * the queue. */
 static void wait_for_submission(void)
 {
     struct unr_op nop = { 0 };
@@ -372,40 +387,48 @@ static void wait_for_submission(void)
 
 static const char *types_text(unsigned types, char text[32])
 {
-    snprintf(text, 32, "%s%s%s", types & UNR_CANCEL_TOTAL ? "+TOTAL" : "", types & UNR_CANCEL_PARTIAL ? "+PARTIAL" : "",
+    snprintf(text, 32, "%s%s%s", types & UNR_CANCEL_TOTAL ? "+TOTAL" : "",
+             types & UNR_CANCEL_PARTIAL ? "+PARTIAL" : "",
              types & UNR_CANCEL_TERMINAL ? "+TERMINAL" : "");
     return types == UNR_CANCEL_ALL ? "ALL" : types ? text + 1 : "none";
 }
 
 static const char *verdict_text(unsigned verdict)
 {
-    static const char *const names[] = { "none", "UNSUBMITTED", "CANCELLED", "TOO LATE", "RUNNING", "REFUSED" };
+    static const char *const names[] = { "none",     "UNSUBMITTED", "CANCELLED",
+                                         "TOO LATE", "RUNNING",     "REFUSED" };
     return verdict < sizeof names / sizeof *names ? names[verdict] : "?";
 }
 
 static const char *cause_text(int cause)
 {
-    return cause == CAUSE_HEARTBEAT ? "heartbeat" : cause == -ECANCELED ? "cancelled" : cause == 0 ? "-" : "?";
+    return cause == CAUSE_HEARTBEAT ? "heartbeat"
+           : cause == -ECANCELED    ? "cancelled"
+           : cause == 0             ? "-"
+                                    : "?";
 }
 
 static void print_heading(void)
 {
-    printf("%-15s %-20s %-14s %-10s %-9s %9s  %-9s %9s\n", "scene", "operation", "asked for", "verdict", "guarantee", "bytes",
-           "cause", "time");
+    printf("%-15s %-20s %-14s %-10s %-9s %9s  %-9s %9s\n", "scene", "operation", "asked for",
+           "verdict", "guarantee", "bytes", "cause", "time");
 }
 
 /* A line for a cancellation, which must have turned out as the scene needs it. */
-static void report(const char *name, const struct cancellable *self, unsigned types, unsigned guarantee)
+static void report(const char *name, const struct cancellable *self, unsigned types,
+                   unsigned guarantee)
 {
     const struct unr_result *result = &self->op.result;
     char                     asked[32], given[32];
-    bool                     counts = strcmp(self->op.type->name, "send") == 0 || strcmp(self->op.type->name, "recv") == 0;
+    bool                     counts =
+        strcmp(self->op.type->name, "send") == 0 || strcmp(self->op.type->name, "recv") == 0;
 
-    printf("%-15s %-20s %-14s %-10s %-9s %9" PRIu64 "  %-9s %6.1f us\n", scene, name, types_text(result->requested, asked),
-           verdict_text(result->verdict), types_text(result->guarantee, given), counts ? result->bytes : 0,
+    printf("%-15s %-20s %-14s %-10s %-9s %9" PRIu64 "  %-9s %6.1f us\n", scene, name,
+           types_text(result->requested, asked), verdict_text(result->verdict),
+           types_text(result->guarantee, given), counts ? result->bytes : 0,
            cause_text(result->cause), (double)(self->ended - self->asked) / 1000);
-    if (result->error != -ECANCELED || result->verdict != UNR_VERDICT_CANCELLED || result->requested != types
-        || result->guarantee != guarantee)
+    if (result->error != -ECANCELED || result->verdict != UNR_VERDICT_CANCELLED
+        || result->requested != types || result->guarantee != guarantee)
         fail("not the cancellation that was expected: %s", unr_explain_op(&self->op));
     cancelled++;
 }
@@ -431,7 +454,8 @@ static void tell(struct peer *peer, enum order order)
 
 static void expect_report(struct peer *peer)
 {
-    unr_start(loop, unr_read(&peer->op, peer->reports, &peer->report, sizeof peer->report, -1), NULL, NULL);
+    unr_start(loop, unr_read(&peer->op, peer->reports, &peer->report, sizeof peer->report, -1),
+              NULL, NULL);
 }
 
 /* A report is written at once, below PIPE_BUF, so it is read at once. */
@@ -455,8 +479,8 @@ struct relay { /* one direction: recv, send what was received, recv */
     uint64_t           sends_started;
     bool               sending, over; /* over: the end of the stream was passed on */
     struct unr_signal  silence;       /* to its slot each receive is bound */
-    bool               heard;         /* the heartbeat has cancelled a receive, which is to be reported */
-    struct cancellable beat;          /* that receive's result and times */
+    bool               heard; /* the heartbeat has cancelled a receive, which is to be reported */
+    struct cancellable beat;  /* that receive's result and times */
     unsigned           beats;
     uint8_t            buffer[65536];
 };
@@ -481,7 +505,9 @@ static void relay_sent(struct unr_op *op)
     }
     relay->sending = true;
     relay->sends_started++;
-    unr_start(loop, unr_send(op, relay->to, relay->buffer + relay->sent, relay->len - relay->sent, 0), relay_sent, relay);
+    unr_start(loop,
+              unr_send(op, relay->to, relay->buffer + relay->sent, relay->len - relay->sent, 0),
+              relay_sent, relay);
 }
 
 static void relay_send(struct relay *relay, size_t len)
@@ -506,10 +532,12 @@ static void relay_received(struct unr_op *op)
     struct relay *relay = op->data;
 
     if (unr_outcome(&op->result) == CAUSE_HEARTBEAT) {
-        relay->beat.op = *op; /* for the report: the operation itself is needed for the heartbeat's line */
+        relay->beat.op =
+            *op; /* for the report: the operation itself is needed for the heartbeat's line */
         relay->beat.ended = clock_now();
         relay->heard = true;
-        int len = snprintf((char *)relay->buffer, sizeof relay->buffer, "<heartbeat %u>\r\n", ++relay->beats);
+        int len = snprintf((char *)relay->buffer, sizeof relay->buffer, "<heartbeat %u>\r\n",
+                           ++relay->beats);
         relay_send(relay, (size_t)len);
         return;
     }
@@ -524,8 +552,10 @@ static void relay_received(struct unr_op *op)
 
 static void relay_recv(struct relay *relay)
 {
-    struct unr_op *recv_op = unr_recv(&relay->op, relay->from, relay->buffer, sizeof relay->buffer, 0);
-    unr_start(loop, unr_bind_slot(recv_op, unr_signal_slot(&relay->silence)), relay_received, relay);
+    struct unr_op *recv_op =
+        unr_recv(&relay->op, relay->from, relay->buffer, sizeof relay->buffer, 0);
+    unr_start(loop, unr_bind_slot(recv_op, unr_signal_slot(&relay->silence)), relay_received,
+              relay);
 }
 
 /* Accepts the client, connects to the target, and returns their sockets. */
@@ -536,8 +566,10 @@ static void open_connection(int ret_fds[2])
     unr_start(loop, unr_accept(&accepting, listener, NULL, NULL, SOCK_CLOEXEC), NULL, NULL);
     ret_fds[0] = wait_for_success(&accepting)->fd;
     ret_fds[1] = make_socket();
-    unr_start(loop, unr_connect(&connecting, ret_fds[1], (struct sockaddr *)&target_address, sizeof target_address), NULL,
-              NULL);
+    unr_start(loop,
+              unr_connect(&connecting, ret_fds[1], (struct sockaddr *)&target_address,
+                          sizeof target_address),
+              NULL, NULL);
     wait_for_success(&connecting);
 }
 
@@ -595,7 +627,8 @@ static void traffic(void)
     expect(down.received_bytes, TRAFFIC_BYTES, "received from the target");
     expect(down.sent_bytes, TRAFFIC_BYTES, "sent to the client");
     expect(of_client->received, TRAFFIC_BYTES, "received by the client");
-    remark("%" PRIu64 " bytes each way, every one counted and compared at both ends", TRAFFIC_BYTES);
+    remark("%" PRIu64 " bytes each way, every one counted and compared at both ends",
+           TRAFFIC_BYTES);
 }
 
 /* The heartbeat's timer. */
@@ -612,8 +645,8 @@ static void beat(struct unr_op *op)
 
     if (op->result.error)
         fail("%s", unr_explain_op(op));
-    /* A beat counts if one and the same send to the target was in flight since the last one: the kernel's buffers are
-     * full then, and the send waits for the target. */
+    /* A beat counts if one and the same send to the target was in flight since the last one: the
+     * kernel's buffers are full then, and the send waits for the target. */
     bool blocked = up.sending && up.sends_started == heart->sends_started;
     heart->sends_started = up.sends_started;
     if (blocked) {
@@ -668,8 +701,9 @@ static void heartbeat(void)
     expect(down.received_bytes, ANSWER_BYTES, "received from the target");
     expect(down.sent_bytes, ANSWER_BYTES + strlen(text), "sent to the client");
     expect(of_client->received, ANSWER_BYTES + strlen(text), "received by the client");
-    remark("one send to the target waited through all of it; then %" PRIu64 " bytes there, %" PRIu64 " back", BLOCKED_BYTES,
-           of_client->received);
+    remark("one send to the target waited through all of it; then %" PRIu64 " bytes there, %" PRIu64
+           " back",
+           BLOCKED_BYTES, of_client->received);
 }
 
 static void partial_send(void)
@@ -694,7 +728,8 @@ static void partial_send(void)
     start(&sending, unr_send(&sending.op, fds[0], large, LARGE_BYTES, MSG_WAITALL));
     expect(take_report(&client)->received, READ_BYTES, "received by the client before it stopped");
 
-    /* Part of it has been sent: it can no longer be cancelled without a trace, and asking for that changes nothing. */
+    /* Part of it has been sent: it can no longer be cancelled without a trace, and asking for that
+     * changes nothing. */
     ask(&sending, UNR_CANCEL_TOTAL);
     wait_for_submission();
     if (!unr_in_flight(&sending.op))
@@ -718,8 +753,9 @@ static void partial_send(void)
     expect(of_client->received, sending.op.result.bytes, "received by the client");
     if (of_client->received <= READ_BYTES || of_client->received >= LARGE_BYTES)
         fail("%" PRIu64 " bytes are not midway", of_client->received);
-    remark("of %" PRIu64 " bytes the completion says %" PRIu64 " were sent, and the client finds %" PRIu64, LARGE_BYTES,
-           sending.op.result.bytes, of_client->received);
+    remark("of %" PRIu64 " bytes the completion says %" PRIu64
+           " were sent, and the client finds %" PRIu64,
+           LARGE_BYTES, sending.op.result.bytes, of_client->received);
 }
 
 static unsigned tcp_state(int fd)
@@ -738,7 +774,8 @@ static void connect_unanswered(void)
     struct address     full_address;
 
     scene = "4 connect";
-    /* A listening socket with a backlog of 0 has room for one connection.  The next one's SYN is dropped. */
+    /* A listening socket with a backlog of 0 has room for one connection.  The next one's SYN is
+     * dropped. */
     int full = make_listener(0), filler = make_socket();
     full_address = local_address(full);
     if (connect(filler, (struct sockaddr *)&full_address.storage, full_address.len) < 0)
@@ -748,7 +785,8 @@ static void connect_unanswered(void)
         fail("poll: %s", strerror(errno));
 
     int fd = make_socket();
-    start(&connecting, unr_connect(&connecting.op, fd, (struct sockaddr *)&full_address.storage, full_address.len));
+    start(&connecting, unr_connect(&connecting.op, fd, (struct sockaddr *)&full_address.storage,
+                                   full_address.len));
     wait_for_submission();
     expect(tcp_state(fd), TCP_SYN_SENT, "the state of a socket whose connect nobody answers");
     ask(&connecting, UNR_CANCEL_TOTAL);
@@ -759,7 +797,8 @@ static void connect_unanswered(void)
     /* The socket is as new. */
     expect_report(&target);
     tell(&target, CONNECT);
-    start(&connecting, unr_connect(&connecting.op, fd, (struct sockaddr *)&target_address, sizeof target_address));
+    start(&connecting, unr_connect(&connecting.op, fd, (struct sockaddr *)&target_address,
+                                   sizeof target_address));
     wait_for_success(&connecting.op);
     struct address      peer = { .len = sizeof peer.storage };
     struct sockaddr_in *peer_in = (struct sockaddr_in *)&peer.storage;
@@ -776,7 +815,8 @@ static void connect_unanswered(void)
     int first = accept4(full, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (first < 0)
         fail("accept: %s", strerror(errno));
-    if (fcntl(full, F_SETFL, O_NONBLOCK) < 0 || accept4(full, NULL, NULL, SOCK_CLOEXEC) >= 0 || errno != EAGAIN)
+    if (fcntl(full, F_SETFL, O_NONBLOCK) < 0 || accept4(full, NULL, NULL, SOCK_CLOEXEC) >= 0
+        || errno != EAGAIN)
         fail("the cancelled connect has arrived all the same");
     close(first);
     close(filler);
@@ -799,10 +839,13 @@ static void accept_cancelled(void)
 
     expect_report(&client);
     tell(&client, CONNECT);
-    const struct report *of_client = take_report(&client); /* the connection is waiting in the queue by now */
-    start(&accepting, unr_accept(&accepting.op, listener, (struct sockaddr *)&peer.storage, &peer.len, SOCK_CLOEXEC));
+    const struct report *of_client =
+        take_report(&client); /* the connection is waiting in the queue by now */
+    start(&accepting, unr_accept(&accepting.op, listener, (struct sockaddr *)&peer.storage,
+                                 &peer.len, SOCK_CLOEXEC));
     int fd = wait_for_success(&accepting.op)->fd;
-    expect(ntohs(((struct sockaddr_in *)&peer.storage)->sin_port), of_client->port, "the port of who was accepted");
+    expect(ntohs(((struct sockaddr_in *)&peer.storage)->sin_port), of_client->port,
+           "the port of who was accepted");
     unr_start(loop, unr_close(&closing, fd), NULL, NULL);
     wait_for_success(&closing);
     remark("the connection that came later was the next accept's");
@@ -838,15 +881,16 @@ static void check_statistics(void)
     expect(stats.finished, stats.started, "operations finished");
     expect(stats.cancels_asked, requests, "cancellations requested");
     expect(stats.cancels_won, cancelled, "cancellations won");
-    expect(stats.cancels_too_late + stats.cancels_running + stats.cancels_unsubmitted + stats.cancels_refused, 0,
-           "cancellations with another end");
+    expect(stats.cancels_too_late + stats.cancels_running + stats.cancels_unsubmitted
+               + stats.cancels_refused,
+           0, "cancellations with another end");
     expect(unr_loop_in_flight(loop), 0, "operations in flight");
 }
 
 /* ---- processes ---- */
 
-/* Whatever hangs, a person wants to know what was in flight.  The process is inside a system call of the loop's
- * when this comes, or hopeless anyway. */
+/* Whatever hangs, a person wants to know what was in flight.  The process is inside a system call
+ * of the loop's when this comes, or hopeless anyway. */
 static void last_resort(int number)
 {
     static const char message[] = "demo: FAILED: it hangs; in flight is:\n";
@@ -872,7 +916,8 @@ static void fork_peer(struct peer *peer, int socket)
         struct child self = { .orders = orders[0], .reports = reports[1] };
         close(orders[1]);
         close(reports[0]);
-        /* A child must not outlive a proxy that was killed; one that died before this call is noticed by its pid. */
+        /* A child must not outlive a proxy that was killed; one that died before this call is
+         * noticed by its pid. */
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
             _exit(1);
         signal(SIGALRM, SIG_DFL);
@@ -914,10 +959,12 @@ int main(int argc, char **argv)
 
     int target_listener = make_listener(16);
     listener = make_listener(16);
-    target_address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(port_of(target_listener)) };
+    target_address =
+        (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(port_of(target_listener)) };
     target_address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     fork_peer(&target, target_listener);
-    close(target_listener); /* so that connecting fails, rather than hangs, once the target has died */
+    close(target_listener); /* so that connecting fails, rather than hangs, once the target has died
+                             */
     fork_peer(&client, listener);
 
     int error = unr_loop_open(&loop, NULL);

@@ -1,24 +1,28 @@
 /* A server that ends without hurting anybody: ask, wait, insist.
  *
- * Each connection is a composed operation (receive a request, work on it, send the answer, and again), and all of them are
- * started in one scope.  Two things are arranged beforehand, and cost nothing until they are needed:
+ * Each connection is a composed operation (receive a request, work on it, send the answer, and
+ * again), and all of them are started in one scope.  Two things are arranged beforehand, and cost
+ * nothing until they are needed:
  *
  *   - Waiting for a request, and nothing else, is bound to a child of the signal `drain`.
  *   - The scope has a deadline, which is never.
  *
  * Ending the server is then three lines:
  *
- *      unr_signal_emit_cause(&drain, UNR_CANCEL_TOTAL, CAUSE_DRAIN);    ask: who only waits has lost nothing, and ends
- *      unr_scope_close(&scope);                                         no more is started but by what runs
- *      unr_deadline_move(&deadline, unr_loop_now(loop) + GRACE);        insist: what is left by then is cancelled with ALL
+ *      unr_signal_emit_cause(&drain, UNR_CANCEL_TOTAL, CAUSE_DRAIN);    ask: who only waits has
+ *      lost nothing, and ends unr_scope_close(&scope);                                         no
+ *      more is started but by what runs unr_deadline_move(&deadline, unr_loop_now(loop) + GRACE);
+ *      insist: what is left by then is cancelled with ALL
  *
- * A request under way goes on, as it is not bound to anything.  When it is answered and the connection would wait for the next
- * one, the signal, which is latched, ends that wait before it begins.  In whichever way a connection ends, its last step is
- * unr_close(), which no cancellation stops.
+ * A request under way goes on, as it is not bound to anything.  When it is answered and the
+ * connection would wait for the next one, the signal, which is latched, ends that wait before it
+ * begins.  In whichever way a connection ends, its last step is unr_close(), which no cancellation
+ * stops.
  *
- * The program brings its clients along, in a second process: 10,000 connections, of which a tenth are in the middle of a
- * request when the end comes - some will be done in time, some would take an hour, some do not take their answer.  SIGINT
- * brings the end earlier, a second one cuts the grace short.
+ * The program brings its clients along, in a second process: 10,000 connections, of which a tenth
+ * are in the middle of a request when the end comes - some will be done in time, some would take an
+ * hour, some do not take their answer.  SIGINT brings the end earlier, a second one cuts the grace
+ * short.
  *
  *      graceful            # 10,000 connections, or as many as the limit of open files allows
  *      graceful 100 */
@@ -80,15 +84,16 @@ static struct {
     int                 listener;
     bool                ending;
     unr_time            ending_since, last_release;
-    unsigned            answered, under_way;           /* requests */
-    unsigned            show_answered, show_under_way; /* how many there are to be when the show begins */
-    unsigned            fates[FATES];
-    uint64_t            bytes_in, bytes_out;
+    unsigned            answered, under_way; /* requests */
+    unsigned show_answered, show_under_way;  /* how many there are to be when the show begins */
+    unsigned fates[FATES];
+    uint64_t bytes_in, bytes_out;
 } server;
 
 static void end_server(void)
 {
-    printf("asked to end, with %u requests under way and %u answered\n", server.under_way, server.answered);
+    printf("asked to end, with %u requests under way and %u answered\n", server.under_way,
+           server.answered);
     server.ending = true;
     server.ending_since = unr_loop_now(loop);
     unr_signal_emit_cause(&server.drain, UNR_CANCEL_TOTAL, CAUSE_DRAIN);
@@ -98,25 +103,29 @@ static void end_server(void)
 
 static void begin_show_if_ready(void)
 {
-    if (!server.ending && server.answered == server.show_answered && server.under_way == server.show_under_way)
+    if (!server.ending && server.answered == server.show_answered
+        && server.under_way == server.show_under_way)
         end_server();
 }
 
 static struct unr_op *wait_for_request(struct connection *c)
 {
     c->received = 0;
-    return unr_bind_slot(unr_recv(&c->receive, c->fd, &c->request, sizeof c->request, 0), unr_signal_slot(&c->idle));
+    return unr_bind_slot(unr_recv(&c->receive, c->fd, &c->request, sizeof c->request, 0),
+                         unr_signal_slot(&c->idle));
 }
 
 /* The rest of a request that has begun is under way. */
 static struct unr_op *receive_more(struct connection *c)
 {
-    return unr_recv(&c->receive, c->fd, (char *)&c->request + c->received, sizeof c->request - c->received, 0);
+    return unr_recv(&c->receive, c->fd, (char *)&c->request + c->received,
+                    sizeof c->request - c->received, 0);
 }
 
 static void close_after(struct connection *c, const struct unr_result *result)
 {
-    if (unr_outcome(result) != CAUSE_DRAIN) /* else it waited, and for how long its fate says already */
+    if (unr_outcome(result)
+        != CAUSE_DRAIN) /* else it waited, and for how long its fate says already */
         c->fate = result->error == -ECANCELED ? CUT : GONE;
     unr_compose_next(&c->compose, unr_close(&c->close, c->fd));
 }
@@ -144,7 +153,8 @@ static void serve(struct unr_compose *self, struct unr_op *finished)
             unr_compose_next(self, unr_timer_after(&c->work, UNR_MSEC(c->request.work_ms)));
         }
     } else if (finished == &c->work.op) {
-        size_t len = c->request.answer_len < sizeof payload ? c->request.answer_len : sizeof payload;
+        size_t len =
+            c->request.answer_len < sizeof payload ? c->request.answer_len : sizeof payload;
         unr_compose_next(self, unr_write_all(&c->send, &c->stream, payload, len));
     } else {
         server.under_way--;
@@ -170,8 +180,10 @@ static void accepted(struct unr_op *op);
 
 static void accept_next(void)
 {
-    struct unr_op *accept_op = unr_accept(&server.accept, server.listener, NULL, NULL, SOCK_CLOEXEC);
-    unr_scope_start(&server.scope, unr_bind_slot(accept_op, unr_signal_slot(&server.accepting)), accepted, NULL);
+    struct unr_op *accept_op =
+        unr_accept(&server.accept, server.listener, NULL, NULL, SOCK_CLOEXEC);
+    unr_scope_start(&server.scope, unr_bind_slot(accept_op, unr_signal_slot(&server.accepting)),
+                    accepted, NULL);
 }
 
 static void accepted(struct unr_op *op)
@@ -188,7 +200,8 @@ static void accepted(struct unr_op *op)
     c->fd = op->result.fd;
     unr_stream_socket(&c->stream, c->fd);
     unr_signal_attach(&c->idle, &server.drain);
-    unr_scope_start(&server.scope, unr_compose(&c->compose, "serve", UNR_CANCEL_TERMINAL, serve), served, NULL);
+    unr_scope_start(&server.scope, unr_compose(&c->compose, "serve", UNR_CANCEL_TERMINAL, serve),
+                    served, NULL);
     accept_next();
 }
 
@@ -213,7 +226,8 @@ static void start_server(void)
 {
     unr_signal_init_latched(&server.drain);
     unr_signal_attach(&server.accepting, &server.drain);
-    unr_start(loop, unr_cancel_at(&server.deadline, unr_scope(&server.scope), UNR_NEVER), all_ended, NULL);
+    unr_start(loop, unr_cancel_at(&server.deadline, unr_scope(&server.scope), UNR_NEVER), all_ended,
+              NULL);
     unr_start(loop, unr_sigwait(&server.interrupt, interrupts, 2), interrupted, NULL);
     accept_next();
 }
@@ -254,7 +268,9 @@ static void be_client(struct unr_compose *self, struct unr_op *finished)
     static char    ignored[BUFFERED]; /* it is all zeros */
 
     if (!finished) {
-        unr_compose_next(self, unr_connect(&c->connect, c->fd, (struct sockaddr *)&visit.address.storage, visit.address.len));
+        unr_compose_next(self,
+                         unr_connect(&c->connect, c->fd, (struct sockaddr *)&visit.address.storage,
+                                     visit.address.len));
         return;
     }
     if (finished == &c->connect)
@@ -350,17 +366,20 @@ static double milliseconds(unr_time time)
 
 static int print_report(const struct totals *clients, unr_time took)
 {
-    bool adds_up = server.bytes_out == clients->received && (server.bytes_in == clients->sent || clients->failed);
+    bool adds_up = server.bytes_out == clients->received
+                   && (server.bytes_in == clients->sent || clients->failed);
 
     printf("%6u idle connections were released within %.0f ms\n", server.fates[IDLE],
            milliseconds(server.last_release - server.ending_since));
     printf("%6u requests were finished in the grace\n", server.fates[ANSWERED]);
-    printf("%6u connections were cut off when it was over, after %.0f ms\n", server.fates[CUT], milliseconds(took));
+    printf("%6u connections were cut off when it was over, after %.0f ms\n", server.fates[CUT],
+           milliseconds(took));
     if (server.fates[GONE] || clients->failed)
         printf("%6u clients left, %u were refused or reset\n", server.fates[GONE], clients->failed);
-    printf("requests: %" PRIu64 " bytes sent, %" PRIu64 " received; answers: %" PRIu64 " bytes sent, %" PRIu64
-           " received: %s\n",
-           clients->sent, server.bytes_in, server.bytes_out, clients->received, adds_up ? "it adds up" : "IT DOES NOT ADD UP");
+    printf("requests: %" PRIu64 " bytes sent, %" PRIu64 " received; answers: %" PRIu64
+           " bytes sent, %" PRIu64 " received: %s\n",
+           clients->sent, server.bytes_in, server.bytes_out, clients->received,
+           adds_up ? "it adds up" : "IT DOES NOT ADD UP");
     return adds_up ? 0 : 1;
 }
 

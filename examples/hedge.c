@@ -1,17 +1,22 @@
-/* A hedged request: the same request to two servers, the second one only after a while; the first answer wins.
+/* A hedged request: the same request to two servers, the second one only after a while; the first
+ * answer wins.
  *
  *      unr_any( exchange with the first,  unr_delay( exchange with the second, 100 ms ) )
  *
- * The loser is cancelled, and the question is what has become of its connection.  A library that only says "cancelled" leaves
- * one choice: close it.  Here the result says more.
+ * The loser is cancelled, and the question is what has become of its connection.  A library that
+ * only says "cancelled" leaves one choice: close it.  Here the result says more.
  *
  *   UNSUBMITTED  the second server was never asked.
- *   TOTAL        the request is out, nothing of the answer was taken from the socket.  The connection stays; the answer that
+ *   TOTAL        the request is out, nothing of the answer was taken from the socket.  The
+ *   connection stays; the answer that
  *                comes after all is recognised by its number, and dropped by the next exchange.
- *   PARTIAL      a part of the request was sent or of the answer taken, and thrown away: the connection is closed, and
- *                the next request makes a new one.  (With the answer in an unr_buffer this could not happen: see unr_read_frame().)
+ *   PARTIAL      a part of the request was sent or of the answer taken, and thrown away: the
+ *   connection is closed, and
+ *                the next request makes a new one.  (With the answer in an unr_buffer this could
+ *                not happen: see unr_read_frame().)
  *
- * Two servers of one process each are forked; the first is told with each request how it is to behave.
+ * Two servers of one process each are forked; the first is told with each request how it is to
+ * behave.
  *
  *      hedge */
 #include "common.h"
@@ -59,7 +64,8 @@ struct connection {
 
 static struct unr_op *describe_receive(struct connection *c)
 {
-    return unr_recv(&c->receive, c->fd, (char *)&c->answer + c->received, sizeof c->answer - c->received, 0);
+    return unr_recv(&c->receive, c->fd, (char *)&c->answer + c->received,
+                    sizeof c->answer - c->received, 0);
 }
 
 static struct unr_op *describe_send(struct connection *c)
@@ -74,7 +80,8 @@ static void step(struct unr_compose *self, struct unr_op *finished)
 
     if (!finished && c->fd < 0) {
         c->fd = tcp_socket(&c->address);
-        unr_compose_next(self, unr_connect(&c->connect, c->fd, (struct sockaddr *)&c->address.storage, c->address.len));
+        unr_compose_next(self, unr_connect(&c->connect, c->fd,
+                                           (struct sockaddr *)&c->address.storage, c->address.len));
     } else if (!finished || (finished == &c->connect && !finished->result.error)) {
         unr_compose_next(self, describe_send(c));
     } else if (finished->result.error) {
@@ -90,7 +97,8 @@ static void step(struct unr_compose *self, struct unr_op *finished)
     } else if ((c->received += finished->result.bytes) < sizeof c->answer) {
         unr_compose_next(self, describe_receive(c));
     } else if (c->answer.number != c->request.number) {
-        printf("    %s: the answer to request %u comes now, and is dropped\n", c->name, c->answer.number);
+        printf("    %s: the answer to request %u comes now, and is dropped\n", c->name,
+               c->answer.number);
         c->received = 0;
         unr_compose_next(self, describe_receive(c));
     } else {
@@ -192,9 +200,11 @@ static void ask(struct connection *first, struct connection *second, struct requ
 {
     struct unr_delay delay = { 0 };
     struct unr_op   *second_op = exchange(second, (struct request){ request.number, QUICK });
-    struct unr_op   *members[] = { exchange(first, request), unr_delay(&delay, second_op, HEDGE_DELAY) };
+    struct unr_op   *members[] = { exchange(first, request),
+                                   unr_delay(&delay, second_op, HEDGE_DELAY) };
 
-    printf("request %u, the first server %s:\n", request.number, behaviour_names[request.behaviour]);
+    printf("request %u, the first server %s:\n", request.number,
+           behaviour_names[request.behaviour]);
     unr_start(loop, unr_any(&hedged, members, 2), NULL, NULL);
     while (unr_in_flight(&hedged.op))
         unr_loop_run_once(loop, UNR_NEVER);

@@ -1,13 +1,15 @@
 /* A TCP proxy for use with real clients, in which every operation can be cancelled on its own.
  *
- * Each connection is a session of two directions, `up` from the client to the target and `down` back.  A
- * direction is a chain: recv, then sends until all of that is sent, then recv again; when it finds the end of
- * the stream, a shutdown passes that on.  It has exactly one operation in flight.  A session counts what it has
- * in flight, timers included, and is freed in the last `done`.
+ * Each connection is a session of two directions, `up` from the client to the target and `down`
+ * back.  A direction is a chain: recv, then sends until all of that is sent, then recv again; when
+ * it finds the end of the stream, a shutdown passes that on.  It has exactly one operation in
+ * flight.  A session counts what it has in flight, timers included, and is freed in the last
+ * `done`.
  *
  * All cancellation goes through two trees of signals:
  *
- *      proxy.abort, latched                    emitted ALL: after the grace, and on the second SIGINT
+ *      proxy.abort, latched                    emitted ALL: after the grace, and on the second
+ *      SIGINT
  *        session.abort, latched                emitted ALL: time-outs, and when one side was reset
  *          up.write, down.write                the sends, the connect, the shutdowns
  *          session.reads
@@ -15,11 +17,12 @@
  *
  *      proxy.drain                             emitted TOTAL: on the first SIGINT or SIGTERM
  *        accept                                the accept, and the pause after one that failed
- *        session.drained                       no operation's: its handler is drained(), which decides
+ *        session.drained                       no operation's: its handler is drained(), which
+ *        decides
  *
- * The latch of an abort makes an end of it: a chain whose recv completes although its cancellation was asked for
- * would go on with a send and for ever, but what it starts next ends before it begins.  Draining is not latched,
- * as what was not cancelled by it goes on. */
+ * The latch of an abort makes an end of it: a chain whose recv completes although its cancellation
+ * was asked for would go on with a send and for ever, but what it starts next ends before it
+ * begins.  Draining is not latched, as what was not cancelled by it goes on. */
 #define _GNU_SOURCE 1
 #include "common.h"
 
@@ -48,8 +51,12 @@ enum { CAUSE_HEARTBEAT = -10001, CAUSE_DRAINED = -10002, CAUSE_GRACE_OVER = -100
 /* How a session ended: as the first thing that was wrong, or not. */
 enum outcome { COMPLETE, DRAINED, UNCONNECTED, IDLE, RESET, CUT, OUTCOMES };
 static const char *const outcome_names[OUTCOMES] = {
-    [COMPLETE] = "complete",      [DRAINED] = "drained at the end", [UNCONNECTED] = "without a target",
-    [IDLE] = "idle for too long", [RESET] = "reset by a peer",      [CUT] = "cut at the end",
+    [COMPLETE] = "complete",
+    [DRAINED] = "drained at the end",
+    [UNCONNECTED] = "without a target",
+    [IDLE] = "idle for too long",
+    [RESET] = "reset by a peer",
+    [CUT] = "cut at the end",
 };
 
 struct direction {
@@ -58,17 +65,17 @@ struct direction {
     int               from, to;
     struct unr_signal read, write;
     size_t            len, sent; /* of what is in the buffer */
-    bool              of_target; /* what is in the buffer came from the peer, and is not a heartbeat's line */
-    bool              over;
-    uint64_t         *total; /* the bytes of all sessions in this direction */
-    char             *buffer;
+    bool of_target; /* what is in the buffer came from the peer, and is not a heartbeat's line */
+    bool over;
+    uint64_t *total; /* the bytes of all sessions in this direction */
+    char     *buffer;
 };
 
 struct session {
-    unsigned          in_flight; /* operations whose `done` has not ended; the last one frees the session */
-    int               client, target;
-    bool              connected;
-    bool              aborted; /* both sides are to see a reset: a stream that was cut must not look ended */
+    unsigned in_flight; /* operations whose `done` has not ended; the last one frees the session */
+    int      client, target;
+    bool     connected;
+    bool     aborted; /* both sides are to see a reset: a stream that was cut must not look ended */
     enum outcome      outcome;
     struct direction  up, down;
     struct unr_signal abort, reads, drained;
@@ -78,7 +85,8 @@ struct session {
     struct unr_timer  beat;
     struct unr_op     close_client, close_target;
     struct address    peer;
-    char              buffers[2][BUFFER_SIZE]; /* last, and not zeroed: no page of them is touched before its use */
+    char              buffers[2]
+                [BUFFER_SIZE]; /* last, and not zeroed: no page of them is touched before its use */
 };
 
 static struct {
@@ -87,17 +95,18 @@ static struct {
     unr_time       idle, heartbeat, connect, linger, grace; /* UNR_NEVER: off */
     bool           heartbeat_line, verbose;
 
-    struct unr_loop        *loop;
-    struct unr_signal       abort, drain;
-    int                     listener;
-    int                     spare; /* the next session's socket to the target, made before its client is accepted; or -1 */
-    struct unr_op           accept;
-    struct address          accepted_peer;
-    struct unr_timer        retry;
-    struct unr_signal       accepting;
-    unr_time                told_of_accepts, told_of_connects; /* when something was last said about that */
-    int                     signals;
-    struct unr_op           signal_read;
+    struct unr_loop  *loop;
+    struct unr_signal abort, drain;
+    int               listener;
+    int spare; /* the next session's socket to the target, made before its client is accepted; or -1
+                */
+    struct unr_op     accept;
+    struct address    accepted_peer;
+    struct unr_timer  retry;
+    struct unr_signal accepting;
+    unr_time      told_of_accepts, told_of_connects; /* when something was last said about that */
+    int           signals;
+    struct unr_op signal_read;
     struct signalfd_siginfo signal_info;
     struct unr_timer        grace_timer;
     bool                    draining;
@@ -231,8 +240,8 @@ static unr_time quiet_limit(const struct session *session)
 
 static void quiet(struct unr_op *op);
 
-/* Has quiet() called at `when`, or earlier if that was arranged before.  What moves on the connection stores the
- * time and nothing else; the timer catches up when it fires. */
+/* Has quiet() called at `when`, or earlier if that was arranged before.  What moves on the
+ * connection stores the time and nothing else; the timer catches up when it fires. */
 static void watch(struct session *session, unr_time when)
 {
     if (when == UNR_NEVER)
@@ -240,7 +249,8 @@ static void watch(struct session *session, unr_time when)
     if (!unr_in_flight(&session->quiet.op))
         start(session, unr_timer_at(&session->quiet, when), quiet, session);
     else if (when < session->quiet.deadline)
-        unr_timer_move(&session->quiet, when); /* false: it has fired, and quiet() looks at the clock */
+        unr_timer_move(&session->quiet,
+                       when); /* false: it has fired, and quiet() looks at the clock */
 }
 
 static void quiet(struct unr_op *op)
@@ -252,8 +262,8 @@ static void quiet(struct unr_op *op)
     if (!op->result.requested && silence < quiet_limit(session)) {
         watch(session, add(session->last_moved, quiet_limit(session)));
     } else if (!op->result.requested && session->connected && silence < proxy.idle) {
-        /* While the proxy is draining this ends the reads; a send that its receiver does not take has until the
-         * end of the grace.  The timer runs on, should something move after all. */
+        /* While the proxy is draining this ends the reads; a send that its receiver does not take
+         * has until the end of the grace.  The timer runs on, should something move after all. */
         unr_signal_emit_cause(&session->reads, UNR_CANCEL_TOTAL, CAUSE_DRAINED);
         watch(session, add(now, quiet_limit(session)));
     } else if (!op->result.requested) {
@@ -262,7 +272,8 @@ static void quiet(struct unr_op *op)
     finish(session);
 }
 
-/* The handler of session.drained: the proxy is to end.  A connection on which data is moving goes on. */
+/* The handler of session.drained: the proxy is to end.  A connection on which data is moving goes
+ * on. */
 static void drained(void *context, struct unr_cancel_request request)
 {
     struct session *session = context;
@@ -337,7 +348,8 @@ static void shut(struct unr_op *op)
 static void pass_end_on(struct direction *direction)
 {
     struct unr_op *shutdown_op = unr_shutdown(&direction->op, direction->to, SHUT_WR);
-    start(direction->session, unr_bind_slot(shutdown_op, unr_signal_slot(&direction->write)), shut, direction);
+    start(direction->session, unr_bind_slot(shutdown_op, unr_signal_slot(&direction->write)), shut,
+          direction);
 }
 
 static void received(struct unr_op *op)
@@ -373,8 +385,10 @@ static void received(struct unr_op *op)
 
 static void start_recv(struct direction *direction)
 {
-    struct unr_op *recv_op = unr_recv(&direction->op, direction->from, direction->buffer, BUFFER_SIZE, 0);
-    start(direction->session, unr_bind_slot(recv_op, unr_signal_slot(&direction->read)), received, direction);
+    struct unr_op *recv_op =
+        unr_recv(&direction->op, direction->from, direction->buffer, BUFFER_SIZE, 0);
+    start(direction->session, unr_bind_slot(recv_op, unr_signal_slot(&direction->read)), received,
+          direction);
 }
 
 static void sent(struct unr_op *op)
@@ -391,8 +405,8 @@ static void sent(struct unr_op *op)
     if (op->result.error == -ECANCELED) {
         end_aborted(direction, op->result.cause);
     } else if (op->result.error) {
-        /* Nothing more can be sent there.  What came from there before may still be on its way through the other
-         * direction, which finds the end or the error by itself. */
+        /* Nothing more can be sent there.  What came from there before may still be on its way
+         * through the other direction, which finds the end or the error by itself. */
         ends_as(session, RESET);
         end_direction(direction);
     } else if (direction->sent < direction->len) {
@@ -406,8 +420,10 @@ static void sent(struct unr_op *op)
 static void start_send(struct direction *direction)
 {
     struct unr_op *send_op =
-        unr_send(&direction->op, direction->to, direction->buffer + direction->sent, direction->len - direction->sent, 0);
-    start(direction->session, unr_bind_slot(send_op, unr_signal_slot(&direction->write)), sent, direction);
+        unr_send(&direction->op, direction->to, direction->buffer + direction->sent,
+                 direction->len - direction->sent, 0);
+    start(direction->session, unr_bind_slot(send_op, unr_signal_slot(&direction->write)), sent,
+          direction);
 }
 
 /* ---- from accept to connected ---- */
@@ -420,7 +436,8 @@ static void connected(struct unr_op *op)
         char text[ADDRESS_TEXT];
         int  outcome = unr_outcome(&op->result);
         if (outcome != CAUSE_GRACE_OVER && may_complain(&proxy.told_of_connects))
-            complain("cannot connect to %s: %s", format_address(&proxy.target, text), strerror(-outcome));
+            complain("cannot connect to %s: %s", format_address(&proxy.target, text),
+                     strerror(-outcome));
         ends_as(session, UNCONNECTED);
         session->aborted = true;
         session->down.over = true;
@@ -436,8 +453,8 @@ static void connected(struct unr_op *op)
     finish(session);
 }
 
-static void begin_direction(struct session *session, struct direction *direction, int from, int to, char *buffer,
-                            uint64_t *total)
+static void begin_direction(struct session *session, struct direction *direction, int from, int to,
+                            char *buffer, uint64_t *total)
 {
     direction->session = session;
     direction->from = from;
@@ -458,7 +475,8 @@ static int begin_session(int client, int target)
     session->target = target;
     session->peer = proxy.accepted_peer;
 
-    /* A proxy passes on what it gets when it gets it; waiting to fill a segment is the peers' to decide. */
+    /* A proxy passes on what it gets when it gets it; waiting to fill a segment is the peers' to
+     * decide. */
     int on = 1;
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(target, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -466,7 +484,8 @@ static int begin_session(int client, int target)
     unr_signal_init_latched(&session->abort);
     unr_signal_attach(&session->reads, &session->abort);
     begin_direction(session, &session->up, client, target, session->buffers[0], &proxy.bytes_up);
-    begin_direction(session, &session->down, target, client, session->buffers[1], &proxy.bytes_down);
+    begin_direction(session, &session->down, target, client, session->buffers[1],
+                    &proxy.bytes_down);
     unr_slot_assign(unr_signal_slot(&session->drained), drained, session);
     unr_signal_attach(&session->abort, &proxy.abort);
     unr_signal_attach(&session->drained, &proxy.drain);
@@ -476,9 +495,10 @@ static int begin_session(int client, int target)
 
     session->last_moved = unr_loop_now(proxy.loop);
     watch(session, add(session->last_moved, proxy.connect));
-    struct unr_op *connect_op =
-        unr_connect(&session->up.op, target, (struct sockaddr *)&proxy.target.storage, proxy.target.len);
-    start(session, unr_bind_slot(connect_op, unr_signal_slot(&session->up.write)), connected, session);
+    struct unr_op *connect_op = unr_connect(
+        &session->up.op, target, (struct sockaddr *)&proxy.target.storage, proxy.target.len);
+    start(session, unr_bind_slot(connect_op, unr_signal_slot(&session->up.write)), connected,
+          session);
     return 0;
 }
 
@@ -489,13 +509,16 @@ static void retry(struct unr_op *op)
     end_if_drained();
 }
 
-/* Descriptors or memory are short.  Accepting again at once would fail again at once; whoever wants to connect
- * waits in the listening socket's queue meanwhile. */
+/* Descriptors or memory are short.  Accepting again at once would fail again at once; whoever wants
+ * to connect waits in the listening socket's queue meanwhile. */
 static void accept_later(int error)
 {
     if (may_complain(&proxy.told_of_accepts))
         complain("accepting pauses: %s", strerror(-error));
-    unr_start(proxy.loop, unr_bind_slot(unr_timer_after(&proxy.retry, RETRY_PAUSE), unr_signal_slot(&proxy.accepting)), retry, NULL);
+    unr_start(proxy.loop,
+              unr_bind_slot(unr_timer_after(&proxy.retry, RETRY_PAUSE),
+                            unr_signal_slot(&proxy.accepting)),
+              retry, NULL);
 }
 
 static void accepted(struct unr_op *op)
@@ -503,7 +526,8 @@ static void accepted(struct unr_op *op)
     int error = op->result.error;
 
     if (error == 0) {
-        /* The connection counts whatever was asked of the accept: it is served also if the drain came too late. */
+        /* The connection counts whatever was asked of the accept: it is served also if the drain
+         * came too late. */
         proxy.accepted++;
         error = begin_session(op->result.fd, proxy.spare);
         if (error)
@@ -541,7 +565,8 @@ static void accepted(struct unr_op *op)
 
 static void start_accept(void)
 {
-    /* The descriptor that serving the client takes comes first, so that no client is accepted only to be dropped. */
+    /* The descriptor that serving the client takes comes first, so that no client is accepted only
+     * to be dropped. */
     if (proxy.spare < 0)
         proxy.spare = tcp_socket(&proxy.target);
     if (proxy.spare < 0) {
@@ -551,9 +576,11 @@ static void start_accept(void)
         return;
     }
     proxy.accepted_peer.len = sizeof proxy.accepted_peer.storage;
-    struct unr_op *accept_op = unr_accept(&proxy.accept, proxy.listener, (struct sockaddr *)&proxy.accepted_peer.storage,
-                                          &proxy.accepted_peer.len, SOCK_CLOEXEC);
-    unr_start(proxy.loop, unr_bind_slot(accept_op, unr_signal_slot(&proxy.accepting)), accepted, NULL);
+    struct unr_op *accept_op =
+        unr_accept(&proxy.accept, proxy.listener, (struct sockaddr *)&proxy.accepted_peer.storage,
+                   &proxy.accepted_peer.len, SOCK_CLOEXEC);
+    unr_start(proxy.loop, unr_bind_slot(accept_op, unr_signal_slot(&proxy.accepting)), accepted,
+              NULL);
 }
 
 /* ---- signals, and the end ---- */
@@ -577,10 +604,12 @@ static void drain(void)
     unr_signal_emit_cause(&proxy.drain, UNR_CANCEL_TOTAL, CAUSE_DRAINED);
 }
 
-/* When nothing but the proxy's own waiting is in flight, that is ended, and with it unr_loop_run(). */
+/* When nothing but the proxy's own waiting is in flight, that is ended, and with it
+ * unr_loop_run(). */
 static void end_if_drained(void)
 {
-    if (!proxy.draining || proxy.sessions > 0 || unr_in_flight(&proxy.accept) || unr_in_flight(&proxy.retry.op))
+    if (!proxy.draining || proxy.sessions > 0 || unr_in_flight(&proxy.accept)
+        || unr_in_flight(&proxy.retry.op))
         return;
     unr_cancel(&proxy.grace_timer.op, UNR_CANCEL_ALL);
     unr_cancel(&proxy.signal_read, UNR_CANCEL_ALL);
@@ -590,7 +619,9 @@ static void signalled(struct unr_op *op);
 
 static void read_signal(void)
 {
-    unr_start(proxy.loop, unr_read(&proxy.signal_read, proxy.signals, &proxy.signal_info, sizeof proxy.signal_info, -1),
+    unr_start(proxy.loop,
+              unr_read(&proxy.signal_read, proxy.signals, &proxy.signal_info,
+                       sizeof proxy.signal_info, -1),
               signalled, NULL);
 }
 
@@ -598,19 +629,22 @@ static void print_statistics(void)
 {
     struct unr_stats stats = { 0 };
 
-    fprintf(stderr, "proxy: %" PRIu64 " connections, at most %u at a time, %u open\n", proxy.accepted, proxy.most_sessions,
-            proxy.sessions);
+    fprintf(stderr, "proxy: %" PRIu64 " connections, at most %u at a time, %u open\n",
+            proxy.accepted, proxy.most_sessions, proxy.sessions);
     for (int i = 0; i < OUTCOMES; i++)
         if (proxy.outcomes[i])
             fprintf(stderr, "proxy:   %" PRIu64 " %s\n", proxy.outcomes[i], outcome_names[i]);
-    fprintf(stderr, "proxy: %" PRIu64 " bytes to the target, %" PRIu64 " to clients, %" PRIu64 " heartbeats\n", proxy.bytes_up,
-            proxy.bytes_down, proxy.heartbeats);
+    fprintf(stderr,
+            "proxy: %" PRIu64 " bytes to the target, %" PRIu64 " to clients, %" PRIu64
+            " heartbeats\n",
+            proxy.bytes_up, proxy.bytes_down, proxy.heartbeats);
     unr_loop_stats(proxy.loop, &stats, sizeof stats);
     fprintf(stderr,
-            "proxy: %" PRIu64 " operations in %" PRIu64 " system calls; %" PRIu64 " cancellations: %" PRIu64
-            " in flight, %" PRIu64 " before submission, %" PRIu64 " too late\n",
-            stats.started, stats.enters, stats.cancels_asked, stats.cancels_won, stats.cancels_unsubmitted,
-            stats.cancels_too_late);
+            "proxy: %" PRIu64 " operations in %" PRIu64 " system calls; %" PRIu64
+            " cancellations: %" PRIu64 " in flight, %" PRIu64 " before submission, %" PRIu64
+            " too late\n",
+            stats.started, stats.enters, stats.cancels_asked, stats.cancels_won,
+            stats.cancels_unsubmitted, stats.cancels_too_late);
 }
 
 static void signalled(struct unr_op *op)
@@ -642,15 +676,20 @@ static void print_usage(FILE *file)
     fputs("Usage: proxy LISTEN TARGET [OPTION...]\n"
           "Passes TCP connections to LISTEN on to TARGET.\n"
           "\n"
-          "LISTEN and TARGET are [HOST:]PORT with a numeric host, an IPv6 one in brackets; without a host it is\n"
-          "127.0.0.1.  With port 0 the system chooses where to listen; the first line of output tells.\n"
+          "LISTEN and TARGET are [HOST:]PORT with a numeric host, an IPv6 one in brackets; without "
+          "a host it is\n"
+          "127.0.0.1.  With port 0 the system chooses where to listen; the first line of output "
+          "tells.\n"
           "\n"
-          "      --idle SECONDS       end a connection on which nothing has moved for so long (default: never)\n"
-          "      --heartbeat SECONDS  cancel and restart the read from a target that is silent for so long\n"
+          "      --idle SECONDS       end a connection on which nothing has moved for so long "
+          "(default: never)\n"
+          "      --heartbeat SECONDS  cancel and restart the read from a target that is silent for "
+          "so long\n"
           "                           (default: never)\n"
           "      --heartbeat-line     and send the client a line \"<heartbeat N>\" each time\n"
           "      --connect SECONDS    give up connecting to the target after so long (default 10)\n"
-          "      --linger SECONDS     when the proxy is to end, a connection on which nothing has moved for so\n"
+          "      --linger SECONDS     when the proxy is to end, a connection on which nothing has "
+          "moved for so\n"
           "                           long is closed (default 1)\n"
           "      --grace SECONDS      and what still moves after so long is cut (default 10)\n"
           "  -v, --verbose            a line for each connection's beginning and end\n"
@@ -658,7 +697,8 @@ static void print_usage(FILE *file)
           "      --version            the version\n"
           "\n"
           "SECONDS may be a fraction.\n"
-          "SIGINT or SIGTERM ends the proxy as --linger and --grace say, a second one at once.  SIGUSR1 prints the\n"
+          "SIGINT or SIGTERM ends the proxy as --linger and --grace say, a second one at once.  "
+          "SIGUSR1 prints the\n"
           "statistics and what is in flight.\n"
           "The exit status is 0, 1 after a failure, 2 for a command line that makes no sense.\n",
           file);
@@ -666,7 +706,8 @@ static void print_usage(FILE *file)
 
 _Noreturn static void misused(const char *what, const char *detail)
 {
-    fprintf(stderr, "proxy: %s%s%s\nTry 'proxy --help'.\n", what, detail ? ": " : "", detail ? detail : "");
+    fprintf(stderr, "proxy: %s%s%s\nTry 'proxy --help'.\n", what, detail ? ": " : "",
+            detail ? detail : "");
     exit(2);
 }
 
@@ -719,7 +760,9 @@ static struct address parse_options(int argc, char **argv)
         case 'v': proxy.verbose = true; break;
         case 'h': print_usage(stdout); exit(0);
         case OPTION_VERSION: puts("proxy (unring) " UNR_VERSION); exit(0);
-        default: /* getopt has said what is wrong */ fputs("Try 'proxy --help'.\n", stderr); exit(2);
+        default: /* getopt has said what is wrong */
+            fputs("Try 'proxy --help'.\n", stderr);
+            exit(2);
         }
     }
     if (argc - optind != 2)
@@ -733,7 +776,8 @@ static struct address parse_options(int argc, char **argv)
     return address;
 }
 
-/* Each connection takes two descriptors; the usual soft limit of 1024 is meant for programs that use select(2). */
+/* Each connection takes two descriptors; the usual soft limit of 1024 is meant for programs that
+ * use select(2). */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -778,13 +822,15 @@ int main(int argc, char **argv)
     start_accept();
 
     address = local_address(proxy.listener);
-    printf("listening on %s, target %s\n", format_address(&address, text[0]), format_address(&proxy.target, text[1]));
+    printf("listening on %s, target %s\n", format_address(&address, text[0]),
+           format_address(&proxy.target, text[1]));
     fflush(stdout);
 
     error = unr_loop_run(proxy.loop);
     if (error)
         complain("the loop failed: %s", strerror(-error));
-    /* Statistics go to standard error like all that is said after the first line: nobody need read the output. */
+    /* Statistics go to standard error like all that is said after the first line: nobody need read
+     * the output. */
     print_statistics();
     if (proxy.failed || error)
         cut_off();

@@ -1,16 +1,18 @@
 /* Step 0 of the talk's proxy: callbacks and no cancellation.
  *
- * Each connection is accepted, a socket is connected to the target, and two chains run side by side:
+ * Each connection is accepted, a socket is connected to the target, and two chains run side by
+ * side:
  *
  *      accept -> connect -+-> recv from client -> send to target -+     `up`
  *                         |     ^-------------------------------- +
  *                         +-> recv from target -> send to client -+     `down`
  *                               ^-------------------------------- +
  *
- * A chain has exactly one operation in flight, so one struct unr_op each is enough, and it ends when one of
- * them fails or finds the end of the stream.  It then shuts both sockets down, whereupon the other chain's
- * receive finds an end as well: that is how a program without cancellation stops a read.  What it cannot do is
- * stop one for another reason and go on using the socket; the next steps can.
+ * A chain has exactly one operation in flight, so one struct unr_op each is enough, and it ends
+ * when one of them fails or finds the end of the stream.  It then shuts both sockets down,
+ * whereupon the other chain's receive finds an end as well: that is how a program without
+ * cancellation stops a read.  What it cannot do is stop one for another reason and go on using the
+ * socket; the next steps can.
  *
  *      step0_plain 8080 127.0.0.1:80        then: curl http://127.0.0.1:8080/ */
 #include "common.h"
@@ -76,7 +78,8 @@ static void received(struct unr_op *op)
 
 static void start_recv(struct chain *chain)
 {
-    unr_start(loop, unr_recv(&chain->op, chain->from, chain->buffer, sizeof chain->buffer, 0), received, chain);
+    unr_start(loop, unr_recv(&chain->op, chain->from, chain->buffer, sizeof chain->buffer, 0),
+              received, chain);
 }
 
 /* A send is a single step and may take less than it was given. */
@@ -97,7 +100,10 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct chain *chain)
 {
-    unr_start(loop, unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0), sent, chain);
+    unr_start(
+        loop,
+        unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0),
+        sent, chain);
 }
 
 static void connected(struct unr_op *op)
@@ -135,10 +141,13 @@ static void accepted(struct unr_op *op)
     session->up.to = session->down.from = server;
 
     /* No chain runs yet, so the operation of one of them is free for the connect. */
-    unr_start(loop, unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len), connected, session);
+    unr_start(loop,
+              unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len),
+              connected, session);
 }
 
-/* The operation is described anew for each start; accepted() runs when it is no longer in flight. */
+/* The operation is described anew for each start; accepted() runs when it is no longer in
+ * flight. */
 static void accept_next(void)
 {
     static struct unr_op op;
@@ -153,6 +162,7 @@ int main(int argc, char **argv)
     if (error)
         die(0, unr_explain(error));
     accept_next();
-    error = unr_loop_run(loop); /* there is always an accept in flight, so it returns only on failure */
+    error =
+        unr_loop_run(loop); /* there is always an accept in flight, so it returns only on failure */
     die(error, "the loop ended");
 }

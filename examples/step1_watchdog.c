@@ -1,16 +1,17 @@
-/* Step 1 of the talk's proxy: step 0, and a watchdog that ends a session on which nothing has arrived for a
- * while.
+/* Step 1 of the talk's proxy: step 0, and a watchdog that ends a session on which nothing has
+ * arrived for a while.
  *
- * The deadline is only a variable.  Whatever arrives moves it, which costs a store; the timer knows nothing of
- * that.  When it fires too early, it is set to where the deadline is by then.  So a busy session pays one timer
- * for each time-out's length, however much it transfers.  (unr_timer_move() would be cheap as well: it enters no
- * kernel and wakes nobody.)
+ * The deadline is only a variable.  Whatever arrives moves it, which costs a store; the timer knows
+ * nothing of that.  When it fires too early, it is set to where the deadline is by then.  So a busy
+ * session pays one timer for each time-out's length, however much it transfers.  (unr_timer_move()
+ * would be cheap as well: it enters no kernel and wakes nobody.)
  *
- * The watchdog stops the session by closing its sockets.  A plain close(2) would not do: the operations in
- * flight would go on as if nothing had happened.  unr_cancel_close() cancels them, waits for them and closes.
- * A cancellation can come too late: a chain whose receive has just completed will try to send.  As in the talk,
- * the state of the sockets catches it: stop() sets the descriptors to -1, and what is started on -1 ends with
- * -EBADF.  Closing changes that state for good; step 2 cancels without it.
+ * The watchdog stops the session by closing its sockets.  A plain close(2) would not do: the
+ * operations in flight would go on as if nothing had happened.  unr_cancel_close() cancels them,
+ * waits for them and closes.  A cancellation can come too late: a chain whose receive has just
+ * completed will try to send.  As in the talk, the state of the sockets catches it: stop() sets the
+ * descriptors to -1, and what is started on -1 ends with -EBADF.  Closing changes that state for
+ * good; step 2 cancels without it.
  *
  *      step1_watchdog 8080 127.0.0.1:80 5    then: socat - TCP:127.0.0.1:8080   and wait */
 #include "common.h"
@@ -30,9 +31,9 @@ struct chain {
 };
 
 struct session {
-    int              client, server; /* -1: stopped */
-    unsigned         pending;        /* chains, watchdog and closes that still run: the last one frees it */
-    struct chain     up, down;
+    int          client, server; /* -1: stopped */
+    unsigned     pending; /* chains, watchdog and closes that still run: the last one frees it */
+    struct chain up, down;
     struct unr_timer watchdog;
     unr_time         deadline; /* when the session ends if nothing arrives until then */
     struct unr_op    close_client, close_server;
@@ -119,7 +120,8 @@ static void received(struct unr_op *op)
 
 static void start_recv(struct chain *chain)
 {
-    unr_start(loop, unr_recv(&chain->op, *chain->from, chain->buffer, sizeof chain->buffer, 0), received, chain);
+    unr_start(loop, unr_recv(&chain->op, *chain->from, chain->buffer, sizeof chain->buffer, 0),
+              received, chain);
 }
 
 static void sent(struct unr_op *op)
@@ -139,7 +141,10 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct chain *chain)
 {
-    unr_start(loop, unr_send(&chain->op, *chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0), sent, chain);
+    unr_start(
+        loop,
+        unr_send(&chain->op, *chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0),
+        sent, chain);
 }
 
 static void connected(struct unr_op *op)
@@ -179,7 +184,9 @@ static void accepted(struct unr_op *op)
     session->up.session = session->down.session = session;
     session->up.from = session->down.to = &session->client;
     session->up.to = session->down.from = &session->server;
-    unr_start(loop, unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len), connected, session);
+    unr_start(loop,
+              unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len),
+              connected, session);
 }
 
 static void accept_next(void)
@@ -198,6 +205,7 @@ int main(int argc, char **argv)
     if (error)
         die(0, unr_explain(error));
     accept_next();
-    error = unr_loop_run(loop); /* there is always an accept in flight, so it returns only on failure */
+    error =
+        unr_loop_run(loop); /* there is always an accept in flight, so it returns only on failure */
     die(error, "the loop ended");
 }

@@ -1,25 +1,29 @@
-/* Step 2 of the talk's proxy: the watchdog of step 1 cancels what is in flight on both sockets, and leaves the
- * sockets as they are.
+/* Step 2 of the talk's proxy: the watchdog of step 1 cancels what is in flight on both sockets, and
+ * leaves the sockets as they are.
  *
- * unr_cancel_fd() cancels object-wide: every operation on a descriptor, whoever started it.  Without the close
- * the race is in the open: a receive may have completed already when its cancellation is asked for.  It then
- * reports what it received - unring never discards a success - and a chain that looks at the error alone sends
- * that, receives again, and goes on for ever, as nobody will cancel it a second time.  The talk closes the hole
- * with a flag `stopped_` that each callback tests.  Here the result itself tells: `requested` says what was asked
- * of this very operation, honoured or not.  A chain always has one operation in flight, so one test in each
- * callback is enough; it also stands between the sends of a message that takes several, which is where the
- * talk needs a completion condition.
+ * unr_cancel_fd() cancels object-wide: every operation on a descriptor, whoever started it.
+ * Without the close the race is in the open: a receive may have completed already when its
+ * cancellation is asked for.  It then reports what it received - unring never discards a success -
+ * and a chain that looks at the error alone sends that, receives again, and goes on for ever, as
+ * nobody will cancel it a second time.  The talk closes the hole with a flag `stopped_` that each
+ * callback tests.  Here the result itself tells: `requested` says what was asked of this very
+ * operation, honoured or not.  A chain always has one operation in flight, so one test in each
+ * callback is enough; it also stands between the sends of a message that takes several, which is
+ * where the talk needs a completion condition.
  *
- * The alternative is a latched signal, to a child of which each chain binds every operation that it starts:
+ * The alternative is a latched signal, to a child of which each chain binds every operation that it
+ * starts:
  *
- *      unr_start(loop, unr_bind_slot(unr_recv(...), unr_signal_slot(&chain->stop)), received, chain);
+ *      unr_start(loop, unr_bind_slot(unr_recv(...), unr_signal_slot(&chain->stop)), received,
+ *      chain);
  *
- * The latch ends whatever starts after the emit, before it begins, so no callback can forget a test.  That is
- * the better way where operations come and go, and proxy.c goes it.  It reaches what is bound to it, though;
- * here the object is the socket, `requested` costs no state at all, and both would say the same thing twice.
+ * The latch ends whatever starts after the emit, before it begins, so no callback can forget a
+ * test.  That is the better way where operations come and go, and proxy.c goes it.  It reaches what
+ * is bound to it, though; here the object is the socket, `requested` costs no state at all, and
+ * both would say the same thing twice.
  *
- * How often the race was lost is printed when a session ends.  To see that, have clients end their input while the
- * target sends as fast as it can; of a hundred, one or two find it:
+ * How often the race was lost is printed when a session ends.  To see that, have clients end their
+ * input while the target sends as fast as it can; of a hundred, one or two find it:
  *
  *      socat TCP-LISTEN:9000,reuseaddr,fork SYSTEM:yes
  *      step2_cancel 8080 9000
@@ -41,10 +45,10 @@ struct chain {
 };
 
 struct session {
-    int              client, server;
-    unsigned         pending;  /* chains and watchdog that still run: the last one frees the session */
-    unsigned         too_late; /* cancellations that lost the race against a completion */
-    struct chain     up, down;
+    int          client, server;
+    unsigned     pending;  /* chains and watchdog that still run: the last one frees the session */
+    unsigned     too_late; /* cancellations that lost the race against a completion */
+    struct chain up, down;
     struct unr_timer watchdog;
     unr_time         deadline; /* when the session ends if nothing arrives until then */
 };
@@ -125,7 +129,8 @@ static void received(struct unr_op *op)
 
 static void start_recv(struct chain *chain)
 {
-    unr_start(loop, unr_recv(&chain->op, chain->from, chain->buffer, sizeof chain->buffer, 0), received, chain);
+    unr_start(loop, unr_recv(&chain->op, chain->from, chain->buffer, sizeof chain->buffer, 0),
+              received, chain);
 }
 
 static void sent(struct unr_op *op)
@@ -145,7 +150,10 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct chain *chain)
 {
-    unr_start(loop, unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0), sent, chain);
+    unr_start(
+        loop,
+        unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0),
+        sent, chain);
 }
 
 static void connected(struct unr_op *op)
@@ -183,7 +191,9 @@ static void accepted(struct unr_op *op)
     session->up.session = session->down.session = session;
     session->up.from = session->down.to = client;
     session->up.to = session->down.from = server;
-    unr_start(loop, unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len), connected, session);
+    unr_start(loop,
+              unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len),
+              connected, session);
 }
 
 static void accept_next(void)
@@ -202,6 +212,7 @@ int main(int argc, char **argv)
     if (error)
         die(0, unr_explain(error));
     accept_next();
-    error = unr_loop_run(loop); /* there is always an accept in flight, so it returns only on failure */
+    error =
+        unr_loop_run(loop); /* there is always an accept in flight, so it returns only on failure */
     die(error, "the loop ended");
 }

@@ -1,18 +1,20 @@
-/* Step 3 of the talk's proxy: step 2, and a heartbeat.  While the target is silent, the client gets a line
- * "<heartbeat N>" every second.
+/* Step 3 of the talk's proxy: step 2, and a heartbeat.  While the target is silent, the client gets
+ * a line "<heartbeat N>" every second.
  *
- * The chain that may write to the client is waiting in its receive from the target.  So the heartbeat cancels
- * that one receive, and no other operation on that socket or any, through a slot: the receive is bound to the
- * slot of a signal, and the timer emits.  It asks for TOTAL: a receive that is cancelled so has taken nothing
- * from the socket, and can be started again as if nothing had been.  The sends are not bound to anything; the
- * heartbeat does not touch them.
+ * The chain that may write to the client is waiting in its receive from the target.  So the
+ * heartbeat cancels that one receive, and no other operation on that socket or any, through a slot:
+ * the receive is bound to the slot of a signal, and the timer emits.  It asks for TOTAL: a receive
+ * that is cancelled so has taken nothing from the socket, and can be started again as if nothing
+ * had been.  The sends are not bound to anything; the heartbeat does not touch them.
  *
- * Three things can come of an emit.  The receive is cancelled: the chain finds the heartbeat's own cause in
- * unr_outcome(), writes the line and receives again.  The receive has just completed: it reports what it received,
- * as ever.  The chain is sending: the slot is empty, the emit finds nothing, and the next heartbeat will do.
+ * Three things can come of an emit.  The receive is cancelled: the chain finds the heartbeat's own
+ * cause in unr_outcome(), writes the line and receives again.  The receive has just completed: it
+ * reports what it received, as ever.  The chain is sending: the slot is empty, the emit finds
+ * nothing, and the next heartbeat will do.
  *
- * The test of step 2 has to become finer, as "something was asked of this operation" no longer means "stop".  The
- * types tell: the heartbeat accepts TOTAL only, stop() anything, TERMINAL included.
+ * The test of step 2 has to become finer, as "something was asked of this operation" no longer
+ * means "stop".  The types tell: the heartbeat accepts TOTAL only, stop() anything, TERMINAL
+ * included.
  *
  *      socat TCP-LISTEN:9000,reuseaddr,fork SYSTEM:'sleep 3; echo hello'
  *      step3_heartbeat 8080 9000 5           then: socat - TCP:127.0.0.1:8080 */
@@ -34,7 +36,7 @@ struct chain {
 
 struct session {
     int              client, server;
-    unsigned         pending;  /* chains and timers that still run: the last one frees the session */
+    unsigned         pending; /* chains and timers that still run: the last one frees the session */
     struct chain     up, down; /* up: from the client to the target */
     struct unr_timer watchdog;
     unr_time         deadline; /* when the session ends if nothing arrives until then */
@@ -133,7 +135,8 @@ static void received(struct unr_op *op)
         leave(session);
     } else if (unr_outcome(&op->result) == CAUSE_HEARTBEAT) {
         /* The deadline stays: a silent target ends the session all the same. */
-        int len = snprintf(chain->buffer, sizeof chain->buffer, "<heartbeat %u>\r\n", ++session->heartbeats);
+        int len = snprintf(chain->buffer, sizeof chain->buffer, "<heartbeat %u>\r\n",
+                           ++session->heartbeats);
         chain->len = (size_t)len;
         chain->sent = 0;
         start_send(chain);
@@ -151,7 +154,8 @@ static void received(struct unr_op *op)
 
 static void start_recv(struct chain *chain)
 {
-    struct unr_op *recv_op = unr_recv(&chain->op, chain->from, chain->buffer, sizeof chain->buffer, 0);
+    struct unr_op *recv_op =
+        unr_recv(&chain->op, chain->from, chain->buffer, sizeof chain->buffer, 0);
 
     if (chain == &chain->session->down)
         unr_bind_slot(recv_op, unr_signal_slot(&chain->session->silence));
@@ -175,7 +179,10 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct chain *chain)
 {
-    unr_start(loop, unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0), sent, chain);
+    unr_start(
+        loop,
+        unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0),
+        sent, chain);
 }
 
 static void connected(struct unr_op *op)
@@ -214,7 +221,9 @@ static void accepted(struct unr_op *op)
     session->up.session = session->down.session = session;
     session->up.from = session->down.to = client;
     session->up.to = session->down.from = server;
-    unr_start(loop, unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len), connected, session);
+    unr_start(loop,
+              unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len),
+              connected, session);
 }
 
 static void accept_next(void)
@@ -233,6 +242,7 @@ int main(int argc, char **argv)
     if (error)
         die(0, unr_explain(error));
     accept_next();
-    error = unr_loop_run(loop); /* there is always an accept in flight, so it returns only on failure */
+    error =
+        unr_loop_run(loop); /* there is always an accept in flight, so it returns only on failure */
     die(error, "the loop ended");
 }

@@ -1,23 +1,27 @@
-/* Step 4 of the talk's proxy: step 3, with a group in the place of the signal.  While the target is silent, the client gets a
- * line "<heartbeat N>" every second, as before.
+/* Step 4 of the talk's proxy: step 3, with a group in the place of the signal.  While the target is
+ * silent, the client gets a line "<heartbeat N>" every second, as before.
  *
- * Waiting for the target is now one operation made of two: the receive, or a timer, whichever comes first.  The group ends
- * when both have ended; result.value is the index of the member that decided.  So the second timer chain of step 3 is gone,
- * and with it the signal, the cause that told one cancellation from another, and a part of the session to be counted.
+ * Waiting for the target is now one operation made of two: the receive, or a timer, whichever comes
+ * first.  The group ends when both have ended; result.value is the index of the member that
+ * decided.  So the second timer chain of step 3 is gone, and with it the signal, the cause that
+ * told one cancellation from another, and a part of the session to be counted.
  *
- * A condition says what is requested of the others when a member has ended; unr_wait_one() asks for ALL.  What the group asks
- * of its members is not noted in its own result, so the test of step 2 is as simple as before, if it is made of
- * the group.  And stop() has to ask the group, too: when its receive has ended and its timer not yet, nothing of it is in
- * flight on a descriptor.
+ * A condition says what is requested of the others when a member has ended; unr_wait_one() asks for
+ * ALL.  What the group asks of its members is not noted in its own result, so the test of step 2 is
+ * as simple as before, if it is made of the group.  And stop() has to ask the group, too: when its
+ * receive has ended and its timer not yet, nothing of it is in flight on a descriptor.
  *
- * That the timer decided does not say that nothing was received.  The receive may complete before its cancellation gets
- * there; then both members have succeeded, and who looks at the index alone loses what the target has said.  (The talk's step 4
- * does.)  The results stay in the members, so: what was received is sent, whoever decided.
+ * That the timer decided does not say that nothing was received.  The receive may complete before
+ * its cancellation gets there; then both members have succeeded, and who looks at the index alone
+ * loses what the target has said.  (The talk's step 4 does.)  The results stay in the members, so:
+ * what was received is sent, whoever decided.
  *
- * unr_cancel_after() would do here, too: a time-out of the receive that reads -ETIMEDOUT.  A group is for all the rest.
+ * unr_cancel_after() would do here, too: a time-out of the receive that reads -ETIMEDOUT.  A group
+ * is for all the rest.
  *
- * This step and the next ones end on SIGINT as a program should: unr_loop_close() cancels what is in flight and runs each
- * `done`, so the sessions free themselves in the way in which they always do.
+ * This step and the next ones end on SIGINT as a program should: unr_loop_close() cancels what is
+ * in flight and runs each `done`, so the sessions free themselves in the way in which they always
+ * do.
  *
  *      socat TCP-LISTEN:9000,reuseaddr,fork SYSTEM:'sleep 3; echo hello'
  *      step4_group 8080 9000 5               then: socat - TCP:127.0.0.1:8080 */
@@ -38,9 +42,9 @@ struct chain {
 };
 
 struct session {
-    int              client, server;
-    unsigned         pending;  /* chains and watchdog that still run: the last one frees the session */
-    struct chain     up, down; /* up: from the client to the target */
+    int          client, server;
+    unsigned     pending;  /* chains and watchdog that still run: the last one frees the session */
+    struct chain up, down; /* up: from the client to the target */
     struct unr_timer watchdog;
     unr_time         deadline; /* when the session ends if nothing arrives until then */
 
@@ -121,7 +125,8 @@ static void received(struct unr_op *op)
         leave(session);
     } else if (in_group && op->result.value == HEARTBEAT && result->error == -ECANCELED) {
         /* The deadline stays: a silent target ends the session all the same. */
-        int len = snprintf(chain->buffer, sizeof chain->buffer, "<heartbeat %u>\r\n", ++session->heartbeats);
+        int len = snprintf(chain->buffer, sizeof chain->buffer, "<heartbeat %u>\r\n",
+                           ++session->heartbeats);
         chain->len = (size_t)len;
         chain->sent = 0;
         start_send(chain);
@@ -140,13 +145,15 @@ static void received(struct unr_op *op)
 static void start_recv(struct chain *chain)
 {
     struct session *session = chain->session;
-    struct unr_op  *recv_op = unr_recv(&chain->op, chain->from, chain->buffer, sizeof chain->buffer, 0);
+    struct unr_op  *recv_op =
+        unr_recv(&chain->op, chain->from, chain->buffer, sizeof chain->buffer, 0);
 
     if (chain == &session->up) {
         unr_start(loop, recv_op, received, chain);
     } else {
         struct unr_op *members[] = { recv_op, unr_timer_after(&session->heartbeat, INTERVAL) };
-        unr_start(loop, unr_group(&session->target_or_heartbeat, members, 2, unr_wait_one, NULL), received, chain);
+        unr_start(loop, unr_group(&session->target_or_heartbeat, members, 2, unr_wait_one, NULL),
+                  received, chain);
     }
 }
 
@@ -167,7 +174,10 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct chain *chain)
 {
-    unr_start(loop, unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0), sent, chain);
+    unr_start(
+        loop,
+        unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0),
+        sent, chain);
 }
 
 static void connected(struct unr_op *op)
@@ -207,7 +217,9 @@ static void accepted(struct unr_op *op)
     session->up.session = session->down.session = session;
     session->up.from = session->down.to = client;
     session->up.to = session->down.from = server;
-    unr_start(loop, unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len), connected, session);
+    unr_start(loop,
+              unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len),
+              connected, session);
 }
 
 static void accept_next(void)

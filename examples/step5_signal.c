@@ -1,14 +1,16 @@
-/* Step 5 of the talk: an operation type of one's own.  It waits for a signal of the process - SIGINT, or SIGTERM - and reports
- * it by its name.
+/* Step 5 of the talk: an operation type of one's own.  It waits for a signal of the process -
+ * SIGINT, or SIGTERM - and reports it by its name.
  *
- * A type is a static structure, as unring's own are: what it supports, what it is called, how it starts.  Describing an
- * operation with it (unr_describe) and telling that it has completed (unr_finish) is all there is to it; from then on it can be
- * bound, joined and put into groups like a receive.  Here it passes the work on to unr_sigwait(), and changes the result on
- * the way.  It could as well call another library, and finish when that calls back.
+ * A type is a static structure, as unring's own are: what it supports, what it is called, how it
+ * starts.  Describing an operation with it (unr_describe) and telling that it has completed
+ * (unr_finish) is all there is to it; from then on it can be bound, joined and put into groups like
+ * a receive.  Here it passes the work on to unr_sigwait(), and changes the result on the way.  It
+ * could as well call another library, and finish when that calls back.
  *
- * There is no cancellation yet: `supports` is NONE.  The program waits for the signal or five seconds, whichever comes first.
- * When it is the five seconds, the group asks the other member to end; that REFUSES, and as a group ends with its last member,
- * the program goes on waiting for the signal.  Step 6 mends that.
+ * There is no cancellation yet: `supports` is NONE.  The program waits for the signal or five
+ * seconds, whichever comes first.  When it is the five seconds, the group asks the other member to
+ * end; that REFUSES, and as a group ends with its last member, the program goes on waiting for the
+ * signal.  Step 6 mends that.
  *
  *      step5_signal 5          # then: Ctrl-C, sooner or later */
 #include "common.h"
@@ -90,7 +92,8 @@ int main(int argc, char **argv)
     int error = unr_loop_open(&loop, NULL);
     if (error)
         die(0, unr_explain(error));
-    struct unr_op *members[] = { wait_for_signal(&signal_wait), unr_timer_after(&timer, (unr_time)(seconds * 1e9)) };
+    struct unr_op *members[] = { wait_for_signal(&signal_wait),
+                                 unr_timer_after(&timer, (unr_time)(seconds * 1e9)) };
     unr_start(loop, unr_any(&group, members, 2), ended, NULL);
     printf("waiting %g seconds for SIGINT or SIGTERM\n", seconds);
     fflush(stdout);

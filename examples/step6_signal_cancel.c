@@ -1,12 +1,14 @@
 /* Step 6 of the talk: step 5, and the operation can be cancelled.
  *
- * Two lines more in the type: it supports TOTAL, as a signal that was not waited for any longer is still pending; and a
- * function that is called with the requests that it so honours, while it is in flight.  That function passes the request on.
- * It finishes nothing itself: cancelling is asynchronous, the signal may have been taken already, and then the wait completes with
- * it.  Whatever comes of the request arrives in arrived(), which passes that on.
+ * Two lines more in the type: it supports TOTAL, as a signal that was not waited for any longer is
+ * still pending; and a function that is called with the requests that it so honours, while it is in
+ * flight.  That function passes the request on.  It finishes nothing itself: cancelling is
+ * asynchronous, the signal may have been taken already, and then the wait completes with it.
+ * Whatever comes of the request arrives in arrived(), which passes that on.
  *
- * Where a slot is, or whether the operation is a member of a group, is unring's to know.  In the talk's step 6 the operation
- * looks for its slot, asks whether it is connected, and installs a handler; nobody takes the handler out again.
+ * Where a slot is, or whether the operation is a member of a group, is unring's to know.  In the
+ * talk's step 6 the operation looks for its slot, asks whether it is connected, and installs a
+ * handler; nobody takes the handler out again.
  *
  *      step6_signal_cancel 5   # then: Ctrl-C, or nothing */
 #include "common.h"
@@ -95,7 +97,8 @@ int main(int argc, char **argv)
     int error = unr_loop_open(&loop, NULL);
     if (error)
         die(0, unr_explain(error));
-    struct unr_op *members[] = { wait_for_signal(&signal_wait), unr_timer_after(&timer, (unr_time)(seconds * 1e9)) };
+    struct unr_op *members[] = { wait_for_signal(&signal_wait),
+                                 unr_timer_after(&timer, (unr_time)(seconds * 1e9)) };
     unr_start(loop, unr_any(&group, members, 2), ended, NULL);
     printf("waiting %g seconds for SIGINT or SIGTERM\n", seconds);
     fflush(stdout);

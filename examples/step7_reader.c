@@ -1,13 +1,15 @@
 /* Step 7 of the talk: messages that end in '|', read by a composed operation.
  *
- * A stream knows no messages: one receive may bring half of one, or three and a half.  So what was received is kept in a
- * buffer that lives as long as the connection.  unr_read_until() reads into it until there is a '|'; what lies behind that stays,
- * and is what the next message begins with.
+ * A stream knows no messages: one receive may bring half of one, or three and a half.  So what was
+ * received is kept in a buffer that lives as long as the connection.  unr_read_until() reads into
+ * it until there is a '|'; what lies behind that stays, and is what the next message begins with.
  *
- * read_message() is an operation of its own, of a single step here: a place for what a protocol does around it.  Of its
- * cancellation nothing is thought yet, so it promises the least, TERMINAL: afterwards the connection may only be closed.
+ * read_message() is an operation of its own, of a single step here: a place for what a protocol
+ * does around it.  Of its cancellation nothing is thought yet, so it promises the least, TERMINAL:
+ * afterwards the connection may only be closed.
  *
- *      step7_reader 8080       # then: socat - TCP:127.0.0.1:8080   and type "one|two|thr", Enter, "ee|" */
+ *      step7_reader 8080       # then: socat - TCP:127.0.0.1:8080   and type "one|two|thr", Enter,
+ *      "ee|" */
 #include "common.h"
 
 #include <errno.h>
@@ -48,7 +50,8 @@ static void step(struct unr_compose *self, struct unr_op *finished)
     if (!finished) {
         unr_buffer_consume(&reader->buffer, reader->taken);
         reader->taken = 0;
-        unr_compose_next(self, unr_read_until(&reader->until, &reader->stream, &reader->buffer, "|", 1));
+        unr_compose_next(self,
+                         unr_read_until(&reader->until, &reader->stream, &reader->buffer, "|", 1));
     } else if (finished->result.error) {
         unr_compose_end(self, finished->result.error);
     } else {
@@ -59,7 +62,8 @@ static void step(struct unr_compose *self, struct unr_op *finished)
 }
 
 /* Reads the next message.
- * Result   bytes: its length, without the '|'.  It is at the front of the buffer until the next one is read.
+ * Result   bytes: its length, without the '|'.  It is at the front of the buffer until the next one
+ *          is read.
  * Cancels  TERMINAL.
  * Errors   as unr_read_until(). */
 static struct unr_op *read_message(struct message_reader *reader)
@@ -88,7 +92,8 @@ static void message_read(struct unr_op *op)
         end_session(session);
         return;
     }
-    printf("received: %.*s\n", (int)op->result.bytes, (char *)unr_buffer_data(&session->reader.buffer, NULL));
+    printf("received: %.*s\n", (int)op->result.bytes,
+           (char *)unr_buffer_data(&session->reader.buffer, NULL));
     fflush(stdout);
     read_next(session);
 }

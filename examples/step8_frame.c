@@ -1,10 +1,13 @@
-/* Step 8 of the talk again, with the library's own message reader: no composed operation, no state, no filter.
+/* Step 8 of the talk again, with the library's own message reader: no composed operation, no state,
+ * no filter.
  *
- * unr_read_frame() reads until a whole frame is at the front of the buffer, and consumes nothing.  So it can be cancelled at any
- * byte, with any types, TOTAL included, and the next call goes on where it stopped.  What a frame is, a framing says: here what
- * ends in '|'; a length in front would be as good.
+ * unr_read_frame() reads until a whole frame is at the front of the buffer, and consumes nothing.
+ * So it can be cancelled at any byte, with any types, TOTAL included, and the next call goes on
+ * where it stopped.  What a frame is, a framing says: here what ends in '|'; a length in front
+ * would be as good.
  *
- *      step8_frame 8080        # then: socat - TCP:127.0.0.1:8080   and type "one|tw", Enter, wait, "o|" */
+ *      step8_frame 8080        # then: socat - TCP:127.0.0.1:8080   and type "one|tw", Enter, wait,
+ *      "o|" */
 #include "common.h"
 
 #include <errno.h>
@@ -65,7 +68,8 @@ static void message_read(struct unr_op *op)
 
 static void read_next(struct session *session)
 {
-    struct unr_op *read_op = unr_read_frame(&session->reader, &session->stream, &session->buffer, &messages);
+    struct unr_op *read_op =
+        unr_read_frame(&session->reader, &session->stream, &session->buffer, &messages);
     unr_start(loop, unr_cancel_after(&session->deadline, read_op, PATIENCE), message_read, session);
 }
 

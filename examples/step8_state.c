@@ -1,18 +1,23 @@
-/* Step 8 of the talk: step 7 with a time-out of five seconds, after which the session goes on reading, and no byte is lost.
+/* Step 8 of the talk: step 7 with a time-out of five seconds, after which the session goes on
+ * reading, and no byte is lost.
  *
- * A read that is cancelled in the middle of a message has taken bytes from the socket: unr_read_until() is PARTIAL, and says so.
- * They are in the buffer, though, where the next read_message() finds them.  For its user nothing has happened: read_message()
- * is TOTAL.  Only, what it is made of does not know that word and would not listen to a request for TOTAL alone.
+ * A read that is cancelled in the middle of a message has taken bytes from the socket:
+ * unr_read_until() is PARTIAL, and says so.  They are in the buffer, though, where the next
+ * read_message() finds them.  For its user nothing has happened: read_message() is TOTAL.  Only,
+ * what it is made of does not know that word and would not listen to a request for TOTAL alone.
  *
- * The cancellation state of a composed operation stands between: what it lets in (here: all that the operation supports) and
- * what it makes of that for its child (TOTAL becomes PARTIAL).  And as a guarantee is by default no better than what the
- * child has proved, the step that knows better says so.
+ * The cancellation state of a composed operation stands between: what it lets in (here: all that
+ * the operation supports) and what it makes of that for its child (TOTAL becomes PARTIAL).  And as
+ * a guarantee is by default no better than what the child has proved, the step that knows better
+ * says so.
  *
- * In the talk this is done to the state of a coroutine, which has to be looked at afterwards, and set back.
+ * In the talk this is done to the state of a coroutine, which has to be looked at afterwards, and
+ * set back.
  *
  * unr_read_frame() is such an operation, ready made: step8_frame.c is this program with it.
  *
- *      step8_state 8080        # then: socat - TCP:127.0.0.1:8080   and type "one|tw", Enter, wait, "o|" */
+ *      step8_state 8080        # then: socat - TCP:127.0.0.1:8080   and type "one|tw", Enter, wait,
+ *      "o|" */
 #include "common.h"
 
 #include <errno.h>
@@ -55,7 +60,8 @@ static void step(struct unr_compose *self, struct unr_op *finished)
     if (!finished) {
         unr_buffer_consume(&reader->buffer, reader->taken);
         reader->taken = 0;
-        unr_compose_next(self, unr_read_until(&reader->until, &reader->stream, &reader->buffer, "|", 1));
+        unr_compose_next(self,
+                         unr_read_until(&reader->until, &reader->stream, &reader->buffer, "|", 1));
     } else if (finished->result.error) {
         reader->op.result.guarantee = UNR_CANCEL_TOTAL; /* counts if it was cancelled */
         unr_compose_end(self, finished->result.error);
@@ -73,7 +79,8 @@ static unsigned total_is_partial(void *context, unsigned type)
 }
 
 /* Reads the next message.
- * Result   bytes: its length, without the '|'.  It is at the front of the buffer until the next one is read.
+ * Result   bytes: its length, without the '|'.  It is at the front of the buffer until the next one
+ *          is read.
  * Cancels  TOTAL: what has come of a message is kept for the next call.
  * Errors   as unr_read_until(). */
 static struct unr_op *read_message(struct message_reader *reader)
@@ -110,14 +117,16 @@ static void message_read(struct unr_op *op)
         end_session(session);
         return;
     }
-    printf("received: %.*s\n", (int)op->result.bytes, (char *)unr_buffer_data(&session->reader.buffer, NULL));
+    printf("received: %.*s\n", (int)op->result.bytes,
+           (char *)unr_buffer_data(&session->reader.buffer, NULL));
     fflush(stdout);
     read_next(session);
 }
 
 static void read_next(struct session *session)
 {
-    unr_start(loop, unr_cancel_after(&session->deadline, read_message(&session->reader), PATIENCE), message_read, session);
+    unr_start(loop, unr_cancel_after(&session->deadline, read_message(&session->reader), PATIENCE),
+              message_read, session);
 }
 
 static void accepted(struct unr_op *op)

@@ -1,5 +1,6 @@
-/* unring: asynchronous I/O on io_uring in which every operation can be cancelled on its own, and says
- * afterwards exactly what happened.  This header includes all the others; each can be included alone. */
+/* unring: asynchronous I/O on io_uring in which every operation can be cancelled on its own, and
+ * says afterwards exactly what happened.  This header includes all the others; each can be included
+ * alone. */
 #ifndef UNRING_H
 #define UNRING_H
 

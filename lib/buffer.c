@@ -1,5 +1,5 @@
-/* The growable buffer.  The bytes lie from `begin` to `end` in memory of `room` bytes and one, which holds the zero behind
- * them when they reach its end. */
+/* The growable buffer.  The bytes lie from `begin` to `end` in memory of `room` bytes and one,
+ * which holds the zero behind them when they reach its end. */
 #include "reader.h"
 
 #include <stdlib.h>
@@ -48,7 +48,9 @@ void *unr_buffer_data(const struct unr_buffer *buffer, size_t *ret_len)
 {
     if (ret_len)
         *ret_len = size_of(buffer);
-    return buffer->private_fields.memory ? buffer->private_fields.memory + buffer->private_fields.begin : &no_bytes;
+    return buffer->private_fields.memory
+               ? buffer->private_fields.memory + buffer->private_fields.begin
+               : &no_bytes;
 }
 
 void unr_buffer_consume(struct unr_buffer *buffer, size_t len)
@@ -88,18 +90,21 @@ static size_t offered(const struct unr_buffer *buffer)
 static void move_to_front(struct unr_buffer *buffer)
 {
     size_t size = size_of(buffer);
-    memmove(buffer->private_fields.memory, buffer->private_fields.memory + buffer->private_fields.begin, size + 1);
+    memmove(buffer->private_fields.memory,
+            buffer->private_fields.memory + buffer->private_fields.begin, size + 1);
     buffer->private_fields.begin = 0;
     buffer->private_fields.end = size;
 }
 
-/* Room for the limit is enough for every byte.  With twice that, and no less, as many bytes as there are were consumed
- * whenever the rest of the room is too small for what the limit leaves, and moving them is paid for. */
+/* Room for the limit is enough for every byte.  With twice that, and no less, as many bytes as
+ * there are were consumed whenever the rest of the room is too small for what the limit leaves, and
+ * moving them is paid for. */
 static size_t next_room(const struct unr_buffer *buffer, size_t need)
 {
     if (buffer->private_fields.room >= buffer->private_fields.limit)
         return 2 * buffer->private_fields.limit;
-    return min(max(max(2 * buffer->private_fields.room, FIRST_ROOM), need), buffer->private_fields.limit);
+    return min(max(max(2 * buffer->private_fields.room, FIRST_ROOM), need),
+               buffer->private_fields.limit);
 }
 
 static void grow(struct unr_buffer *buffer, size_t need)
@@ -116,14 +121,16 @@ static void grow(struct unr_buffer *buffer, size_t need)
 /* What fills all of its room comes in bulk, and is better taken in larger pieces. */
 static bool is_eager(const struct unr_buffer *buffer)
 {
-    return buffer->private_fields.filled && buffer->private_fields.room < min(EAGER_ROOM, buffer->private_fields.limit);
+    return buffer->private_fields.filled
+           && buffer->private_fields.room < min(EAGER_ROOM, buffer->private_fields.limit);
 }
 
 static int make_room(struct unr_buffer *buffer, size_t want)
 {
     size_t size = size_of(buffer);
     size_t behind = buffer->private_fields.room - buffer->private_fields.end;
-    bool   can_move = buffer->private_fields.begin >= size && want <= buffer->private_fields.room - size;
+    bool   can_move =
+        buffer->private_fields.begin >= size && want <= buffer->private_fields.room - size;
     if ((want > behind && !can_move) || is_eager(buffer))
         grow(buffer, size + want);
     if (want > buffer->private_fields.room - size)
@@ -148,8 +155,9 @@ int unr_buffer_prepare(struct unr_buffer *buffer, size_t want, struct iovec *ret
 void unr_buffer_commit(struct unr_buffer *buffer, size_t len)
 {
     if (__builtin_expect(len > offered(buffer), 0))
-        unri_broken("unr_buffer_commit of more bytes than there was room for", NULL,
-                    "what is committed was written into the room that unr_buffer_prepare() returned");
+        unri_broken(
+            "unr_buffer_commit of more bytes than there was room for", NULL,
+            "what is committed was written into the room that unr_buffer_prepare() returned");
     buffer->private_fields.end += len;
     buffer->private_fields.filled = buffer->private_fields.end == buffer->private_fields.room;
     terminate(buffer);

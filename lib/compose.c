@@ -13,8 +13,9 @@ static void run_step(struct unr_compose *self, struct unr_op *finished)
     self->private_fields.phase = STEPPING;
     self->private_fields.step(self, finished);
     if (self->private_fields.phase == STEPPING)
-        unri_broken("a step that neither went on nor ended", &self->op,
-                    "each step begins one child with unr_compose_next() or ends with unr_compose_end()");
+        unri_broken(
+            "a step that neither went on nor ended", &self->op,
+            "each step begins one child with unr_compose_next() or ends with unr_compose_end()");
 }
 
 static void compose_start(struct unr_op *op)
@@ -29,7 +30,8 @@ static bool deliver(struct unr_op *op, struct unr_cancel_request request)
     unri_note(op, request, let_in);
     unsigned passed = let_in ? unri_state_let_out(&self->private_fields.state, let_in) : 0;
     if (passed && self->private_fields.phase == WAITING)
-        unri_request(self->private_fields.child, (struct unr_cancel_request){ passed, request.cause });
+        unri_request(self->private_fields.child,
+                     (struct unr_cancel_request){ passed, request.cause });
     return let_in;
 }
 
@@ -64,7 +66,9 @@ static const char *name_of(const struct unr_op *op)
     return ((const struct unr_compose *)op)->private_fields.name;
 }
 
-static const struct unri_holder holder = { .child_done = child_done, .deliver = deliver, .start_asked = start_asked };
+static const struct unri_holder holder = { .child_done = child_done,
+                                           .deliver = deliver,
+                                           .start_asked = start_asked };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
@@ -74,7 +78,8 @@ static const struct unr_op_type type = {
     .private_fields.holder = &holder,
 };
 
-struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned supports, unr_step_fn *step)
+struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned supports,
+                           unr_step_fn *step)
 {
     unr_describe(&self->op, &type);
     unsigned strongest = unri_strongest(supports);
@@ -92,7 +97,9 @@ struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned 
 static void check_in_step(const struct unr_compose *self, const char *what)
 {
     if (__builtin_expect(self->private_fields.phase != STEPPING, 0))
-        unri_broken(what, &self->op, "each step begins one child with unr_compose_next() or ends with unr_compose_end()");
+        unri_broken(
+            what, &self->op,
+            "each step begins one child with unr_compose_next() or ends with unr_compose_end()");
 }
 
 void unr_compose_next(struct unr_compose *self, struct unr_op *described)
@@ -120,7 +127,9 @@ void unr_compose_end(struct unr_compose *self, int error)
     if (!supported)
         supported = UNR_CANCEL_TERMINAL; /* only its child was asked */
     if (!r->guarantee)
-        r->guarantee = (uint8_t)(supported < self->private_fields.proven ? supported : self->private_fields.proven);
+        r->guarantee =
+            (uint8_t)(supported < self->private_fields.proven ? supported
+                                                              : self->private_fields.proven);
     if (self->op.private_fields.flags & UNRI_HONOURED || !self->private_fields.child_cause)
         unri_end(&self->op, error);
     else

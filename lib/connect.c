@@ -1,4 +1,5 @@
-/* Connecting to one of several addresses: a socket, a connect, and where that fails a close, for each in turn. */
+/* Connecting to one of several addresses: a socket, a connect, and where that fails a close, for
+ * each in turn. */
 #include "internal.h"
 
 enum phase { MAKING, CONNECTING, CLOSING };
@@ -30,13 +31,16 @@ static bool has_family(const struct unr_address *address)
     return address->address && address->len >= sizeof address->address->sa_family;
 }
 
-/* Begins with the address at private_fields.index, the first that can be used from there on, or ends with the last one's error. */
+/* Begins with the address at private_fields.index, the first that can be used from there on, or
+ * ends with the last one's error. */
 static void try_address(struct unr_connect_any *connect)
 {
-    for (; connect->private_fields.index < connect->private_fields.count; connect->private_fields.index++) {
+    for (; connect->private_fields.index < connect->private_fields.count;
+         connect->private_fields.index++) {
         if (has_family(address_of(connect))) {
             int family = address_of(connect)->address->sa_family;
-            next(connect, MAKING, unr_socket(&connect->private_fields.child, family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+            next(connect, MAKING,
+                 unr_socket(&connect->private_fields.child, family, SOCK_STREAM | SOCK_CLOEXEC, 0));
             return;
         }
         connect->private_fields.error = -EINVAL;
@@ -54,7 +58,8 @@ static void failed(struct unr_connect_any *connect, int error)
 /* An error that every address would meet with, or that ends the operation. */
 static bool is_final(int error)
 {
-    return error == -ECANCELED || error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS;
+    return error == -ECANCELED || error == -EMFILE || error == -ENFILE || error == -ENOMEM
+           || error == -ENOBUFS;
 }
 
 static void made(struct unr_connect_any *connect, const struct unr_result *socket)
@@ -66,7 +71,8 @@ static void made(struct unr_connect_any *connect, const struct unr_result *socke
         failed(connect, socket->error);
     } else {
         connect->private_fields.fd = socket->fd;
-        next(connect, CONNECTING, unr_connect(&connect->private_fields.child, socket->fd, to->address, to->len));
+        next(connect, CONNECTING,
+             unr_connect(&connect->private_fields.child, socket->fd, to->address, to->len));
     }
 }
 
@@ -74,7 +80,8 @@ static void connected(struct unr_connect_any *connect, int error)
 {
     if (error) {
         connect->private_fields.error = error;
-        next(connect, CLOSING, unr_close(&connect->private_fields.child, connect->private_fields.fd));
+        next(connect, CLOSING,
+             unr_close(&connect->private_fields.child, connect->private_fields.fd));
     } else {
         connect->op.result.fd = connect->private_fields.fd;
         end(connect, 0);
@@ -102,9 +109,11 @@ static void step(struct unr_compose *self, struct unr_op *finished)
         closed(connect);
 }
 
-struct unr_op *unr_connect_any(struct unr_connect_any *connect, const struct unr_address *addresses, unsigned n)
+struct unr_op *unr_connect_any(struct unr_connect_any *connect, const struct unr_address *addresses,
+                               unsigned n)
 {
-    struct unr_op *op = unr_compose(&connect->private_fields.compose, "connect_any", UNR_CANCEL_PARTIAL, step);
+    struct unr_op *op =
+        unr_compose(&connect->private_fields.compose, "connect_any", UNR_CANCEL_PARTIAL, step);
     connect->private_fields.addresses = addresses;
     connect->private_fields.count = n;
     connect->private_fields.index = 0;

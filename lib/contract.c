@@ -1,4 +1,5 @@
-/* The end of a process that broke a rule of the library: memory is at stake then, and an errno would be ignored. */
+/* The end of a process that broke a rule of the library: memory is at stake then, and an errno
+ * would be ignored. */
 #include "internal.h"
 
 #include <stdio.h>
@@ -7,7 +8,8 @@
 void unri_broken(const char *what, const struct unr_op *op, const char *rule)
 {
     if (op)
-        fprintf(stderr, "unring: broken contract: %s: %s (operation %p)\n", unri_name(op), what, (const void *)op);
+        fprintf(stderr, "unring: broken contract: %s: %s (operation %p)\n", unri_name(op), what,
+                (const void *)op);
     else
         fprintf(stderr, "unring: broken contract: %s\n", what);
     fprintf(stderr, "unring: the rule: %s\n", rule);
@@ -17,8 +19,10 @@ void unri_broken(const char *what, const struct unr_op *op, const char *rule)
 void unri_wrong_thread(const struct unr_loop *loop)
 {
     if (loop->guard->owner == UNRI_FORKED)
-        unri_broken("a loop used in a forked child", NULL,
-                    "a loop remains the parent's after fork(2); the child may only call unr_loop_close()");
+        unri_broken(
+            "a loop used in a forked child", NULL,
+            "a loop remains the parent's after fork(2); the child may only call unr_loop_close()");
     unri_broken("a loop used from a second thread", NULL,
-                "a loop belongs to the thread that first runs it; other threads post tasks and emit through unr_remote");
+                "a loop belongs to the thread that first runs it; other threads post tasks and "
+                "emit through unr_remote");
 }

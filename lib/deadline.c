@@ -1,5 +1,6 @@
-/* Deadlines: a timer of the loop's that, when it is due, asks the operation inside to end.  It is among the timers
- * without being an operation of its own, so that one which is not reached costs a place in the heap and no more. */
+/* Deadlines: a timer of the loop's that, when it is due, asks the operation inside to end.  It is
+ * among the timers without being an operation of its own, so that one which is not reached costs a
+ * place in the heap and no more. */
 #include "internal.h"
 
 static struct unr_deadline *deadline_of(struct unr_op *op)
@@ -10,7 +11,8 @@ static struct unr_deadline *deadline_of(struct unr_op *op)
 static const struct unr_cancel_request timed_out = { UNR_CANCEL_ALL, -ETIMEDOUT };
 
 /* A deadline that is past is one more request that was there before. */
-static struct unr_cancel_request with_time_out(const struct unr_op *inner, struct unr_cancel_request asked)
+static struct unr_cancel_request with_time_out(const struct unr_op      *inner,
+                                               struct unr_cancel_request asked)
 {
     if (!(asked.types & unr_supports(inner)))
         asked.cause = timed_out.cause;
@@ -37,7 +39,8 @@ static void deadline_start(struct unr_op *op)
     start_asked(op, (struct unr_cancel_request){ 0 });
 }
 
-/* What is asked of a deadline is asked of what it holds, and all of that one's result becomes its own. */
+/* What is asked of a deadline is asked of what it holds, and all of that one's result becomes its
+ * own. */
 static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
     return unri_request(unri_inner(op), request);
@@ -71,7 +74,8 @@ static const struct unr_op_type type = {
     .private_fields.holder = &holder,
 };
 
-static struct unr_op *describe(struct unr_deadline *deadline, struct unr_op *inner, unr_time when, bool relative)
+static struct unr_op *describe(struct unr_deadline *deadline, struct unr_op *inner, unr_time when,
+                               bool relative)
 {
     unri_wrap(&deadline->op, &type, inner);
     unri_timer_set(&deadline->private_fields.timer, when, relative);

@@ -1,5 +1,5 @@
-/* An operation that begins later: it waits among the timers, and what ends it meanwhile is its inner operation's own end
- * before it began. */
+/* An operation that begins later: it waits among the timers, and what ends it meanwhile is its
+ * inner operation's own end before it began. */
 #include "internal.h"
 
 static struct unr_delay *delay_of(struct unr_op *op)
@@ -24,7 +24,8 @@ static void delay_start(struct unr_op *op)
     }
 }
 
-/* During the pause: what the inner operation honours begins it, for it to end before it has begun. */
+/* During the pause: what the inner operation honours begins it, for it to end before it has
+ * begun. */
 static bool end_pause(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_delay *delay = delay_of(op);
@@ -47,7 +48,9 @@ static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
 
 static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
-    return unri_timer_waits(&delay_of(op)->private_fields.timer) ? end_pause(op, request) : unri_request(unri_inner(op), request);
+    return unri_timer_waits(&delay_of(op)->private_fields.timer)
+               ? end_pause(op, request)
+               : unri_request(unri_inner(op), request);
 }
 
 static const struct unri_holder holder = {
@@ -80,7 +83,8 @@ struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *inner, unr_time
 bool unr_delay_move(struct unr_delay *started, unr_time when)
 {
     struct unr_op_private *p = unri_private(&started->op);
-    if (started->op.type != &type || !unri_live(&started->op) || !unri_timer_waits(&started->private_fields.timer))
+    if (started->op.type != &type || !unri_live(&started->op)
+        || !unri_timer_waits(&started->private_fields.timer))
         return false;
     unri_check_thread(p->loop);
     return unri_timer_move(p->loop, &started->private_fields.timer, when);

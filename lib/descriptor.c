@@ -1,10 +1,11 @@
-/* What is in flight on each descriptor: a table indexed by it, of lists of operations linked both ways.  Finding the
- * operations on one descriptor costs nothing for those on others.
+/* What is in flight on each descriptor: a table indexed by it, of lists of operations linked both
+ * ways.  Finding the operations on one descriptor costs nothing for those on others.
  *
- * The table is mapped once, for as many descriptors as the process may have, and touched where it is used; above that
- * descriptors share buckets.  An operation on two descriptors (splice, tee, renameat, linkat) has room for one
- * membership only: such operations are on one list of the loop's, and each bucket counts them, so that it is walked
- * only for descriptors that it concerns. */
+ * The table is mapped once, for as many descriptors as the process may have, and touched where it
+ * is used; above that descriptors share buckets.  An operation on two descriptors (splice, tee,
+ * renameat, linkat) has room for one membership only: such operations are on one list of the
+ * loop's, and each bucket counts them, so that it is walked only for descriptors that it
+ * concerns. */
 #include "kernel.h"
 #include "../uring/enter.h"
 
@@ -97,7 +98,8 @@ struct unr_op *unri_peers_next(struct unr_loop *loop, int fd, struct unr_op *beh
     return NULL;
 }
 
-unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_request request, const struct unr_op *except)
+unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_request request,
+                         const struct unr_op *except)
 {
     unsigned count = 0;
     for (struct unr_op *op = NULL; (op = unri_peers_next(loop, fd, op)) != NULL;)
@@ -112,17 +114,21 @@ unsigned unr_cancel_fd(struct unr_loop *loop, int fd, unsigned types)
 {
     unri_check_thread(loop);
     unri_check_request(types, -ECANCELED);
-    return fd < 0 ? 0 : unri_request_fd(loop, fd, (struct unr_cancel_request){ types, -ECANCELED }, NULL);
+    return fd < 0
+               ? 0
+               : unri_request_fd(loop, fd, (struct unr_cancel_request){ types, -ECANCELED }, NULL);
 }
 
-static void each_of(struct unr_op *op, void (*visit)(struct unr_op *op, void *context), void *context)
+static void each_of(struct unr_op *op, void (*visit)(struct unr_op *op, void *context),
+                    void          *context)
 {
     for (; op; op = op->private_fields.peer)
         if (!(op->private_fields.flags & UNRI_HOUSEKEEPING))
             visit(op, context);
 }
 
-void unri_each_in_flight(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context)
+void unri_each_in_flight(const struct unr_loop *loop,
+                         void (*visit)(struct unr_op *op, void *context), void *context)
 {
     const struct unri_descriptors *d = &loop->descriptors;
     for (size_t i = 0; i < d->used; i++)

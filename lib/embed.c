@@ -1,6 +1,7 @@
-/* The loop's descriptor for another event loop: an eventfd that the kernel signals when the ring has something to reap, and
- * that unring writes to when there is work which the kernel does not know of.  (The ring's own descriptor will not do: a poll
- * that sleeps on it is not woken with DEFER_TASKRUN.) */
+/* The loop's descriptor for another event loop: an eventfd that the kernel signals when the ring
+ * has something to reap, and that unring writes to when there is work which the kernel does not
+ * know of.  (The ring's own descriptor will not do: a poll that sleeps on it is not woken with
+ * DEFER_TASKRUN.) */
 #include "kernel.h"
 #include "../uring/enter.h"
 
@@ -40,8 +41,9 @@ static unr_time next_alarm(struct unr_loop *loop)
     return timer < repeat ? timer : repeat;
 }
 
-/* Has the kernel signal the descriptor when the first timer is due, or a lost cancel is to be sent again.  An alarm that is set for later is cancelled, and set
- * anew when that is through; one that is set for earlier goes off in vain. */
+/* Has the kernel signal the descriptor when the first timer is due, or a lost cancel is to be sent
+ * again.  An alarm that is set for later is cancelled, and set anew when that is through; one that
+ * is set for earlier goes off in vain. */
 static void set_alarm(struct unr_loop *loop)
 {
     unr_time next = next_alarm(loop);
@@ -75,9 +77,10 @@ void unri_embed_end(struct unr_loop *loop)
     unri_enter_wake_clear(loop->embed_fd);
     /* Where that fails, the next turn tries again. */
     bool deaf = unri_ring_renew_eventfd(loop, loop->embed_fd) < 0;
-    /* From here on until the next turn, whoever pushes wakes the loop; what was pushed before is seen here. */
+    /* From here on until the next turn, whoever pushes wakes the loop; what was pushed before is
+     * seen here. */
     unri_inbox_announce_sleep(loop);
-    if (deaf || loop->finished.first || unri_inbox_has_tasks(loop) || atomic_load(&loop->inbox.stop) || alarm_is_late(loop)
-        || unri_ring_has_work(loop))
+    if (deaf || loop->finished.first || unri_inbox_has_tasks(loop) || atomic_load(&loop->inbox.stop)
+        || alarm_is_late(loop) || unri_ring_has_work(loop))
         unri_embed_notice(loop);
 }

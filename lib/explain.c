@@ -1,4 +1,5 @@
-/* Words for a person: why a loop could not be opened, what became of an operation, what is in flight. */
+/* Words for a person: why a loop could not be opened, what became of an operation, what is in
+ * flight. */
 #include "kernel.h"
 #include "../uring/enter.h"
 
@@ -22,7 +23,8 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *text, const c
     int n = vsnprintf(text->data + text->len, sizeof text->data - text->len, format, arguments);
     va_end(arguments);
     if (n > 0)
-        text->len += (size_t)n < sizeof text->data - text->len ? (size_t)n : sizeof text->data - text->len - 1;
+        text->len += (size_t)n < sizeof text->data - text->len ? (size_t)n
+                                                               : sizeof text->data - text->len - 1;
 }
 
 static void clear(struct text *text)
@@ -68,11 +70,14 @@ static bool is_filtered(void)
 static void explain_enosys(struct text *text)
 {
     if (read_number("/proc/sys/kernel/io_uring_disabled", "") >= 0 || is_filtered())
-        add(text, "the kernel has io_uring, but a seccomp filter hides it from this process (containers do that): "
-                  "allow the system calls io_uring_setup, io_uring_enter and io_uring_register, for Docker with "
+        add(text, "the kernel has io_uring, but a seccomp filter hides it from this process "
+                  "(containers do that): "
+                  "allow the system calls io_uring_setup, io_uring_enter and io_uring_register, "
+                  "for Docker with "
                   "--security-opt seccomp=unconfined or a profile of your own");
     else
-        add(text, "this kernel is built without io_uring, or is older than 5.1: unring needs Linux 6.1 or later with "
+        add(text, "this kernel is built without io_uring, or is older than 5.1: unring needs Linux "
+                  "6.1 or later with "
                   "CONFIG_IO_URING");
 }
 
@@ -80,20 +85,25 @@ static void explain_eperm(struct text *text)
 {
     long disabled = read_number("/proc/sys/kernel/io_uring_disabled", "");
     if (disabled == 2)
-        add(text, "io_uring is switched off for every process by the sysctl kernel.io_uring_disabled = 2: "
+        add(text, "io_uring is switched off for every process by the sysctl "
+                  "kernel.io_uring_disabled = 2: "
                   "an administrator can set it to 0");
     else if (disabled == 1)
         add(text,
-            "the sysctl kernel.io_uring_disabled = 1 keeps io_uring from processes without CAP_SYS_ADMIN that are not "
+            "the sysctl kernel.io_uring_disabled = 1 keeps io_uring from processes without "
+            "CAP_SYS_ADMIN that are not "
             "in the group kernel.io_uring_group (%ld): join that group, or have it set to 0",
             read_number("/proc/sys/kernel/io_uring_group", ""));
     else if (is_filtered())
-        add(text, "a seccomp filter forbids io_uring to this process (containers do that): allow the system calls "
-                  "io_uring_setup, io_uring_enter and io_uring_register, for Docker with --security-opt "
-                  "seccomp=unconfined or a profile of your own");
+        add(text,
+            "a seccomp filter forbids io_uring to this process (containers do that): allow the "
+            "system calls "
+            "io_uring_setup, io_uring_enter and io_uring_register, for Docker with --security-opt "
+            "seccomp=unconfined or a profile of your own");
     else
-        add(text, "something forbids io_uring to this process, and it is neither the sysctl nor seccomp: "
-                  "look for a security module's policy (SELinux, AppArmor)");
+        add(text,
+            "something forbids io_uring to this process, and it is neither the sysctl nor seccomp: "
+            "look for a security module's policy (SELinux, AppArmor)");
 }
 
 static void explain_enomem(struct text *text)
@@ -101,12 +111,15 @@ static void explain_enomem(struct text *text)
     struct rlimit limit;
     if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         add(text,
-            "there is no memory for the ring; RLIMIT_MEMLOCK is %llu KiB, and kernels charge rings to it: raise it "
-            "(ulimit -l, LimitMEMLOCK= of a systemd unit), or open the loop with smaller entries and "
+            "there is no memory for the ring; RLIMIT_MEMLOCK is %llu KiB, and kernels charge rings "
+            "to it: raise it "
+            "(ulimit -l, LimitMEMLOCK= of a systemd unit), or open the loop with smaller entries "
+            "and "
             "completion_entries",
             (unsigned long long)limit.rlim_cur / 1024);
     else
-        add(text, "there is no memory for the ring: open the loop with smaller entries and completion_entries, or look at the "
+        add(text, "there is no memory for the ring: open the loop with smaller entries and "
+                  "completion_entries, or look at the "
                   "memory limit of the process's control group");
 }
 
@@ -116,7 +129,8 @@ static void explain_enfile(struct text *text, int error)
     getrlimit(RLIMIT_NOFILE, &limit);
     if (error == -EMFILE)
         add(text,
-            "the process has as many descriptors open as RLIMIT_NOFILE allows, %llu; a loop needs two: raise it "
+            "the process has as many descriptors open as RLIMIT_NOFILE allows, %llu; a loop needs "
+            "two: raise it "
             "(ulimit -n), or look for a leak",
             (unsigned long long)limit.rlim_cur);
     else
@@ -139,9 +153,12 @@ const char *unr_explain(int error)
     case -ENOMEM: explain_enomem(&text); break;
     case -EMFILE:
     case -ENFILE: explain_enfile(&text, error); break;
-    case -EINVAL: add(&text, "an option of the loop is out of range, or `size` is not that of the structure"); break;
+    case -EINVAL:
+        add(&text, "an option of the loop is out of range, or `size` is not that of the structure");
+        break;
     case -EOPNOTSUPP:
-        add(&text, "this kernel's io_uring lacks what a loop cannot do without (EXT_ARG, NODROP, RW_CUR_POS): unring needs "
+        add(&text, "this kernel's io_uring lacks what a loop cannot do without (EXT_ARG, NODROP, "
+                   "RW_CUR_POS): unring needs "
                    "Linux 6.1 or later");
         break;
     default: add(&text, "not one that opening a loop is known to end with"); break;
@@ -265,7 +282,8 @@ static void dump_op(struct unr_op *op, void *context)
     add(&text, "  %-16s %-10s", name.data, state_name(p->state));
     if (has_fd(op))
         add(&text, " fd %-6d", p->fd);
-    if (p->state != UNRI_FINISHED && (p->flags & UNRI_AWAITS_TARGET || !(p->flags & (UNRI_AWAITS | UNRI_WANTS_UNDO))))
+    if (p->state != UNRI_FINISHED
+        && (p->flags & UNRI_AWAITS_TARGET || !(p->flags & (UNRI_AWAITS | UNRI_WANTS_UNDO))))
         add(&text, " for %u ms", unri_enter_clock_ms() - (uint32_t)op->result.error);
     if (op->result.requested) {
         add(&text, ", asked to cancel (");
@@ -280,8 +298,9 @@ static void dump_op(struct unr_op *op, void *context)
 void unr_loop_dump(const struct unr_loop *loop, int fd)
 {
     struct dump dump = { loop, fd };
-    dprintf(fd, "loop %p: %u in flight, %llu started, %llu finished\n", (const void *)loop, loop->in_flight,
-            (unsigned long long)loop->stats.started, (unsigned long long)loop->stats.finished);
+    dprintf(fd, "loop %p: %u in flight, %llu started, %llu finished\n", (const void *)loop,
+            loop->in_flight, (unsigned long long)loop->stats.started,
+            (unsigned long long)loop->stats.finished);
     unri_each_in_flight(loop, dump_op, &dump);
     unri_timers_each(loop, dump_op, &dump);
 }

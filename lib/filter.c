@@ -12,8 +12,8 @@ static unsigned pass(struct unr_filter *filter, unsigned types)
     unsigned passed = 0;
     for (unsigned i = 0; i < 3; i++)
         if (types & 1u << i)
-            passed |= filter->private_fields.answers[i] =
-                (uint8_t)unri_filtered(filter->private_fields.out, filter->private_fields.context, 1u << i);
+            passed |= filter->private_fields.answers[i] = (uint8_t)unri_filtered(
+                filter->private_fields.out, filter->private_fields.context, 1u << i);
     return passed;
 }
 
@@ -33,13 +33,14 @@ static unsigned supports(const struct unr_op *op)
 
 static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
-    struct unr_filter *filter = filter_of(op);
-    struct unr_op     *inner = unri_inner(op);
+    struct unr_filter        *filter = filter_of(op);
+    struct unr_op            *inner = unri_inner(op);
     struct unr_cancel_request passed = { pass(filter, request.types), request.cause };
-    bool               honoured;
+    bool                      honoured;
     if (unri_live(inner)) {
         honoured = passed.types && unri_request(inner, passed);
-    } else { /* from inside the filter, which is being asked at the start: inner is asked when it begins */
+    } else { /* from inside the filter, which is being asked at the start: inner is asked when it
+                begins */
         filter->private_fields.early |= (uint8_t)passed.types;
         honoured = passed.types & unr_supports(inner);
     }
@@ -49,7 +50,7 @@ static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 
 static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
 {
-    struct unr_filter *filter = filter_of(op);
+    struct unr_filter        *filter = filter_of(op);
     struct unr_cancel_request passed = { pass(filter, asked.types), asked.cause };
     passed.types |= filter->private_fields.early;
     bool honoured = unri_start_child(op, unri_inner(op), passed);
@@ -95,14 +96,16 @@ static const struct unr_op_type type = {
     .private_fields.holder = &holder,
 };
 
-struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *inner, unr_filter_fn *out, void *context)
+struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *inner, unr_filter_fn *out,
+                          void *context)
 {
     unri_wrap(&filter->op, &type, inner);
     filter->private_fields.out = out;
     filter->private_fields.context = context;
     filter->private_fields.early = 0;
     pass(filter, UNR_CANCEL_ALL);
-    unri_private(&filter->op)->supports = (uint8_t)types_for(filter, inner->private_fields.supports);
+    unri_private(&filter->op)->supports =
+        (uint8_t)types_for(filter, inner->private_fields.supports);
     return &filter->op;
 }
 

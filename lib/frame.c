@@ -8,13 +8,16 @@ static struct unr_reader *reader_of(struct unr_compose *self)
     return unr_container_of(self, struct unr_reader, private_fields.compose);
 }
 
-void unr_framing_delimiter(struct unr_framing *framing, const void *delimiter, size_t len, size_t limit)
+void unr_framing_delimiter(struct unr_framing *framing, const void *delimiter, size_t len,
+                           size_t limit)
 {
-    *framing = (struct unr_framing){ .private_fields.delimiter = delimiter, .private_fields.delimiter_len = len, .private_fields.limit = limit };
+    *framing = (struct unr_framing){ .private_fields.delimiter = delimiter,
+                                     .private_fields.delimiter_len = len,
+                                     .private_fields.limit = limit };
 }
 
-void unr_framing_length(struct unr_framing *framing, size_t offset, unsigned size, enum unr_byte_order order,
-                        int64_t adjustment, size_t limit)
+void unr_framing_length(struct unr_framing *framing, size_t offset, unsigned size,
+                        enum unr_byte_order order, int64_t adjustment, size_t limit)
 {
     *framing = (struct unr_framing){
         .private_fields.offset = offset,
@@ -44,8 +47,9 @@ static ssize_t match_delimiter(void *context, const void *data, size_t len, size
 {
     const struct unr_reader  *reader = context;
     const struct unr_framing *framing = reader->private_fields.framing;
-    size_t                    within = len < framing->private_fields.limit ? len : framing->private_fields.limit;
-    size_t                    n = unri_find(data, within, seen, framing->private_fields.delimiter, framing->private_fields.delimiter_len);
+    size_t within = len < framing->private_fields.limit ? len : framing->private_fields.limit;
+    size_t n = unri_find(data, within, seen, framing->private_fields.delimiter,
+                         framing->private_fields.delimiter_len);
     if (n)
         return (ssize_t)n;
     return len < framing->private_fields.limit ? 0 : -EMSGSIZE;
@@ -62,8 +66,8 @@ static uint64_t number(const unsigned char *bytes, size_t size, enum unr_byte_or
 /* The length of the frame that begins with a header; a negative errno: it cannot be. */
 static ssize_t length_of(const struct unr_framing *framing, const void *header)
 {
-    uint64_t len,
-        field = number((const unsigned char *)header + framing->private_fields.offset, framing->private_fields.size, framing->private_fields.order);
+    uint64_t len, field = number((const unsigned char *)header + framing->private_fields.offset,
+                                 framing->private_fields.size, framing->private_fields.order);
     if (__builtin_add_overflow(field, framing->private_fields.adjustment, &len))
         return framing->private_fields.adjustment < 0 ? -EBADMSG : -EMSGSIZE;
     if (len < header_len(framing))
@@ -107,18 +111,21 @@ static void step(struct unr_compose *self, struct unr_op *finished)
     unr_compose_end(self, n > 0 ? 0 : (int)n);
 }
 
-struct unr_op *unr_read_frame(struct unr_reader *reader, struct unr_stream *stream, struct unr_buffer *buffer,
-                              const struct unr_framing *framing)
+struct unr_op *unr_read_frame(struct unr_reader *reader, struct unr_stream *stream,
+                              struct unr_buffer *buffer, const struct unr_framing *framing)
 {
     struct unr_op *described =
-        unr_compose(&reader->private_fields.compose, "read_frame", UNR_CANCEL_TOTAL, is_valid(framing) ? step : unri_refuse);
+        unr_compose(&reader->private_fields.compose, "read_frame", UNR_CANCEL_TOTAL,
+                    is_valid(framing) ? step : unri_refuse);
     unr_state_reset(unr_compose_state(&reader->private_fields.compose), NULL, out_filter, NULL);
-    unri_reader_init(reader, stream, buffer, framing->private_fields.delimiter ? match_delimiter : match_length, reader);
+    unri_reader_init(reader, stream, buffer,
+                     framing->private_fields.delimiter ? match_delimiter : match_length, reader);
     reader->private_fields.framing = framing;
     return described;
 }
 
-void *unr_frame_payload(const struct unr_framing *framing, const struct unr_buffer *buffer, size_t frame_len, size_t *ret_len)
+void *unr_frame_payload(const struct unr_framing *framing, const struct unr_buffer *buffer,
+                        size_t frame_len, size_t *ret_len)
 {
     size_t len, front = framing->private_fields.delimiter ? 0 : header_len(framing);
     size_t around = front + framing->private_fields.delimiter_len;

@@ -1,6 +1,6 @@
-/* Operations side by side.  Members are linked by their `data`, which nobody else needs while they are held, and those that
- * have ended by the `next` that the loop has no use for any more: so a group of any size needs no memory.  The low bits of
- * the link tell who ended a member. */
+/* Operations side by side.  Members are linked by their `data`, which nobody else needs while they
+ * are held, and those that have ended by the `next` that the loop has no use for any more: so a
+ * group of any size needs no memory.  The low bits of the link tell who ended a member. */
 #include "group.h"
 
 unsigned unr_wait_all(void *context, const struct unr_op *finished)
@@ -60,7 +60,8 @@ static bool is_to_end(const struct unr_op *member)
 static unsigned supports(const struct unr_op *op)
 {
     unsigned supports = 0;
-    for (struct unr_op *member = ((const struct unr_group *)op)->private_fields.members; member; member = next_member(member))
+    for (struct unr_op *member = ((const struct unr_group *)op)->private_fields.members; member;
+         member = next_member(member))
         if (is_to_end(member))
             supports |= unr_supports(member);
     return supports;
@@ -68,11 +69,14 @@ static unsigned supports(const struct unr_op *op)
 
 /* ---- requests ---- */
 
-/* True if one of them honours it, or will: what the launch has not come to yet is asked when it does. */
-static bool request_members(struct unr_group *group, struct unr_cancel_request request, enum asker asker)
+/* True if one of them honours it, or will: what the launch has not come to yet is asked when it
+ * does. */
+static bool request_members(struct unr_group *group, struct unr_cancel_request request,
+                            enum asker asker)
 {
     bool honoured = false;
-    for (struct unr_op *member = group->private_fields.members; member; member = next_member(member)) {
+    for (struct unr_op *member = group->private_fields.members; member;
+         member = next_member(member)) {
         bool first = false;
         if (member->private_fields.state == UNRI_HELD)
             honoured |= (request.types & unr_supports(member)) != 0;
@@ -102,11 +106,13 @@ static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 
 /* ---- launch ---- */
 
-/* No member is done with before a later turn, but what it runs at its start may cancel the group. */
+/* No member is done with before a later turn, but what it runs at its start may cancel the
+ * group. */
 static bool launch(struct unr_group *group)
 {
     bool honoured = false;
-    for (struct unr_op *member = group->private_fields.members; member; member = next_member(member))
+    for (struct unr_op *member = group->private_fields.members; member;
+         member = next_member(member))
         if (unri_start_child(&group->op, member, group->private_fields.outside)) {
             set_asker(member, OUTSIDE);
             honoured = true;
@@ -145,19 +151,22 @@ static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
 static int64_t index_of(const struct unr_group *group, const struct unr_op *decider)
 {
     int64_t index = 0;
-    for (const struct unr_op *member = group->private_fields.members; member != decider; member = next_member(member))
+    for (const struct unr_op *member = group->private_fields.members; member != decider;
+         member = next_member(member))
         index++;
     return index;
 }
 
 static bool ended_by_outside(const struct unr_group *group, const struct unr_op *member)
 {
-    return unri_ended_by(member, asker_of(member) == OUTSIDE, &group->private_fields.outside, group->private_fields.several_causes);
+    return unri_ended_by(member, asker_of(member) == OUTSIDE, &group->private_fields.outside,
+                         group->private_fields.several_causes);
 }
 
 static bool ended_by_condition(const struct unr_op *member)
 {
-    return asker_of(member) == CONDITION && member->result.error == -ECANCELED && member->result.cause == -ECANCELED;
+    return asker_of(member) == CONDITION && member->result.error == -ECANCELED
+           && member->result.cause == -ECANCELED;
 }
 
 unsigned unri_weakest_guarantee(unsigned weakest, const struct unr_result *member)
@@ -179,18 +188,21 @@ static void end_cancelled(struct unr_group *group, int cause)
 {
     unsigned weakest = UNR_CANCEL_TOTAL;
     bool     unsubmitted = true;
-    for (const struct unr_op *member = group->private_fields.first; member; member = unr_group_next(member)) {
+    for (const struct unr_op *member = group->private_fields.first; member;
+         member = unr_group_next(member)) {
         weakest = unri_weakest_guarantee(weakest, &member->result);
         unsubmitted &= member->result.verdict == UNR_VERDICT_UNSUBMITTED;
     }
     group->op.result.guarantee = (uint8_t)weakest;
-    unri_end_cancelled(&group->op, cause, unsubmitted ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_CANCELLED);
+    unri_end_cancelled(&group->op, cause,
+                       unsubmitted ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_CANCELLED);
 }
 
 static void end_decided(struct unr_group *group, const struct unr_op *decider)
 {
-    bool reports = group->private_fields.condition == unr_wait_one_success || group->private_fields.condition == unr_wait_one_error;
-    int  error = reports ? decider->result.error : 0;
+    bool reports = group->private_fields.condition == unr_wait_one_success
+                   || group->private_fields.condition == unr_wait_one_error;
+    int error = reports ? decider->result.error : 0;
     group->op.result.value = index_of(group, decider);
     if (error == -ECANCELED)
         end_cancelled(group, decider->result.cause);
@@ -200,7 +212,8 @@ static void end_decided(struct unr_group *group, const struct unr_op *decider)
 
 static void end(struct unr_group *group)
 {
-    const struct unr_op *decider = group->private_fields.decider, *ended = decider ? NULL : first_ended_by_outside(group);
+    const struct unr_op *decider = group->private_fields.decider,
+                        *ended = decider ? NULL : first_ended_by_outside(group);
     if (ended) { /* before there was a decision */
         group->op.result.value = -1;
         bool honoured = group->op.private_fields.flags & UNRI_HONOURED;
@@ -208,14 +221,18 @@ static void end(struct unr_group *group)
         return;
     }
     if (!decider)
-        decider = group->private_fields.condition == unr_wait_one_success ? group->private_fields.first : group->private_fields.last;
+        decider = group->private_fields.condition == unr_wait_one_success
+                      ? group->private_fields.first
+                      : group->private_fields.last;
     end_decided(group, decider);
 }
 
-/* Success and failure of its own decide; what a request through the group did to a member does not. */
+/* Success and failure of its own decide; what a request through the group did to a member does
+ * not. */
 static bool decides(const struct unr_group *group, const struct unr_op *member, unsigned types)
 {
-    return types && !group->private_fields.decider && !ended_by_outside(group, member) && !ended_by_condition(member);
+    return types && !group->private_fields.decider && !ended_by_outside(group, member)
+           && !ended_by_condition(member);
 }
 
 static void child_done(struct unr_op *holder, struct unr_op *member)
@@ -270,8 +287,8 @@ static const struct unr_op_type type = {
     .private_fields.holder = &holder,
 };
 
-struct unr_op *unr_group(struct unr_group *group, struct unr_op *const *members, unsigned n, unr_group_condition_fn *condition,
-                         void *context)
+struct unr_op *unr_group(struct unr_group *group, struct unr_op *const *members, unsigned n,
+                         unr_group_condition_fn *condition, void *context)
 {
     struct unr_op *first = NULL;
     unsigned       supports = 0;

@@ -1,8 +1,9 @@
 /* What other threads may do to a loop: tasks, remote emits, stop, hold and release.
  *
- * A push goes onto a stack that the loop's thread takes over whole and turns round.  Whoever pushes wakes the loop if it
- * announced that it may sleep: `sleeping` is set before the loop looks at the stack for the last time, and cleared by the
- * first who wakes it.  Both sides are sequentially consistent, so one of them sees the other. */
+ * A push goes onto a stack that the loop's thread takes over whole and turns round.  Whoever pushes
+ * wakes the loop if it announced that it may sleep: `sleeping` is set before the loop looks at the
+ * stack for the last time, and cleared by the first who wakes it.  Both sides are sequentially
+ * consistent, so one of them sees the other. */
 #include "internal.h"
 #include "../uring/enter.h"
 
@@ -38,7 +39,8 @@ void unr_loop_release(struct unr_loop *loop)
 {
     unsigned holds = atomic_fetch_sub(&loop->inbox.holds, 1);
     if (holds == 0)
-        unri_broken("a loop released that nobody holds", NULL, "each unr_loop_release has its unr_loop_hold");
+        unri_broken("a loop released that nobody holds", NULL,
+                    "each unr_loop_release has its unr_loop_hold");
     if (holds == 1)
         wake(loop);
 }
@@ -106,7 +108,8 @@ void unri_inbox_run(struct unr_loop *loop)
 
 /* ---- remotes ---- */
 
-/* private_fields[0]: what was emitted and not delivered; a 32-bit cause above, types and two flags below. */
+/* private_fields[0]: what was emitted and not delivered; a 32-bit cause above, types and two flags
+ * below. */
 #define PENDING  8u /* the task is in the inbox, or about to be */
 #define DISARMED 16u
 
@@ -121,7 +124,7 @@ static void deliver(struct unr_task *task)
 {
     struct unr_remote *remote = unr_container_of(task, struct unr_remote, task);
     struct unr_signal *signal = remote->signal;
-    uint64_t           pending = __atomic_exchange_n(&remote->private_fields[0], 0, __ATOMIC_ACQ_REL);
+    uint64_t pending = __atomic_exchange_n(&remote->private_fields[0], 0, __ATOMIC_ACQ_REL);
     /* The last thing: a handler may disarm and free the remote. */
     unr_signal_emit_cause(signal, (unsigned)pending & UNR_CANCEL_ALL, (int)(pending >> 32));
 }
@@ -138,8 +141,9 @@ void unr_remote_emit(struct unr_remote *remote, unsigned types, int cause)
     do
         if (pending & DISARMED)
             return;
-    while (!__atomic_compare_exchange_n(&remote->private_fields[0], &pending, merged(pending, types, cause), true,
-                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    while (!__atomic_compare_exchange_n(&remote->private_fields[0], &pending,
+                                        merged(pending, types, cause), true, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED));
     if (!(pending & PENDING))
         unr_loop_post(remote->loop, &remote->task);
 }
@@ -148,7 +152,7 @@ void unr_remote_disarm(struct unr_remote *remote)
 {
     unri_check_thread(remote->loop);
     struct unri_inbox *inbox = &remote->loop->inbox;
-    uint64_t           pending = __atomic_exchange_n(&remote->private_fields[0], DISARMED, __ATOMIC_ACQ_REL);
+    uint64_t pending = __atomic_exchange_n(&remote->private_fields[0], DISARMED, __ATOMIC_ACQ_REL);
     if (!(pending & PENDING))
         return;
     /* Another thread may be between its mark and its push: a few instructions. */

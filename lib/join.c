@@ -1,5 +1,5 @@
-/* Waiting for somebody else's operation: the join steps in as its holder and, when it is handed back, hands it on.  Several
- * joins of one operation stand in line, the last to come first. */
+/* Waiting for somebody else's operation: the join steps in as its holder and, when it is handed
+ * back, hands it on.  Several joins of one operation stand in line, the last to come first. */
 #include "internal.h"
 
 static struct unr_join *join_of(struct unr_op *op)
@@ -40,13 +40,15 @@ static void join_start(struct unr_op *op)
     struct unr_op         *joined = join->private_fields.joined;
     struct unr_op_private *p = unri_private(joined);
     if (p->state == UNRI_DESCRIBED || p->state == UNRI_HELD)
-        unri_broken("joined though it is not started", joined, "a join waits for an operation in flight, or reads an idle one");
+        unri_broken("joined though it is not started", joined,
+                    "a join waits for an operation in flight, or reads an idle one");
     if (!unri_live(joined)) {
         end_as_joined(join, joined);
         return;
     }
     if (p->loop != op->private_fields.loop)
-        unri_broken("joined from another loop", joined, "a join is started on the loop of the operation that it waits for");
+        unri_broken("joined from another loop", joined,
+                    "a join is started on the loop of the operation that it waits for");
     join->private_fields.above = NULL;
     join->private_fields.inner = p->flags & UNRI_INNER;
     if (join->private_fields.inner)

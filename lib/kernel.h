@@ -1,5 +1,5 @@
-/* What lib/ asks of uring/: a ring for a loop, and turns with the kernel.  lib/ knows no SQE; everything else about a
- * system call it sees through its operation's type. */
+/* What lib/ asks of uring/: a ring for a loop, and turns with the kernel.  lib/ knows no SQE;
+ * everything else about a system call it sees through its operation's type. */
 #ifndef UNRI_KERNEL_H
 #define UNRI_KERNEL_H
 
@@ -15,18 +15,20 @@ int unri_ring_enable(struct unr_loop *loop);
 /* Has the kernel signal the eventfd `fd` when the ring has something to reap. */
 int unri_ring_register_eventfd(struct unr_loop *loop, int fd);
 
-/* Says so again, where the kernel would not signal it any more: Linux 6.18 with DEFER_TASKRUN signals a registered
- * eventfd once and then no more, where the completion came about by a write to another eventfd. */
+/* Says so again, where the kernel would not signal it any more: Linux 6.18 with DEFER_TASKRUN
+ * signals a registered eventfd once and then no more, where the completion came about by a write to
+ * another eventfd. */
 int unri_ring_renew_eventfd(struct unr_loop *loop, int fd);
 
-/* Submits what is queued, waits for a CQE until `deadline` (INT64_MIN: not at all), and reaps: whatever has ended is on
- * loop->finished afterwards.  0, or a negative errno that ends the run. */
+/* Submits what is queued, waits for a CQE until `deadline` (INT64_MIN: not at all), and reaps:
+ * whatever has ended is on loop->finished afterwards.  0, or a negative errno that ends the run. */
 int unri_ring_turn(struct unr_loop *loop, unr_time deadline);
 
 /* Whether a turn that does not wait would find something to do. */
 bool unri_ring_has_work(const struct unr_loop *loop);
 
-/* How many descriptors the system call of `op` works on: none, private_fields.fd, or that and other_fd. */
+/* How many descriptors the system call of `op` works on: none, private_fields.fd, or that and
+ * other_fd. */
 unsigned unri_row_descriptors(const struct unr_op *op);
 
 /* When the next cancel that had no effect is to be sent again; UNR_NEVER: there is none. */
@@ -35,10 +37,12 @@ unr_time unri_ring_next_repeat(struct unr_loop *loop);
 /* The version of Linux that has the system call of `op` in io_uring. */
 const char *unri_row_needs(const struct unr_op *op);
 
-/* An operation that ends at a time of CLOCK_MONOTONIC, kept by the kernel; `at` is lent, seconds and nanoseconds. */
+/* An operation that ends at a time of CLOCK_MONOTONIC, kept by the kernel; `at` is lent, seconds
+ * and nanoseconds. */
 struct unr_op *unri_alarm(struct unr_op *op, const int64_t at[2]);
 
-/* An operation on `fd` has left a bucket that holds a cancel_close, of `fd` or of another descriptor. */
+/* An operation on `fd` has left a bucket that holds a cancel_close, of `fd` or of another
+ * descriptor. */
 void unri_left_bucket_of_closers(struct unr_loop *loop, int fd, const struct unr_op *op);
 
 #endif

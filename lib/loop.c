@@ -1,5 +1,5 @@
-/* The loop: opened, run turn by turn, closed.  A turn is one visit to the kernel, then everything that is known to have
- * ended is handed back. */
+/* The loop: opened, run turn by turn, closed.  A turn is one visit to the kernel, then everything
+ * that is known to have ended is handed back. */
 #include "kernel.h"
 #include "../uring/enter.h"
 
@@ -30,7 +30,8 @@ uint32_t unri_read_turn_ms(struct unr_loop *loop)
     return loop->turn_ms;
 }
 
-/* Frees whatever a loop has of its own, also when it was half opened; its ring is closed or abandoned already. */
+/* Frees whatever a loop has of its own, also when it was half opened; its ring is closed or
+ * abandoned already. */
 static void free_loop(struct unr_loop *loop)
 {
     unri_timers_close(&loop->timers);
@@ -64,7 +65,8 @@ int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *opt
 {
     struct unr_loop_options known = { 0 };
     if (options) {
-        if (options->size < offsetof(struct unr_loop_options, entries) || options->size > sizeof known)
+        if (options->size < offsetof(struct unr_loop_options, entries)
+            || options->size > sizeof known)
             return -EINVAL;
         memcpy(&known, options, options->size);
     }
@@ -115,8 +117,8 @@ int unri_loop_own(struct unr_loop *loop)
 
 /* ---- the turn ---- */
 
-/* Hands back what has ended by now.  What the `done` end or start meanwhile is the next turn's, so one that restarts
- * what ends at once starves nobody. */
+/* Hands back what has ended by now.  What the `done` end or start meanwhile is the next turn's, so
+ * one that restarts what ends at once starves nobody. */
 static void dispatch(struct unr_loop *loop)
 {
     struct unri_fifo *fifo = &loop->handing_back;
@@ -146,8 +148,8 @@ static unr_time wait_until(struct unr_loop *loop, unr_time deadline)
     return called || needless ? INT64_MIN : deadline;
 }
 
-/* Hands back a chunk of timers that are due, and nothing that has ended since the turn's own dispatch: that is the next
- * turn's. */
+/* Hands back a chunk of timers that are due, and nothing that has ended since the turn's own
+ * dispatch: that is the next turn's. */
 static bool dispatch_timers(struct unr_loop *loop, uint64_t serial)
 {
     struct unri_fifo later = loop->finished;
@@ -191,7 +193,8 @@ static int enter_run(struct unr_loop *loop, const char *call)
     if (error < 0)
         return error;
     if (loop->in_turn)
-        unri_broken(call, NULL, "a loop is not run or closed from inside its own done, task or handler");
+        unri_broken(call, NULL,
+                    "a loop is not run or closed from inside its own done, task or handler");
     new_time(loop);
     return 0;
 }
@@ -201,7 +204,8 @@ int unr_loop_run(struct unr_loop *loop)
     int error = enter_run(loop, "unr_loop_run called inside a turn of the same loop");
     if (error < 0)
         return error;
-    while (error == 0 && !unri_inbox_take_stop(loop) && (!idle(loop) || atomic_load(&loop->inbox.holds)))
+    while (error == 0 && !unri_inbox_take_stop(loop)
+           && (!idle(loop) || atomic_load(&loop->inbox.holds)))
         error = turn(loop, UNR_NEVER);
     loop->in_turn = true; /* a stop leaves no task behind that was posted before it */
     if (unri_inbox_has_tasks(loop))
@@ -219,7 +223,9 @@ int unr_loop_run_once(struct unr_loop *loop, unr_time timeout)
         unri_embed_begin(loop);
     else if (idle(loop) && !atomic_load(&loop->inbox.holds))
         return 0;
-    error = turn(loop, timeout == UNR_NEVER ? UNR_NEVER : timeout <= 0 ? INT64_MIN : unri_sum(unri_now(loop), timeout));
+    error = turn(loop, timeout == UNR_NEVER ? UNR_NEVER
+                       : timeout <= 0       ? INT64_MIN
+                                            : unri_sum(unri_now(loop), timeout));
     unri_inbox_take_stop(loop);
     if (loop->embed_fd >= 0)
         unri_embed_end(loop);
@@ -262,7 +268,8 @@ static void request_all(struct unr_loop *loop)
     unri_each_in_flight(loop, request_shutdown, NULL);
 }
 
-/* A `done` may start a few operations in turn to clean up; one that starts what is refused for ever never ends. */
+/* A `done` may start a few operations in turn to clean up; one that starts what is refused for ever
+ * never ends. */
 static uint64_t served_starts(const struct unr_loop *loop)
 {
     return 1000 + 100 * (loop->stats.started - loop->stats.finished); /* children and members too */
@@ -283,7 +290,8 @@ static int drain(struct unr_loop *loop)
     }
     request_shutdown(&loop->wake, NULL);
     request_shutdown(&loop->alarm, NULL);
-    while (error == 0 && (!idle(loop) || unr_in_flight(&loop->wake) || unr_in_flight(&loop->alarm))) {
+    while (error == 0
+           && (!idle(loop) || unr_in_flight(&loop->wake) || unr_in_flight(&loop->alarm))) {
         unri_inbox_take_stop(loop);
         error = turn(loop, UNR_NEVER);
     }

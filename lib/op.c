@@ -1,5 +1,5 @@
-/* The life of one operation: described, bound, started, asked to cancel, ended, handed back.  What happens in between
- * is its type's affair: uring/ for system calls, timer.c, or a caller's own. */
+/* The life of one operation: described, bound, started, asked to cancel, ended, handed back.  What
+ * happens in between is its type's affair: uring/ for system calls, timer.c, or a caller's own. */
 #include "kernel.h"
 
 static_assert(sizeof(struct unr_op) == 128, "two cache lines");
@@ -7,7 +7,8 @@ static_assert(sizeof(struct unr_result) == 24, "");
 
 const char *unri_name(const struct unr_op *op)
 {
-    bool was_described = op->private_fields.state == UNRI_IDLE || op->private_fields.state == UNRI_DESCRIBED
+    bool was_described = op->private_fields.state == UNRI_IDLE
+                         || op->private_fields.state == UNRI_DESCRIBED
                          || op->private_fields.state == UNRI_HELD || unri_live(op);
     if (!was_described || !op->type)
         return "an operation that was never described";
@@ -20,8 +21,10 @@ const char *unri_name(const struct unr_op *op)
 struct unr_op *unr_describe(struct unr_op *op, const struct unr_op_type *type)
 {
     if (__builtin_expect(unri_live(op), 0))
-        unri_broken("described while it is in flight", op, "an operation is unring's from start until its done");
-    /* Field by field: what start sets is left, and the compiler's way to zero the whole costs more than all of this. */
+        unri_broken("described while it is in flight", op,
+                    "an operation is unring's from start until its done");
+    /* Field by field: what start sets is left, and the compiler's way to zero the whole costs more
+     * than all of this. */
     struct unr_op_private *p = unri_private(op);
     op->result = (struct unr_result){ .fd = -1 };
     op->type = type;
@@ -38,7 +41,8 @@ struct unr_op *unr_bind_slot(struct unr_op *described, struct unr_slot *slot)
 {
     uint32_t state = described->private_fields.state;
     if (__builtin_expect(state != UNRI_DESCRIBED && state != UNRI_HELD, 0))
-        unri_broken("bound to a slot though it is not described", described, "describe, bind, then start");
+        unri_broken("bound to a slot though it is not described", described,
+                    "describe, bind, then start");
     described->private_fields.slot = slot;
     return described;
 }
@@ -46,10 +50,12 @@ struct unr_op *unr_bind_slot(struct unr_op *described, struct unr_slot *slot)
 unsigned unr_supports(const struct unr_op *op)
 {
     uint32_t                  state = op->private_fields.state;
-    const struct unri_holder *holder = state == UNRI_IDLE || state == UNRI_FINISHED ? NULL : unri_holder_of(op);
+    const struct unri_holder *holder =
+        state == UNRI_IDLE || state == UNRI_FINISHED ? NULL : unri_holder_of(op);
     if (holder && holder->supports)
         return holder->supports(op);
-    return holder && holder->is_wrapper ? unr_supports(unri_inner(op)) : op->private_fields.supports;
+    return holder && holder->is_wrapper ? unr_supports(unri_inner(op))
+                                        : op->private_fields.supports;
 }
 
 bool unr_in_flight(const struct unr_op *op)
@@ -74,7 +80,8 @@ int unr_outcome(const struct unr_result *result)
 
 /* ---- end ---- */
 
-/* What is being handed back its last child or member comes next in the same turn; everything else in the next turn. */
+/* What is being handed back its last child or member comes next in the same turn; everything else
+ * in the next turn. */
 static void finished(struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
@@ -118,7 +125,8 @@ void unri_end(struct unr_op *op, int error)
         if (p->flags & UNRI_HONOURED)
             r->verdict = UNR_VERDICT_CANCELLED;
         else
-            r->cause = -ECANCELED; /* a caller's own type passes on what only its child was asked for */
+            r->cause =
+                -ECANCELED; /* a caller's own type passes on what only its child was asked for */
     } else {
         r->guarantee = UNR_CANCEL_NONE;
         if (p->flags & UNRI_HONOURED && r->verdict != UNR_VERDICT_RUNNING)
@@ -149,10 +157,12 @@ void unri_end_as(struct unr_op *op, const struct unr_result *inner)
 void unr_finish(struct unr_op *started, int error)
 {
     const struct unr_op_private *p = &started->private_fields;
-    if ((p->state != UNRI_IN_FLIGHT && p->state != UNRI_CANCELLING) || started->type->private_fields.row
-        || started->type->private_fields.holder || unri_is_timer(started))
-        unri_broken("finished though it is not in flight", started,
-                    "unr_finish is called once for each start, for operations of a caller's own type");
+    if ((p->state != UNRI_IN_FLIGHT && p->state != UNRI_CANCELLING)
+        || started->type->private_fields.row || started->type->private_fields.holder
+        || unri_is_timer(started))
+        unri_broken(
+            "finished though it is not in flight", started,
+            "unr_finish is called once for each start, for operations of a caller's own type");
     unri_check_thread(p->loop);
     if (error > 0)
         unri_broken("finished with a positive error", started, "an error is 0 or a negative errno");
@@ -161,7 +171,8 @@ void unr_finish(struct unr_op *started, int error)
 
 /* ---- request ---- */
 
-/* Rule 2: between completion and `done` it is too late, which is worth knowing unless more is known. */
+/* Rule 2: between completion and `done` it is too late, which is worth knowing unless more is
+ * known. */
 static void late_request(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_result *r = &op->result;
@@ -172,7 +183,8 @@ static void late_request(struct unr_op *op, struct unr_cancel_request request)
     }
 }
 
-static void note(struct unr_op *op, struct unr_result *r, struct unr_cancel_request request, bool honoured)
+static void note(struct unr_op *op, struct unr_result *r, struct unr_cancel_request request,
+                 bool honoured)
 {
     struct unr_op_private *p = unri_private(op);
     r->requested |= (uint8_t)request.types;
@@ -193,8 +205,10 @@ void unri_note(struct unr_op *op, struct unr_cancel_request request, bool honour
 
 enum answer { REFUSES, KNOWS, HONOURS };
 
-/* Or-s a request into what was asked before.  KNOWS: the operation honours it, and has been told of all its types. */
-static enum answer take_note(struct unr_op *op, struct unr_result *r, struct unr_cancel_request request)
+/* Or-s a request into what was asked before.  KNOWS: the operation honours it, and has been told of
+ * all its types. */
+static enum answer take_note(struct unr_op *op, struct unr_result *r,
+                             struct unr_cancel_request request)
 {
     unsigned honoured = request.types & op->private_fields.supports;
     unsigned known = op->private_fields.flags & UNRI_HONOURED ? r->requested : 0;
@@ -214,7 +228,8 @@ static void pass_on(struct unr_op *op, struct unr_cancel_request request)
 }
 
 /* The operation whose shot is in its `done`: told when that has returned. */
-static bool request_during_shot(struct unr_loop *loop, struct unr_op *op, struct unr_cancel_request request)
+static bool request_during_shot(struct unr_loop *loop, struct unr_op *op,
+                                struct unr_cancel_request request)
 {
     enum answer answer = take_note(op, &loop->shot_saved, request);
     if (answer == HONOURS) {
@@ -285,9 +300,10 @@ static void requested_through_slot(void *context, struct unr_cancel_request requ
 
 /* ---- start ---- */
 
-/* Puts the operation into its slot.  What was asked of it before it began (rules 6 and 10): by whoever starts it, by a loop that
- * is being closed, by a latched signal. */
-static struct unr_cancel_request asked_before(struct unr_loop *loop, struct unr_op *op, struct unr_cancel_request asked)
+/* Puts the operation into its slot.  What was asked of it before it began (rules 6 and 10): by
+ * whoever starts it, by a loop that is being closed, by a latched signal. */
+static struct unr_cancel_request asked_before(struct unr_loop *loop, struct unr_op *op,
+                                              struct unr_cancel_request asked)
 {
     struct unr_op_private *p = unri_private(op);
     if (loop->closing && p->supports && !(p->flags & UNRI_HOUSEKEEPING))
@@ -311,8 +327,9 @@ static void count_start(struct unr_loop *loop, const struct unr_op *op)
     if (!(op->private_fields.flags & UNRI_INNER))
         loop->in_flight++;
     if (__builtin_expect(loop->closing, 0) && loop->starts_left-- == 0)
-        unri_broken("started over and over while its loop is being closed", op,
-                    "what a closing loop reports as cancelled with -ESHUTDOWN is not to be started again");
+        unri_broken(
+            "started over and over while its loop is being closed", op,
+            "what a closing loop reports as cancelled with -ESHUTDOWN is not to be started again");
 }
 
 /* Whether the peers know it; the heap knows all timers. */
@@ -323,7 +340,8 @@ static bool is_listed(const struct unr_op *op)
 }
 
 /* True if it honours what was asked of it before it began. */
-static bool start_asked(struct unr_loop *loop, struct unr_op *described, struct unr_cancel_request asked)
+static bool start_asked(struct unr_loop *loop, struct unr_op *described,
+                        struct unr_cancel_request asked)
 {
     const struct unri_holder *holder = unri_holder_of(described);
     loop->stats.cancels_asked++;
@@ -365,9 +383,11 @@ static bool start(struct unr_loop *loop, struct unr_op *described, struct unr_ca
 _Noreturn static void not_described(const struct unr_op *op)
 {
     if (op->private_fields.state == UNRI_HELD)
-        unri_broken("started though a combinator holds it", op, "what was given to a combinator is started by that alone");
-    unri_broken(unri_live(op) ? "started while it is in flight" : "started though it is not described", op,
-                "an operation is described anew for each start");
+        unri_broken("started though a combinator holds it", op,
+                    "what was given to a combinator is started by that alone");
+    unri_broken(unri_live(op) ? "started while it is in flight"
+                              : "started though it is not described",
+                op, "an operation is described anew for each start");
 }
 
 void unr_start(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done, void *data)
@@ -394,7 +414,8 @@ void unri_hold(struct unr_op *described)
 {
     uint32_t state = described->private_fields.state;
     if (__builtin_expect(state == UNRI_HELD, 0))
-        unri_broken("given to two combinators", described, "what was given to a combinator is started by that alone");
+        unri_broken("given to two combinators", described,
+                    "what was given to a combinator is started by that alone");
     if (__builtin_expect(state != UNRI_DESCRIBED, 0))
         not_described(described);
     unri_set_state(described, UNRI_HELD);
@@ -463,7 +484,8 @@ static void count_verdict(struct unr_stats *stats, unsigned verdict)
     }
 }
 
-/* Only the handler that is still the operation's own goes: the slot may have been given another meanwhile. */
+/* Only the handler that is still the operation's own goes: the slot may have been given another
+ * meanwhile. */
 static void leave_slot(struct unr_op *op)
 {
     struct unr_slot *slot = op->private_fields.slot;
@@ -513,7 +535,8 @@ void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res)
         unri_broken("a shot of a multishot operation inside a combinator", op,
                     "a multishot operation may be bound to a slot, but is given to no combinator");
     if (!p->done)
-        unri_broken("a shot of a multishot operation without a done", op, "what a shot owns has to reach somebody");
+        unri_broken("a shot of a multishot operation without a done", op,
+                    "what a shot owns has to reach somebody");
     loop->shot = op;
     loop->shot_saved = *r;
     loop->shot_request = (struct unr_cancel_request){ 0 };

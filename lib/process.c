@@ -1,4 +1,5 @@
-/* Signals and child processes: each wait opens the descriptor that it needs, if any, and has closed it before `done`. */
+/* Signals and child processes: each wait opens the descriptor that it needs, if any, and has closed
+ * it before `done`. */
 #include "internal.h"
 #include "../uring/enter.h"
 
@@ -30,19 +31,23 @@ static void sigwait_close(struct unr_sigwait *wait, int error)
 
 static void sigwait_poll(struct unr_sigwait *wait)
 {
-    sigwait_next(wait, POLLING, unr_poll(&wait->private_fields.child, wait->private_fields.fd, POLLIN));
+    sigwait_next(wait, POLLING,
+                 unr_poll(&wait->private_fields.child, wait->private_fields.fd, POLLIN));
 }
 
 static void sigwait_read(struct unr_sigwait *wait)
 {
     struct signalfd_siginfo *info = (struct signalfd_siginfo *)wait->private_fields.info;
     static_assert(sizeof *info <= sizeof wait->private_fields.info, "");
-    sigwait_next(wait, READING, unr_read(&wait->private_fields.child, wait->private_fields.fd, info, sizeof *info, -1));
+    sigwait_next(
+        wait, READING,
+        unr_read(&wait->private_fields.child, wait->private_fields.fd, info, sizeof *info, -1));
 }
 
 static void sigwait_open(struct unr_sigwait *wait)
 {
-    int fd = wait->private_fields.signals ? unri_enter_signalfd(wait->private_fields.signals) : -EINVAL;
+    int fd =
+        wait->private_fields.signals ? unri_enter_signalfd(wait->private_fields.signals) : -EINVAL;
     if (fd < 0) {
         unr_compose_end(&wait->private_fields.compose, fd);
         return;
@@ -51,13 +56,15 @@ static void sigwait_open(struct unr_sigwait *wait)
     sigwait_read(wait);
 }
 
-/* The descriptor does not block: the kernel could otherwise wait in the loop's thread, where somebody else had taken the signal
- * since it looked.  Older kernels report that as -EAGAIN, newer ones go on waiting themselves. */
+/* The descriptor does not block: the kernel could otherwise wait in the loop's thread, where
+ * somebody else had taken the signal since it looked.  Older kernels report that as -EAGAIN, newer
+ * ones go on waiting themselves. */
 static void sigwait_step(struct unr_compose *self, struct unr_op *finished)
 {
     struct unr_sigwait            *wait = sigwait_of(self);
-    const struct signalfd_siginfo *info = (const struct signalfd_siginfo *)wait->private_fields.info;
-    int                            error = finished ? finished->result.error : 0;
+    const struct signalfd_siginfo *info =
+        (const struct signalfd_siginfo *)wait->private_fields.info;
+    int error = finished ? finished->result.error : 0;
     if (!finished) {
         sigwait_open(wait);
     } else if (wait->private_fields.phase == CLOSING) {
@@ -86,7 +93,8 @@ static uint64_t set_of(const int *signals, unsigned n)
 
 struct unr_op *unr_sigwait(struct unr_sigwait *wait, const int *signals, unsigned n)
 {
-    struct unr_op *op = unr_compose(&wait->private_fields.compose, "sigwait", UNR_CANCEL_TOTAL, sigwait_step);
+    struct unr_op *op =
+        unr_compose(&wait->private_fields.compose, "sigwait", UNR_CANCEL_TOTAL, sigwait_step);
     wait->private_fields.signals = set_of(signals, n);
     return op;
 }
@@ -125,7 +133,8 @@ static int status_of(const siginfo_t *info)
 static void process_close(struct unr_process *process, int error)
 {
     process->private_fields.error = error;
-    process_next(process, CLOSING, unr_close(&process->private_fields.child, process->private_fields.fd));
+    process_next(process, CLOSING,
+                 unr_close(&process->private_fields.child, process->private_fields.fd));
 }
 
 /* Where the ring has no waitid: a pidfd is readable once the child has ended. */
@@ -133,7 +142,8 @@ static void look(struct unr_process *process)
 {
     int error = unri_enter_reap(process->private_fields.pid, info_of(process));
     if (error == -EAGAIN) {
-        process_next(process, POLLING, unr_poll(&process->private_fields.child, process->private_fields.fd, POLLIN));
+        process_next(process, POLLING,
+                     unr_poll(&process->private_fields.child, process->private_fields.fd, POLLIN));
         return;
     }
     if (!error)
@@ -166,10 +176,11 @@ static void waited(struct unr_process *process, int error)
 static void process_step(struct unr_compose *self, struct unr_op *finished)
 {
     struct unr_process *process = process_of(self);
-    int               error = finished ? finished->result.error : 0;
+    int                 error = finished ? finished->result.error : 0;
     if (!finished)
         process_next(process, WAITING,
-                   unr_waitid(&process->private_fields.child, P_PID, (unsigned)process->private_fields.pid, info_of(process), WEXITED));
+                     unr_waitid(&process->private_fields.child, P_PID,
+                                (unsigned)process->private_fields.pid, info_of(process), WEXITED));
     else if (process->private_fields.phase == WAITING)
         waited(process, error);
     else if (process->private_fields.phase == CLOSING)
@@ -182,7 +193,8 @@ static void process_step(struct unr_compose *self, struct unr_op *finished)
 
 struct unr_op *unr_process_wait(struct unr_process *process, pid_t pid)
 {
-    struct unr_op *op = unr_compose(&process->private_fields.compose, "process_wait", UNR_CANCEL_TOTAL, process_step);
+    struct unr_op *op = unr_compose(&process->private_fields.compose, "process_wait",
+                                    UNR_CANCEL_TOTAL, process_step);
     process->private_fields.pid = pid;
     return op;
 }

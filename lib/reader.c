@@ -33,8 +33,9 @@ static ssize_t search(struct unr_reader *reader)
     reader->private_fields.seen = len;
     ssize_t n = reader->private_fields.match(reader->private_fields.context, data, len, seen);
     if (n > 0 && (size_t)n > len)
-        unri_broken("a match that ends behind the last byte", &reader->op,
-                    "a match function returns 0, at most the len that it was given, or a negative errno");
+        unri_broken(
+            "a match that ends behind the last byte", &reader->op,
+            "a match function returns 0, at most the len that it was given, or a negative errno");
     return n;
 }
 
@@ -42,7 +43,9 @@ static int make_room(struct unr_reader *reader)
 {
     size_t left = unr_buffer_left(reader->private_fields.buffer);
     size_t want = left < WORTHWHILE_ROOM ? left : WORTHWHILE_ROOM;
-    return want ? unr_buffer_prepare(reader->private_fields.buffer, want, &reader->private_fields.room) : -ENOBUFS;
+    return want ? unr_buffer_prepare(reader->private_fields.buffer, want,
+                                     &reader->private_fields.room)
+                : -ENOBUFS;
 }
 
 ssize_t unri_read_on(struct unr_reader *reader, const struct unr_op *finished)
@@ -64,11 +67,12 @@ ssize_t unri_read_on(struct unr_reader *reader, const struct unr_op *finished)
 void unri_read_more(struct unr_reader *reader)
 {
     unr_compose_next(&reader->private_fields.compose,
-                     unr_read_some(&reader->private_fields.some, reader->private_fields.stream, &reader->private_fields.room, 1));
+                     unr_read_some(&reader->private_fields.some, reader->private_fields.stream,
+                                   &reader->private_fields.room, 1));
 }
 
-void unri_reader_init(struct unr_reader *reader, struct unr_stream *stream, struct unr_buffer *buffer, unr_match_fn *match,
-                      void *context)
+void unri_reader_init(struct unr_reader *reader, struct unr_stream *stream,
+                      struct unr_buffer *buffer, unr_match_fn *match, void *context)
 {
     reader->private_fields.stream = stream;
     reader->private_fields.buffer = buffer;
@@ -98,19 +102,23 @@ static void step(struct unr_compose *self, struct unr_op *finished)
     unr_compose_end(self, n > 0 ? 0 : (int)n);
 }
 
-struct unr_op *unr_read_match(struct unr_reader *reader, struct unr_stream *stream, struct unr_buffer *buffer,
-                              unr_match_fn *match, void *context)
+struct unr_op *unr_read_match(struct unr_reader *reader, struct unr_stream *stream,
+                              struct unr_buffer *buffer, unr_match_fn *match, void *context)
 {
-    struct unr_op *described = unr_compose(&reader->private_fields.compose, "read_match", UNR_CANCEL_PARTIAL, step);
+    struct unr_op *described =
+        unr_compose(&reader->private_fields.compose, "read_match", UNR_CANCEL_PARTIAL, step);
     unri_reader_init(reader, stream, buffer, match, context);
     return described;
 }
 
 /* ---- until a delimiter ---- */
 
-size_t unri_find(const void *data, size_t len, size_t seen, const void *delimiter, size_t delimiter_len)
+size_t unri_find(const void *data, size_t len, size_t seen, const void *delimiter,
+                 size_t delimiter_len)
 {
-    size_t      from = seen < delimiter_len ? 0 : seen - delimiter_len + 1; /* it may have begun in what was seen */
+    size_t      from = seen < delimiter_len
+                           ? 0
+                           : seen - delimiter_len + 1; /* it may have begun in what was seen */
     const char *found = memmem((const char *)data + from, len - from, delimiter, delimiter_len);
     return found ? (size_t)(found - (const char *)data) + delimiter_len : 0;
 }
@@ -118,14 +126,15 @@ size_t unri_find(const void *data, size_t len, size_t seen, const void *delimite
 static ssize_t match_delimiter(void *context, const void *data, size_t len, size_t seen)
 {
     const struct unr_reader *reader = context;
-    return (ssize_t)unri_find(data, len, seen, reader->private_fields.delimiter, reader->private_fields.delimiter_len);
+    return (ssize_t)unri_find(data, len, seen, reader->private_fields.delimiter,
+                              reader->private_fields.delimiter_len);
 }
 
-struct unr_op *unr_read_until(struct unr_reader *reader, struct unr_stream *stream, struct unr_buffer *buffer,
-                              const void *delimiter, size_t len)
+struct unr_op *unr_read_until(struct unr_reader *reader, struct unr_stream *stream,
+                              struct unr_buffer *buffer, const void *delimiter, size_t len)
 {
-    struct unr_op *described =
-        unr_compose(&reader->private_fields.compose, "read_until", UNR_CANCEL_PARTIAL, len ? step : unri_refuse);
+    struct unr_op *described = unr_compose(&reader->private_fields.compose, "read_until",
+                                           UNR_CANCEL_PARTIAL, len ? step : unri_refuse);
     unri_reader_init(reader, stream, buffer, match_delimiter, reader);
     reader->private_fields.delimiter = delimiter;
     reader->private_fields.delimiter_len = len;

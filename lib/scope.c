@@ -1,5 +1,5 @@
-/* Scopes.  A member is an operation as any other, with its own `done`; the scope stands between as its holder and keeps that
- * `done` in a table of its own, where requests find the members too. */
+/* Scopes.  A member is an operation as any other, with its own `done`; the scope stands between as
+ * its holder and keeps that `done` in a table of its own, where requests find the members too. */
 #include "group.h"
 
 #include <stdlib.h>
@@ -13,7 +13,8 @@ static struct unr_scope *scope_of(struct unr_op *op)
 
 static size_t home(const struct unr_scope *scope, const struct unr_op *op)
 {
-    return (size_t)(((uint64_t)(uintptr_t)op * 0x9e3779b97f4a7c15u) >> 32) & (scope->private_fields.room - 1);
+    return (size_t)(((uint64_t)(uintptr_t)op * 0x9e3779b97f4a7c15u) >> 32)
+           & (scope->private_fields.room - 1);
 }
 
 static size_t behind(const struct unr_scope *scope, size_t index)
@@ -71,7 +72,8 @@ static void end_if_over(struct unr_scope *scope)
 {
     struct unr_op_private *p = unri_private(&scope->op);
     bool                   closed = scope->private_fields.closed || p->loop->closing;
-    if (!closed || scope->private_fields.count || scope->private_fields.failing || scope->private_fields.busy || p->state == UNRI_FINISHED)
+    if (!closed || scope->private_fields.count || scope->private_fields.failing
+        || scope->private_fields.busy || p->state == UNRI_FINISHED)
         return;
     if (scope->private_fields.members != scope->private_fields.inline_members)
         free(scope->private_fields.members);
@@ -82,8 +84,10 @@ static void end_if_over(struct unr_scope *scope)
     unri_end(&scope->op, scope->private_fields.cancelled ? -ECANCELED : 0);
 }
 
-/* The table may have grown when it returns: what a member runs when it is asked may start others. */
-static void request_member(struct unr_scope *scope, struct unr_op *op, struct unr_cancel_request request)
+/* The table may have grown when it returns: what a member runs when it is asked may start
+ * others. */
+static void request_member(struct unr_scope *scope, struct unr_op *op,
+                           struct unr_cancel_request request)
 {
     bool first = false;
     if (op)
@@ -101,7 +105,8 @@ static bool deliver(struct unr_op *op, struct unr_cancel_request request)
     uint32_t growths;
     do {
         growths = scope->private_fields.growths;
-        for (size_t i = 0; i < scope->private_fields.room && growths == scope->private_fields.growths; i++)
+        for (size_t i = 0;
+             i < scope->private_fields.room && growths == scope->private_fields.growths; i++)
             request_member(scope, scope->private_fields.members[i].op, request);
     } while (growths != scope->private_fields.growths);
     end_if_over(scope);
@@ -131,7 +136,8 @@ static unr_done_fn *leave(struct unr_scope *scope, const struct unr_op *op)
         scope->private_fields.failing--;
         return (unr_done_fn *)(uintptr_t)op->private_fields.address;
     }
-    scope->private_fields.cancelled |= unri_ended_by(op, member->asked, &scope->private_fields.asked, scope->private_fields.several_causes);
+    scope->private_fields.cancelled |= unri_ended_by(
+        op, member->asked, &scope->private_fields.asked, scope->private_fields.several_causes);
     take_out(scope, member);
     return done;
 }
@@ -142,15 +148,19 @@ static void child_done(struct unr_op *holder, struct unr_op *op)
     unri_private(op)->done = leave(scope, op);
     unri_private(op)->flags &= (uint16_t)~UNRI_INNER;
     scope->private_fields.ended++;
-    scope->private_fields.weakest = (uint8_t)unri_weakest_guarantee(scope->private_fields.weakest, &op->result);
-    /* The scope outlives the `done` of its last member, which may start another in it, but ends in the same turn. */
+    scope->private_fields.weakest =
+        (uint8_t)unri_weakest_guarantee(scope->private_fields.weakest, &op->result);
+    /* The scope outlives the `done` of its last member, which may start another in it, but ends in
+     * the same turn. */
     scope->private_fields.busy = true;
     unri_hand_back(holder->private_fields.loop, op);
     scope->private_fields.busy = false;
     end_if_over(scope);
 }
 
-static const struct unri_holder holder = { .child_done = child_done, .deliver = deliver, .start_asked = start_asked };
+static const struct unri_holder holder = { .child_done = child_done,
+                                           .deliver = deliver,
+                                           .start_asked = start_asked };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
@@ -173,11 +183,13 @@ struct unr_op *unr_scope(struct unr_scope *scope)
     scope->private_fields.growths = 0;
     scope->private_fields.weakest = UNR_CANCEL_TOTAL;
     scope->private_fields.failing = 0;
-    scope->private_fields.closed = scope->private_fields.cancelled = scope->private_fields.busy = scope->private_fields.several_causes = false;
+    scope->private_fields.closed = scope->private_fields.cancelled = scope->private_fields.busy =
+        scope->private_fields.several_causes = false;
     return &scope->op;
 }
 
-void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done_fn *done, void *data)
+void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done_fn *done,
+                     void *data)
 {
     struct unr_op_private *p = unri_private(&scope->op);
     bool                   over = !unri_live(&scope->op) || p->state == UNRI_FINISHED;
@@ -195,7 +207,8 @@ void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done
     if (!make_room(scope)) {
         scope->private_fields.failing++;
         unri_fail_child(&scope->op, described, -ENOMEM);
-        unri_private(described)->address = (uintptr_t)done; /* it never began, and needs no arguments */
+        unri_private(described)->address =
+            (uintptr_t)done; /* it never began, and needs no arguments */
         return;
     }
     *find(scope, described) = (struct unr_scope_member){ .op = described, .done = done };

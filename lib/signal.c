@@ -1,9 +1,9 @@
-/* Slots and signals.  A slot is two words and a handler; everything of interest here is how an emit walks a tree of
- * signals while its handlers attach, detach, clear, reassign and free.
+/* Slots and signals.  A slot is two words and a handler; everything of interest here is how an emit
+ * walks a tree of signals while its handlers attach, detach, clear, reassign and free.
  *
- * The walk stands at a cursor: a node of its own, on the emitter's stack, that is a sibling of the children.  Whatever
- * a handler does to the list keeps the cursor in its place, so there is nothing to guard; children are attached in
- * front, where the cursor has passed already. */
+ * The walk stands at a cursor: a node of its own, on the emitter's stack, that is a sibling of the
+ * children.  Whatever a handler does to the list keeps the cursor in its place, so there is nothing
+ * to guard; children are attached in front, where the cursor has passed already. */
 #include "internal.h"
 
 #include <string.h>
@@ -43,7 +43,8 @@ struct unr_slot *unr_signal_slot(struct unr_signal *signal)
 
 /* ---- the list of children ---- */
 
-static void link_behind(struct unr_signal *node, struct unr_signal *parent, struct unr_signal *previous)
+static void link_behind(struct unr_signal *node, struct unr_signal *parent,
+                        struct unr_signal *previous)
 {
     struct unr_signal *next = previous ? previous->next_sibling : parent->first_child;
     node->parent = parent;
@@ -120,7 +121,8 @@ void unr_signal_reset(struct unr_signal *signal)
 
 /* ---- trees ---- */
 
-/* Tells the edge-triggered part of a subtree which latched signal it is under; a latched signal is its own. */
+/* Tells the edge-triggered part of a subtree which latched signal it is under; a latched signal is
+ * its own. */
 static void set_latch(struct unr_signal *signal, struct unr_signal *latched)
 {
     if (signal->latches || signal->private_fields.is_cursor)
@@ -134,7 +136,8 @@ void unr_signal_attach(struct unr_signal *child, struct unr_signal *parent)
 {
     assert(child && parent);
     if (child->parent)
-        unri_broken("attaching a signal that is attached", NULL, "a signal has one parent; detach it first");
+        unri_broken("attaching a signal that is attached", NULL,
+                    "a signal has one parent; detach it first");
     for (const struct unr_signal *ancestor = parent; ancestor; ancestor = ancestor->parent)
         if (ancestor == child)
             unri_broken("attaching a signal below itself", NULL, "signals form trees");

@@ -32,24 +32,29 @@ unsigned unri_filtered(unr_filter_fn *filter, void *context, unsigned types)
         if (types & type)
             let |= filter(context, type);
     if (let & ~UNR_CANCEL_ALL)
-        unri_broken("a filter that answers with types that do not exist", NULL, "a filter returns a mask of UNR_CANCEL_*");
+        unri_broken("a filter that answers with types that do not exist", NULL,
+                    "a filter returns a mask of UNR_CANCEL_*");
     return let;
 }
 
 void unri_state_init(struct unr_cancel_state *state, struct unr_op *op)
 {
-    *state = (struct unr_cancel_state){ .private_fields.op = op, .private_fields.supports = op->private_fields.supports };
+    *state = (struct unr_cancel_state){ .private_fields.op = op,
+                                        .private_fields.supports = op->private_fields.supports };
 }
 
 static unsigned let_in(const struct unr_cancel_state *state, unsigned types)
 {
-    return state->private_fields.in ? unri_filtered(state->private_fields.in, state->private_fields.context, types)
-                             : types & state->private_fields.supports;
+    return state->private_fields.in
+               ? unri_filtered(state->private_fields.in, state->private_fields.context, types)
+               : types & state->private_fields.supports;
 }
 
 unsigned unri_state_let_out(const struct unr_cancel_state *state, unsigned types)
 {
-    return state->private_fields.out ? unri_filtered(state->private_fields.out, state->private_fields.context, types) : types;
+    return state->private_fields.out
+               ? unri_filtered(state->private_fields.out, state->private_fields.context, types)
+               : types;
 }
 
 unsigned unri_state_let_in(struct unr_cancel_state *state, struct unr_cancel_request request)
@@ -66,7 +71,9 @@ struct unr_cancel_request unri_state_preempting(const struct unr_cancel_state *s
     unsigned let_in, passed;
     do { /* while it is asked, the filter may let in more */
         let_in = state->private_fields.let_in.types;
-        passed = let_in && !state->private_fields.lets_children_begin ? unri_state_let_out(state, let_in) : 0;
+        passed = let_in && !state->private_fields.lets_children_begin
+                     ? unri_state_let_out(state, let_in)
+                     : 0;
     } while (let_in != state->private_fields.let_in.types);
     return (struct unr_cancel_request){ passed, state->private_fields.let_in.cause };
 }
@@ -81,14 +88,16 @@ int unr_state_cause(const struct unr_cancel_state *state)
     return state->private_fields.let_in.cause;
 }
 
-void unr_state_reset(struct unr_cancel_state *state, unr_filter_fn *in, unr_filter_fn *out, void *context)
+void unr_state_reset(struct unr_cancel_state *state, unr_filter_fn *in, unr_filter_fn *out,
+                     void *context)
 {
     struct unr_op_private *p = unri_private(state->private_fields.op);
     state->private_fields.let_in = (struct unr_cancel_request){ 0 };
     state->private_fields.in = in;
     state->private_fields.out = out;
     state->private_fields.context = context;
-    /* What was honoured so far has been dealt with; what ends the operation in the end is what comes now. */
+    /* What was honoured so far has been dealt with; what ends the operation in the end is what
+     * comes now. */
     if (p->flags & UNRI_HONOURED) {
         p->flags &= (uint16_t)~UNRI_HONOURED;
         state->private_fields.op->result.verdict = UNR_VERDICT_NONE;

@@ -18,14 +18,16 @@ static struct msghdr *message(struct unr_some *some, const struct iovec *iov, un
     return message;
 }
 
-static struct unr_op *socket_read(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *socket_read(struct unr_stream *stream, struct unr_some *some,
+                                  const struct iovec *iov, unsigned n)
 {
     if (n == 1)
         return unr_recv(&some->op, stream->fd, iov->iov_base, at_most_int(iov->iov_len), 0);
     return unr_recvmsg(&some->op, stream->fd, message(some, iov, n), 0);
 }
 
-static struct unr_op *socket_write(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *socket_write(struct unr_stream *stream, struct unr_some *some,
+                                   const struct iovec *iov, unsigned n)
 {
     if (n == 1)
         return unr_send(&some->op, stream->fd, iov->iov_base, at_most_int(iov->iov_len), 0);
@@ -33,14 +35,16 @@ static struct unr_op *socket_write(struct unr_stream *stream, struct unr_some *s
 }
 
 /* A pipe's offset is -1, which is what a file that has no position is read with. */
-static struct unr_op *file_read(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *file_read(struct unr_stream *stream, struct unr_some *some,
+                                const struct iovec *iov, unsigned n)
 {
     if (n == 1)
         return unr_read(&some->op, stream->fd, iov->iov_base, iov->iov_len, stream->offset);
     return unr_readv(&some->op, stream->fd, iov, n, stream->offset);
 }
 
-static struct unr_op *file_write(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *file_write(struct unr_stream *stream, struct unr_some *some,
+                                 const struct iovec *iov, unsigned n)
 {
     if (n == 1)
         return unr_write(&some->op, stream->fd, iov->iov_base, iov->iov_len, stream->offset);
@@ -52,10 +56,12 @@ static void file_moved(struct unr_stream *stream, uint64_t bytes)
     stream->offset += (int64_t)bytes;
 }
 
-#define TYPE(kind, reads, writes, moves)                                                                                       \
-    static const struct unr_stream_type kind = {                                                                               \
-        .size = sizeof(struct unr_stream_type), .name = #kind, .read_some = reads, .write_some = writes, .moved = moves        \
-    }
+#define TYPE(kind, reads, writes, moves)                                                           \
+    static const struct unr_stream_type kind = { .size = sizeof(struct unr_stream_type),           \
+                                                 .name = #kind,                                    \
+                                                 .read_some = reads,                               \
+                                                 .write_some = writes,                             \
+                                                 .moved = moves }
 TYPE(socket_stream, socket_read, socket_write, NULL);
 TYPE(pipe_stream, file_read, file_write, NULL);
 TYPE(file_stream, file_read, file_write, file_moved);
@@ -72,7 +78,8 @@ void unr_stream_pipe(struct unr_stream *stream, int fd)
 
 void unr_stream_file(struct unr_stream *stream, int fd, int64_t offset)
 {
-    *stream = (struct unr_stream){ &file_stream, fd, offset < 0 ? INT64_MIN : offset }; /* below -1: -EINVAL */
+    *stream = (struct unr_stream){ &file_stream, fd,
+                                   offset < 0 ? INT64_MIN : offset }; /* below -1: -EINVAL */
 }
 
 void unr_stream_layer(struct unr_stream *stream, const struct unr_stream_type *type)
@@ -104,14 +111,18 @@ static struct unr_op *or_not_supported(struct unr_op *described, struct unr_some
     return described ? described : unr_describe(&some->op, &no_direction);
 }
 
-struct unr_op *unr_read_some(struct unr_some *some, struct unr_stream *stream, const struct iovec *iov, unsigned n)
+struct unr_op *unr_read_some(struct unr_some *some, struct unr_stream *stream,
+                             const struct iovec *iov, unsigned n)
 {
-    return or_not_supported(stream->type->read_some ? stream->type->read_some(stream, some, iov, n) : NULL, some);
+    return or_not_supported(
+        stream->type->read_some ? stream->type->read_some(stream, some, iov, n) : NULL, some);
 }
 
-struct unr_op *unr_write_some(struct unr_some *some, struct unr_stream *stream, const struct iovec *iov, unsigned n)
+struct unr_op *unr_write_some(struct unr_some *some, struct unr_stream *stream,
+                              const struct iovec *iov, unsigned n)
 {
-    return or_not_supported(stream->type->write_some ? stream->type->write_some(stream, some, iov, n) : NULL, some);
+    return or_not_supported(
+        stream->type->write_some ? stream->type->write_some(stream, some, iov, n) : NULL, some);
 }
 
 void unr_stream_moved(struct unr_stream *stream, uint64_t bytes)

@@ -1,17 +1,19 @@
 /* What timers wait in: a 4-ary heap, and queues of timers that were started with the same delay.
  *
- * The heap's entries hold the deadline beside the timer, so that comparing touches no timer, and the four children of
- * one entry share a cache line.  A start goes to the end and rises past few ancestors (a time-out is mostly later than most of what
- * waits), a cancel fills the hole from the end: both touch a handful of cache lines, at a million timers as at a
- * thousand, and only the removal of the first goes all the way down (10 levels at a million).  A wheel would need none of
+ * The heap's entries hold the deadline beside the timer, so that comparing touches no timer, and
+ * the four children of one entry share a cache line.  A start goes to the end and rises past few
+ * ancestors (a time-out is mostly later than most of what waits), a cancel fills the hole from the
+ * end: both touch a handful of cache lines, at a million timers as at a thousand, and only the
+ * removal of the first goes all the way down (10 levels at a million).  A wheel would need none of
  * that, but wakes the loop to cascade; a heap knows exactly when to sleep until.
  *
- * But most timers of a server are time-outs of the same few lengths, which end in the order in which they began and are
- * cancelled before.  Of such a queue only the first is in the heap; behind it starting is appending and cancelling
- * unlinking (libevent's common timeouts).  A delay takes a queue that is empty; with none for it the heap will do.
+ * But most timers of a server are time-outs of the same few lengths, which end in the order in
+ * which they began and are cancelled before.  Of such a queue only the first is in the heap; behind
+ * it starting is appending and cancelling unlinking (libevent's common timeouts).  A delay takes a
+ * queue that is empty; with none for it the heap will do.
  *
- * Starting a timer must not allocate, so the heap is address space reserved when the loop is opened, of which the kernel
- * gives what is touched. */
+ * Starting a timer must not allocate, so the heap is address space reserved when the loop is
+ * opened, of which the kernel gives what is touched. */
 #include "internal.h"
 #include "../uring/enter.h"
 
@@ -22,12 +24,13 @@ static_assert(sizeof(struct unr_timer) == sizeof(struct unr_op) + 40, "");
 
 /* private_fields of a timer */
 enum {
-    INDEX, /* in the heap; BEHIND: in a queue, not its first; 0: it does not wait                              */
-    ORDER, /* when it was started or last moved, which settles ties of deadlines, and the number of its queue */
-    NEXT,  /* while it waits, in its queue                                                                     */
+    INDEX, /* in the heap; BEHIND: in a queue, not its first; 0: it does not wait */
+    ORDER, /* when it was started or last moved, which settles ties of deadlines, and the number of
+              its queue */
+    NEXT,  /* while it waits, in its queue */
     PREVIOUS,
     RELATIVE = NEXT,  /* before that: whether it was described with a delay */
-    DELAY = PREVIOUS, /* and with which                                     */
+    DELAY = PREVIOUS, /* and with which */
 };
 #define BEHIND UINT64_MAX
 
@@ -170,7 +173,8 @@ static struct unr_timer *previous_in_queue(const struct unr_timer *timer)
     return (struct unr_timer *)(uintptr_t)timer->private_fields[PREVIOUS];
 }
 
-/* The number, from 1, of the queue for a delay: one of a few, its own or an empty one; 0: others wait in all of them. */
+/* The number, from 1, of the queue for a delay: one of a few, its own or an empty one; 0: others
+ * wait in all of them. */
 static unsigned queue_for(const struct unri_timers *timers, unr_time delay, unr_time deadline)
 {
     enum { CANDIDATES = 4 };
@@ -252,7 +256,8 @@ bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer)
     struct unri_timers *timers = &loop->timers;
     if (!make_room(timers))
         return false;
-    unr_time delay = timer->private_fields[RELATIVE] ? (unr_time)timer->private_fields[DELAY] : UNR_NEVER;
+    unr_time delay =
+        timer->private_fields[RELATIVE] ? (unr_time)timer->private_fields[DELAY] : UNR_NEVER;
     unsigned number = delay != UNR_NEVER ? queue_for(timers, delay, timer->deadline) : 0;
     set_order(timers, timer, number);
     timer->private_fields[NEXT] = 0;
@@ -300,8 +305,8 @@ void unri_timer_remove(struct unr_loop *loop, struct unr_timer *timer)
 
 /* ---- all that wait ---- */
 
-/* A chunk at a time, so that each `done` finds its timer still in the cache.  What those start or move has a higher serial and
- * waits for the next turn, and so does what is due behind it. */
+/* A chunk at a time, so that each `done` finds its timer still in the cache.  What those start or
+ * move has a higher serial and waits for the next turn, and so does what is due behind it. */
 bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
 {
     enum { CHUNK = 128 };
@@ -321,7 +326,8 @@ bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
     return false;
 }
 
-static void request_or_hurry(struct unr_loop *loop, struct unr_timer *timer, struct unr_cancel_request request)
+static void request_or_hurry(struct unr_loop *loop, struct unr_timer *timer,
+                             struct unr_cancel_request request)
 {
     bool pauses = unri_is_delay(&timer->op);
     if (unri_is_timer(&timer->op) || (pauses && unr_supports(&timer->op)))
@@ -331,7 +337,8 @@ static void request_or_hurry(struct unr_loop *loop, struct unr_timer *timer, str
 }
 
 /* Those behind the first of a queue; none of them is in the heap. */
-static void request_behind(struct unr_loop *loop, struct unr_timer *first, struct unr_cancel_request request)
+static void request_behind(struct unr_loop *loop, struct unr_timer *first,
+                           struct unr_cancel_request request)
 {
     for (struct unr_timer *timer = next_in_queue(first), *next; timer; timer = next) {
         next = next_in_queue(timer);
@@ -341,8 +348,8 @@ static void request_behind(struct unr_loop *loop, struct unr_timer *first, struc
     }
 }
 
-/* From the last place to the first.  What leaves one is replaced by what was not looked at or needs nothing, so the same
- * place is looked at again. */
+/* From the last place to the first.  What leaves one is replaced by what was not looked at or needs
+ * nothing, so the same place is looked at again. */
 static void request_all_once(struct unr_loop *loop, struct unr_cancel_request request)
 {
     struct unri_timers *timers = &loop->timers;
@@ -355,7 +362,8 @@ static void request_all_once(struct unr_loop *loop, struct unr_cancel_request re
     }
 }
 
-/* Again, when something was started or moved meanwhile, which may have put others where it had looked already. */
+/* Again, when something was started or moved meanwhile, which may have put others where it had
+ * looked already. */
 void unri_timers_request_all(struct unr_loop *loop, struct unr_cancel_request request)
 {
     uint64_t serial;
@@ -365,10 +373,13 @@ void unri_timers_request_all(struct unr_loop *loop, struct unr_cancel_request re
     } while (serial != loop->timers.serial);
 }
 
-void unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context), void *context)
+void unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context),
+                      void                  *context)
 {
     for (size_t i = 0; i < loop->timers.count; i++)
-        for (struct unr_timer *timer = loop->timers.entries[i + ROOT].timer; timer; timer = next_in_queue(timer))
-            if (unri_is_timer(&timer->op) || unri_is_delay(&timer->op)) /* what has a deadline is among the peers, or here */
+        for (struct unr_timer *timer = loop->timers.entries[i + ROOT].timer; timer;
+             timer = next_in_queue(timer))
+            if (unri_is_timer(&timer->op)
+                || unri_is_delay(&timer->op)) /* what has a deadline is among the peers, or here */
                 visit(&timer->op, context);
 }

@@ -39,12 +39,14 @@ static unsigned fill_window(struct unr_transfer *transfer, size_t limit)
 {
     unsigned filled = 0;
     size_t   used = transfer->private_fields.used, room = limit;
-    for (unsigned i = 0; i < transfer->private_fields.count && filled < UNR_TRANSFER_PIECES && room; i++, used = 0) {
+    for (unsigned i = 0; i < transfer->private_fields.count && filled < UNR_TRANSFER_PIECES && room;
+         i++, used = 0) {
         const struct iovec *piece = &transfer->private_fields.pieces[i];
         size_t              len = piece->iov_len - used < room ? piece->iov_len - used : room;
         if (!len)
             continue;
-        transfer->private_fields.window[filled++] = (struct iovec){ (char *)piece->iov_base + used, len };
+        transfer->private_fields.window[filled++] =
+            (struct iovec){ (char *)piece->iov_base + used, len };
         room -= len;
     }
     transfer->private_fields.asked = limit - room;
@@ -66,7 +68,8 @@ static void count(struct unr_transfer *transfer, uint64_t bytes)
 /* What the condition lets the next step move; nothing where there is no memory for it. */
 static size_t ask(struct unr_transfer *transfer, int error)
 {
-    size_t limit = transfer->private_fields.condition(transfer->private_fields.context, error, (size_t)transfer->op.result.bytes);
+    size_t limit = transfer->private_fields.condition(transfer->private_fields.context, error,
+                                                      (size_t)transfer->op.result.bytes);
     return transfer->private_fields.count ? limit : 0;
 }
 
@@ -74,8 +77,10 @@ static struct unr_op *next_step(struct unr_transfer *transfer, size_t limit)
 {
     unsigned n = fill_window(transfer, limit);
     return transfer->private_fields.direction == UNR_READ
-               ? unr_read_some(&transfer->private_fields.some, transfer->private_fields.stream, transfer->private_fields.window, n)
-               : unr_write_some(&transfer->private_fields.some, transfer->private_fields.stream, transfer->private_fields.window, n);
+               ? unr_read_some(&transfer->private_fields.some, transfer->private_fields.stream,
+                               transfer->private_fields.window, n)
+               : unr_write_some(&transfer->private_fields.some, transfer->private_fields.stream,
+                                transfer->private_fields.window, n);
 }
 
 static void go_on(struct unr_transfer *transfer, size_t limit, int error)
@@ -123,7 +128,8 @@ static void after_step(struct unr_transfer *transfer, const struct unr_result *r
 
 static void step(struct unr_compose *self, struct unr_op *finished)
 {
-    struct unr_transfer *transfer = unr_container_of(self, struct unr_transfer, private_fields.compose);
+    struct unr_transfer *transfer =
+        unr_container_of(self, struct unr_transfer, private_fields.compose);
     if (finished)
         after_step(transfer, &finished->result);
     else
@@ -132,8 +138,8 @@ static void step(struct unr_compose *self, struct unr_op *finished)
 
 /* ---- describing ---- */
 
-static void describe(struct unr_transfer *transfer, const char *name, struct unr_stream *stream, enum unr_direction direction,
-                     unr_condition_fn *condition, void *context)
+static void describe(struct unr_transfer *transfer, const char *name, struct unr_stream *stream,
+                     enum unr_direction direction, unr_condition_fn *condition, void *context)
 {
     unr_compose(&transfer->private_fields.compose, name, UNR_CANCEL_PARTIAL, step);
     transfer->private_fields.stream = stream;
@@ -142,7 +148,8 @@ static void describe(struct unr_transfer *transfer, const char *name, struct unr
     transfer->private_fields.context = context;
 }
 
-static struct unr_op *with_pieces(struct unr_transfer *transfer, const struct iovec *iov, unsigned n)
+static struct unr_op *with_pieces(struct unr_transfer *transfer, const struct iovec *iov,
+                                  unsigned n)
 {
     transfer->private_fields.pieces = iov;
     transfer->private_fields.count = n;
@@ -157,39 +164,45 @@ static struct unr_op *with_buffer(struct unr_transfer *transfer, const void *buf
     return with_pieces(transfer, &transfer->private_fields.whole, 1);
 }
 
-struct unr_op *unr_write_all(struct unr_transfer *transfer, struct unr_stream *stream, const void *buf, size_t len)
+struct unr_op *unr_write_all(struct unr_transfer *transfer, struct unr_stream *stream,
+                             const void *buf, size_t len)
 {
     describe(transfer, "write_all", stream, UNR_WRITE, unr_transfer_all, NULL);
     return with_buffer(transfer, buf, len);
 }
 
-struct unr_op *unr_read_exact(struct unr_transfer *transfer, struct unr_stream *stream, void *buf, size_t len)
+struct unr_op *unr_read_exact(struct unr_transfer *transfer, struct unr_stream *stream, void *buf,
+                              size_t len)
 {
     describe(transfer, "read_exact", stream, UNR_READ, unr_transfer_all, NULL);
     return with_buffer(transfer, buf, len);
 }
 
-struct unr_op *unr_read_at_least(struct unr_transfer *transfer, struct unr_stream *stream, void *buf, size_t len,
-                                 size_t at_least)
+struct unr_op *unr_read_at_least(struct unr_transfer *transfer, struct unr_stream *stream,
+                                 void *buf, size_t len, size_t at_least)
 {
-    describe(transfer, "read_at_least", stream, UNR_READ, unr_transfer_at_least, (void *)(uintptr_t)at_least);
+    describe(transfer, "read_at_least", stream, UNR_READ, unr_transfer_at_least,
+             (void *)(uintptr_t)at_least);
     return with_buffer(transfer, buf, len);
 }
 
-struct unr_op *unr_writev_all(struct unr_transfer *transfer, struct unr_stream *stream, const struct iovec *iov, unsigned n)
+struct unr_op *unr_writev_all(struct unr_transfer *transfer, struct unr_stream *stream,
+                              const struct iovec *iov, unsigned n)
 {
     describe(transfer, "writev_all", stream, UNR_WRITE, unr_transfer_all, NULL);
     return with_pieces(transfer, iov, n);
 }
 
-struct unr_op *unr_readv_exact(struct unr_transfer *transfer, struct unr_stream *stream, const struct iovec *iov, unsigned n)
+struct unr_op *unr_readv_exact(struct unr_transfer *transfer, struct unr_stream *stream,
+                               const struct iovec *iov, unsigned n)
 {
     describe(transfer, "readv_exact", stream, UNR_READ, unr_transfer_all, NULL);
     return with_pieces(transfer, iov, n);
 }
 
-struct unr_op *unr_transfer_while(struct unr_transfer *transfer, struct unr_stream *stream, enum unr_direction direction,
-                                  const struct iovec *iov, unsigned n, unr_condition_fn *condition, void *context)
+struct unr_op *unr_transfer_while(struct unr_transfer *transfer, struct unr_stream *stream,
+                                  enum unr_direction direction, const struct iovec *iov, unsigned n,
+                                  unr_condition_fn *condition, void *context)
 {
     describe(transfer, "transfer_while", stream, direction, condition, context);
     return with_pieces(transfer, iov, n);

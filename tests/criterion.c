@@ -1,5 +1,6 @@
-/* What Criterion lacks, linked into every test program: a time-out for the tests that set none, and peace with the
- * sanitizers.  A test program is two kinds of process: a runner, and one for each test, which begins anew. */
+/* What Criterion lacks, linked into every test program: a time-out for the tests that set none, and
+ * peace with the sanitizers.  A test program is two kinds of process: a runner, and one for each
+ * test, which begins anew. */
 #include <criterion/criterion.h>
 #include <criterion/hooks.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@ static double timeout_factor(void)
     return factor > 0 ? factor : 1;
 }
 
-/* Runs in the runner, before all tests.  Criterion's --timeout only lowers what a test has set itself. */
+/* Runs in the runner, before all tests.  Criterion's --timeout only lowers what a test has set
+ * itself. */
 ReportHook(PRE_ALL)(struct criterion_test_set *all)
 {
     is_runner = true;
@@ -44,7 +46,8 @@ ReportHook(PRE_ALL)(struct criterion_test_set *all)
 #ifdef ADDRESS_SANITIZER
 #include <sanitizer/lsan_interface.h>
 
-/* The runner now and then forgets 48 bytes of its own; what the tests forget is reported by their processes. */
+/* The runner now and then forgets 48 bytes of its own; what the tests forget is reported by their
+ * processes. */
 int __lsan_is_turned_off(void)
 {
     return is_runner;
@@ -52,9 +55,9 @@ int __lsan_is_turned_off(void)
 #endif
 
 #ifdef THREAD_SANITIZER
-/* Criterion shares memory with its tests at an address that it makes of rand_r(), and gives up where it cannot have it;
- * these numbers lead into the part of the address space that ThreadSanitizer leaves to the program
- * (github.com/Snaipe/Criterion, issue 274). */
+/* Criterion shares memory with its tests at an address that it makes of rand_r(), and gives up
+ * where it cannot have it; these numbers lead into the part of the address space that
+ * ThreadSanitizer leaves to the program (github.com/Snaipe/Criterion, issue 274). */
 int rand_r(unsigned *seed)
 {
     *seed = *seed * 1103515245u + 12345u;

@@ -1,5 +1,5 @@
-/* What the tests of the library share: a loop, pairs of sockets, and operations that remember how they ended.
- * UNRING_TEST_PLAIN=1 runs them on the plainest ring instead of the best. */
+/* What the tests of the library share: a loop, pairs of sockets, and operations that remember how
+ * they ended.  UNRING_TEST_PLAIN=1 runs them on the plainest ring instead of the best. */
 #ifndef TESTS_FIXTURE_H
 #define TESTS_FIXTURE_H
 
@@ -28,7 +28,9 @@ static inline int count_descriptors(void)
 
 static inline struct unr_loop *open_loop_with(unsigned entries, unsigned completions)
 {
-    struct unr_loop_options options = { .size = sizeof options, .entries = entries, .completion_entries = completions };
+    struct unr_loop_options options = { .size = sizeof options,
+                                        .entries = entries,
+                                        .completion_entries = completions };
     struct unr_loop        *opened = NULL;
     if (getenv("UNRING_TEST_PLAIN"))
         options.flags = UNR_LOOP_PLAIN;
@@ -43,7 +45,8 @@ static inline void open_loop(void)
     loop = open_loop_with(0, 0);
 }
 
-/* At the end of a test's body, as a failing tear-down passes: nothing is left in flight, and no descriptor open. */
+/* At the end of a test's body, as a failing tear-down passes: nothing is left in flight, and no
+ * descriptor open. */
 static inline void close_loop(void)
 {
     cr_assert_eq(unr_loop_in_flight(loop), 0);
@@ -94,7 +97,8 @@ static inline void finish(struct seen *seen)
         cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
 }
 
-static inline void expect_cancelled(const struct seen *seen, unsigned guarantee, enum unr_verdict verdict, int cause)
+static inline void expect_cancelled(const struct seen *seen, unsigned guarantee,
+                                    enum unr_verdict verdict, int cause)
 {
     cr_assert_eq(seen->runs, 1);
     cr_assert_eq(seen->result.error, -ECANCELED, "error %d", seen->result.error);
@@ -114,7 +118,8 @@ static inline int tcp_listener(struct sockaddr_in *ret_address, int backlog)
 {
     socklen_t len = sizeof *ret_address;
     int       fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    *ret_address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    *ret_address =
+        (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     cr_assert_eq(bind(fd, (struct sockaddr *)ret_address, len), 0);
     cr_assert_eq(listen(fd, backlog), 0);
     cr_assert_eq(getsockname(fd, (struct sockaddr *)ret_address, &len), 0);

@@ -1,9 +1,9 @@
 /* Scenes for the system calls, and the table that says how each of them is played.
  *
- * A scene is what a call works on: descriptors, peers, a folder, a child.  A row of the table `rows` says how to set it so
- * that the call waits, if it can wait; what event lets it complete; and how to tell from the scene what the call did:
- * after a success `verify` finds the effect, after a cancellation it finds by plain system calls that everything is still
- * there to be had. */
+ * A scene is what a call works on: descriptors, peers, a folder, a child.  A row of the table
+ * `rows` says how to set it so that the call waits, if it can wait; what event lets it complete;
+ * and how to tell from the scene what the call did: after a success `verify` finds the effect,
+ * after a cancellation it finds by plain system calls that everything is still there to be had. */
 #ifndef TESTS_SCENES_H
 #define TESTS_SCENES_H
 
@@ -22,11 +22,11 @@
 #include <sys/wait.h>
 
 enum {
-    SIZE = 64,     /* bytes that a small transfer moves          */
-    LARGE = 65536, /* more than any full pipe or socket of ours  */
+    SIZE = 64,     /* bytes that a small transfer moves */
+    LARGE = 65536, /* more than any full pipe or socket of ours */
     UNTOUCHED = 0xee,
     RACES = 40,
-    CAUSE = -4711, /* of a requester's own                       */
+    CAUSE = -4711, /* of a requester's own */
 };
 
 /* ---- what is asserted, and what is taken for granted ---- */
@@ -34,19 +34,21 @@ enum {
 static char where[160]; /* row and situation, for messages */
 
 /* Not in the racing thread: a failing assertion jumps. */
-#define check(condition)                                                                                                       \
-    do {                                                                                                                       \
-        if (!(condition))                                                                                                      \
-            cr_assert_fail("%s: %s", where, #condition);                                                                       \
+#define check(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            cr_assert_fail("%s: %s", where, #condition);                                           \
     } while (0)
-#define check_is(value, expected)                                                                                              \
-    do {                                                                                                                       \
-        long long is_ = (long long)(value), expected_ = (long long)(expected);                                                 \
-        if (is_ != expected_)                                                                                                  \
-            cr_assert_fail("%s: %s is %lld, not %s (%lld)", where, #value, is_, #expected, expected_);                         \
+#define check_is(value, expected)                                                                  \
+    do {                                                                                           \
+        long long is_ = (long long)(value), expected_ = (long long)(expected);                     \
+        if (is_ != expected_)                                                                      \
+            cr_assert_fail("%s: %s is %lld, not %s (%lld)", where, #value, is_, #expected,         \
+                           expected_);                                                             \
     } while (0)
 
-/* Ends the test when the environment refuses what is taken for granted; else what the call returned. */
+/* Ends the test when the environment refuses what is taken for granted; else what the call
+ * returned. */
 #define must(call) must_not_fail((call), #call, __LINE__)
 
 static int must_not_fail(long result, const char *call, int line)
@@ -62,8 +64,8 @@ static int must_not_fail(long result, const char *call, int line)
 
 struct scene {
     int      fd;     /* what the call works on; -1: nothing that unr_cancel_fd() would find it on */
-    int      peer;   /* at the other end of that                                                  */
-    int      second; /* the other descriptor of a call on two, or another listener                */
+    int      peer;   /* at the other end of that */
+    int      second; /* the other descriptor of a call on two, or another listener */
     int      second_peer;
     int      mine[12]; /* to be closed */
     unsigned count;
@@ -80,20 +82,21 @@ struct scene {
     uint32_t                futex;
     long                    woken;
     int                     pipe[2];
-    size_t                  ready;   /* bytes that are there to be read from the start              */
-    size_t                  full;    /* bytes that keep a call from writing                         */
-    size_t                  drained; /* bytes that the other end has taken since                    */
-    size_t                  asked;   /* bytes that the call is to write                             */
+    size_t                  ready;   /* bytes that are there to be read from the start */
+    size_t                  full;    /* bytes that keep a call from writing */
+    size_t                  drained; /* bytes that the other end has taken since */
+    size_t                  asked;   /* bytes that the call is to write */
     unsigned char           buffer[SIZE];
 };
 
 struct row {
     const char *name;    /* as in the library's table */
-    const char *variant; /* "" for the plain form     */
+    const char *variant; /* "" for the plain form */
     unsigned    supports;
     void (*set_up)(struct scene *s);
     struct unr_op *(*describe)(struct unr_op *op, struct scene *s);
-    /* Brings about what lets the call complete.  NULL: it waits for nothing.  Runs in another thread, too. */
+    /* Brings about what lets the call complete.  NULL: it waits for nothing.  Runs in another
+     * thread, too. */
     void (*happen)(struct scene *s);
     /* Finds what `op`, which has ended, says that it did; `done`: it succeeded. */
     void (*verify)(struct scene *s, const struct unr_op *op, bool done);
@@ -209,7 +212,8 @@ static void happen_bytes(struct scene *s)
     must(write(s->peer, patterned + s->ready, SIZE - s->ready));
 }
 
-/* Byte by byte: with MSG_WAITALL the kernel goes on after each, and while it is about to, a cancel does not find it. */
+/* Byte by byte: with MSG_WAITALL the kernel goes on after each, and while it is about to, a cancel
+ * does not find it. */
 static void happen_dribble(struct scene *s)
 {
     for (size_t i = s->ready; i < SIZE; i++)
@@ -534,7 +538,9 @@ static int tcp_socket(struct scene *s, struct sockaddr_in *address, in_port_t po
     const struct linger none = { .l_onoff = 1 };
     socklen_t           len = sizeof *address;
     int                 fd = own(s, must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
-    *address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    *address = (struct sockaddr_in){ .sin_family = AF_INET,
+                                     .sin_port = port,
+                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     must(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one));
     must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none));
     must(bind(fd, (struct sockaddr *)address, len));
@@ -565,7 +571,8 @@ static int unix_listener(struct scene *s, int backlog)
 {
     static unsigned    serial;
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int len = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "unring-table-%d-%u", (int)getpid(), serial++);
+    int len = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "unring-table-%d-%u",
+                       (int)getpid(), serial++);
     int fd = own(s, must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)));
     set_address(s, &address, offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len);
     must(bind(fd, (struct sockaddr *)&s->address, s->address_len));
@@ -629,19 +636,22 @@ static void set_full_tcp(struct scene *s)
     connect_to(tcp_socket(s, &address, 0), s);
     s->peer = tcp_socket(s, &address, ((struct sockaddr_in *)&s->address)->sin_port);
     s->second = tcp_socket(s, &address, 0);
-    /* To keep its port it must have asked for one; this one is free, but for the socket that found that out. */
+    /* To keep its port it must have asked for one; this one is free, but for the socket that found
+     * that out. */
     tcp_socket(s, &address, 0);
     s->fd = tcp_socket(s, &address, address.sin_port);
     must(listen(s->second, 4));
 }
 
-/* A simultaneous open: the socket that waits for an answer to its SYN gets a SYN from where it sent that.  Or, when it
- * waits no more, a reset. */
+/* A simultaneous open: the socket that waits for an answer to its SYN gets a SYN from where it sent
+ * that.  Or, when it waits no more, a reset. */
 static void happen_answer(struct scene *s)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     address.sin_port = port_of(s->fd);
-    if (connect(s->peer, (struct sockaddr *)&address, sizeof address) != 0 && errno != ECONNREFUSED && errno != ECONNRESET)
+    if (connect(s->peer, (struct sockaddr *)&address, sizeof address) != 0 && errno != ECONNREFUSED
+        && errno != ECONNRESET)
         must(-1);
 }
 
@@ -718,7 +728,8 @@ static void verify_socket(struct scene *s, const struct unr_op *op, bool done)
 
 static void set_unbound(struct scene *s)
 {
-    const struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    const struct sockaddr_in address = { .sin_family = AF_INET,
+                                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     s->fd = own(s, must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
     set_address(s, &address, sizeof address);
 }
@@ -922,7 +933,7 @@ static void happen_writer(struct scene *s)
 static void verify_openat_fifo(struct scene *s, const struct unr_op *op, bool done)
 {
     struct stat stat;
-    int         fd = own(s, done ? op->result.fd : must(openat(s->fd, "new", O_RDONLY | O_CLOEXEC)));
+    int fd = own(s, done ? op->result.fd : must(openat(s->fd, "new", O_RDONLY | O_CLOEXEC)));
     must(fstat(fd, &stat));
     check(S_ISFIFO(stat.st_mode));
 }
@@ -1032,7 +1043,11 @@ static void verify_waitid(struct scene *s, const struct unr_op *op, bool done)
     }
 }
 
-enum { FUTEX_FLAGS = 0x02 | 0x80, MATCH_ANY = -1, WAKE_PRIVATE = 1 | 128 }; /* FUTEX2_SIZE_U32 | FUTEX2_PRIVATE */
+enum {
+    FUTEX_FLAGS = 0x02 | 0x80,
+    MATCH_ANY = -1,
+    WAKE_PRIVATE = 1 | 128
+}; /* FUTEX2_SIZE_U32 | FUTEX2_PRIVATE */
 
 static struct unr_op *describe_futex_wait(struct unr_op *op, struct scene *s)
 {
@@ -1076,32 +1091,42 @@ static const struct row rows[] = {
 
     { "read", "", ALL, set_pipe, describe_read, happen_bytes, verify_bytes, NULL },
     { "read", "from a socket", ALL, set_tcp, describe_read, happen_bytes, verify_bytes, NULL },
-    { "read", "from an eventfd", ALL, set_eventfd, describe_read_event, happen_event, verify_event_taken, NULL },
+    { "read", "from an eventfd", ALL, set_eventfd, describe_read_event, happen_event,
+      verify_event_taken, NULL },
     { "read", "from a file", ALL, set_file, describe_read, NULL, verify_read_file, NULL },
     { "readv", "", ALL, set_pipe, describe_readv, happen_bytes, verify_bytes, NULL },
     { "readv", "from a file", ALL, set_file, describe_readv, NULL, verify_read_file, NULL },
     { "write", "", ALL, set_full_pipe, describe_write, happen_drain, verify_drained, NULL },
-    { "write", "to a socket", ALL, set_full_socket, describe_write, happen_drain, verify_drained, NULL },
+    { "write", "to a socket", ALL, set_full_socket, describe_write, happen_drain, verify_drained,
+      NULL },
     { "write", "to a file", ALL, set_empty_file, describe_write, NULL, verify_write_file, NULL },
     { "writev", "", ALL, set_full_pipe, describe_writev, happen_drain, verify_drained, NULL },
     { "writev", "to a file", ALL, set_empty_file, describe_writev, NULL, verify_write_file, NULL },
 
     { "recv", "", ALL, set_sockets, describe_recv, happen_bytes, verify_bytes, NULL },
     { "recv", "over TCP", ALL, set_tcp, describe_recv, happen_bytes, verify_bytes, NULL },
-    { "recv", "MSG_WAITALL", PARTIAL, set_sockets, describe_recv_all, happen_dribble, verify_bytes, NULL },
-    { "recv", "MSG_WAITALL, half of it there", PARTIAL, set_half, describe_recv_all, happen_dribble, verify_bytes, NULL },
-    { "recv", "MSG_WAITALL, half there, TCP", PARTIAL, set_half_tcp, describe_recv_all, happen_dribble, verify_bytes, NULL },
+    { "recv", "MSG_WAITALL", PARTIAL, set_sockets, describe_recv_all, happen_dribble, verify_bytes,
+      NULL },
+    { "recv", "MSG_WAITALL, half of it there", PARTIAL, set_half, describe_recv_all, happen_dribble,
+      verify_bytes, NULL },
+    { "recv", "MSG_WAITALL, half there, TCP", PARTIAL, set_half_tcp, describe_recv_all,
+      happen_dribble, verify_bytes, NULL },
     { "recvmsg", "", ALL, set_sockets, describe_recvmsg, happen_bytes, verify_bytes, NULL },
-    { "recvmsg", "MSG_WAITALL, half of it there", PARTIAL, set_half, describe_recvmsg_all, happen_dribble, verify_bytes, NULL },
+    { "recvmsg", "MSG_WAITALL, half of it there", PARTIAL, set_half, describe_recvmsg_all,
+      happen_dribble, verify_bytes, NULL },
     { "send", "", ALL, set_full_socket, describe_send, happen_drain, verify_drained, NULL },
-    { "send", "MSG_WAITALL, too much", PARTIAL, set_too_much, describe_send_all, happen_drain, verify_drained, NULL },
+    { "send", "MSG_WAITALL, too much", PARTIAL, set_too_much, describe_send_all, happen_drain,
+      verify_drained, NULL },
     { "sendmsg", "", ALL, set_full_socket, describe_sendmsg, happen_drain, verify_drained, NULL },
-    { "sendmsg", "MSG_WAITALL, too much", PARTIAL, set_too_much, describe_sendmsg_all, happen_drain, verify_drained, NULL },
+    { "sendmsg", "MSG_WAITALL, too much", PARTIAL, set_too_much, describe_sendmsg_all, happen_drain,
+      verify_drained, NULL },
 
     { "accept", "", ALL, set_listener, describe_accept, happen_client, verify_accept, NULL },
-    { "accept", "on a unix socket", ALL, set_unix_listener, describe_accept, happen_client, verify_accept, NULL },
+    { "accept", "on a unix socket", ALL, set_unix_listener, describe_accept, happen_client,
+      verify_accept, NULL },
     { "connect", "", ALL, set_full_tcp, describe_connect, happen_answer, verify_connect, NULL },
-    { "connect", "of a unix socket", ALL, set_full_unix, describe_connect, happen_room, verify_connect_unix, NULL },
+    { "connect", "of a unix socket", ALL, set_full_unix, describe_connect, happen_room,
+      verify_connect_unix, NULL },
     { "poll", "", ALL, set_eventfd, describe_poll, happen_event, verify_event_seen, NULL },
     { "shutdown", "", ALL, set_sockets, describe_shutdown, NULL, verify_shutdown, NULL },
     { "socket", "", ALL, nothing, describe_socket, NULL, verify_socket, NULL },
@@ -1110,14 +1135,16 @@ static const struct row rows[] = {
 
     { "close", "", NONE, set_pipe, describe_close, NULL, verify_close, NULL },
     { "cancel_close", "", NONE, set_pipe, describe_cancel_close, NULL, verify_close, NULL },
-    { "cancel_close", "of a pipe being read", NONE, set_pipe, describe_cancel_close, NULL, verify_close, describe_read },
+    { "cancel_close", "of a pipe being read", NONE, set_pipe, describe_cancel_close, NULL,
+      verify_close, describe_read },
     { "pipe", "", ALL, nothing, describe_pipe, NULL, verify_pipe, NULL },
     { "splice", "", ALL, set_two_pipes, describe_splice, happen_bytes, verify_splice, NULL },
     { "tee", "", ALL, set_two_pipes, describe_tee, happen_bytes, verify_tee, NULL },
 
     { "openat", "", ALL, set_fifo, describe_openat_fifo, happen_writer, verify_openat_fifo, NULL },
     { "openat", "of a file", ALL, set_folder, describe_openat_old, NULL, verify_openat_old, NULL },
-    { "openat", "of a new file", ALL, set_folder, describe_openat_new, NULL, verify_openat_new, NULL },
+    { "openat", "of a new file", ALL, set_folder, describe_openat_new, NULL, verify_openat_new,
+      NULL },
     { "fsync", "", ALL, set_file, describe_fsync, NULL, verify_nothing, NULL },
     { "statx", "", ALL, set_folder, describe_statx, NULL, verify_statx, NULL },
     { "ftruncate", "", ALL, set_file, describe_ftruncate, NULL, verify_ftruncate, NULL },
@@ -1132,12 +1159,16 @@ static const struct row rows[] = {
 
     { "waitid", "", ALL, set_child, describe_waitid, happen_death, verify_waitid, NULL },
     { "futex_wait", "", ALL, nothing, describe_futex_wait, happen_wake, verify_futex_wait, NULL },
-    { "futex_wake", "", ALL, nothing, describe_futex_wake, NULL, verify_futex_wake, describe_futex_wait },
+    { "futex_wake", "", ALL, nothing, describe_futex_wake, NULL, verify_futex_wake,
+      describe_futex_wait },
 
     { "sqe", "", ALL, set_sockets, describe_sqe, happen_bytes, verify_bytes, NULL },
-    { "sqe", "that promises PARTIAL", PARTIAL, set_sockets, describe_sqe_partial, happen_bytes, verify_bytes, NULL },
-    { "sqe", "that promises TERMINAL", TERMINAL, set_sockets, describe_sqe_terminal, happen_bytes, verify_bytes, NULL },
-    { "sqe", "that promises NONE", NONE, set_sockets, describe_sqe_none, happen_bytes, verify_bytes, NULL },
+    { "sqe", "that promises PARTIAL", PARTIAL, set_sockets, describe_sqe_partial, happen_bytes,
+      verify_bytes, NULL },
+    { "sqe", "that promises TERMINAL", TERMINAL, set_sockets, describe_sqe_terminal, happen_bytes,
+      verify_bytes, NULL },
+    { "sqe", "that promises NONE", NONE, set_sockets, describe_sqe_none, happen_bytes, verify_bytes,
+      NULL },
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 

@@ -1,6 +1,7 @@
-/* What the tests of a loop's surroundings share, on top of fixture.h: children that break a rule, threads that wait until
- * another sleeps, and - with SUPPORT_KERNEL defined before the include - the kernel as this process sees it: hooks
- * through which each of liburing's calls that leave the process can be refused, cut short or changed. */
+/* What the tests of a loop's surroundings share, on top of fixture.h: children that break a rule,
+ * threads that wait until another sleeps, and - with SUPPORT_KERNEL defined before the include -
+ * the kernel as this process sees it: hooks through which each of liburing's calls that leave the
+ * process can be refused, cut short or changed. */
 #ifndef TESTS_SUPPORT_H
 #define TESTS_SUPPORT_H
 
@@ -20,7 +21,8 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SUPPORT_SANITIZED 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)                            \
+    || __has_feature(memory_sanitizer)
 #define SUPPORT_SANITIZED 1
 #endif
 #endif
@@ -96,11 +98,12 @@ static inline pid_t thread_id(void)
 enum { CHILD_SECONDS = 30 };
 
 struct death {
-    int  status;      /* of waitpid(2)                  */
+    int  status;      /* of waitpid(2) */
     char words[4096]; /* what it said on standard error */
 };
 
-/* Runs `body` in a child, whose standard error is kept.  In there no cr_* works: check with must(). */
+/* Runs `body` in a child, whose standard error is kept.  In there no cr_* works: check with
+ * must(). */
 static inline struct death in_child(void (*body)(void *context), void *context)
 {
     struct death death = { 0 };
@@ -110,7 +113,8 @@ static inline struct death in_child(void (*body)(void *context), void *context)
     pid_t child = fork();
     cr_assert_geq(child, 0);
     if (child == 0) {
-        alarm(CHILD_SECONDS); /* or it would outlive a test that is timed out, and keep the runner from ending */
+        alarm(CHILD_SECONDS); /* or it would outlive a test that is timed out, and keep the runner
+                                 from ending */
         setrlimit(RLIMIT_CORE, &(struct rlimit){ 0 });
         signal(SIGABRT, SIG_DFL);
         dup2(ends[1], STDERR_FILENO);
@@ -129,12 +133,12 @@ static inline struct death in_child(void (*body)(void *context), void *context)
 }
 
 /* What cr_assert is elsewhere. */
-#define must(condition)                                                                                                        \
-    do {                                                                                                                       \
-        if (!(condition)) {                                                                                                    \
-            dprintf(STDERR_FILENO, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                             \
-            _exit(99);                                                                                                         \
-        }                                                                                                                      \
+#define must(condition)                                                                            \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            dprintf(STDERR_FILENO, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                 \
+            _exit(99);                                                                             \
+        }                                                                                          \
     } while (0)
 
 static inline void expect_success(const struct death *death)
@@ -148,7 +152,8 @@ static inline void expect_abort(const struct death *death, const char *const *wo
     int signal_number = WIFSIGNALED(death->status) ? WTERMSIG(death->status) : 0;
     cr_assert_eq(signal_number, SIGABRT, "status %#x: %s", (unsigned)death->status, death->words);
     for (; *words; words++)
-        cr_assert_not_null(strstr(death->words, *words), "\"%s\" is missing in: %s", *words, death->words);
+        cr_assert_not_null(strstr(death->words, *words), "\"%s\" is missing in: %s", *words,
+                           death->words);
 }
 
 /* ---- the kernel, hooked ---- */
@@ -158,7 +163,8 @@ static inline void expect_abort(const struct death *death, const char *const *wo
 #include <dlfcn.h>
 #include <liburing.h>
 
-typedef int enter_fn(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument, size_t size);
+typedef int enter_fn(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags,
+                     void *argument, size_t size);
 typedef int register_fn(unsigned fd, unsigned opcode, const void *argument, unsigned count);
 typedef int init_fn(unsigned entries, struct io_uring *ring, struct io_uring_params *params);
 
@@ -174,32 +180,37 @@ static inline int result_of(long result)
     return result < 0 ? -errno : (int)result;
 }
 
-static inline int kernel_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument,
-                               size_t size)
+static inline int kernel_enter(unsigned fd, unsigned to_submit, unsigned min_complete,
+                               unsigned flags, void *argument, size_t size)
 {
-    return result_of(syscall(__NR_io_uring_enter, fd, to_submit, min_complete, flags, argument, size));
+    return result_of(
+        syscall(__NR_io_uring_enter, fd, to_submit, min_complete, flags, argument, size));
 }
 
-static inline int kernel_register(unsigned fd, unsigned opcode, const void *argument, unsigned count)
+static inline int kernel_register(unsigned fd, unsigned opcode, const void *argument,
+                                  unsigned count)
 {
     return result_of(syscall(__NR_io_uring_register, fd, opcode, argument, count));
 }
 
-static inline int kernel_init(unsigned entries, struct io_uring *ring, struct io_uring_params *params)
+static inline int kernel_init(unsigned entries, struct io_uring *ring,
+                              struct io_uring_params *params)
 {
     init_fn *init = (init_fn *)(uintptr_t)dlsym(RTLD_NEXT, "io_uring_queue_init_params");
     return init(entries, ring, params);
 }
 
-/* These stand in front of liburing's own.  (By their assembler names: the types of the parameters in <liburing.h> have
- * changed between its versions.) */
+/* These stand in front of liburing's own.  (By their assembler names: the types of the parameters
+ * in <liburing.h> have changed between its versions.) */
 enter_fn    seam_enter __asm__("io_uring_enter2");
 register_fn seam_register __asm__("io_uring_register");
 init_fn     seam_init __asm__("io_uring_queue_init_params");
 
-int seam_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument, size_t size)
+int seam_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags,
+               void *argument, size_t size)
 {
-    return (hook_enter ? hook_enter : kernel_enter)(fd, to_submit, min_complete, flags, argument, size);
+    return (hook_enter ? hook_enter : kernel_enter)(fd, to_submit, min_complete, flags, argument,
+                                                    size);
 }
 
 int seam_register(unsigned fd, unsigned opcode, const void *argument, unsigned count)
@@ -218,7 +229,8 @@ int seam_init(unsigned entries, struct io_uring *ring, struct io_uring_params *p
 /* A kernel that knows none of the set-up flags `unknown_setup`. */
 static unsigned unknown_setup;
 
-static inline int init_without(unsigned entries, struct io_uring *ring, struct io_uring_params *params)
+static inline int init_without(unsigned entries, struct io_uring *ring,
+                               struct io_uring_params *params)
 {
     return params->flags & unknown_setup ? -EINVAL : kernel_init(entries, ring, params);
 }
@@ -229,12 +241,12 @@ static inline void forget_setup(unsigned flags)
     hook_init = init_without;
 }
 
-/* A kernel that does not find what the next `cancels_to_lose` cancels are for, as if it were on its way from one of its
- * tables to another. */
+/* A kernel that does not find what the next `cancels_to_lose` cancels are for, as if it were on its
+ * way from one of its tables to another. */
 static unsigned cancels_to_lose, cancels_lost;
 
-static inline int enter_losing(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument,
-                               size_t size)
+static inline int enter_losing(unsigned fd, unsigned to_submit, unsigned min_complete,
+                               unsigned flags, void *argument, size_t size)
 {
     struct io_uring_sq *sq = &latest_ring->sq;
     if (fd == (unsigned)latest_ring->enter_ring_fd)

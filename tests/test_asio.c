@@ -1,5 +1,6 @@
-/* What Asio's own tests look at, as far as no other test here does, and what its users complain about, shown to be ended:
- * each complaint with its number in asio.md, where A#n is https://github.com/chriskohlhoff/asio/issues/n. */
+/* What Asio's own tests look at, as far as no other test here does, and what its users complain
+ * about, shown to be ended: each complaint with its number in asio.md, where A#n is
+ * https://github.com/chriskohlhoff/asio/issues/n. */
 #include "support.h"
 
 #include <linux/futex.h>
@@ -20,8 +21,8 @@ enum { CAUSE = -71, UP_TO_PARTIAL = UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL };
 struct own {
     struct unr_op op;
     void (*at_start)(struct own *own);
-    void              *context;
-    int                starts, requests;
+    void                     *context;
+    int                       starts, requests;
     struct unr_cancel_request latest;
 };
 
@@ -41,14 +42,34 @@ static void own_cancel(struct unr_op *op, struct unr_cancel_request request)
     unr_finish(op, -ECANCELED);
 }
 
-/* An operation of an own type that honours `types` of these: none, TERMINAL alone, PARTIAL alone, all. */
+/* An operation of an own type that honours `types` of these: none, TERMINAL alone, PARTIAL alone,
+ * all. */
 static struct unr_op *brew(struct own *own, unsigned types)
 {
-    static const struct unr_op_type none = { .size = sizeof none, .supports = 0, .name = "brew", .start = own_start, .cancel = own_cancel },
-                                    terminal = { .size = sizeof none, .supports = 1, .name = "brew", .start = own_start, .cancel = own_cancel },
-                                    partial = { .size = sizeof none, .supports = 2, .name = "brew", .start = own_start, .cancel = own_cancel },
-                                    all = { .size = sizeof none, .supports = 7, .name = "brew", .start = own_start, .cancel = own_cancel };
-    return unr_describe(&own->op, types == 0 ? &none : types == 1 ? &terminal : types == 2 ? &partial : &all);
+    static const struct unr_op_type none = { .size = sizeof none,
+                                             .supports = 0,
+                                             .name = "brew",
+                                             .start = own_start,
+                                             .cancel = own_cancel },
+                                    terminal = { .size = sizeof none,
+                                                 .supports = 1,
+                                                 .name = "brew",
+                                                 .start = own_start,
+                                                 .cancel = own_cancel },
+                                    partial = { .size = sizeof none,
+                                                .supports = 2,
+                                                .name = "brew",
+                                                .start = own_start,
+                                                .cancel = own_cancel },
+                                    all = { .size = sizeof none,
+                                            .supports = 7,
+                                            .name = "brew",
+                                            .start = own_start,
+                                            .cancel = own_cancel };
+    return unr_describe(&own->op, types == 0   ? &none
+                                  : types == 1 ? &terminal
+                                  : types == 2 ? &partial
+                                               : &all);
 }
 
 static void fail_at_start(struct own *own)
@@ -94,7 +115,8 @@ static void send_text(int fd, const char *text)
 /* ---- every kind of operation, in flight ---- */
 
 struct play {
-    int                sockets[2], full_sockets[2], pipes[2], full_pipes[2], listener, connecting, nobody, waiting[4];
+    int sockets[2], full_sockets[2], pipes[2], full_pipes[2], listener, connecting, nobody,
+        waiting[4];
     size_t             filled, filled_pipe;
     struct sockaddr_un address;
     struct unr_address addresses[1];
@@ -109,21 +131,21 @@ struct play {
     struct unr_framing framing;
     struct unr_op      receives[2];
     union {
-        struct unr_op       op;
-        struct unr_timer    timer;
-        struct unr_transfer transfer;
-        struct unr_reader   reader;
-        struct unr_connect_any  connect;
-        struct unr_relay    relay;
-        struct unr_sigwait  sigwait;
-        struct unr_process    process_wait;
-        struct unr_group    group;
-        struct unr_scope    scope;
-        struct unr_join     join;
-        struct unr_deadline deadline;
-        struct unr_delay    delay;
-        struct unr_filter   filter;
-        struct unr_compose  compose;
+        struct unr_op          op;
+        struct unr_timer       timer;
+        struct unr_transfer    transfer;
+        struct unr_reader      reader;
+        struct unr_connect_any connect;
+        struct unr_relay       relay;
+        struct unr_sigwait     sigwait;
+        struct unr_process     process_wait;
+        struct unr_group       group;
+        struct unr_scope       scope;
+        struct unr_join        join;
+        struct unr_deadline    deadline;
+        struct unr_delay       delay;
+        struct unr_filter      filter;
+        struct unr_compose     compose;
     };
     struct unr_op child_op; /* of `compose` */
 };
@@ -132,7 +154,8 @@ struct play {
 static void open_full_listener(struct play *p)
 {
     p->address = (struct sockaddr_un){ .sun_family = AF_UNIX };
-    snprintf(p->address.sun_path + 1, sizeof p->address.sun_path - 1, "unring-asio-%d", (int)getpid());
+    snprintf(p->address.sun_path + 1, sizeof p->address.sun_path - 1, "unring-asio-%d",
+             (int)getpid());
     p->addresses[0] = (struct unr_address){ (struct sockaddr *)&p->address, sizeof p->address };
     p->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     cr_assert_eq(bind(p->listener, p->addresses[0].address, p->addresses[0].len), 0);
@@ -143,7 +166,8 @@ static void open_full_listener(struct play *p)
     }
     p->connecting = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     p->nobody = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(bind(p->nobody, (struct sockaddr *)&(sa_family_t){ AF_UNIX }, sizeof(sa_family_t)), 0);
+    cr_assert_eq(bind(p->nobody, (struct sockaddr *)&(sa_family_t){ AF_UNIX }, sizeof(sa_family_t)),
+                 0);
     cr_assert_eq(listen(p->nobody, 1), 0);
 }
 
@@ -182,7 +206,8 @@ static void open_play(struct play *p)
     p->piece = (struct iovec){ p->in, sizeof p->in };
 }
 
-/* What came of it: nothing was taken from anyone, and who was written to has got what is reported. */
+/* What came of it: nothing was taken from anyone, and who was written to has got what is
+ * reported. */
 static void close_play(struct play *p)
 {
     if (unr_in_flight(&p->other.op)) {
@@ -215,10 +240,10 @@ static struct unr_op *receive(struct play *p, int i)
     return unr_recv(&p->receives[i], p->sockets[0], &p->in[i], 1, 0);
 }
 
-#define KIND(name, expression)                                                                                                 \
-    static struct unr_op *describe_##name(struct play *p)                                                                      \
-    {                                                                                                                          \
-        return expression;                                                                                                     \
+#define KIND(name, expression)                                                                     \
+    static struct unr_op *describe_##name(struct play *p)                                          \
+    {                                                                                              \
+        return expression;                                                                         \
     }
 
 static void step_receives(struct unr_compose *self, struct unr_op *finished)
@@ -261,7 +286,8 @@ KIND(accept, unr_accept(&p->op, p->nobody, NULL, NULL, SOCK_CLOEXEC))
 KIND(connect, unr_connect(&p->op, p->connecting, p->addresses[0].address, p->addresses[0].len))
 KIND(poll, unr_poll(&p->op, p->sockets[0], POLLIN))
 KIND(splice, unr_splice(&p->op, p->pipes[0], -1, p->full_pipes[1], -1, 8, 0))
-KIND(futex, unr_futex_wait(&p->op, &p->futex, 1, FUTEX_BITSET_MATCH_ANY, FUTEX2_SIZE_U32 | FUTEX_PRIVATE_FLAG))
+KIND(futex, unr_futex_wait(&p->op, &p->futex, 1, FUTEX_BITSET_MATCH_ANY,
+                           FUTEX2_SIZE_U32 | FUTEX_PRIVATE_FLAG))
 KIND(sqe, unr_sqe(&p->op, "sqe", UNR_CANCEL_ALL, fill_receive, p))
 KIND(timer, unr_timer_after(&p->timer, UNR_SEC(1000)))
 KIND(write_all, unr_write_all(&p->transfer, &p->to, p->out, sizeof p->out))
@@ -270,7 +296,8 @@ KIND(writev_all, unr_writev_all(&p->transfer, &p->to, &p->piece, 1))
 KIND(read_exact, unr_read_exact(&p->transfer, &p->from, p->in, 8))
 KIND(readv_exact, unr_readv_exact(&p->transfer, &p->from_pipe, &p->piece, 1))
 KIND(read_at_least, unr_read_at_least(&p->transfer, &p->from, p->in, 8, 3))
-KIND(transfer_while, unr_transfer_while(&p->transfer, &p->from, UNR_READ, &p->piece, 1, unr_transfer_all, NULL))
+KIND(transfer_while,
+     unr_transfer_while(&p->transfer, &p->from, UNR_READ, &p->piece, 1, unr_transfer_all, NULL))
 KIND(read_until, unr_read_until(&p->reader, &p->from, &p->buffer, "\r\n", 2))
 KIND(read_match, unr_read_match(&p->reader, &p->from_pipe, &p->buffer, never_matches, NULL))
 KIND(read_frame, unr_read_frame(&p->reader, &p->from, &p->buffer, &p->framing))
@@ -302,13 +329,13 @@ struct kind {
     void (*after)(struct play *p);
 };
 
-#define TOTAL(name)                                                                                                            \
-    {                                                                                                                          \
-#name, describe_##name, UNR_CANCEL_ALL, UNR_CANCEL_TOTAL, 0, NULL                                                      \
+#define TOTAL(name)                                                                                \
+    {                                                                                              \
+#name, describe_##name, UNR_CANCEL_ALL, UNR_CANCEL_TOTAL, 0, NULL                          \
     }
-#define PARTIAL(name)                                                                                                          \
-    {                                                                                                                          \
-#name, describe_##name, UP_TO_PARTIAL, UNR_CANCEL_PARTIAL, 0, NULL                                                     \
+#define PARTIAL(name)                                                                              \
+    {                                                                                              \
+#name, describe_##name, UP_TO_PARTIAL, UNR_CANCEL_PARTIAL, 0, NULL                         \
     }
 
 static const struct kind kinds[] = {
@@ -381,16 +408,18 @@ static void expect_ended(struct play *p, const struct kind *kind, int cause)
     cr_assert_eq(r->guarantee, kind->guarantee, "%s: guarantee %u", kind->name, r->guarantee);
     cr_assert_eq(r->value, kind->value, "%s: %d", kind->name, (int)r->value);
     cr_assert_eq(r->fd, -1);
-    cr_assert_not(unr_slot_has_handler(unr_signal_slot(&p->signal)), "%s: a handler is left", kind->name);
+    cr_assert_not(unr_slot_has_handler(unr_signal_slot(&p->signal)), "%s: a handler is left",
+                  kind->name);
     cr_assert_not(unr_signal_emit(&p->signal, UNR_CANCEL_ALL));
 }
 
-/* Asio's tests cancel no socket, descriptor, pipe, read, write, read_until, connect or signal_set through a slot.  Here each
- * kind is: it ends once, not inside the emit, has moved no byte, and leaves no handler behind.
+/* Asio's tests cancel no socket, descriptor, pipe, read, write, read_until, connect or signal_set
+ * through a slot.  Here each kind is: it ends once, not inside the emit, has moved no byte, and
+ * leaves no handler behind.
  *
- * asio.md 6.13 (r/cpp "Asio cancellation mysteries", A#1333: what a cancel guarantees is unclear, and the default is
- * documented wrongly): what an operation can promise can be asked of it before it is started, and its result says what it
- * kept. */
+ * asio.md 6.13 (r/cpp "Asio cancellation mysteries", A#1333: what a cancel guarantees is unclear,
+ * and the default is documented wrongly): what an operation can promise can be asked of it before
+ * it is started, and its result says what it kept. */
 Test(asio, each_kind_of_operation_is_cancelled_through_its_slot)
 {
     static struct play p;
@@ -408,8 +437,8 @@ Test(asio, each_kind_of_operation_is_cancelled_through_its_slot)
     close_loop();
 }
 
-/* asio.md 6.16, A#1235 (a context is destroyed with operations in it, whose handlers never run): closing the loop hands back
- * each kind of operation, in its `done`, with the cause -ESHUTDOWN. */
+/* asio.md 6.16, A#1235 (a context is destroyed with operations in it, whose handlers never run):
+ * closing the loop hands back each kind of operation, in its `done`, with the cause -ESHUTDOWN. */
 Test(asio, closing_the_loop_hands_each_kind_back)
 {
     static struct play p;
@@ -418,7 +447,8 @@ Test(asio, closing_the_loop_hands_each_kind_back)
             continue;
         start_kind(&p, &kinds[i]);
         cr_assert_eq(unr_loop_close(loop), 0);
-        if (kinds[i].describe == describe_join) /* which ends as what it waits for does, or by itself */
+        if (kinds[i].describe
+            == describe_join) /* which ends as what it waits for does, or by itself */
             cr_assert_eq(p.other.runs, 1);
         expect_ended(&p, &kinds[i], -ESHUTDOWN);
         close_play(&p);
@@ -429,7 +459,8 @@ Test(asio, closing_the_loop_hands_each_kind_back)
 
 /* ---- signals, timers, sockets ---- */
 
-/* One signal serves one operation after another, of any kind: what it has cancelled is no obstacle to the next. */
+/* One signal serves one operation after another, of any kind: what it has cancelled is no obstacle
+ * to the next. */
 Test(asio, one_signal_serves_one_operation_after_another)
 {
     struct unr_signal signal = { 0 };
@@ -438,14 +469,16 @@ Test(asio, one_signal_serves_one_operation_after_another)
     char              in[8];
     int               fds[2];
     unix_pair(fds);
-    start(&first, unr_bind_slot(unr_recv(&first.op, fds[0], in, sizeof in, 0), unr_signal_slot(&signal)));
+    start(&first,
+          unr_bind_slot(unr_recv(&first.op, fds[0], in, sizeof in, 0), unr_signal_slot(&signal)));
     submit();
     cr_assert(unr_signal_emit(&signal, UNR_CANCEL_TOTAL));
     run();
     expect_cancelled(&first, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
     cr_assert_not(unr_signal_emit(&signal, UNR_CANCEL_TOTAL));
 
-    start(&second, unr_bind_slot(unr_recv(&second.op, fds[0], in, sizeof in, 0), unr_signal_slot(&signal)));
+    start(&second,
+          unr_bind_slot(unr_recv(&second.op, fds[0], in, sizeof in, 0), unr_signal_slot(&signal)));
     submit();
     cr_assert_eq(second.runs, 0);
     send_text(fds[1], "12345");
@@ -463,8 +496,8 @@ Test(asio, one_signal_serves_one_operation_after_another)
     close_loop();
 }
 
-/* Three wait for one timer; the one in the middle is cancelled, and the others go on, until the timer itself is.  Then it is
- * waited for again. */
+/* Three wait for one timer; the one in the middle is cancelled, and the others go on, until the
+ * timer itself is.  Then it is waited for again. */
 Test(asio, three_wait_for_one_timer)
 {
     struct unr_timer  timer = { 0 };
@@ -473,7 +506,8 @@ Test(asio, three_wait_for_one_timer)
     struct seen       waits[3] = { 0 }, fired = { 0 };
     start(&fired, unr_timer_after(&timer, UNR_SEC(1000)));
     for (int i = 0; i < 3; i++)
-        start(&waits[i], unr_bind_slot(unr_join(&joins[i], &timer.op), unr_signal_slot(&signals[i])));
+        start(&waits[i],
+              unr_bind_slot(unr_join(&joins[i], &timer.op), unr_signal_slot(&signals[i])));
     submit();
     cr_assert(unr_signal_emit_cause(&signals[1], UNR_CANCEL_TOTAL, CAUSE));
     submit();
@@ -494,8 +528,9 @@ Test(asio, three_wait_for_one_timer)
     close_loop();
 }
 
-/* Three receive from one socket; the one in the middle is cancelled, and the others go on, until all on the socket are: with
- * a count, without a byte.  A receive after that works, and sees the peer's end. */
+/* Three receive from one socket; the one in the middle is cancelled, and the others go on, until
+ * all on the socket are: with a count, without a byte.  A receive after that works, and sees the
+ * peer's end. */
 Test(asio, three_receive_from_one_socket)
 {
     struct unr_signal signals[3] = { 0 };
@@ -504,7 +539,8 @@ Test(asio, three_receive_from_one_socket)
     int               fds[2];
     tcp_pair(fds);
     for (int i = 0; i < 3; i++)
-        start(&receives[i], unr_bind_slot(unr_recv(&receives[i].op, fds[0], in[i], 8, 0), unr_signal_slot(&signals[i])));
+        start(&receives[i], unr_bind_slot(unr_recv(&receives[i].op, fds[0], in[i], 8, 0),
+                                          unr_signal_slot(&signals[i])));
     submit();
     cr_assert(unr_signal_emit(&signals[1], UNR_CANCEL_ALL));
     finish(&receives[1]);
@@ -532,8 +568,8 @@ static void free_its_memory(struct seen *seen)
     free(seen);
 }
 
-/* An operation is destroyed when it has ended, and its socket moves on to other memory: an emit finds nothing of the old
- * one, and the new one when there is one. */
+/* An operation is destroyed when it has ended, and its socket moves on to other memory: an emit
+ * finds nothing of the old one, and the new one when there is one. */
 Test(asio, emit_after_its_operation_is_destroyed_and_its_stream_moved)
 {
     struct unr_signal   signal = { 0 };
@@ -546,7 +582,8 @@ Test(asio, emit_after_its_operation_is_destroyed_and_its_stream_moved)
     unix_pair(fds);
     unr_stream_socket(old, fds[0]);
     seen->then = free_its_memory;
-    start(seen, unr_bind_slot(unr_read_some(some, old, &(struct iovec){ in, sizeof in }, 1), unr_signal_slot(&signal)));
+    start(seen, unr_bind_slot(unr_read_some(some, old, &(struct iovec){ in, sizeof in }, 1),
+                              unr_signal_slot(&signal)));
     submit();
     cr_assert(unr_signal_emit(&signal, UNR_CANCEL_TOTAL));
     run();
@@ -556,7 +593,8 @@ Test(asio, emit_after_its_operation_is_destroyed_and_its_stream_moved)
     free(old);
     cr_assert_not(unr_signal_emit(&signal, UNR_CANCEL_TOTAL));
 
-    start(&next, unr_bind_slot(unr_read_exact(&transfer, moved, in, sizeof in), unr_signal_slot(&signal)));
+    start(&next,
+          unr_bind_slot(unr_read_exact(&transfer, moved, in, sizeof in), unr_signal_slot(&signal)));
     submit();
     send_text(fds[1], "123");
     while (transfer.op.result.bytes < 3)
@@ -589,12 +627,14 @@ static void sleep_on(struct unr_compose *self, struct unr_op *finished)
             self->op.result.value = 42;
         unr_compose_end(self, finished->result.error);
     } else {
-        unr_compose_next(self, unr_timer_after(&sleeper->timer, sleeper->sleeps++ < 100 ? 0 : UNR_NEVER));
+        unr_compose_next(self,
+                         unr_timer_after(&sleeper->timer, sleeper->sleeps++ < 100 ? 0 : UNR_NEVER));
     }
 }
 
-/* An endless loop of sleeps is cancelled: right after its start, in the middle of it, and in a sleep without end.  What it
- * yields then is its own affair; without that it is 0 and no descriptor. */
+/* An endless loop of sleeps is cancelled: right after its start, in the middle of it, and in a
+ * sleep without end.  What it yields then is its own affair; without that it is 0 and no
+ * descriptor. */
 Test(asio, endless_sleep_is_cancelled_and_yields_what_it_likes)
 {
     for (int sleeps = 0; sleeps <= 101; sleeps++) {
@@ -662,9 +702,9 @@ static void expect_operands(struct operands *o, unsigned n, bool any)
     }
 }
 
-/* a || b, a && b and the same with three, of operands that succeed, fail or never end, in every combination: what decides is
- * the first of its kind, an endless sibling is cancelled, and without a decision the whole waits until it is cancelled
- * itself. */
+/* a || b, a && b and the same with three, of operands that succeed, fail or never end, in every
+ * combination: what decides is the first of its kind, an endless sibling is cancelled, and without
+ * a decision the whole waits until it is cancelled itself. */
 Test(asio, operators_of_two_and_three_operands)
 {
     for (unsigned n = 2; n <= 3; n++)
@@ -672,7 +712,8 @@ Test(asio, operators_of_two_and_three_operands)
             for (int any = 0; any < 2; any++) {
                 static struct operands o;
                 open_operands(&o, n, number);
-                start(&o.seen, any ? unr_any(&o.group, o.members, n) : unr_all(&o.group, o.members, n));
+                start(&o.seen,
+                      any ? unr_any(&o.group, o.members, n) : unr_all(&o.group, o.members, n));
                 for (int i = 0; i < 3; i++)
                     submit();
                 if (o.count[ENDLESS] && !o.count[any ? SUCCEEDS : FAILS]) {
@@ -716,7 +757,8 @@ static void second_of_session(struct seen *first)
     struct session *s = first->context;
     if (s->moment == IN_ITS_DONE)
         stop_session(s);
-    start(&s->second, unr_bind_slot(unr_timer_after(&s->timer, UNR_NEVER), unr_signal_slot(&s->stop)));
+    start(&s->second,
+          unr_bind_slot(unr_timer_after(&s->timer, UNR_NEVER), unr_signal_slot(&s->stop)));
 }
 
 static void step_of_session(struct unr_compose *self, struct unr_op *finished)
@@ -742,20 +784,23 @@ static void open_session(struct session *s, enum moment moment)
     s->interrupter.then = interrupt;
     unix_pair(s->fds);
     send_text(s->fds[1], "12345");
-    if (moment == BETWEEN_COMPLETION_AND_DONE) /* its `done` comes first, in the turn that has both completions */
+    if (moment == BETWEEN_COMPLETION_AND_DONE) /* its `done` comes first, in the turn that has both
+                                                  completions */
         start(&s->interrupter, unr_nop(&s->interrupter.op));
 }
 
-/* asio.md 6.1, A#1574, boostorg/mysql#199, boostorg/redis#321, boostorg/redis#32 (a cancel that comes between two operations
- * is lost, and the next timer waits for ever): a session that receives and then waits without end is ended whenever it is
- * asked. Composed, an ordinary signal does; made of callbacks, one that latches. */
+/* asio.md 6.1, A#1574, boostorg/mysql#199, boostorg/redis#321, boostorg/redis#32 (a cancel that
+ * comes between two operations is lost, and the next timer waits for ever): a session that receives
+ * and then waits without end is ended whenever it is asked. Composed, an ordinary signal does; made
+ * of callbacks, one that latches. */
 Test(asio, cancel_between_two_operations_is_not_lost)
 {
     for (enum moment moment = 0; moment < MOMENTS; moment++) {
         struct session s;
         open_session(&s, moment);
         start(&s.seen,
-              unr_bind_slot(unr_compose(&s.compose, "session", UNR_CANCEL_PARTIAL, step_of_session), unr_signal_slot(&s.stop)));
+              unr_bind_slot(unr_compose(&s.compose, "session", UNR_CANCEL_PARTIAL, step_of_session),
+                            unr_signal_slot(&s.stop)));
         if (moment == BEFORE_THE_FIRST)
             stop_session(&s);
         run();
@@ -768,7 +813,8 @@ Test(asio, cancel_between_two_operations_is_not_lost)
         unr_signal_init_latched(&s.stop);
         if (moment == BEFORE_THE_FIRST)
             stop_session(&s);
-        start(&s.first, unr_bind_slot(unr_recv(&s.receive, s.fds[0], s.in, sizeof s.in, 0), unr_signal_slot(&s.stop)));
+        start(&s.first, unr_bind_slot(unr_recv(&s.receive, s.fds[0], s.in, sizeof s.in, 0),
+                                      unr_signal_slot(&s.stop)));
         run();
         cr_assert_eq(s.first.result.bytes + drain(s.fds[0]), 5);
         expect_cancelled(&s.second, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, CAUSE);
@@ -811,9 +857,9 @@ static struct ephemeral *make_ephemeral(size_t *received, int *ended)
     return e;
 }
 
-/* asio.md 6.2, A#1332, A#1400, erigontech/silkworm#1353 (an emit that was dispatched finds its signal gone): a request that
- * another thread has on its way when the operation ends, whose `done` frees the operation, its slot and its signal, finds
- * nothing. */
+/* asio.md 6.2, A#1332, A#1400, erigontech/silkworm#1353 (an emit that was dispatched finds its
+ * signal gone): a request that another thread has on its way when the operation ends, whose `done`
+ * frees the operation, its slot and its signal, finds nothing. */
 Test(asio, signal_is_freed_while_a_request_is_on_its_way)
 {
     size_t received = 0, left = 0;
@@ -823,7 +869,8 @@ Test(asio, signal_is_freed_while_a_request_is_on_its_way)
         unix_pair(fds);
         struct ephemeral *e = make_ephemeral(&received, &ended);
         unr_remote_init(&e->remote, loop, &e->signal);
-        start(&e->seen, unr_bind_slot(unr_recv(&e->receive, fds[0], e->in, sizeof e->in, 0), unr_signal_slot(&e->signal)));
+        start(&e->seen, unr_bind_slot(unr_recv(&e->receive, fds[0], e->in, sizeof e->in, 0),
+                                      unr_signal_slot(&e->signal)));
         submit();
         if (completes)
             send_text(fds[1], "12345");
@@ -839,8 +886,8 @@ Test(asio, signal_is_freed_while_a_request_is_on_its_way)
     close_loop();
 }
 
-/* The same, as in silkworm#1353: one member of a group fails, the other completes before it hears of that, and the group's
- * `done` frees all of them, signal and slot included. */
+/* The same, as in silkworm#1353: one member of a group fails, the other completes before it hears
+ * of that, and the group's `done` frees all of them, signal and slot included. */
 Test(asio, group_is_freed_when_a_member_fails_and_the_other_completes)
 {
     size_t received = 0, left = 0;
@@ -849,7 +896,8 @@ Test(asio, group_is_freed_when_a_member_fails_and_the_other_completes)
         int fds[2];
         unix_pair(fds);
         struct ephemeral *e = make_ephemeral(&received, &ended);
-        struct unr_op *members[] = { brew(&e->failing, UNR_CANCEL_ALL), unr_recv(&e->receive, fds[0], e->in, sizeof e->in, 0) };
+        struct unr_op    *members[] = { brew(&e->failing, UNR_CANCEL_ALL),
+                                        unr_recv(&e->receive, fds[0], e->in, sizeof e->in, 0) };
         start(&e->seen, unr_bind_slot(unr_all(&e->group, members, 2), unr_signal_slot(&e->signal)));
         submit();
         if (round % 2)
@@ -905,8 +953,10 @@ static void receive_from_both(struct crowd *crowd)
 {
     struct unr_op *members[2];
     for (int i = 0; i < 2; i++)
-        members[i] = unr_recv(&crowd->receives[i], crowd->fds[i][0], crowd->in[i], sizeof crowd->in[i], 0);
-    start(&crowd->seen, unr_bind_slot(unr_any(&crowd->group, members, 2), unr_signal_slot(&crowd->stop)));
+        members[i] =
+            unr_recv(&crowd->receives[i], crowd->fds[i][0], crowd->in[i], sizeof crowd->in[i], 0);
+    start(&crowd->seen,
+          unr_bind_slot(unr_any(&crowd->group, members, 2), unr_signal_slot(&crowd->stop)));
 }
 
 static void count_from_both(struct seen *seen)
@@ -918,9 +968,9 @@ static void count_from_both(struct seen *seen)
         receive_from_both(crowd);
 }
 
-/* asio.md 6.3, A#1348, A#1029, A#1576 (groups and signals are not thread-safe across strands and pools): other threads emit
- * all the while a group receives, and there is neither a race nor a byte lost.  See also
- * thread/two_loops_exchange_and_cancel. */
+/* asio.md 6.3, A#1348, A#1029, A#1576 (groups and signals are not thread-safe across strands and
+ * pools): other threads emit all the while a group receives, and there is neither a race nor a byte
+ * lost.  See also thread/two_loops_exchange_and_cancel. */
 Test(asio, group_is_cancelled_from_other_threads)
 {
     static struct crowd crowd;
@@ -969,10 +1019,10 @@ static void after_the_launch(struct seen *seen)
     *launched->over = true;
 }
 
-/* asio.md 6.4, A#1630, PR A#1756 (a group may complete during its launch, and its slot is touched afterwards; what is
- * emitted before the launch is over is lost): the handler is there before the first member starts, a request from inside the
- * launch ends who has not begun, and when all have ended in it, a request is too late and the slot empty in `done`, which
- * may free everything. */
+/* asio.md 6.4, A#1630, PR A#1756 (a group may complete during its launch, and its slot is touched
+ * afterwards; what is emitted before the launch is over is lost): the handler is there before the
+ * first member starts, a request from inside the launch ends who has not begun, and when all have
+ * ended in it, a request is too late and the slot empty in `done`, which may free everything. */
 Test(asio, group_ends_during_its_launch)
 {
     for (int asks = 0; asks < 2; asks++) {
@@ -983,9 +1033,11 @@ Test(asio, group_ends_during_its_launch)
         launched->owns[0].at_start = asks ? ask_in_the_launch : fail_at_start;
         launched->owns[1].at_start = fail_at_start;
         launched->owns[0].context = launched;
-        struct unr_op *members[] = { brew(&launched->owns[0], UNR_CANCEL_ALL), brew(&launched->owns[1], UNR_CANCEL_ALL) };
+        struct unr_op *members[] = { brew(&launched->owns[0], UNR_CANCEL_ALL),
+                                     brew(&launched->owns[1], UNR_CANCEL_ALL) };
         start(&launched->seen,
-              unr_bind_slot(unr_group(&launched->group, members, 2, unr_wait_all, NULL), unr_signal_slot(&launched->signal)));
+              unr_bind_slot(unr_group(&launched->group, members, 2, unr_wait_all, NULL),
+                            unr_signal_slot(&launched->signal)));
         cr_assert_eq(launched->owns[1].starts, asks ? 0 : 1);
         cr_assert_not(over);
         if (!asks)
@@ -993,15 +1045,17 @@ Test(asio, group_ends_during_its_launch)
         run();
         cr_assert(over);
         cr_assert_eq(launched->seen.result.error, asks ? -ECANCELED : 0);
-        cr_assert_eq(launched->seen.result.verdict, asks ? UNR_VERDICT_CANCELLED : UNR_VERDICT_TOO_LATE);
+        cr_assert_eq(launched->seen.result.verdict,
+                     asks ? UNR_VERDICT_CANCELLED : UNR_VERDICT_TOO_LATE);
         free(launched);
     }
     close_loop();
 }
 
-/* asio.md 6.5, boostorg/asio#458 (a request that is not terminal, to which one member of a group reacts, kept the condition
- * from cancelling the others): Asio's own test since.  The first member honours PARTIAL alone and ends; the condition asks
- * the second, which honours TERMINAL alone.  Both end, in this order, and the group says that it was cancelled, and why. */
+/* asio.md 6.5, boostorg/asio#458 (a request that is not terminal, to which one member of a group
+ * reacts, kept the condition from cancelling the others): Asio's own test since.  The first member
+ * honours PARTIAL alone and ends; the condition asks the second, which honours TERMINAL alone.
+ * Both end, in this order, and the group says that it was cancelled, and why. */
 Test(asio, request_that_ends_one_member_leaves_the_condition_to_end_the_other)
 {
     static unr_group_condition_fn *const conditions[] = { unr_wait_one, unr_wait_one_error };
@@ -1010,8 +1064,10 @@ Test(asio, request_that_ends_one_member_leaves_the_condition_to_end_the_other)
         struct own        first = { 0 }, second = { 0 };
         struct unr_group  group = { 0 };
         struct seen       seen = { 0 };
-        struct unr_op    *members[] = { brew(&first, UNR_CANCEL_PARTIAL), brew(&second, UNR_CANCEL_TERMINAL) };
-        start(&seen, unr_bind_slot(unr_group(&group, members, 2, conditions[i], NULL), unr_signal_slot(&signal)));
+        struct unr_op    *members[] = { brew(&first, UNR_CANCEL_PARTIAL),
+                                        brew(&second, UNR_CANCEL_TERMINAL) };
+        start(&seen, unr_bind_slot(unr_group(&group, members, 2, conditions[i], NULL),
+                                   unr_signal_slot(&signal)));
         submit();
         cr_assert(unr_signal_emit_cause(&signal, UNR_CANCEL_PARTIAL, CAUSE));
         cr_assert(first.requests == 1 && second.requests == 0);
@@ -1027,8 +1083,8 @@ Test(asio, request_that_ends_one_member_leaves_the_condition_to_end_the_other)
     close_loop();
 }
 
-/* The same with system calls: TOTAL ends the receive, and the write, which is PARTIAL, ends with it; the peer has what it
- * says. */
+/* The same with system calls: TOTAL ends the receive, and the write, which is PARTIAL, ends with
+ * it; the peer has what it says. */
 Test(asio, request_for_total_ends_the_partial_member_too)
 {
     static char         bytes[1 << 20];
@@ -1057,9 +1113,9 @@ Test(asio, request_for_total_ends_the_partial_member_too)
 
 /* ---- 6.7: messages ---- */
 
-/* asio.md 6.7, A#1041, A#1078 (a receive that loses in a || b has taken its message, which is gone): two peers send
- * messages, now one of them, now both, and whoever wins, each message is in a member or still in its socket.  See also
- * group/any_loses_no_message. */
+/* asio.md 6.7, A#1041, A#1078 (a receive that loses in a || b has taken its message, which is
+ * gone): two peers send messages, now one of them, now both, and whoever wins, each message is in a
+ * member or still in its socket.  See also group/any_loses_no_message. */
 Test(asio, messages_of_two_senders_all_arrive)
 {
     enum { ROUNDS = 200 };
@@ -1099,9 +1155,10 @@ Test(asio, messages_of_two_senders_all_arrive)
 
 /* ---- 6.8, 6.16: closing ---- */
 
-/* asio.md 6.8, A#1318, A#1575 (close leaves blocked senders waiting), and 6.16, axboe/liburing#568 (closing a descriptor
- * cancels nothing): unr_cancel_close() ends every sender and receiver that waits, says why, and then closes.  A#1241 (a
- * cancelled receiver makes the next send fail): after a cancelled send and a cancelled receive the next ones work. */
+/* asio.md 6.8, A#1318, A#1575 (close leaves blocked senders waiting), and 6.16, axboe/liburing#568
+ * (closing a descriptor cancels nothing): unr_cancel_close() ends every sender and receiver that
+ * waits, says why, and then closes.  A#1241 (a cancelled receiver makes the next send fail): after
+ * a cancelled send and a cancelled receive the next ones work. */
 Test(asio, closing_ends_senders_that_wait)
 {
     struct seen senders[3] = { 0 }, receiver = { 0 }, closing = { 0 };
@@ -1146,9 +1203,9 @@ Test(asio, closing_ends_senders_that_wait)
 
 /* ---- 6.10: what cannot be cancelled ---- */
 
-/* asio.md 6.10, A#1345, zeromq/azmq#209 (an operation that ignores its slot makes || hang): a group that holds such a member
- * waits for it, since its memory is lent, and its result says REFUSED; one that holds a join of it ends at once, and leaves
- * it running. */
+/* asio.md 6.10, A#1345, zeromq/azmq#209 (an operation that ignores its slot makes || hang): a group
+ * that holds such a member waits for it, since its memory is lent, and its result says REFUSED; one
+ * that holds a join of it ends at once, and leaves it running. */
 Test(asio, what_cannot_be_cancelled_need_not_hold_a_group)
 {
     for (int joined = 0; joined < 2; joined++) {
@@ -1160,7 +1217,8 @@ Test(asio, what_cannot_be_cancelled_need_not_hold_a_group)
         char             in[8];
         int              fds[2];
         unix_pair(fds);
-        struct unr_op *members[] = { brew(&stubborn, 0), unr_recv(&receive_op, fds[0], in, sizeof in, 0) };
+        struct unr_op *members[] = { brew(&stubborn, 0),
+                                     unr_recv(&receive_op, fds[0], in, sizeof in, 0) };
         if (joined) {
             start(&other, members[0]);
             members[0] = unr_join(&join, &stubborn.op);
@@ -1186,9 +1244,10 @@ Test(asio, what_cannot_be_cancelled_need_not_hold_a_group)
 
 /* ---- 6.11: signals ---- */
 
-/* asio.md 6.11, A#1549, boostorg/cobalt#217 (one signal serves one operation), A#1638 (it cannot be moved), A#1452 (it must
- * outlive what it cancels): one emit reaches any number of operations, each of which can be reached by itself, by its
- * session and by the server; an idle signal is plain memory; and none is needed to cancel. */
+/* asio.md 6.11, A#1549, boostorg/cobalt#217 (one signal serves one operation), A#1638 (it cannot be
+ * moved), A#1452 (it must outlive what it cancels): one emit reaches any number of operations, each
+ * of which can be reached by itself, by its session and by the server; an idle signal is plain
+ * memory; and none is needed to cancel. */
 Test(asio, one_request_reaches_many_and_one_is_reached_by_many)
 {
     enum { COUNT = 4, BY_ITSELF = 0, BY_ITS_SESSION, BY_THE_SERVER, WITHOUT_A_SIGNAL, WAYS };
@@ -1203,7 +1262,8 @@ Test(asio, one_request_reaches_many_and_one_is_reached_by_many)
         for (int i = 0; i < COUNT; i++) {
             signals[i] = idle;
             unr_signal_attach(&signals[i], &sessions[i / 2]);
-            start(&receives[i], unr_bind_slot(unr_recv(&receives[i].op, fds[0], &in[i], 1, 0), unr_signal_slot(&signals[i])));
+            start(&receives[i], unr_bind_slot(unr_recv(&receives[i].op, fds[0], &in[i], 1, 0),
+                                              unr_signal_slot(&signals[i])));
         }
         submit();
         switch (way) {
@@ -1259,7 +1319,8 @@ static void step_of_ping(struct unr_compose *self, struct unr_op *finished)
 
 enum around { NOTHING, A_FILTER, ALL, ANY, A_DELAY, A_DEADLINE, AROUNDS };
 
-static struct unr_op *put_around(struct ping *ping, enum around around, struct unr_op *op, struct unr_deadline *outer)
+static struct unr_op *put_around(struct ping *ping, enum around around, struct unr_op *op,
+                                 struct unr_deadline *outer)
 {
     switch (around) {
     case NOTHING: return op;
@@ -1271,10 +1332,10 @@ static struct unr_op *put_around(struct ping *ping, enum around around, struct u
     }
 }
 
-/* asio.md 6.12, eidheim/Simple-Web-Server#225, boostorg/redis#321 (a time-out, of a ping say, is reported as
- * operation_aborted), boostorg/redis#226 (cancel_after needs an executor that is bound), boostorg/asio#469 (one overload
- * does something else): with either form of the deadline and whatever is around it, a time-out reads as one, and a
- * cancellation does not. */
+/* asio.md 6.12, eidheim/Simple-Web-Server#225, boostorg/redis#321 (a time-out, of a ping say, is
+ * reported as operation_aborted), boostorg/redis#226 (cancel_after needs an executor that is
+ * bound), boostorg/asio#469 (one overload does something else): with either form of the deadline
+ * and whatever is around it, a time-out reads as one, and a cancellation does not. */
 Test(asio, time_out_is_told_from_a_cancellation)
 {
     for (enum around around = 0; around < AROUNDS; around++)
@@ -1284,7 +1345,8 @@ Test(asio, time_out_is_told_from_a_cancellation)
                 struct unr_deadline outer = { 0 };
                 unix_pair(ping.fds);
                 unr_stream_socket(&ping.stream, ping.fds[0]);
-                struct unr_op *op = unr_compose(&ping.compose, "ping", UNR_CANCEL_PARTIAL, step_of_ping);
+                struct unr_op *op =
+                    unr_compose(&ping.compose, "ping", UNR_CANCEL_PARTIAL, step_of_ping);
                 op = after ? unr_cancel_after(&ping.deadline, op, UNR_SEC(1000))
                            : unr_cancel_at(&ping.deadline, op, unr_loop_now(loop) + UNR_SEC(1000));
                 op = put_around(&ping, around, op, &outer);
@@ -1337,17 +1399,18 @@ static void step_of_chain(struct unr_compose *self, struct unr_op *finished)
     }
 }
 
-/* asio.md 6.14, A#1166 (a deferred chain cannot see that it was cancelled): a chain that begins later ends before it begins
- * when it is asked in the meantime, and once it runs each of its steps sees a request, and who made it, also where that
- * interrupts nothing. */
+/* asio.md 6.14, A#1166 (a deferred chain cannot see that it was cancelled): a chain that begins
+ * later ends before it begins when it is asked in the meantime, and once it runs each of its steps
+ * sees a request, and who made it, also where that interrupts nothing. */
 Test(asio, deferred_chain_sees_a_request)
 {
     for (int asked_at = -1; asked_at <= 10; asked_at++) {
         struct chain chain = { .asked_at = asked_at };
         unr_compose(&chain.compose, "chain", UNR_CANCEL_TOTAL, step_of_chain);
         unr_state_reset(unr_compose_state(&chain.compose), unr_let_total, unr_let_none, NULL);
-        start(&chain.seen, unr_bind_slot(unr_delay(&chain.delay, &chain.compose.op, asked_at < 0 ? UNR_SEC(1000) : 0),
-                                    unr_signal_slot(&chain.stop)));
+        start(&chain.seen, unr_bind_slot(unr_delay(&chain.delay, &chain.compose.op,
+                                                   asked_at < 0 ? UNR_SEC(1000) : 0),
+                                         unr_signal_slot(&chain.stop)));
         if (asked_at < 0)
             cr_assert(unr_signal_emit_cause(&chain.stop, UNR_CANCEL_TOTAL, CAUSE));
         run();
@@ -1363,9 +1426,10 @@ Test(asio, deferred_chain_sees_a_request)
 
 /* ---- 6.15: frames ---- */
 
-/* asio.md 6.15, boostorg/beast#2325, boostorg/beast#1117 (framed protocols cannot safely cancel, nor say farewell after it):
- * the writer of frames is cancelled in the middle of each, which its count lets it complete, and the reader after every
- * step; each frame arrives once, and whole, and when all reads were cancelled there is still a farewell in either direction. */
+/* asio.md 6.15, boostorg/beast#2325, boostorg/beast#1117 (framed protocols cannot safely cancel,
+ * nor say farewell after it): the writer of frames is cancelled in the middle of each, which its
+ * count lets it complete, and the reader after every step; each frame arrives once, and whole, and
+ * when all reads were cancelled there is still a farewell in either direction. */
 Test(asio, frames_survive_cancelled_reads_and_writes)
 {
     enum { FRAMES = 20, PAYLOAD = 300000 };
@@ -1441,15 +1505,16 @@ static void __attribute__((noinline)) overwrite_the_stack(void)
 }
 
 static void __attribute__((noinline))
-start_with_a_time_on_the_stack(struct seen *seen, struct unr_timer *timer, struct unr_deadline *deadline)
+start_with_a_time_on_the_stack(struct seen *seen, struct unr_timer *timer,
+                               struct unr_deadline *deadline)
 {
     volatile unr_time soon = 1000, late = UNR_SEC(1000);
     start(seen, unr_cancel_after(deadline, unr_timer_after(timer, soon), late));
 }
 
-/* asio.md 6.16, A#1530 (a timer fires once, and then after 301 s), A#1284 (a time on the stack is used when that is gone): a
- * timer that is started anew, with a deadline around it that is not reached and beside one that is far away, fires each
- * time. */
+/* asio.md 6.16, A#1530 (a timer fires once, and then after 301 s), A#1284 (a time on the stack is
+ * used when that is gone): a timer that is started anew, with a deadline around it that is not
+ * reached and beside one that is far away, fires each time. */
 Test(asio, timer_fires_again_and_again)
 {
     enum { TIMES = 1000 };
@@ -1481,13 +1546,14 @@ static void succeed_at_start(struct own *own)
     unr_finish(&own->op, 0);
 }
 
-/* asio.md 6.17, boostorg/cobalt#168 (where the first of a race is ready at once, the cancellation of the other is thrown):
- * wherever the one that is ready stands, and whether it succeeds or fails, the group reports what its condition makes of
- * that one, and never the cancellation of the other, which has ended before `done` and has taken no byte. */
+/* asio.md 6.17, boostorg/cobalt#168 (where the first of a race is ready at once, the cancellation
+ * of the other is thrown): wherever the one that is ready stands, and whether it succeeds or fails,
+ * the group reports what its condition makes of that one, and never the cancellation of the other,
+ * which has ended before `done` and has taken no byte. */
 Test(asio, race_with_one_that_is_ready_reports_that_one)
 {
-    static unr_group_condition_fn *const conditions[] = { unr_wait_one, unr_wait_one_success, unr_wait_one,
-                                                          unr_wait_one_error };
+    static unr_group_condition_fn *const conditions[] = { unr_wait_one, unr_wait_one_success,
+                                                          unr_wait_one, unr_wait_one_error };
     static const int                     errors[] = { 0, 0, 0, -EPIPE };
     for (size_t i = 0; i < LENGTH(conditions); i++)
         for (int ready = 0; ready < 2; ready++) {

@@ -1,4 +1,5 @@
-/* The growable buffer: what is put in comes out, in one piece, within the limit and the memory that there is. */
+/* The growable buffer: what is put in comes out, in one piece, within the limit and the memory that
+ * there is. */
 #include "support.h"
 
 #include <dlfcn.h>
@@ -69,7 +70,8 @@ Test(buffer, consumed_to_the_end_begins_at_the_front)
     unr_buffer_free(&buffer);
 }
 
-/* It holds as much as its limit says, and no byte more; what does not fit is refused as a whole, and nothing is lost. */
+/* It holds as much as its limit says, and no byte more; what does not fit is refused as a whole,
+ * and nothing is lost. */
 Test(buffer, holds_its_limit_and_no_more)
 {
     struct iovec room = { 0 };
@@ -107,7 +109,8 @@ Test(buffer, limit_that_changes)
     unr_buffer_free(&buffer);
 }
 
-/* What is prepared can be filled in part, or not at all, and what was written beyond does not count. */
+/* What is prepared can be filled in part, or not at all, and what was written beyond does not
+ * count. */
 Test(buffer, prepared_and_filled_in_part)
 {
     struct iovec room;
@@ -127,7 +130,8 @@ Test(buffer, prepared_and_filled_in_part)
     unr_buffer_free(&buffer);
 }
 
-/* While all of the room is filled each time there is more of it, up to 64 KiB; then no more than is needed. */
+/* While all of the room is filled each time there is more of it, up to 64 KiB; then no more than is
+ * needed. */
 Test(buffer, bulk_gets_larger_rooms)
 {
     struct iovec room;
@@ -175,8 +179,9 @@ static size_t find(const void *delimiter, size_t len)
     return unr_buffer_find(&buffer, delimiter, len);
 }
 
-/* What is looked for is found where it ends for the first time, counted from what is left: also at either end, overlapping itself, or with
- * zeros in it; nothing is found of what was consumed, is there in part, or lies behind the data. */
+/* What is looked for is found where it ends for the first time, counted from what is left: also at
+ * either end, overlapping itself, or with zeros in it; nothing is found of what was consumed, is
+ * there in part, or lies behind the data. */
 Test(buffer, finds_the_first_place)
 {
     unr_buffer_init(&buffer, 100);
@@ -305,7 +310,8 @@ static void consume_too_much(void *context)
 Test(buffer, more_consumed_than_there_is)
 {
     struct death death = in_child(consume_too_much, NULL);
-    expect_abort(&death, (const char *const[]){ "unring: broken contract:", "unr_buffer_consume", "unring: the rule:", NULL });
+    expect_abort(&death, (const char *const[]){ "unring: broken contract:", "unr_buffer_consume",
+                                                "unring: the rule:", NULL });
 }
 
 static void commit_too_much(void *context)
@@ -321,7 +327,8 @@ static void commit_too_much(void *context)
 Test(buffer, more_committed_than_was_prepared)
 {
     struct death death = in_child(commit_too_much, NULL);
-    expect_abort(&death, (const char *const[]){ "unring: broken contract:", "unr_buffer_commit", "unring: the rule:", NULL });
+    expect_abort(&death, (const char *const[]){ "unring: broken contract:", "unr_buffer_commit",
+                                                "unring: the rule:", NULL });
 }
 
 /* ---- memory, counted and refused: not under a sanitizer, which has a realloc of its own ---- */
@@ -443,7 +450,8 @@ Test(buffer, limit_beyond_all_memory)
     unr_buffer_free(&buffer);
 }
 
-/* A read for whose bytes there is no memory ends with -ENOMEM; they stay in the socket for the next. */
+/* A read for whose bytes there is no memory ends with -ENOMEM; they stay in the socket for the
+ * next. */
 Test(buffer, read_without_memory)
 {
     static struct unr_reader reader;

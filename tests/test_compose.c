@@ -1,5 +1,5 @@
-/* Composed operations: what becomes of a step function that has never heard of cancellation, wherever a request finds it.
- * Filters and the rest of the state are in test_state.c. */
+/* Composed operations: what becomes of a step function that has never heard of cancellation,
+ * wherever a request finds it.  Filters and the rest of the state are in test_state.c. */
 #include "support.h"
 
 TestSuite(compose, .init = open_loop, .timeout = 20);
@@ -53,7 +53,8 @@ static void begin(struct seen *seen, struct unr_op *described)
     unr_start(loop, described, record, seen);
 }
 
-/* Receives and sends back, until the end of the stream.  Its author knows nothing of cancellation. */
+/* Receives and sends back, until the end of the stream.  Its author knows nothing of
+ * cancellation. */
 struct echo {
     union {
         struct unr_op      op; /* result.bytes: sent back */
@@ -82,7 +83,8 @@ static void echo_step(struct unr_compose *self, struct unr_op *finished)
     } else {
         echo->received += finished->result.bytes;
         echo->sending = true;
-        unr_compose_next(self, unr_send(&echo->child, echo->fd, echo->buf, finished->result.bytes, 0));
+        unr_compose_next(self,
+                         unr_send(&echo->child, echo->fd, echo->buf, finished->result.bytes, 0));
     }
 }
 
@@ -109,7 +111,7 @@ struct chain {
     int         goal;
     unsigned    supports;
     struct unr_op *(*next)(struct chain *chain); /* describes the child; NULL: a nop */
-    void (*hook)(struct chain *chain);           /* at the beginning of each step    */
+    void (*hook)(struct chain *chain);           /* at the beginning of each step */
     void          *context;
     struct unr_op *finished; /* what the step was given */
     int            steps;
@@ -142,7 +144,8 @@ static struct unr_op *recv_byte(struct chain *chain)
     return unr_recv(&chain->child, *(int *)chain->context, &byte, 1, 0);
 }
 
-/* A child that ends when it is asked to, under the guarantee that it is told to prove, or when the test says so. */
+/* A child that ends when it is asked to, under the guarantee that it is told to prove, or when the
+ * test says so. */
 struct gate {
     struct unr_op op;
     unsigned      asked, proves; /* 0: what it supports */
@@ -168,10 +171,26 @@ static void gate_cancel(struct unr_op *op, struct unr_cancel_request request)
 static struct unr_op *gate(struct gate *gate, unsigned supports)
 {
     static const struct unr_op_type types[] = {
-        { .size = sizeof types[0], .supports = 0, .name = "gate", .start = gate_start, .cancel = gate_cancel },
-        { .size = sizeof types[0], .supports = 1, .name = "gate", .start = gate_start, .cancel = gate_cancel },
-        { .size = sizeof types[0], .supports = 3, .name = "gate", .start = gate_start, .cancel = gate_cancel },
-        { .size = sizeof types[0], .supports = 7, .name = "gate", .start = gate_start, .cancel = gate_cancel },
+        { .size = sizeof types[0],
+          .supports = 0,
+          .name = "gate",
+          .start = gate_start,
+          .cancel = gate_cancel },
+        { .size = sizeof types[0],
+          .supports = 1,
+          .name = "gate",
+          .start = gate_start,
+          .cancel = gate_cancel },
+        { .size = sizeof types[0],
+          .supports = 3,
+          .name = "gate",
+          .start = gate_start,
+          .cancel = gate_cancel },
+        { .size = sizeof types[0],
+          .supports = 7,
+          .name = "gate",
+          .start = gate_start,
+          .cancel = gate_cancel },
     };
     return unr_describe(&gate->op, &types[supports == 7 ? 3 : supports == 3 ? 2 : supports]);
 }
@@ -277,8 +296,8 @@ static void free_context(struct seen *seen)
     free(seen->context);
 }
 
-/* Inside `done` the structure, with its children, is the caller's to free: after a success, a cancellation in flight, and one
- * before the start. */
+/* Inside `done` the structure, with its children, is the caller's to free: after a success, a
+ * cancellation in flight, and one before the start. */
 Test(compose, may_be_freed_inside_its_done)
 {
     int               fds[2];
@@ -288,7 +307,10 @@ Test(compose, may_be_freed_inside_its_done)
     for (int i = 0; i < 90; i++) {
         struct chain *c = malloc(sizeof *c);
         struct seen   seen = { .then = free_context, .context = c };
-        *c = (struct chain){ .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = i % 3 ? recv_byte : NULL, .context = &fds[0] };
+        *c = (struct chain){ .goal = 1,
+                             .supports = UNR_CANCEL_TOTAL,
+                             .next = i % 3 ? recv_byte : NULL,
+                             .context = &fds[0] };
         unr_signal_reset(&stop);
         if (i % 3 == 2)
             unr_signal_emit(&stop, UNR_CANCEL_TOTAL);
@@ -333,7 +355,9 @@ Test(compose, allocates_nothing)
     int               fds[2];
     struct unr_signal stop = { 0 };
     struct chain      c = { .goal = 20, .supports = UNR_CANCEL_TOTAL };
-    struct chain      r = { .goal = 20, .supports = UNR_CANCEL_TOTAL, .next = recv_byte, .context = &fds[0] };
+    struct chain      r = {
+             .goal = 20, .supports = UNR_CANCEL_TOTAL, .next = recv_byte, .context = &fds[0]
+    };
     unix_pair(fds);
     submit();
     long before = allocations;
@@ -423,7 +447,8 @@ Test(compose, cancelled_in_flight_counts_what_was_moved)
     close_loop();
 }
 
-/* The ways in which a request is made: of the operation, through its slot, and by a handler in somebody else's slot. */
+/* The ways in which a request is made: of the operation, through its slot, and by a handler in
+ * somebody else's slot. */
 struct requester {
     struct unr_signal bound, other;
     struct unr_op    *op;
@@ -461,15 +486,18 @@ static void request_at_step(struct chain *chain)
         request_it(requester);
 }
 
-/* From inside a step, the first and each other one: the child that this step begins ends before it begins, and no other
- * follows.  Inside the last step it is too late. */
+/* From inside a step, the first and each other one: the child that this step begins ends before it
+ * begins, and no other follows.  Inside the last step it is too late. */
 Test(compose, cancelled_inside_any_step_takes_one_more)
 {
     enum { GOAL = 5 };
     for (int way = 0; way < WAYS; way++)
         for (int at = 1; at <= GOAL + 1; at++) {
             struct requester requester;
-            struct chain     c = { .goal = GOAL, .supports = UNR_CANCEL_TOTAL, .hook = request_at_step, .context = &requester };
+            struct chain     c = { .goal = GOAL,
+                                   .supports = UNR_CANCEL_TOTAL,
+                                   .hook = request_at_step,
+                                   .context = &requester };
             struct unr_op   *op = with_requester(described(&c), &requester, way);
             requester.at = at;
             begin(&c.seen, op);
@@ -495,11 +523,12 @@ static void request_then(struct seen *seen)
     request_it(seen->context);
 }
 
-/* Asio loses a cancel that comes between two operations, as a signal there is an edge (asio.md, section 6, item 1: A#1574,
- * boostorg/mysql#199, boostorg/redis#321): the receive has completed, the emit finds it finished, and the next one waits for
- * ever.  Here the request stays in the state, and the send that would follow never begins, though the step that starts it looks
- * at nothing but its child's error.  The request comes from another operation's `done`, in the turn that has the receive's
- * completion already. */
+/* Asio loses a cancel that comes between two operations, as a signal there is an edge (asio.md,
+ * section 6, item 1: A#1574, boostorg/mysql#199, boostorg/redis#321): the receive has completed,
+ * the emit finds it finished, and the next one waits for ever.  Here the request stays in the
+ * state, and the send that would follow never begins, though the step that starts it looks at
+ * nothing but its child's error.  The request comes from another operation's `done`, in the turn
+ * that has the receive's completion already. */
 Test(compose, cancel_that_loses_to_a_completion_still_ends_it_before_the_next_child)
 {
     for (int way = 0; way < WAYS; way++) {
@@ -524,7 +553,8 @@ Test(compose, cancel_that_loses_to_a_completion_still_ends_it_before_the_next_ch
     close_loop();
 }
 
-/* The same race as it comes, in each order of data and request: it always ends, sends nothing any more, and loses no byte. */
+/* The same race as it comes, in each order of data and request: it always ends, sends nothing any
+ * more, and loses no byte. */
 Test(compose, cancel_that_races_with_data_always_ends_it)
 {
     for (int round = 0; round < 200; round++) {
@@ -550,8 +580,8 @@ Test(compose, cancel_that_races_with_data_always_ends_it)
     close_loop();
 }
 
-/* After it has ended and before its `done`: too late, and success stays success.  (Ended by a child, it has no such moment: its
- * `done` comes next.) */
+/* After it has ended and before its `done`: too late, and success stays success.  (Ended by a
+ * child, it has no such moment: its `done` comes next.) */
 Test(compose, cancelled_between_its_end_and_done_stays_a_success)
 {
     for (int way = 0; way < WAYS; way++) {
@@ -570,8 +600,8 @@ Test(compose, cancelled_between_its_end_and_done_stays_a_success)
     close_loop();
 }
 
-/* ... also when the request comes while that child's completion waits to be handed back: on one step, finished beats
- * cancelled. */
+/* ... also when the request comes while that child's completion waits to be handed back: on one
+ * step, finished beats cancelled. */
 Test(compose, cancelled_while_its_last_child_is_finished_stays_a_success)
 {
     struct requester requester;
@@ -612,7 +642,10 @@ Test(compose, cancelled_at_any_of_a_hundred_steps)
 {
     for (int at = 1; at <= 100; at++) {
         struct requester requester;
-        struct chain     c = { .goal = 100, .supports = UNR_CANCEL_TOTAL, .hook = request_at_step, .context = &requester };
+        struct chain     c = { .goal = 100,
+                               .supports = UNR_CANCEL_TOTAL,
+                               .hook = request_at_step,
+                               .context = &requester };
         struct unr_op   *op = with_requester(described(&c), &requester, at % WAYS);
         requester.at = at;
         begin(&c.seen, op);
@@ -629,7 +662,8 @@ static void cancel_in_second_step(struct chain *chain)
         cr_assert(unr_cancel(&chain->op, UNR_CANCEL_ALL));
 }
 
-/* A child that does not end when it is asked holds the operation up, and its success counts: then the next one is not begun. */
+/* A child that does not end when it is asked holds the operation up, and its success counts: then
+ * the next one is not begun. */
 Test(compose, waits_for_a_child_that_takes_its_time)
 {
     struct gate  g = { .stubborn = true };
@@ -654,9 +688,11 @@ Test(compose, waits_for_a_child_that_takes_its_time)
 Test(compose, described_again_knows_of_no_request)
 {
     struct gate  g = { 0 };
-    struct chain c = {
-        .goal = 3, .supports = UNR_CANCEL_TOTAL, .next = total_gate, .hook = cancel_in_second_step, .context = &g
-    };
+    struct chain c = { .goal = 3,
+                       .supports = UNR_CANCEL_TOTAL,
+                       .next = total_gate,
+                       .hook = cancel_in_second_step,
+                       .context = &g };
     begin(&c.seen, described(&c));
     unr_finish(&g.op, 0);
     run();
@@ -673,13 +709,15 @@ Test(compose, described_again_knows_of_no_request)
     close_loop();
 }
 
-/* A signal that has cancelled one start is no obstacle to the next on the same slot, and an edge-triggered one that is emitted
- * in between leaves nothing behind. */
+/* A signal that has cancelled one start is no obstacle to the next on the same slot, and an
+ * edge-triggered one that is emitted in between leaves nothing behind. */
 Test(compose, signal_is_used_again_without_a_stale_cancel)
 {
     int               fds[2];
     struct unr_signal stop = { 0 };
-    struct chain      c = { .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = recv_byte, .context = &fds[0] };
+    struct chain      c = {
+             .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = recv_byte, .context = &fds[0]
+    };
     unix_pair(fds);
     for (int round = 0; round < 20; round++) {
         begin(&c.seen, unr_bind_slot(described(&c), unr_signal_slot(&stop)));
@@ -700,7 +738,8 @@ Test(compose, signal_is_used_again_without_a_stale_cancel)
 
 /* ---- cleaning up ---- */
 
-/* Opens nothing: receives, and closes its descriptor whatever comes; ends with what the receive said. */
+/* Opens nothing: receives, and closes its descriptor whatever comes; ends with what the receive
+ * said. */
 struct session {
     union {
         struct unr_op      op;
@@ -744,7 +783,8 @@ static void expect_end_of_stream(int fd)
     cr_assert_eq(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
 }
 
-/* What supports NONE is never pre-empted: an operation that was cancelled closes what it has to, and then is what it was. */
+/* What supports NONE is never pre-empted: an operation that was cancelled closes what it has to,
+ * and then is what it was. */
 Test(compose, cancelled_closes_its_descriptor_all_the_same)
 {
     int            fds[2];
@@ -767,8 +807,8 @@ static void let_children_begin(struct unr_op *op)
     unr_state_preempt(unr_compose_state(&session->compose), false);
 }
 
-/* What supports a cancellation is pre-empted, unless the state says that children do begin: then the farewell goes out, and the
- * operation ends as cancelled all the same. */
+/* What supports a cancellation is pre-empted, unless the state says that children do begin: then
+ * the farewell goes out, and the operation ends as cancelled all the same. */
 Test(compose, preempt_off_lets_the_cleaning_up_run)
 {
     for (int off = 0; off < 2; off++) {
@@ -815,7 +855,8 @@ Test(compose, preempt_on_again_remembers_what_was_let_in)
     close_loop();
 }
 
-/* With it off, the child in flight is asked for what is asked anew: a clean-up that hangs can be ended too. */
+/* With it off, the child in flight is asked for what is asked anew: a clean-up that hangs can be
+ * ended too. */
 Test(compose, preempt_off_still_asks_the_child_in_flight)
 {
     struct gate  g = { 0 };
@@ -845,7 +886,8 @@ static struct unr_op *gate_of_context(struct chain *chain)
     return gate(g, (unsigned)(uintptr_t)g->op.data);
 }
 
-/* The guarantee is the weaker of what the composition supports and what its child was cancelled under. */
+/* The guarantee is the weaker of what the composition supports and what its child was cancelled
+ * under. */
 Test(compose, guarantee_is_the_weaker_of_its_own_and_its_childs)
 {
     for (unsigned own = UNR_CANCEL_TERMINAL; own <= UNR_CANCEL_TOTAL; own <<= 1)
@@ -855,13 +897,14 @@ Test(compose, guarantee_is_the_weaker_of_its_own_and_its_childs)
             begin(&c.seen, described(&c));
             unr_cancel(&c.op, UNR_CANCEL_ALL);
             run();
-            expect_cancelled(&c.seen, own < childs ? own : childs, UNR_VERDICT_CANCELLED, -ECANCELED);
+            expect_cancelled(&c.seen, own < childs ? own : childs, UNR_VERDICT_CANCELLED,
+                             -ECANCELED);
         }
     close_loop();
 }
 
-/* What counts is what the child proved, not what it promised: one that supports TOTAL may report TERMINAL, as a connect does
- * that could not be undone. */
+/* What counts is what the child proved, not what it promised: one that supports TOTAL may report
+ * TERMINAL, as a connect does that could not be undone. */
 Test(compose, guarantee_of_a_child_that_proved_less_than_it_supports)
 {
     struct gate  g = { .proves = UNR_CANCEL_TERMINAL };
@@ -873,7 +916,8 @@ Test(compose, guarantee_of_a_child_that_proved_less_than_it_supports)
     close_loop();
 }
 
-/* A child that supports nothing, and ended as cancelled, proves the least: TERMINAL, whatever the composition supports. */
+/* A child that supports nothing, and ended as cancelled, proves the least: TERMINAL, whatever the
+ * composition supports. */
 Test(compose, guarantee_of_a_child_that_supports_nothing_is_terminal)
 {
     for (unsigned own = UNR_CANCEL_TERMINAL; own <= UNR_CANCEL_TOTAL; own <<= 1) {
@@ -901,7 +945,8 @@ static void go_on_after_the_first(struct unr_compose *self, struct unr_op *finis
     }
 }
 
-/* ... and of several that were cancelled, the weakest: a first one may have left its mark, whatever the last one proves. */
+/* ... and of several that were cancelled, the weakest: a first one may have left its mark, whatever
+ * the last one proves. */
 Test(compose, guarantee_is_the_weakest_that_any_child_proved)
 {
     struct gate  g = { 0 };
@@ -928,7 +973,11 @@ Test(compose, guarantee_that_the_author_sets_wins)
     for (unsigned own = UNR_CANCEL_TERMINAL; own <= UNR_CANCEL_TOTAL; own <<= 1)
         for (unsigned knows = UNR_CANCEL_TERMINAL; knows <= UNR_CANCEL_TOTAL; knows <<= 1) {
             uint8_t      known = (uint8_t)knows;
-            struct chain c = { .goal = 1, .supports = own, .next = recv_byte, .hook = know_better, .context = &fds[0] };
+            struct chain c = { .goal = 1,
+                               .supports = own,
+                               .next = recv_byte,
+                               .hook = know_better,
+                               .context = &fds[0] };
             c.child.data = &known;
             begin(&c.seen, described(&c));
             submit();
@@ -940,7 +989,8 @@ Test(compose, guarantee_that_the_author_sets_wins)
     close_loop();
 }
 
-/* What a step sets and then ends with success, or another error, is no cancellation: it has no guarantee. */
+/* What a step sets and then ends with success, or another error, is no cancellation: it has no
+ * guarantee. */
 Test(compose, guarantee_of_a_success_is_none)
 {
     uint8_t      known = UNR_CANCEL_PARTIAL;
@@ -955,7 +1005,8 @@ Test(compose, guarantee_of_a_success_is_none)
 
 /* ---- causes and verdicts ---- */
 
-/* The first request that is honoured gives the cause, those behind it only add to what was requested. */
+/* The first request that is honoured gives the cause, those behind it only add to what was
+ * requested. */
 Test(compose, cause_is_that_of_the_first_request)
 {
     struct gate  g = { .stubborn = true };
@@ -983,7 +1034,9 @@ Test(compose, cause_is_the_childs_own_deadline_if_only_that_was_asked)
 {
     int                 fds[2];
     struct unr_deadline deadline = { 0 };
-    struct chain        c = { .goal = 9, .supports = UNR_CANCEL_TOTAL, .next = recv_until_deadline, .context = &fds[0] };
+    struct chain        c = {
+               .goal = 9, .supports = UNR_CANCEL_TOTAL, .next = recv_until_deadline, .context = &fds[0]
+    };
     unix_pair(fds);
     c.seen.context = &deadline;
     begin(&c.seen, described(&c));
@@ -1024,12 +1077,15 @@ static struct unr_op *bound_recv(struct chain *chain)
     return unr_bind_slot(recv_byte(chain), chain->seen.context);
 }
 
-/* A child that is bound to a slot of its own: the request ends it, and with it a naive whole, under the child's cause. */
+/* A child that is bound to a slot of its own: the request ends it, and with it a naive whole, under
+ * the child's cause. */
 Test(compose, cause_is_the_childs_own_slot_if_only_that_was_asked)
 {
     int               fds[2];
     struct unr_signal signal = { 0 };
-    struct chain      c = { .goal = 1, .supports = UNR_CANCEL_TERMINAL, .next = bound_recv, .context = &fds[0] };
+    struct chain      c = {
+             .goal = 1, .supports = UNR_CANCEL_TERMINAL, .next = bound_recv, .context = &fds[0]
+    };
     unix_pair(fds);
     c.seen.context = unr_signal_slot(&signal);
     begin(&c.seen, described(&c));
@@ -1070,7 +1126,8 @@ static void try_again(struct unr_compose *self, struct unr_op *finished)
         unr_compose_end(self, finished->result.error);
 }
 
-/* A step that takes its child's cancellation for what it is, and goes on, was not cancelled itself. */
+/* A step that takes its child's cancellation for what it is, and goes on, was not cancelled
+ * itself. */
 Test(compose, that_survives_its_childs_cancellation_was_not_cancelled)
 {
     int          fds[2];
@@ -1093,11 +1150,14 @@ Test(compose, that_survives_its_childs_cancellation_was_not_cancelled)
     close_loop();
 }
 
-/* What it does not support is refused and not recorded, and it goes on to its end; the verdict tells. */
+/* What it does not support is refused and not recorded, and it goes on to its end; the verdict
+ * tells. */
 Test(compose, refuses_what_it_does_not_support)
 {
     struct gate  g = { 0 };
-    struct chain c = { .goal = 3, .supports = UNR_CANCEL_TERMINAL, .next = total_gate, .context = &g };
+    struct chain c = {
+        .goal = 3, .supports = UNR_CANCEL_TERMINAL, .next = total_gate, .context = &g
+    };
     begin(&c.seen, described(&c));
     for (int i = 0; i < 3; i++) {
         while (c.steps <= i)
@@ -1120,7 +1180,9 @@ Test(compose, refuses_what_it_does_not_support)
 Test(compose, honours_the_part_of_a_mask_that_it_supports)
 {
     struct gate  g = { 0 };
-    struct chain c = { .goal = 1, .supports = UNR_CANCEL_PARTIAL, .next = total_gate, .context = &g };
+    struct chain c = {
+        .goal = 1, .supports = UNR_CANCEL_PARTIAL, .next = total_gate, .context = &g
+    };
     begin(&c.seen, described(&c));
     unr_cancel(&c.op, UNR_CANCEL_TOTAL | UNR_CANCEL_PARTIAL);
     cr_assert_eq(g.asked, UNR_CANCEL_PARTIAL);
@@ -1140,8 +1202,8 @@ static void end_with(struct unr_compose *self, struct unr_op *finished)
         unr_compose_next(self, total_gate(chain));
 }
 
-/* A step may end with success, or with an error of its own, though its child was cancelled: that is what is reported, with
- * the request beside it. */
+/* A step may end with success, or with an error of its own, though its child was cancelled: that is
+ * what is reported, with the request beside it. */
 Test(compose, ends_as_its_step_says_though_a_cancellation_was_asked_for)
 {
     static const int errors[] = { 0, -EPROTO, -EPIPE };
@@ -1161,7 +1223,8 @@ Test(compose, ends_as_its_step_says_though_a_cancellation_was_asked_for)
     close_loop();
 }
 
-/* The error of a child that had its own reasons is passed on as such, though a cancellation was asked for too. */
+/* The error of a child that had its own reasons is passed on as such, though a cancellation was
+ * asked for too. */
 Test(compose, fails_as_its_child_did)
 {
     struct gate  g = { .stubborn = true };
@@ -1182,14 +1245,21 @@ static struct unr_op *next_chain(struct chain *chain)
     return described(chain->context);
 }
 
-/* Three deep: a request for the outermost ends the receive at the bottom, and each of them says so, the guarantee being the
- * weakest on the way; and what surrounds the bottom goes on to no other child. */
+/* Three deep: a request for the outermost ends the receive at the bottom, and each of them says so,
+ * the guarantee being the weakest on the way; and what surrounds the bottom goes on to no other
+ * child. */
 Test(compose, three_deep_is_cancelled_to_the_bottom)
 {
     int          fds[2];
-    struct chain inner = { .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = recv_byte, .context = &fds[0] };
-    struct chain middle = { .goal = 5, .supports = UNR_CANCEL_PARTIAL, .next = next_chain, .context = &inner };
-    struct chain outer = { .goal = 5, .supports = UNR_CANCEL_TOTAL, .next = next_chain, .context = &middle };
+    struct chain inner = {
+        .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = recv_byte, .context = &fds[0]
+    };
+    struct chain middle = {
+        .goal = 5, .supports = UNR_CANCEL_PARTIAL, .next = next_chain, .context = &inner
+    };
+    struct chain outer = {
+        .goal = 5, .supports = UNR_CANCEL_TOTAL, .next = next_chain, .context = &middle
+    };
     unix_pair(fds);
     begin(&outer.seen, described(&outer));
     cr_assert_eq(unr_loop_in_flight(loop), 1);
@@ -1208,13 +1278,20 @@ Test(compose, three_deep_is_cancelled_to_the_bottom)
     close_loop();
 }
 
-/* A request that only the middle one supports is refused there or above it: TOTAL stops where TOTAL is not supported. */
+/* A request that only the middle one supports is refused there or above it: TOTAL stops where TOTAL
+ * is not supported. */
 Test(compose, three_deep_passes_on_what_each_lets_in)
 {
     struct gate  g = { 0 };
-    struct chain inner = { .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = total_gate, .context = &g };
-    struct chain middle = { .goal = 1, .supports = UNR_CANCEL_PARTIAL, .next = next_chain, .context = &inner };
-    struct chain outer = { .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = next_chain, .context = &middle };
+    struct chain inner = {
+        .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = total_gate, .context = &g
+    };
+    struct chain middle = {
+        .goal = 1, .supports = UNR_CANCEL_PARTIAL, .next = next_chain, .context = &inner
+    };
+    struct chain outer = {
+        .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = next_chain, .context = &middle
+    };
     begin(&outer.seen, described(&outer));
     unr_cancel_cause(&outer.op, UNR_CANCEL_TOTAL, -52);
     cr_assert_eq(g.asked, 0);
@@ -1235,14 +1312,19 @@ static void count_and_request(struct chain *chain)
         request_it(requester);
 }
 
-/* Wherever in the steps of the bottom the request comes, all three end, and no more steps are taken than to say so. */
+/* Wherever in the steps of the bottom the request comes, all three end, and no more steps are taken
+ * than to say so. */
 Test(compose, three_deep_is_cancelled_at_any_step)
 {
     for (int at = 1; at <= 27; at++) {
         struct requester requester;
-        struct chain     inner = { .goal = 2, .supports = UNR_CANCEL_TOTAL, .hook = count_and_request };
-        struct chain     middle = { .goal = 3, .supports = UNR_CANCEL_TOTAL, .next = next_chain, .context = &inner };
-        struct chain     outer = { .goal = 3, .supports = UNR_CANCEL_TOTAL, .next = next_chain, .context = &middle };
+        struct chain inner = { .goal = 2, .supports = UNR_CANCEL_TOTAL, .hook = count_and_request };
+        struct chain middle = {
+            .goal = 3, .supports = UNR_CANCEL_TOTAL, .next = next_chain, .context = &inner
+        };
+        struct chain outer = {
+            .goal = 3, .supports = UNR_CANCEL_TOTAL, .next = next_chain, .context = &middle
+        };
         inner.seen.context = &requester;
         struct unr_op *op = with_requester(described(&outer), &requester, at % WAYS);
         requester.at = at;
@@ -1291,7 +1373,8 @@ Test(compose, started_while_the_loop_closes_takes_no_step)
     cr_assert_eq(c.steps, 0);
 }
 
-/* ... and one that supports nothing takes its steps, the children of which end before they begin. */
+/* ... and one that supports nothing takes its steps, the children of which end before they
+ * begin. */
 Test(compose, that_supports_nothing_does_not_keep_its_children_from_the_closing_loop)
 {
     int          fds[2];
@@ -1309,8 +1392,8 @@ Test(compose, that_supports_nothing_does_not_keep_its_children_from_the_closing_
 
 enum { PLAIN, FILTERED, NOT_PREEMPTED, SHIELDS };
 
-/* The loop is closed with a composed operation in flight: it ends, and closes what it has to.  Neither filters that let nothing
- * in nor children that always begin shield it. */
+/* The loop is closed with a composed operation in flight: it ends, and closes what it has to.
+ * Neither filters that let nothing in nor children that always begin shield it. */
 Test(compose, in_flight_when_the_loop_is_closed_ends_and_cleans_up)
 {
     for (int shield = 0; shield < SHIELDS; shield++) {
@@ -1329,9 +1412,10 @@ Test(compose, in_flight_when_the_loop_is_closed_ends_and_cleans_up)
         submit();
         cr_assert_eq(unr_loop_close(loop), 0);
         loop = NULL;
-        expect_cancelled(&s.seen, shield == FILTERED ? UNR_CANCEL_TERMINAL : UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED,
-                         -ESHUTDOWN);
-        cr_assert_eq(drain(fds[1]), 0, "a farewell is no cleaning up that a closing loop waits for");
+        expect_cancelled(&s.seen, shield == FILTERED ? UNR_CANCEL_TERMINAL : UNR_CANCEL_PARTIAL,
+                         UNR_VERDICT_CANCELLED, -ESHUTDOWN);
+        cr_assert_eq(drain(fds[1]), 0,
+                     "a farewell is no cleaning up that a closing loop waits for");
         expect_end_of_stream(fds[1]);
         close(fds[1]);
         cr_assert_eq(count_descriptors(), open_descriptors);
@@ -1344,7 +1428,9 @@ Test(compose, three_deep_when_the_loop_is_closed)
     int          fds[2];
     struct chain inner = { .goal = 2, .next = recv_byte, .context = &fds[0] };
     struct chain middle = { .goal = 2, .next = next_chain, .context = &inner };
-    struct chain outer = { .goal = 2, .supports = UNR_CANCEL_TOTAL, .next = next_chain, .context = &middle };
+    struct chain outer = {
+        .goal = 2, .supports = UNR_CANCEL_TOTAL, .next = next_chain, .context = &middle
+    };
     unix_pair(fds);
     begin(&outer.seen, described(&outer));
     submit();
@@ -1362,7 +1448,9 @@ Test(compose, binding_what_a_combinator_holds_is_allowed)
     int               fds[2];
     struct unr_signal signal = { 0 };
     struct unr_filter shield = { 0 };
-    struct chain      c = { .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = recv_byte, .context = &fds[0] };
+    struct chain      c = {
+             .goal = 1, .supports = UNR_CANCEL_TOTAL, .next = recv_byte, .context = &fds[0]
+    };
     unix_pair(fds);
     struct unr_op *op = unr_shield(&shield, described(&c));
     unr_bind_slot(&c.op, unr_signal_slot(&signal));
@@ -1377,22 +1465,24 @@ Test(compose, binding_what_a_combinator_holds_is_allowed)
 
 /* ---- broken contracts ---- */
 
-#define BREACH(name, ...)                                                                                                      \
-    static void name(void);                                                                                                    \
-    static void name##_in_child(void *context)                                                                                 \
-    {                                                                                                                          \
-        (void)context;                                                                                                         \
-        must(unr_loop_open(&loop, NULL) == 0);                                                                                 \
-        name();                                                                                                                \
-    }                                                                                                                          \
-    Test(compose_contract, name)                                                                                               \
-    {                                                                                                                          \
-        struct death death = in_child(name##_in_child, NULL);                                                                  \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:", "unring: the rule:", __VA_ARGS__, NULL });     \
-    }                                                                                                                          \
+#define BREACH(name, ...)                                                                          \
+    static void name(void);                                                                        \
+    static void name##_in_child(void *context)                                                     \
+    {                                                                                              \
+        (void)context;                                                                             \
+        must(unr_loop_open(&loop, NULL) == 0);                                                     \
+        name();                                                                                    \
+    }                                                                                              \
+    Test(compose_contract, name)                                                                   \
+    {                                                                                              \
+        struct death death = in_child(name##_in_child, NULL);                                      \
+        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
+                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
+    }                                                                                              \
     static void name(void)
 
-#define STEP_RULE "each step begins one child with unr_compose_next() or ends with unr_compose_end()"
+#define STEP_RULE                                                                                  \
+    "each step begins one child with unr_compose_next() or ends with unr_compose_end()"
 
 static struct unr_compose broken;
 static struct unr_op      child, another;
@@ -1491,7 +1581,8 @@ BREACH(end_before_the_start, "brew", "unr_compose_end", STEP_RULE)
 
 BREACH(next_before_the_start, "brew", "unr_compose_next", STEP_RULE)
 {
-    unr_compose_next((unr_compose(&broken, "brew", UNR_CANCEL_TOTAL, one_nop), &broken), unr_nop(&child));
+    unr_compose_next((unr_compose(&broken, "brew", UNR_CANCEL_TOTAL, one_nop), &broken),
+                     unr_nop(&child));
 }
 
 /* with a child in flight, */
@@ -1534,7 +1625,8 @@ BREACH(next_of_something_in_flight, "nop", "in flight", "described anew for each
 }
 
 /* not the same again without a description, */
-BREACH(next_of_the_same_without_a_description, "nop", "not described", "described anew for each start")
+BREACH(next_of_the_same_without_a_description, "nop", "not described",
+       "described anew for each start")
 {
     unr_nop(&another);
     start_broken(next_another);
@@ -1567,7 +1659,8 @@ BREACH(next_of_what_a_combinator_holds, "nop", "combinator")
 }
 
 /* It is ended by its steps, not by unr_finish(). */
-BREACH(finished_from_outside, "brew", "unr_finish is called once for each start, for operations of a caller's own type")
+BREACH(finished_from_outside, "brew",
+       "unr_finish is called once for each start, for operations of a caller's own type")
 {
     unr_start(loop, unr_compose(&broken, "brew", UNR_CANCEL_TOTAL, one_nop), NULL, NULL);
     unr_finish(&broken.op, 0);
@@ -1579,7 +1672,8 @@ static void finish_self(struct unr_compose *self, struct unr_op *finished)
     unr_finish(&self->op, 0);
 }
 
-BREACH(finished_inside_a_step, "brew", "unr_finish is called once for each start, for operations of a caller's own type")
+BREACH(finished_inside_a_step, "brew",
+       "unr_finish is called once for each start, for operations of a caller's own type")
 {
     start_broken(finish_self);
 }
@@ -1600,8 +1694,10 @@ static void next_multishot(struct unr_compose *self, struct unr_op *finished)
     unr_compose_next(self, unr_sqe(&child, "shots", UNR_CANCEL_TOTAL, fill_multishot, NULL));
 }
 
-/* A multishot operation has more than one end, and a step only one child: its first shot says so. */
-BREACH(multishot_child, "shots", "multishot operation inside a combinator", "given to no combinator")
+/* A multishot operation has more than one end, and a step only one child: its first shot says
+ * so. */
+BREACH(multishot_child, "shots", "multishot operation inside a combinator",
+       "given to no combinator")
 {
     int ends[2];
     must(pipe2(ends, O_CLOEXEC) == 0);
@@ -1633,7 +1729,8 @@ BREACH(bound_in_flight, "brew", "bound", "describe, bind, then start")
 }
 
 /* not started while a combinator holds it, */
-BREACH(started_while_a_combinator_holds_it, "brew", "a combinator holds it", "started by that alone")
+BREACH(started_while_a_combinator_holds_it, "brew", "a combinator holds it",
+       "started by that alone")
 {
     static struct unr_filter shield;
     unr_shield(&shield, unr_compose(&broken, "brew", UNR_CANCEL_TOTAL, one_nop));
@@ -1655,7 +1752,8 @@ static void for_ever(struct unr_compose *self, struct unr_op *finished)
     unr_compose_next(self, unr_nop(&child));
 }
 
-/* A step that begins a child for ever, whatever its error, does not end when the loop is closed; it is named. */
+/* A step that begins a child for ever, whatever its error, does not end when the loop is closed; it
+ * is named. */
 BREACH(goes_on_for_ever_while_the_loop_closes, "nop", "being closed", "-ESHUTDOWN")
 {
     unr_start(loop, unr_compose(&broken, "brew", UNR_CANCEL_TOTAL, for_ever), NULL, NULL);

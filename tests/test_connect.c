@@ -55,9 +55,9 @@ static void strike_scenery(void)
 
 struct attempt {
     struct unr_connect_any connect;
-    struct unr_address addresses[4];
-    int                runs;
-    struct unr_result  result;
+    struct unr_address     addresses[4];
+    int                    runs;
+    struct unr_result      result;
 };
 
 static void ended(struct unr_op *op)
@@ -93,7 +93,8 @@ static struct unr_result connect_to(const int *kinds, unsigned n)
     return attempt.result;
 }
 
-/* It is connected to the live address at `index`, with a descriptor that children do not inherit; and nothing else is open. */
+/* It is connected to the live address at `index`, with a descriptor that children do not inherit;
+ * and nothing else is open. */
 static void expect_connected(struct unr_result result, int64_t index)
 {
     struct sockaddr_in peer;
@@ -133,7 +134,8 @@ Test(connect, dead_ones_of_other_families_then_live)
     expect_connected(connect_to(KINDS_OF(MISSING, REFUSED, MISSING, LIVE)), 3);
 }
 
-/* An address that cannot be used counts as one that failed: no such family, too short for its family, none at all. */
+/* An address that cannot be used counts as one that failed: no such family, too short for its
+ * family, none at all. */
 Test(connect, unusable_ones_then_live)
 {
     expect_connected(connect_to(KINDS_OF(STRANGE, SHORT, EMPTY, LIVE)), 3);
@@ -196,14 +198,16 @@ Test(connect, cancelled_before_the_start)
     set_scenery();
     unr_signal_init_latched(&stop);
     unr_signal_emit(&stop, UNR_CANCEL_PARTIAL);
-    unr_start(loop, unr_bind_slot(describe(&attempt, KINDS_OF(LIVE)), unr_signal_slot(&stop)), ended, NULL);
+    unr_start(loop, unr_bind_slot(describe(&attempt, KINDS_OF(LIVE)), unr_signal_slot(&stop)),
+              ended, NULL);
     finish_attempt(&attempt);
     cr_assert_eq(attempt.result.verdict, UNR_VERDICT_UNSUBMITTED);
     cr_assert_eq(attempt.result.guarantee, UNR_CANCEL_TOTAL);
     expect_failed(attempt.result, -ECANCELED, 0);
 }
 
-/* While it waits for an answer it can be ended, and its socket is closed; the addresses that had failed are counted. */
+/* While it waits for an answer it can be ended, and its socket is closed; the addresses that had
+ * failed are counted. */
 Test(connect, cancelled_while_it_waits_for_an_answer)
 {
     struct attempt attempt;
@@ -291,8 +295,8 @@ static void next_turn(struct seen *nop)
         unr_cancel(turns->target, UNR_CANCEL_ALL);
 }
 
-/* Cancelled in each of its turns, before and after each completion that it waits for: no descriptor is lost, success keeps its
- * socket and failure has none. */
+/* Cancelled in each of its turns, before and after each completion that it waits for: no descriptor
+ * is lost, success keeps its socket and failure has none. */
 Test(connect, cancelled_in_every_turn)
 {
     int  successes_asked = 0, cancellations = 0;
@@ -301,7 +305,9 @@ Test(connect, cancelled_in_every_turn)
     int before = count_descriptors();
     for (int turn = 0; !untouched; turn++) {
         struct attempt attempt;
-        struct turns   turns = { .nop = { .then = next_turn }, .left = turn, .target = &attempt.connect.op };
+        struct turns   turns = { .nop = { .then = next_turn },
+                                 .left = turn,
+                                 .target = &attempt.connect.op };
         start(&turns.nop, unr_nop(&turns.nop.op));
         unr_start(loop, describe(&attempt, KINDS_OF(REFUSED, SHORT, LIVE)), ended, NULL);
         if (turn == 0)

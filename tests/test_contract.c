@@ -1,32 +1,36 @@
-/* Broken contracts: each ends the process by abort(), with a message on standard error that names what was broken, the
- * operation where there is one, and the rule.  Every breach happens in a child of its own. */
+/* Broken contracts: each ends the process by abort(), with a message on standard error that names
+ * what was broken, the operation where there is one, and the rule.  Every breach happens in a child
+ * of its own. */
 #include "support.h"
 
 #include <pthread.h>
 
 TestSuite(contract, .timeout = 20);
 
-/* ThreadSanitizer would end a child that starts a thread: for it the runner, of which the child is a copy, has several. */
+/* ThreadSanitizer would end a child that starts a thread: for it the runner, of which the child is
+ * a copy, has several. */
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
     return "die_after_fork=0";
 }
 
-/* A test whose body, run in a child with an open loop, ends in abort() with words that contain all of the strings given. */
-#define BREACH(name, ...)                                                                                                      \
-    static void name(void);                                                                                                    \
-    static void name##_in_child(void *context)                                                                                 \
-    {                                                                                                                          \
-        (void)context;                                                                                                         \
-        must(unr_loop_open(&loop, NULL) == 0);                                                                                 \
-        name();                                                                                                                \
-    }                                                                                                                          \
-    Test(contract, name)                                                                                                       \
-    {                                                                                                                          \
-        struct death death = in_child(name##_in_child, NULL);                                                                  \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:", "unring: the rule:", __VA_ARGS__, NULL });     \
-    }                                                                                                                          \
+/* A test whose body, run in a child with an open loop, ends in abort() with words that contain all
+ * of the strings given. */
+#define BREACH(name, ...)                                                                          \
+    static void name(void);                                                                        \
+    static void name##_in_child(void *context)                                                     \
+    {                                                                                              \
+        (void)context;                                                                             \
+        must(unr_loop_open(&loop, NULL) == 0);                                                     \
+        name();                                                                                    \
+    }                                                                                              \
+    Test(contract, name)                                                                           \
+    {                                                                                              \
+        struct death death = in_child(name##_in_child, NULL);                                      \
+        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
+                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
+    }                                                                                              \
     static void name(void)
 
 static int never_ready(void)
@@ -245,7 +249,11 @@ static void nothing_to_cancel(struct unr_op *op, struct unr_cancel_request reque
     (void)request;
 }
 
-static const struct unr_op_type own = { .size = sizeof own, .supports = UNR_CANCEL_NONE, .name = "brew", .start = nothing, .cancel = nothing_to_cancel };
+static const struct unr_op_type own = { .size = sizeof own,
+                                        .supports = UNR_CANCEL_NONE,
+                                        .name = "brew",
+                                        .start = nothing,
+                                        .cancel = nothing_to_cancel };
 
 #define FINISH_RULE "unr_finish is called once for each start"
 
@@ -381,10 +389,12 @@ static void close_handler(struct unr_op *op, struct unr_cancel_request request)
 /* Also from what closing calls. */
 BREACH(close_inside_close, "unr_loop_close", INSIDE_RULE)
 {
-    static const struct unr_op_type closing = {
-        .size = sizeof closing, .supports = UNR_CANCEL_ALL, .name = "brew", .start = nothing, .cancel = close_handler
-    };
-    static struct unr_op op;
+    static const struct unr_op_type closing = { .size = sizeof closing,
+                                                .supports = UNR_CANCEL_ALL,
+                                                .name = "brew",
+                                                .start = nothing,
+                                                .cancel = close_handler };
+    static struct unr_op            op;
     unr_start(loop, unr_describe(&op, &closing), NULL, NULL);
     unr_loop_close(loop);
 }
@@ -465,17 +475,17 @@ static void in_second_thread(void *(*body)(void *))
     pthread_join(second, NULL);
 }
 
-#define THREAD_BREACH(name, ...)                                                                                               \
-    static void *name##_elsewhere(void *context)                                                                               \
-    {                                                                                                                          \
-        (void)context;                                                                                                         \
-        static struct unr_op op __attribute__((unused));                                                                       \
-        __VA_ARGS__;                                                                                                           \
-        return NULL;                                                                                                           \
-    }                                                                                                                          \
-    BREACH(name, THREAD_RULE)                                                                                                  \
-    {                                                                                                                          \
-        in_second_thread(name##_elsewhere);                                                                                    \
+#define THREAD_BREACH(name, ...)                                                                   \
+    static void *name##_elsewhere(void *context)                                                   \
+    {                                                                                              \
+        (void)context;                                                                             \
+        static struct unr_op op __attribute__((unused));                                           \
+        __VA_ARGS__;                                                                               \
+        return NULL;                                                                               \
+    }                                                                                              \
+    BREACH(name, THREAD_RULE)                                                                      \
+    {                                                                                              \
+        in_second_thread(name##_elsewhere);                                                        \
     }
 
 /* Whatever concerns a loop is called by the thread that it belongs to. */
@@ -586,8 +596,9 @@ static void close_inherited(void *context)
     must(unr_loop_close(own_loop) == 0);
 }
 
-/* In a forked child, unr_loop_close() frees what the child has of the loop: no `done` runs there, the child may open a loop of
- * its own, and the parent's goes on working with what it had in flight. */
+/* In a forked child, unr_loop_close() frees what the child has of the loop: no `done` runs there,
+ * the child may open a loop of its own, and the parent's goes on working with what it had in
+ * flight. */
 Test(contract, close_in_a_forked_child_frees_only)
 {
     struct seen seen = { 0 }, nop = { 0 };
@@ -634,7 +645,8 @@ Test(contract, close_in_a_forked_child_of_an_embedded_and_of_an_unowned_loop)
     close_loop();
 }
 
-/* Posting, stopping and holding are for any thread, but inside the process: a parent is not disturbed by its child's end. */
+/* Posting, stopping and holding are for any thread, but inside the process: a parent is not
+ * disturbed by its child's end. */
 static void just_exit(void *context)
 {
     (void)context;

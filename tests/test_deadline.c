@@ -1,5 +1,6 @@
-/* Deadlines and delays: who wins when time and the operation race, in each order; what a time-out is told from; and what
- * becomes of the operation inside, of the timers beside it and of its memory. */
+/* Deadlines and delays: who wins when time and the operation race, in each order; what a time-out
+ * is told from; and what becomes of the operation inside, of the timers beside it and of its
+ * memory. */
 #include "support.h"
 
 #include <malloc.h>
@@ -78,10 +79,10 @@ static void expect_timed_out(const struct end *end, enum unr_verdict verdict)
 /* ---- operations that do as they are told ---- */
 
 struct own {
-    struct unr_op      op;
-    int                starts, cancels;
+    struct unr_op             op;
+    int                       starts, cancels;
     struct unr_cancel_request asked; /* last */
-    unr_time           started;
+    unr_time                  started;
     void (*on_cancel)(struct own *own); /* NULL: it goes on as if nothing were */
 };
 
@@ -110,13 +111,13 @@ static void give_in(struct own *own)
     unr_finish(&own->op, -ECANCELED);
 }
 
-#define OWN_TYPE(name_, supports_)                                                                                             \
-    static const struct unr_op_type name_ = {                                                                                  \
-        .size = sizeof(struct unr_op_type),                                                                                    \
-        .name = #name_,                                                                                                        \
-        .supports = supports_,                                                                                                 \
-        .start = own_start,                                                                                                    \
-        .cancel = own_cancel,                                                                                                  \
+#define OWN_TYPE(name_, supports_)                                                                 \
+    static const struct unr_op_type name_ = {                                                      \
+        .size = sizeof(struct unr_op_type),                                                        \
+        .name = #name_,                                                                            \
+        .supports = supports_,                                                                     \
+        .start = own_start,                                                                        \
+        .cancel = own_cancel,                                                                      \
     }
 
 OWN_TYPE(willing, UNR_CANCEL_ALL);
@@ -178,8 +179,9 @@ struct delayed {
 static struct unr_op *delayed_recv(struct delayed *delayed, unr_time pause)
 {
     unix_pair(delayed->fds);
-    return unr_delay(&delayed->delay, unr_recv(&delayed->recv, delayed->fds[0], delayed->bytes, sizeof delayed->bytes, 0),
-                     pause);
+    return unr_delay(
+        &delayed->delay,
+        unr_recv(&delayed->recv, delayed->fds[0], delayed->bytes, sizeof delayed->bytes, 0), pause);
 }
 
 /* What the peer has sent is either in the result or still in the socket. */
@@ -190,7 +192,8 @@ static void expect_conserved(struct limited *limited, size_t sent)
 
 /* ---- who wins ---- */
 
-/* An operation that ends in time ends as it does without a deadline, and nothing waits for the deadline any more. */
+/* An operation that ends in time ends as it does without a deadline, and nothing waits for the
+ * deadline any more. */
 Test(deadline, in_time_it_is_as_if_there_were_none)
 {
     struct limited at = { 0 }, after = { 0 };
@@ -218,14 +221,15 @@ Test(deadline, in_time_it_is_as_if_there_were_none)
 Test(deadline, an_error_of_its_own_stays_one)
 {
     struct limited limited = { 0 };
-    begin(&limited.end, unr_cancel_after(&limited.deadline, unr_recv(&limited.recv, -1, limited.bytes, 1, 0), FAR));
+    begin(&limited.end, unr_cancel_after(&limited.deadline,
+                                         unr_recv(&limited.recv, -1, limited.bytes, 1, 0), FAR));
     run();
     expect_end(&limited.end, -EBADF, UNR_VERDICT_NONE, 0);
     close_loop();
 }
 
-/* When the clock has reached the deadline, and not before, the operation is cancelled; what the peer sends afterwards is for the
- * next receive. */
+/* When the clock has reached the deadline, and not before, the operation is cancelled; what the
+ * peer sends afterwards is for the next receive. */
 Test(deadline, time_out_ends_it_and_takes_nothing)
 {
     struct limited at = { 0 }, after = { 0 };
@@ -278,7 +282,8 @@ Test(deadline, used_over_and_over)
     close_loop();
 }
 
-/* Data and deadline in one turn, the completion known: it stays a success, and the verdict says that the time-out was too late. */
+/* Data and deadline in one turn, the completion known: it stays a success, and the verdict says
+ * that the time-out was too late. */
 Test(deadline, due_in_the_turn_in_which_it_completes)
 {
     struct limited limited = { 0 };
@@ -294,7 +299,8 @@ Test(deadline, due_in_the_turn_in_which_it_completes)
     close_loop();
 }
 
-/* Started with its data there and due when the turn comes: the kernel is asked for the data first. */
+/* Started with its data there and due when the turn comes: the kernel is asked for the data
+ * first. */
 Test(deadline, due_in_the_turn_that_submits_it)
 {
     struct limited limited = { 0 };
@@ -308,8 +314,8 @@ Test(deadline, due_in_the_turn_that_submits_it)
     close_loop();
 }
 
-/* The deadline fires in the turn before the data comes.  Which the kernel then finds first is its affair, but the result is one of
- * the two, and no byte is lost. */
+/* The deadline fires in the turn before the data comes.  Which the kernel then finds first is its
+ * affair, but the result is one of the two, and no byte is lost. */
 Test(deadline, due_in_the_turn_before_it_completes)
 {
     for (int i = 0; i < 200; i++) {
@@ -324,7 +330,8 @@ Test(deadline, due_in_the_turn_before_it_completes)
         if (limited.end.result.error)
             expect_timed_out(&limited.end, UNR_VERDICT_CANCELLED);
         else
-            cr_assert(limited.end.result.verdict == UNR_VERDICT_TOO_LATE || limited.end.result.verdict == UNR_VERDICT_RUNNING);
+            cr_assert(limited.end.result.verdict == UNR_VERDICT_TOO_LATE
+                      || limited.end.result.verdict == UNR_VERDICT_RUNNING);
         cr_assert_eq(limited.end.result.cause, -ETIMEDOUT);
         expect_conserved(&limited, 7);
         close_limited(&limited);
@@ -332,7 +339,8 @@ Test(deadline, due_in_the_turn_before_it_completes)
     close_loop();
 }
 
-/* Time against time, both reached in one turn: whose time was earlier wins; on a tie, the deadline, which began first. */
+/* Time against time, both reached in one turn: whose time was earlier wins; on a tie, the deadline,
+ * which began first. */
 Test(deadline, around_a_timer_that_is_due_in_the_same_turn)
 {
     static const struct {
@@ -391,7 +399,8 @@ static void begin_nested(struct nested *nested, unr_time outer, unr_time inner)
     begin(&nested->limited.end, unr_cancel_after(&nested->outer, described, outer));
 }
 
-/* Whichever of two deadlines fires first, the operation ends once, as timed out, and the other is gone. */
+/* Whichever of two deadlines fires first, the operation ends once, as timed out, and the other is
+ * gone. */
 Test(deadline, nested_and_either_fires_first)
 {
     struct nested outer = { 0 }, inner = { 0 };
@@ -437,22 +446,35 @@ Test(deadline, nested_and_in_time)
 
 /* ---- what a time-out is told from ---- */
 
-enum way { OUTER, INNER, WITH_A_CAUSE, THROUGH_THE_OUTER_SLOT, THROUGH_THE_INNER_SLOT, BY_DESCRIPTOR, WAYS };
+enum way {
+    OUTER,
+    INNER,
+    WITH_A_CAUSE,
+    THROUGH_THE_OUTER_SLOT,
+    THROUGH_THE_INNER_SLOT,
+    BY_DESCRIPTOR,
+    WAYS
+};
 
 static int cancel_in_some_way(enum way way, struct limited *limited, struct unr_signal *signal)
 {
     switch (way) {
     case OUTER: cr_assert(unr_cancel(&limited->deadline.op, UNR_CANCEL_TOTAL)); break;
     case INNER: cr_assert(unr_cancel(&limited->recv, UNR_CANCEL_TOTAL)); break;
-    case WITH_A_CAUSE: cr_assert(unr_cancel_cause(&limited->deadline.op, UNR_CANCEL_TOTAL, -77)); return -77;
-    case BY_DESCRIPTOR: cr_assert_eq(unr_cancel_fd(loop, limited->fds[0], UNR_CANCEL_TOTAL), 1); break;
+    case WITH_A_CAUSE:
+        cr_assert(unr_cancel_cause(&limited->deadline.op, UNR_CANCEL_TOTAL, -77));
+        return -77;
+    case BY_DESCRIPTOR:
+        cr_assert_eq(unr_cancel_fd(loop, limited->fds[0], UNR_CANCEL_TOTAL), 1);
+        break;
     default: cr_assert(unr_signal_emit_cause(signal, UNR_CANCEL_TOTAL, -78)); return -78;
     }
     return -ECANCELED;
 }
 
-/* Asio reports a time-out as operation_aborted, like every other cancellation (asio.md, section 6, item 12).  Here -ETIMEDOUT is a
- * time-out's, and each other way to cancel keeps its own cause, through the outer operation or through the inner. */
+/* Asio reports a time-out as operation_aborted, like every other cancellation (asio.md, section 6,
+ * item 12).  Here -ETIMEDOUT is a time-out's, and each other way to cancel keeps its own cause,
+ * through the outer operation or through the inner. */
 Test(deadline, only_a_time_out_reads_as_one)
 {
     for (enum way way = 0; way < WAYS; way++) {
@@ -483,8 +505,9 @@ static void finish_too_late(struct own *own)
     unr_finish(&own->op, 0);
 }
 
-/* unr_timed_out() is true of what a deadline cancelled; not of an operation that failed with -ETIMEDOUT itself, as a connection does, nor
- * of another cause, nor of a success that came too late to be cancelled. */
+/* unr_timed_out() is true of what a deadline cancelled; not of an operation that failed with
+ * -ETIMEDOUT itself, as a connection does, nor of another cause, nor of a success that came too
+ * late to be cancelled. */
 Test(deadline, timed_out_tells_a_deadline_from_a_connections_error)
 {
     enum { ENDED_BY_IT, FAILED, SUCCEEDED, OTHER_CAUSE, COUNT };
@@ -504,7 +527,8 @@ Test(deadline, timed_out_tells_a_deadline_from_a_connections_error)
     expect_end(&each[SUCCEEDED], 0, UNR_VERDICT_TOO_LATE, -ETIMEDOUT);
     for (int i = 0; i < COUNT; i++)
         cr_assert_eq(unr_timed_out(&each[i].result), i == ENDED_BY_IT, "%d", i);
-    cr_assert_eq(unr_outcome(&each[FAILED].result), unr_outcome(&each[ENDED_BY_IT].result)); /* which do not differ in this */
+    cr_assert_eq(unr_outcome(&each[FAILED].result),
+                 unr_outcome(&each[ENDED_BY_IT].result)); /* which do not differ in this */
     close_loop();
 }
 
@@ -514,16 +538,21 @@ Test(deadline, leaves_both_slots_when_it_fires)
     struct unr_signal outer = { 0 }, inner = { 0 };
     struct limited    limited = { 0 };
     unr_bind_slot(recv_of(&limited), unr_signal_slot(&inner));
-    begin(&limited.end, unr_bind_slot(unr_cancel_after(&limited.deadline, &limited.recv, UNR_MSEC(1)), unr_signal_slot(&outer)));
-    cr_assert(unr_slot_has_handler(unr_signal_slot(&outer)) && unr_slot_has_handler(unr_signal_slot(&inner)));
+    begin(&limited.end,
+          unr_bind_slot(unr_cancel_after(&limited.deadline, &limited.recv, UNR_MSEC(1)),
+                        unr_signal_slot(&outer)));
+    cr_assert(unr_slot_has_handler(unr_signal_slot(&outer))
+              && unr_slot_has_handler(unr_signal_slot(&inner)));
     run();
     expect_timed_out(&limited.end, UNR_VERDICT_CANCELLED);
-    cr_assert_not(unr_slot_has_handler(unr_signal_slot(&outer)) || unr_slot_has_handler(unr_signal_slot(&inner)));
+    cr_assert_not(unr_slot_has_handler(unr_signal_slot(&outer))
+                  || unr_slot_has_handler(unr_signal_slot(&inner)));
     close_limited(&limited);
     close_loop();
 }
 
-/* The cause is that of the first request honoured, whether the deadline comes before the other or behind it. */
+/* The cause is that of the first request honoured, whether the deadline comes before the other or
+ * behind it. */
 Test(deadline, first_cause_stays)
 {
     struct unr_deadline deadlines[2] = { 0 };
@@ -547,7 +576,8 @@ Test(deadline, first_cause_stays)
     close_loop();
 }
 
-/* A request that the operation does not honour is reported as refused, and the deadline is as it was. */
+/* A request that the operation does not honour is reported as refused, and the deadline is as it
+ * was. */
 Test(deadline, a_refused_request_leaves_the_deadline)
 {
     struct unr_deadline deadline = { 0 };
@@ -567,15 +597,18 @@ Test(deadline, a_refused_request_leaves_the_deadline)
 
 /* ---- past at the start; the ends of time ---- */
 
-/* A deadline that is past at the start, or a delay of nothing or less, ends the operation before it begins, though its data is
- * there: no byte is taken, no own operation is started, and the kernel is not asked. */
+/* A deadline that is past at the start, or a delay of nothing or less, ends the operation before it
+ * begins, though its data is there: no byte is taken, no own operation is started, and the kernel
+ * is not asked. */
 Test(deadline, past_at_the_start)
 {
     static const struct {
         bool     relative;
         unr_time when;
-    } cases[] = { { false, 1 }, { false, 0 },          { false, -1 },       { false, INT64_MIN },
-                  { true, 0 },  { true, -UNR_SEC(1) }, { true, INT64_MIN }, { true, INT64_MIN + 1 } };
+    } cases[] = {
+        { false, 1 }, { false, 0 },          { false, -1 },       { false, INT64_MIN },
+        { true, 0 },  { true, -UNR_SEC(1) }, { true, INT64_MIN }, { true, INT64_MIN + 1 }
+    };
     for (size_t i = 0; i < LENGTH(cases); i++) {
         struct limited      limited = { 0 };
         struct unr_deadline around = { 0 };
@@ -710,7 +743,8 @@ Test(deadline, moved_later)
     close_loop();
 }
 
-/* Taken away it does not fire, and it can be set again, as often as one likes; one that was never there can be set as well. */
+/* Taken away it does not fire, and it can be set again, as often as one likes; one that was never
+ * there can be set as well. */
 Test(deadline, taken_away_and_set_again)
 {
     struct limited a = { 0 }, b = { 0 };
@@ -780,7 +814,8 @@ Test(deadline, not_moved_when_it_is_not_in_flight)
     close_loop();
 }
 
-/* Nor when the operation has ended and its `done` is about to run: that turns no success into a time-out. */
+/* Nor when the operation has ended and its `done` is about to run: that turns no success into a
+ * time-out. */
 static bool     moved_in_turn;
 static unr_time move_to;
 
@@ -907,8 +942,8 @@ static long memory_in_use(void)
 #endif
 }
 
-/* A million outstanding: starting them takes no memory but their own and no system call, and each ends once - a third by its
- * deadline, a third by completing, a third by closing the loop. */
+/* A million outstanding: starting them takes no memory but their own and no system call, and each
+ * ends once - a third by its deadline, a third by completing, a third by closing the loop. */
 Test(deadline, a_million_outstanding, .timeout = 60)
 {
     enum { COUNT = SUPPORT_SANITIZED ? 200000 : 1000000 };
@@ -922,7 +957,8 @@ Test(deadline, a_million_outstanding, .timeout = 60)
     for (int i = 0; i < COUNT; i++) {
         many[i].own.on_cancel = give_in;
         unr_start(loop,
-                  unr_cancel_at(&many[i].deadline, unr_describe(&many[i].own.op, &willing), base + (int64_t)i * 7919 % COUNT),
+                  unr_cancel_at(&many[i].deadline, unr_describe(&many[i].own.op, &willing),
+                                base + (int64_t)i * 7919 % COUNT),
                   one_of_many_ended, &many[i]);
     }
     cr_assert_eq(memory_in_use(), memory);
@@ -943,8 +979,8 @@ Test(deadline, a_million_outstanding, .timeout = 60)
     free(many);
 }
 
-/* Ten thousand receives with deadlines, of which some are moved, taken away, cancelled and served at random: each ends once, in a way
- * that it was given cause for. */
+/* Ten thousand receives with deadlines, of which some are moved, taken away, cancelled and served
+ * at random: each ends once, in a way that it was given cause for. */
 Test(deadline, random_moves_cancels_and_ends)
 {
     enum { COUNT = 10000 };
@@ -956,7 +992,8 @@ Test(deadline, random_moves_cancels_and_ends)
     int                        alive = COUNT;
     for (int i = 0; i < COUNT; i++) {
         owns[i].on_cancel = rand_r(&seed) % 4 ? give_in : NULL;
-        begin(&all[i], unr_cancel_at(&deadlines[i], unr_describe(&owns[i].op, &willing), base + rand_r(&seed) % UNR_MSEC(20)));
+        begin(&all[i], unr_cancel_at(&deadlines[i], unr_describe(&owns[i].op, &willing),
+                                     base + rand_r(&seed) % UNR_MSEC(20)));
     }
     for (int step = 0; alive; step++) {
         int i = rand_r(&seed) % COUNT;
@@ -966,8 +1003,13 @@ Test(deadline, random_moves_cancels_and_ends)
             i = step % COUNT; /* time has passed for all */
         bool live = all[i].runs == 0 && unr_in_flight(&owns[i].op);
         switch (rand_r(&seed) % 5) {
-        case 0: unr_deadline_move(&deadlines[i], unr_loop_now(loop) + rand_r(&seed) % UNR_MSEC(2)); break;
-        case 1: unr_deadline_move(&deadlines[i], rand_r(&seed) % 8 || step > 10 * COUNT ? 1 : UNR_NEVER); break;
+        case 0:
+            unr_deadline_move(&deadlines[i], unr_loop_now(loop) + rand_r(&seed) % UNR_MSEC(2));
+            break;
+        case 1:
+            unr_deadline_move(&deadlines[i],
+                              rand_r(&seed) % 8 || step > 10 * COUNT ? 1 : UNR_NEVER);
+            break;
         case 2:
             if (rand_r(&seed) % 16 == 0)
                 unr_cancel_cause(&deadlines[i].op, 1u << rand_r(&seed) % 3, -77);
@@ -987,15 +1029,18 @@ Test(deadline, random_moves_cancels_and_ends)
     for (int i = 0; i < COUNT; i++) {
         const struct unr_result *r = &all[i].result;
         cr_assert_eq(all[i].runs, 1);
-        cr_assert(r->cause == -77 || r->cause == -ETIMEDOUT || (r->cause == 0 && owns[i].starts == 0));
-        cr_assert_eq(r->error == -ECANCELED, r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED);
-        cr_assert_eq(owns[i].cancels > 0 || r->verdict == UNR_VERDICT_UNSUBMITTED, r->requested != 0);
+        cr_assert(r->cause == -77 || r->cause == -ETIMEDOUT
+                  || (r->cause == 0 && owns[i].starts == 0));
+        cr_assert_eq(r->error == -ECANCELED,
+                     r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED);
+        cr_assert_eq(owns[i].cancels > 0 || r->verdict == UNR_VERDICT_UNSUBMITTED,
+                     r->requested != 0);
     }
     close_loop();
 }
 
-/* Time-outs of one length, begun one after another, among which some are moved, end and are freed: nothing of those is touched
- * afterwards, by the others' ends, by a dump or by closing. */
+/* Time-outs of one length, begun one after another, among which some are moved, end and are freed:
+ * nothing of those is touched afterwards, by the others' ends, by a dump or by closing. */
 static void free_one(struct unr_op *op)
 {
     struct many *one = op->data;
@@ -1008,7 +1053,8 @@ static struct many *begin_one(unr_time delay)
 {
     struct many *one = calloc(1, sizeof *one);
     one->own.on_cancel = give_in;
-    unr_start(loop, unr_cancel_after(&one->deadline, unr_describe(&one->own.op, &willing), delay), free_one, one);
+    unr_start(loop, unr_cancel_after(&one->deadline, unr_describe(&one->own.op, &willing), delay),
+              free_one, one);
     return one;
 }
 
@@ -1034,7 +1080,8 @@ Test(deadline, of_one_length_moved_and_freed)
             unr_finish(&same[ended_one]->own.op, 0);
             turn();
             dump_to_nowhere();
-            cr_assert(unr_deadline_move(&same[moved]->deadline, moved % 2 ? UNR_NEVER : unr_loop_now(loop) + FAR / 2));
+            cr_assert(unr_deadline_move(&same[moved]->deadline,
+                                        moved % 2 ? UNR_NEVER : unr_loop_now(loop) + FAR / 2));
             for (int i = 0; i < COUNT; i += 2)
                 if (i != moved && i != ended_one)
                     unr_finish(&same[i]->own.op, 0);
@@ -1065,13 +1112,16 @@ Test(deadline, of_a_few_lengths_fire_in_order)
     for (int i = 0; i < COUNT; i++) {
         unr_time delay = UNR_MSEC(1) * (1 + rand_r(&seed) % 40) / 2;
         many[i].own.on_cancel = check_order;
-        unr_start(loop, unr_cancel_after(&many[i].deadline, unr_describe(&many[i].own.op, &willing), delay), one_of_many_ended,
-                  &many[i]);
+        unr_start(
+            loop,
+            unr_cancel_after(&many[i].deadline, unr_describe(&many[i].own.op, &willing), delay),
+            one_of_many_ended, &many[i]);
         struct many *one = &many[rand_r(&seed) % (i + 1)];
         if (i % 3 == 0)
-            unr_deadline_move(&one->deadline, unr_loop_now(loop) + UNR_MSEC(25) + rand_r(&seed) % UNR_MSEC(5));
-        else if (i % 3 == 1 && one->own.starts && unr_in_flight(&one->own.op) && one->own.cancels == 0
-                 && !one->own.asked.types) {
+            unr_deadline_move(&one->deadline,
+                              unr_loop_now(loop) + UNR_MSEC(25) + rand_r(&seed) % UNR_MSEC(5));
+        else if (i % 3 == 1 && one->own.starts && unr_in_flight(&one->own.op)
+                 && one->own.cancels == 0 && !one->own.asked.types) {
             one->own.asked.types = UNR_CANCEL_ALL; /* that it is finished once */
             one->own.on_cancel = NULL;
             unr_finish(&one->own.op, 0);
@@ -1114,7 +1164,8 @@ Test(deadline, waits_for_what_refuses_it)
     struct own          own = { 0 };
     struct end          end = { 0 };
     begin(&end, unr_cancel_after(&around, unr_describe(&own.op, &certain), FAR));
-    begin(&limited.end, unr_cancel_after(&of_shielded, unr_shield(&shield, recv_of(&limited)), FAR));
+    begin(&limited.end,
+          unr_cancel_after(&of_shielded, unr_shield(&shield, recv_of(&limited)), FAR));
     cr_assert_eq(unr_supports(&of_shielded.op), UNR_CANCEL_NONE);
     submit();
     cr_assert(unr_deadline_move(&around, 1) && unr_deadline_move(&of_shielded, 2));
@@ -1133,7 +1184,8 @@ Test(deadline, waits_for_what_refuses_it)
     close_loop();
 }
 
-/* What it honours can change while it runs, as a composed operation's state does: requests through the deadline follow. */
+/* What it honours can change while it runs, as a composed operation's state does: requests through
+ * the deadline follow. */
 static struct own step_own;
 
 static void total_from_its_first_step(struct unr_compose *self, struct unr_op *finished)
@@ -1152,8 +1204,10 @@ Test(deadline, honours_what_its_operation_honours_by_now)
     struct unr_deadline deadline = { 0 };
     struct unr_compose  compose = { 0 };
     struct end          end = { 0 };
-    begin(&end,
-          unr_cancel_after(&deadline, unr_compose(&compose, "two faced", UNR_CANCEL_TERMINAL, total_from_its_first_step), FAR));
+    begin(&end, unr_cancel_after(&deadline,
+                                 unr_compose(&compose, "two faced", UNR_CANCEL_TERMINAL,
+                                             total_from_its_first_step),
+                                 FAR));
     cr_assert_eq(unr_supports(&compose.op), UNR_CANCEL_ALL);
     cr_assert(unr_cancel(&deadline.op, UNR_CANCEL_TOTAL));
     turn();
@@ -1174,7 +1228,8 @@ static int connect_to(const struct sockaddr_in *address)
     return fd;
 }
 
-/* Around an accept: whoever wins, a connection is either handed over once or still to be accepted. */
+/* Around an accept: whoever wins, a connection is either handed over once or still to be
+ * accepted. */
 Test(deadline, around_accept)
 {
     struct sockaddr_in  address;
@@ -1183,13 +1238,17 @@ Test(deadline, around_accept)
     struct end          in_time = { 0 }, too_late = { 0 }, out = { 0 };
     int                 listener = tcp_listener(&address, 4), clients[3];
 
-    begin(&in_time, unr_cancel_after(&deadlines[0], unr_accept(&accepts[0], listener, NULL, NULL, SOCK_CLOEXEC), FAR));
+    begin(&in_time,
+          unr_cancel_after(&deadlines[0],
+                           unr_accept(&accepts[0], listener, NULL, NULL, SOCK_CLOEXEC), FAR));
     submit();
     clients[0] = connect_to(&address);
     until(&in_time);
     expect_end(&in_time, 0, UNR_VERDICT_NONE, 0);
 
-    begin(&too_late, unr_cancel_after(&deadlines[1], unr_accept(&accepts[1], listener, NULL, NULL, SOCK_CLOEXEC), FAR));
+    begin(&too_late,
+          unr_cancel_after(&deadlines[1],
+                           unr_accept(&accepts[1], listener, NULL, NULL, SOCK_CLOEXEC), FAR));
     submit();
     clients[1] = connect_to(&address);
     cr_assert(unr_deadline_move(&deadlines[1], 1));
@@ -1199,14 +1258,17 @@ Test(deadline, around_accept)
     cr_assert_eq(fcntl(too_late.result.fd, F_GETFD), FD_CLOEXEC);
     cr_assert_eq(accepts[1].result.fd, too_late.result.fd);
 
-    begin(&out, unr_cancel_after(&deadlines[2], unr_accept(&accepts[2], listener, NULL, NULL, SOCK_CLOEXEC), UNR_MSEC(1)));
+    begin(&out, unr_cancel_after(&deadlines[2],
+                                 unr_accept(&accepts[2], listener, NULL, NULL, SOCK_CLOEXEC),
+                                 UNR_MSEC(1)));
     run();
     expect_timed_out(&out, UNR_VERDICT_CANCELLED);
     clients[2] = connect_to(&address);
     int left = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     cr_assert_geq(left, 0);
 
-    int fds[] = { in_time.result.fd, too_late.result.fd, left, listener, clients[0], clients[1], clients[2] };
+    int fds[] = { in_time.result.fd, too_late.result.fd, left,      listener,
+                  clients[0],        clients[1],         clients[2] };
     for (size_t i = 0; i < LENGTH(fds); i++)
         cr_assert_eq(close(fds[i]), 0);
     close_loop(); /* which counts descriptors */
@@ -1232,7 +1294,8 @@ static void collect_step(struct unr_compose *self, struct unr_op *finished)
     else if (have == collect->wanted)
         unr_compose_end(self, 0);
     else
-        unr_compose_next(self, unr_recv(&collect->recv, collect->fd, collect->bytes + have, collect->wanted - have, 0));
+        unr_compose_next(self, unr_recv(&collect->recv, collect->fd, collect->bytes + have,
+                                        collect->wanted - have, 0));
 }
 
 static struct unr_op *collect(struct collect *collect, int fd, size_t wanted)
@@ -1242,7 +1305,8 @@ static struct unr_op *collect(struct collect *collect, int fd, size_t wanted)
     return unr_compose(&collect->compose, "collect", UNR_CANCEL_PARTIAL, collect_step);
 }
 
-/* Around a composed operation: it ends between its bytes, PARTIAL, and says how many it has; or with all of them. */
+/* Around a composed operation: it ends between its bytes, PARTIAL, and says how many it has; or
+ * with all of them. */
 Test(deadline, around_a_composed_operation)
 {
     int fds[2];
@@ -1294,7 +1358,8 @@ Test(deadline, loses_to_a_step_and_not_to_the_next)
     close_loop();
 }
 
-/* A deadline inside a composed operation, around one of its steps: the whole ends as timed out, though nobody asked it. */
+/* A deadline inside a composed operation, around one of its steps: the whole ends as timed out,
+ * though nobody asked it. */
 static struct limited step_limited;
 
 static void limited_step(struct unr_compose *self, struct unr_op *finished)
@@ -1302,7 +1367,8 @@ static void limited_step(struct unr_compose *self, struct unr_op *finished)
     if (finished)
         unr_compose_end(self, finished->result.error);
     else
-        unr_compose_next(self, unr_cancel_after(&step_limited.deadline, recv_of(&step_limited), UNR_MSEC(1)));
+        unr_compose_next(
+            self, unr_cancel_after(&step_limited.deadline, recv_of(&step_limited), UNR_MSEC(1)));
 }
 
 Test(deadline, around_a_step)
@@ -1343,8 +1409,8 @@ Test(deadline, around_a_group)
     close_loop();
 }
 
-/* Inside groups.  Of unr_any, a member that times out leaves the others to it; of unr_all, it ends them, and is what the group
- * reports. */
+/* Inside groups.  Of unr_any, a member that times out leaves the others to it; of unr_all, it ends
+ * them, and is what the group reports. */
 Test(deadline, inside_a_group)
 {
     struct limited   any[2] = { 0 }, all[2] = { 0 };
@@ -1352,8 +1418,10 @@ Test(deadline, inside_a_group)
     struct end       any_end = { 0 }, all_end = { 0 };
     unr_cancel_after(&any[0].deadline, recv_of(&any[0]), UNR_MSEC(1));
     unr_cancel_after(&all[0].deadline, recv_of(&all[0]), UNR_MSEC(1));
-    begin(&any_end, unr_any(&groups[0], (struct unr_op *[]){ &any[0].deadline.op, recv_of(&any[1]) }, 2));
-    begin(&all_end, unr_all(&groups[1], (struct unr_op *[]){ &all[0].deadline.op, recv_of(&all[1]) }, 2));
+    begin(&any_end,
+          unr_any(&groups[0], (struct unr_op *[]){ &any[0].deadline.op, recv_of(&any[1]) }, 2));
+    begin(&all_end,
+          unr_all(&groups[1], (struct unr_op *[]){ &all[0].deadline.op, recv_of(&all[1]) }, 2));
     until(&all_end);
     expect_end(&all_end, -ECANCELED, UNR_VERDICT_CANCELLED, -ETIMEDOUT);
     cr_assert_eq(all_end.result.value, 0);
@@ -1372,8 +1440,8 @@ Test(deadline, inside_a_group)
 
 /* ---- latched ---- */
 
-/* What a latched signal has latched ends the operation before it begins, with the signal's cause, not as a time-out; a deadline that
- * is past as well makes no difference. */
+/* What a latched signal has latched ends the operation before it begins, with the signal's cause,
+ * not as a time-out; a deadline that is past as well makes no difference. */
 Test(deadline, latched_before_the_start)
 {
     struct unr_signal stop = { 0 };
@@ -1391,23 +1459,26 @@ Test(deadline, latched_before_the_start)
             begin(&limited.end, &limited.deadline.op);
             send_bytes(&limited, 1);
             run();
-            expect_end(&limited.end, -ECANCELED, UNR_VERDICT_UNSUBMITTED, inner && past ? -ETIMEDOUT : -77);
+            expect_end(&limited.end, -ECANCELED, UNR_VERDICT_UNSUBMITTED,
+                       inner && past ? -ETIMEDOUT : -77);
             expect_conserved(&limited, 1);
             close_limited(&limited);
         }
     close_loop();
 }
 
-/* What was latched may end a part of what is inside and leave the rest running: that still has its deadline. */
+/* What was latched may end a part of what is inside and leave the rest running: that still has its
+ * deadline. */
 Test(deadline, latched_for_a_part_of_a_group)
 {
     struct unr_signal   stop = { 0 };
     struct unr_deadline deadline = { 0 };
     struct unr_timer    guard = { 0 };
     struct unr_group    group = { 0 };
-    struct own          willing_one = { .on_cancel = give_in }, terminal_one = { .on_cancel = give_in };
-    struct unr_op      *members[] = { unr_describe(&willing_one.op, &willing), unr_describe(&terminal_one.op, &closer) };
-    struct end          end = { 0 }, passed = { 0 };
+    struct own     willing_one = { .on_cancel = give_in }, terminal_one = { .on_cancel = give_in };
+    struct unr_op *members[] = { unr_describe(&willing_one.op, &willing),
+                                 unr_describe(&terminal_one.op, &closer) };
+    struct end     end = { 0 }, passed = { 0 };
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_TOTAL, -77);
     unr_cancel_after(&deadline, unr_group(&group, members, 2, unr_wait_all, NULL), UNR_MSEC(2));
@@ -1425,7 +1496,8 @@ Test(deadline, latched_for_a_part_of_a_group)
 
 /* ---- memory ---- */
 
-/* In its `done` all of it is the caller's: freed there, nothing is touched afterwards, in time and too late. */
+/* In its `done` all of it is the caller's: freed there, nothing is touched afterwards, in time and
+ * too late. */
 static void free_all(struct end *end)
 {
     struct limited *limited = end->context;
@@ -1454,7 +1526,8 @@ Test(deadline, freed_in_its_done)
 
 /* ---- closing ---- */
 
-/* Closing the loop ends operations with deadlines, with its own cause; one that refuses is awaited.  None is left among the timers. */
+/* Closing the loop ends operations with deadlines, with its own cause; one that refuses is awaited.
+ * None is left among the timers. */
 static void finish_late(struct end *end)
 {
     unr_finish(end->context, 0);
@@ -1475,15 +1548,16 @@ Test(deadline, closing_with_some_in_flight)
     begin(&timer_end, unr_timer_after(&timer, FAR));
     cr_assert_eq(unr_loop_close(loop), 0);
     for (int i = 0; i < 3; i++) {
-        expect_end(&limited[i].end, -ECANCELED, i < 2 ? UNR_VERDICT_CANCELLED : UNR_VERDICT_UNSUBMITTED, -ESHUTDOWN);
+        expect_end(&limited[i].end, -ECANCELED,
+                   i < 2 ? UNR_VERDICT_CANCELLED : UNR_VERDICT_UNSUBMITTED, -ESHUTDOWN);
         close_limited(&limited[i]);
     }
     expect_end(&end, 0, UNR_VERDICT_REFUSED, -ESHUTDOWN);
     cr_assert_eq(count_descriptors(), open_descriptors);
 }
 
-/* Delayed closes of one pause are begun while the loop closes, which moves them in front of the timer: that is cancelled all the
- * same, and not awaited. */
+/* Delayed closes of one pause are begun while the loop closes, which moves them in front of the
+ * timer: that is cancelled all the same, and not awaited. */
 Test(delay, of_one_pause_when_the_loop_closes_behind_a_timer)
 {
     enum { COUNT = 3 };
@@ -1521,7 +1595,8 @@ static void finish_both_late(struct end *end)
         unr_finish(&owns[i].op, 0);
 }
 
-/* What a delay begins while the loop closes may move a timer that waits with it: it and each of those behind it are cancelled. */
+/* What a delay begins while the loop closes may move a timer that waits with it: it and each of
+ * those behind it are cancelled. */
 Test(delay, that_moves_a_timer_when_the_loop_closes)
 {
     static const struct unr_op_type mover = {
@@ -1534,13 +1609,16 @@ Test(delay, that_moves_a_timer_when_the_loop_closes)
     struct unr_op       moves = { 0 };
     struct unr_delay    delay = { 0 };
     struct unr_group    group = { 0 };
-    struct end          first_end = { .then = finish_both_late, .context = certain_ones }, delayed = { 0 }, moved = { 0 },
-               last_end = { 0 };
+    struct end first_end = { .then = finish_both_late, .context = certain_ones }, delayed = { 0 },
+               moved = { 0 }, last_end = { 0 };
     begin(&first_end, unr_timer_after(&first, pause));
     for (int i = 0; i < 2; i++)
-        unr_start(loop, unr_cancel_at(&deadlines[i], unr_describe(&certain_ones[i].op, &certain), unr_loop_now(loop) + pause),
+        unr_start(loop,
+                  unr_cancel_at(&deadlines[i], unr_describe(&certain_ones[i].op, &certain),
+                                unr_loop_now(loop) + pause),
                   NULL, NULL);
-    struct unr_op *members[] = { unr_describe(&willing_one.op, &willing), unr_describe(&moves, &mover) };
+    struct unr_op *members[] = { unr_describe(&willing_one.op, &willing),
+                                 unr_describe(&moves, &mover) };
     begin(&delayed, unr_delay(&delay, unr_group(&group, members, 2, unr_wait_all, NULL), pause));
     begin(&moved, unr_timer_after(&moved_at_start, pause));
     for (unr_time now = unr_loop_now(loop); unr_loop_now(loop) == now;)
@@ -1561,7 +1639,8 @@ Test(delay, that_moves_a_timer_when_the_loop_closes)
 static bool refuses_memory;
 enum { SMALL_HEAP = 1 << 16 };
 
-/* The heap of the timers is the only thing that the library maps whose size is not a power of two. */
+/* The heap of the timers is the only thing that the library maps whose size is not a power of
+ * two. */
 void *mmap(void *address, size_t size, int protection, int flags, int of, off_t offset)
 {
     if (refuses_memory && flags & MAP_NORESERVE && size > SMALL_HEAP && size & (size - 1)) {
@@ -1609,7 +1688,8 @@ static void empty_loop(unsigned count)
     close_loop();
 }
 
-/* Where there is no room for its timer, the operation ends with -ENOMEM and never began; a deadline that needs none works. */
+/* Where there is no room for its timer, the operation ends with -ENOMEM and never began; a deadline
+ * that needs none works. */
 Test(deadline, no_room_for_its_timer)
 {
     unsigned       count = open_full_loop();
@@ -1666,8 +1746,8 @@ Test(deadline, described_anew_when_there_was_no_room)
 
 /* ---- among timers ---- */
 
-/* Timers behave as they do without deadlines among them: what is due in a turn comes in the order of its time, the timers' `done` and
- * the deadlines' requests alike, whatever was moved. */
+/* Timers behave as they do without deadlines among them: what is due in a turn comes in the order
+ * of its time, the timers' `done` and the deadlines' requests alike, whatever was moved. */
 static int requests;
 
 static void give_in_and_count(struct own *own)
@@ -1690,7 +1770,8 @@ Test(deadline, in_order_with_timers)
     for (int i = 0; i < AMONG; i++) {
         among_owns[i].on_cancel = give_in_and_count;
         begin(&ends_of_deadlines[i],
-              unr_cancel_at(&among_deadlines[i], unr_describe(&among_owns[i].op, &willing), base + rand_r(&seed) % 1000));
+              unr_cancel_at(&among_deadlines[i], unr_describe(&among_owns[i].op, &willing),
+                            base + rand_r(&seed) % 1000));
         begin(&ends_of_timers[i], unr_timer_at(&among_timers[i], base + rand_r(&seed) % 1000));
     }
     for (int i = 0; i < AMONG; i++) {
@@ -1723,7 +1804,8 @@ Test(deadline, in_order_with_timers)
     close_loop();
 }
 
-/* A dump shows what is in flight once, whether it waits for its time, for the kernel, or for both. */
+/* A dump shows what is in flight once, whether it waits for its time, for the kernel, or for
+ * both. */
 static unsigned occurrences(const char *text, const char *word)
 {
     unsigned count = 0;
@@ -1809,7 +1891,8 @@ Test(deadline, wakes_another_event_loop)
     close_loop();
 }
 
-/* So it does for one that is moved to an earlier time, or set where there was none, outside of a turn. */
+/* So it does for one that is moved to an earlier time, or set where there was none, outside of a
+ * turn. */
 Test(deadline, wakes_another_event_loop_when_it_is_moved)
 {
     embed();
@@ -1817,7 +1900,8 @@ Test(deadline, wakes_another_event_loop_when_it_is_moved)
         struct limited limited = { 0 };
         begin_within(&limited, i % 2 ? UNR_NEVER : FAR);
         settle();
-        cr_assert(unr_deadline_move(&limited.deadline, i < 2 ? unr_loop_now(loop) + UNR_MSEC(2) : 1));
+        cr_assert(
+            unr_deadline_move(&limited.deadline, i < 2 ? unr_loop_now(loop) + UNR_MSEC(2) : 1));
         wait_until_ended(&limited.end);
         expect_timed_out(&limited.end, UNR_VERDICT_CANCELLED);
         settle();
@@ -1842,7 +1926,8 @@ Test(delay, wakes_another_event_loop)
 
 /* ---- delays ---- */
 
-/* An operation that begins later begins when the pause is over, and not before; its result is the delay's. */
+/* An operation that begins later begins when the pause is over, and not before; its result is the
+ * delay's. */
 Test(delay, begins_after_the_pause)
 {
     struct unr_delay delay = { 0 };
@@ -1892,7 +1977,8 @@ Test(delay, pauses_at_the_ends_of_time)
     close_loop();
 }
 
-/* Cancelled during the pause it ends before it begins: with every guarantee, and the cause of the request. */
+/* Cancelled during the pause it ends before it begins: with every guarantee, and the cause of the
+ * request. */
 Test(delay, cancelled_in_the_pause)
 {
     struct unr_signal signal = { 0 };
@@ -1910,7 +1996,8 @@ Test(delay, cancelled_in_the_pause)
     run();
     expect_end(&delayed.end, -ECANCELED, UNR_VERDICT_UNSUBMITTED, -77);
     expect_end(&end, -ECANCELED, UNR_VERDICT_UNSUBMITTED, -ECANCELED);
-    cr_assert(delayed.end.result.guarantee == UNR_CANCEL_TOTAL && end.result.guarantee == UNR_CANCEL_TOTAL);
+    cr_assert(delayed.end.result.guarantee == UNR_CANCEL_TOTAL
+              && end.result.guarantee == UNR_CANCEL_TOTAL);
     cr_assert_eq(own.starts, 0);
     cr_assert_eq(drain(delayed.fds[0]), 3);
     cr_assert_not(unr_slot_has_handler(unr_signal_slot(&signal)));
@@ -1918,7 +2005,8 @@ Test(delay, cancelled_in_the_pause)
     close_loop();
 }
 
-/* What the operation does not support is refused in the pause too, and it begins when that is over. */
+/* What the operation does not support is refused in the pause too, and it begins when that is
+ * over. */
 Test(delay, refused_in_the_pause)
 {
     struct unr_delay delays[2] = { 0 };
@@ -1948,13 +2036,15 @@ Test(delay, refused_in_the_pause)
     close_loop();
 }
 
-/* Of a group that waits, each member decides for itself: what honours the request never begins, the others do and end by themselves. */
+/* Of a group that waits, each member decides for itself: what honours the request never begins, the
+ * others do and end by themselves. */
 Test(delay, refused_in_the_pause_by_a_part_of_a_group)
 {
     struct unr_delay delay = { 0 };
     struct unr_group group = { 0 };
     struct own       willing_one = { 0 }, terminal_one = { 0 };
-    struct unr_op   *members[] = { unr_describe(&willing_one.op, &willing), unr_describe(&terminal_one.op, &closer) };
+    struct unr_op   *members[] = { unr_describe(&willing_one.op, &willing),
+                                   unr_describe(&terminal_one.op, &closer) };
     struct end       end = { 0 };
     begin(&end, unr_delay(&delay, unr_group(&group, members, 2, unr_wait_all, NULL), UNR_MSEC(1)));
     cr_assert(unr_cancel(&delay.op, UNR_CANCEL_TOTAL));
@@ -1998,7 +2088,8 @@ Test(delay, cancelled_when_the_pause_is_over_and_nothing_submitted)
     close_loop();
 }
 
-/* What was latched before the start ends it at once, pause or not; what supports none of it waits and runs. */
+/* What was latched before the start ends it at once, pause or not; what supports none of it waits
+ * and runs. */
 Test(delay, latched_before_the_start)
 {
     struct unr_signal stop = { 0 };
@@ -2011,7 +2102,8 @@ Test(delay, latched_before_the_start)
     begin(&delayed.end, unr_bind_slot(delayed_recv(&delayed, FAR), unr_signal_slot(&stop)));
     cr_assert_eq(unr_loop_run_once(loop, UNR_NEVER), 1);
     expect_end(&delayed.end, -ECANCELED, UNR_VERDICT_UNSUBMITTED, -77);
-    begin(&end, unr_bind_slot(unr_delay(&delay, unr_describe(&own.op, &certain), UNR_MSEC(1)), unr_signal_slot(&stop)));
+    begin(&end, unr_bind_slot(unr_delay(&delay, unr_describe(&own.op, &certain), UNR_MSEC(1)),
+                              unr_signal_slot(&stop)));
     cr_assert_eq(own.starts, 0);
     while (own.starts == 0)
         cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
@@ -2022,7 +2114,8 @@ Test(delay, latched_before_the_start)
     close_loop();
 }
 
-/* Closing the loop ends what waits before it begins; a close that waits runs at once, under a deadline, another pause and a shield too. */
+/* Closing the loop ends what waits before it begins; a close that waits runs at once, under a
+ * deadline, another pause and a shield too. */
 Test(delay, closing_in_the_pause)
 {
     struct delayed      delayed = { 0 };
@@ -2036,8 +2129,12 @@ Test(delay, closing_in_the_pause)
     unix_pair(fds + 2);
     begin(&delayed.end, delayed_recv(&delayed, FAR));
     begin(&closed[0], unr_delay(&delays[0], unr_close(&closes[0], fds[0]), FAR));
-    begin(&closed[1], unr_delay(&delays[1], unr_delay(&delays[2], unr_close(&closes[1], fds[1]), FAR), UNR_NEVER));
-    begin(&closed[2], unr_cancel_after(&deadline, unr_delay(&delays[3], unr_close(&closes[2], fds[2]), FAR), FAR));
+    begin(&closed[1],
+          unr_delay(&delays[1], unr_delay(&delays[2], unr_close(&closes[1], fds[1]), FAR),
+                    UNR_NEVER));
+    begin(&closed[2],
+          unr_cancel_after(&deadline, unr_delay(&delays[3], unr_close(&closes[2], fds[2]), FAR),
+                           FAR));
     begin(&shielded, unr_delay(&delays[4], unr_shield(&shield, unr_nop(&nop)), FAR));
     cr_assert_eq(unr_loop_close(loop), 0);
     expect_end(&delayed.end, -ECANCELED, UNR_VERDICT_UNSUBMITTED, -ESHUTDOWN);
@@ -2051,7 +2148,8 @@ Test(delay, closing_in_the_pause)
     cr_assert_eq(count_descriptors(), open_descriptors);
 }
 
-/* Many of both kinds among timers and deadlines: closing ends each once, and every close is made. */
+/* Many of both kinds among timers and deadlines: closing ends each once, and every close is
+ * made. */
 enum { CLOSERS = 200 };
 static struct unr_timer    crowd_timers[CLOSERS];
 static struct unr_deadline crowd_deadlines[CLOSERS];
@@ -2071,9 +2169,11 @@ Test(delay, many_among_timers_when_the_loop_closes)
             unr_time       when = FAR + rand_r(&seed) % 1000;
             struct unr_op *described =
                 k == 0   ? unr_timer_after(&crowd_timers[i], when)
-                : k == 1 ? unr_cancel_after(&crowd_deadlines[i], unr_describe(&crowd_owns[i].op, &willing), when)
+                : k == 1 ? unr_cancel_after(&crowd_deadlines[i],
+                                            unr_describe(&crowd_owns[i].op, &willing), when)
                 : k == 2 ? unr_delay(&crowd_delays[i], unr_close(&crowd_closes[i], fds[i]), when)
-                         : unr_delay(&crowd_delays[CLOSERS + i], unr_describe(&crowd_owns[CLOSERS + i].op, &willing), when);
+                         : unr_delay(&crowd_delays[CLOSERS + i],
+                                     unr_describe(&crowd_owns[CLOSERS + i].op, &willing), when);
             begin(&crowd_ends[4 * i + k], described);
         }
     }
@@ -2099,7 +2199,8 @@ Test(delay, in_order_with_timers)
     struct own       owns[COUNT] = { 0 };
     struct end       of_timers[COUNT] = { 0 }, of_delays[COUNT] = { 0 };
     for (int i = 0; i < COUNT; i++) {
-        begin(&of_delays[i], unr_delay(&delays[i], unr_describe(&owns[i].op, &willing), -UNR_SEC(10) * (i + 1)));
+        begin(&of_delays[i],
+              unr_delay(&delays[i], unr_describe(&owns[i].op, &willing), -UNR_SEC(10) * (i + 1)));
         begin(&of_timers[i], unr_timer_after(&timers[i], -UNR_SEC(10) * (i + 1)));
     }
     turn();
@@ -2114,7 +2215,8 @@ Test(delay, in_order_with_timers)
     close_loop();
 }
 
-/* A pause is made shorter or longer: the operation begins when that is over, in the order of the new times; in the past means now. */
+/* A pause is made shorter or longer: the operation begins when that is over, in the order of the
+ * new times; in the past means now. */
 Test(delay, moved)
 {
     enum { EARLIER, LATER, PAST, COUNT };
@@ -2169,15 +2271,16 @@ Test(delay, not_moved_when_it_is_not_in_its_pause)
         if (!cancelled_one)
             unr_finish(&own.op, 0);
         run();
-        expect_end(&end, cancelled_one ? -ECANCELED : 0, cancelled_one ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_NONE,
+        expect_end(&end, cancelled_one ? -ECANCELED : 0,
+                   cancelled_one ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_NONE,
                    cancelled_one ? -ECANCELED : 0);
         cr_assert_not(unr_delay_move(&delay, 1));
     }
     close_loop();
 }
 
-/* A deadline around a delay runs during the pause: it ends before it begins what the pause still holds, and cancels what it does not
- * hold any more. */
+/* A deadline around a delay runs during the pause: it ends before it begins what the pause still
+ * holds, and cancels what it does not hold any more. */
 Test(delay, inside_a_deadline)
 {
     struct unr_deadline deadlines[2] = { 0 };
@@ -2204,8 +2307,12 @@ Test(delay, inside_a_deadline_that_is_due_with_it)
     struct own          owns[2] = { 0 };
     struct end          both[2] = { 0 };
     owns[0].on_cancel = owns[1].on_cancel = give_in;
-    begin(&both[0], unr_cancel_after(&before, unr_delay(&delays[0], unr_describe(&owns[0].op, &willing), -10), FAR));
-    begin(&both[1], unr_cancel_after(&behind, unr_delay(&delays[1], unr_describe(&owns[1].op, &willing), -10), FAR));
+    begin(&both[0],
+          unr_cancel_after(&before, unr_delay(&delays[0], unr_describe(&owns[0].op, &willing), -10),
+                           FAR));
+    begin(&both[1],
+          unr_cancel_after(&behind, unr_delay(&delays[1], unr_describe(&owns[1].op, &willing), -10),
+                           FAR));
     unr_time now = unr_loop_now(loop);
     cr_assert(unr_deadline_move(&before, 1) && unr_deadline_move(&behind, now));
     run();
@@ -2221,9 +2328,13 @@ Test(delay, around_a_deadline)
     struct unr_delay delay = { 0 }, cancelled_delay = { 0 };
     struct limited   limited = { 0 }, never_begun = { 0 };
     unr_time         now = unr_loop_now(loop);
-    begin(&limited.end, unr_delay(&delay, unr_cancel_after(&limited.deadline, recv_of(&limited), UNR_MSEC(3)), UNR_MSEC(3)));
+    begin(&limited.end,
+          unr_delay(&delay, unr_cancel_after(&limited.deadline, recv_of(&limited), UNR_MSEC(3)),
+                    UNR_MSEC(3)));
     begin(&never_begun.end,
-          unr_delay(&cancelled_delay, unr_cancel_after(&never_begun.deadline, recv_of(&never_begun), UNR_MSEC(3)), FAR));
+          unr_delay(&cancelled_delay,
+                    unr_cancel_after(&never_begun.deadline, recv_of(&never_begun), UNR_MSEC(3)),
+                    FAR));
     cr_assert_not(unr_deadline_move(&limited.deadline, 1)); /* not in flight yet */
     cr_assert(unr_cancel(&cancelled_delay.op, UNR_CANCEL_TOTAL));
     run();
@@ -2235,7 +2346,8 @@ Test(delay, around_a_deadline)
     close_loop();
 }
 
-/* A second attempt that begins only if the first is slow: a quick first one ends it before it begins, a slow one loses to it. */
+/* A second attempt that begins only if the first is slow: a quick first one ends it before it
+ * begins, a slow one loses to it. */
 Test(delay, as_a_hedge)
 {
     for (int quick = 0; quick <= 1; quick++) {

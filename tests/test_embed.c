@@ -1,6 +1,7 @@
-/* A loop inside another event loop: its descriptor is level-triggered, readable while run_once(0) has work, whatever the
- * work comes from, and quiet otherwise.  Each test runs on a ring with DEFER_TASKRUN, on one with COOP_TASKRUN and on a
- * plain one, whose completions come about differently. */
+/* A loop inside another event loop: its descriptor is level-triggered, readable while run_once(0)
+ * has work, whatever the work comes from, and quiet otherwise.  Each test runs on a ring with
+ * DEFER_TASKRUN, on one with COOP_TASKRUN and on a plain one, whose completions come about
+ * differently. */
 #define SUPPORT_KERNEL
 #include "support.h"
 
@@ -23,24 +24,25 @@ static void open_embedded(enum setup setup)
     cr_assert_geq(fd, 0);
 }
 
-#define EMBED_TEST(name)                                                                                                       \
-    static void name(void);                                                                                                    \
-    ParameterizedTestParameters(embed, name)                                                                                   \
-    {                                                                                                                          \
-        static enum setup setups[] = { DEFERRED, COOPERATIVE, PLAIN };                                                         \
-        return cr_make_param_array(enum setup, setups, LENGTH(setups));                                                        \
-    }                                                                                                                          \
-    ParameterizedTest(enum setup *setup, embed, name)                                                                          \
-    {                                                                                                                          \
-        open_embedded(*setup);                                                                                                 \
-        name();                                                                                                                \
-        close_loop();                                                                                                          \
-    }                                                                                                                          \
+#define EMBED_TEST(name)                                                                           \
+    static void name(void);                                                                        \
+    ParameterizedTestParameters(embed, name)                                                       \
+    {                                                                                              \
+        static enum setup setups[] = { DEFERRED, COOPERATIVE, PLAIN };                             \
+        return cr_make_param_array(enum setup, setups, LENGTH(setups));                            \
+    }                                                                                              \
+    ParameterizedTest(enum setup *setup, embed, name)                                              \
+    {                                                                                              \
+        open_embedded(*setup);                                                                     \
+        name();                                                                                    \
+        close_loop();                                                                              \
+    }                                                                                              \
     static void name(void)
 
 /* ---- driving it ---- */
 
-/* Runs the loop while its descriptor is readable, as poll() says without waiting.  How often that was. */
+/* Runs the loop while its descriptor is readable, as poll() says without waiting.  How often that
+ * was. */
 static unsigned settle(void)
 {
     unsigned turns = 0;
@@ -111,7 +113,8 @@ EMBED_TEST(readable_when_a_timer_is_due)
     cr_assert_eq(soon.error, 0);
 }
 
-/* A timer that was started after a later one, with nothing else happening, wakes the loop at its own time. */
+/* A timer that was started after a later one, with nothing else happening, wakes the loop at its
+ * own time. */
 EMBED_TEST(readable_for_an_earlier_timer_started_after_a_later_one)
 {
     struct ticking late = { 0 }, soon = { 0 };
@@ -208,7 +211,8 @@ static void *post(void *posted)
     return NULL;
 }
 
-/* A task that another thread posts makes it readable, whether it is posted before the poll or during it. */
+/* A task that another thread posts makes it readable, whether it is posted before the poll or
+ * during it. */
 EMBED_TEST(readable_when_another_thread_posts)
 {
     struct posted posted = { .task.run = ran };
@@ -234,8 +238,9 @@ static void *emit(void *remote)
     return NULL;
 }
 
-/* A read of an eventfd that completes makes it readable, each time.  (Since Linux 6.11 a ring with DEFER_TASKRUN signals the
- * eventfd that is registered with it only once for completions that come about inside a write to another eventfd.) */
+/* A read of an eventfd that completes makes it readable, each time.  (Since Linux 6.11 a ring with
+ * DEFER_TASKRUN signals the eventfd that is registered with it only once for completions that come
+ * about inside a write to another eventfd.) */
 EMBED_TEST(readable_each_time_that_an_eventfd_is_written_to)
 {
     struct seen seen = { 0 };
@@ -285,7 +290,8 @@ EMBED_TEST(readable_when_something_is_started)
     }
 }
 
-/* So does what is cancelled outside of run, in flight or not yet submitted, by unr_cancel, by a signal and by its descriptor. */
+/* So does what is cancelled outside of run, in flight or not yet submitted, by unr_cancel, by a
+ * signal and by its descriptor. */
 EMBED_TEST(readable_when_something_is_cancelled)
 {
     struct unr_signal signal = { 0 };
@@ -295,7 +301,8 @@ EMBED_TEST(readable_when_something_is_cancelled)
     unix_pair(pair);
     for (int way = 0; way < 6; way++) {
         seen.runs = 0;
-        start(&seen, unr_bind_slot(unr_recv(&seen.op, pair[0], &byte, 1, 0), unr_signal_slot(&signal)));
+        start(&seen,
+              unr_bind_slot(unr_recv(&seen.op, pair[0], &byte, 1, 0), unr_signal_slot(&signal)));
         if (way % 2 == 0)
             settle();
         switch (way / 2) {
@@ -305,7 +312,9 @@ EMBED_TEST(readable_when_something_is_cancelled)
         }
         cr_assert(readable(fd));
         drive(&seen.runs);
-        expect_cancelled(&seen, UNR_CANCEL_TOTAL, way % 2 == 0 ? UNR_VERDICT_CANCELLED : UNR_VERDICT_UNSUBMITTED, -ECANCELED);
+        expect_cancelled(&seen, UNR_CANCEL_TOTAL,
+                         way % 2 == 0 ? UNR_VERDICT_CANCELLED : UNR_VERDICT_UNSUBMITTED,
+                         -ECANCELED);
         settle();
     }
     close_pair(pair);
@@ -325,7 +334,11 @@ static void nothing_to_cancel(struct unr_op *op, struct unr_cancel_request reque
 /* An operation of the caller's own that is finished outside of run makes it readable. */
 EMBED_TEST(readable_when_an_operation_of_ones_own_is_finished)
 {
-    static const struct unr_op_type own = { .size = sizeof own, .supports = UNR_CANCEL_NONE, .name = "own", .start = nothing, .cancel = nothing_to_cancel };
+    static const struct unr_op_type own = { .size = sizeof own,
+                                            .supports = UNR_CANCEL_NONE,
+                                            .name = "own",
+                                            .start = nothing,
+                                            .cancel = nothing_to_cancel };
     struct seen                     seen = { 0 };
     start(&seen, unr_describe(&seen.op, &own));
     settle();
@@ -376,7 +389,8 @@ static void *stop(void *of)
     return NULL;
 }
 
-/* unr_loop_stop() from another thread ends one run_once, as without the descriptor; then the work goes on. */
+/* unr_loop_stop() from another thread ends one run_once, as without the descriptor; then the work
+ * goes on. */
 EMBED_TEST(stopped_by_another_thread)
 {
     struct seen nop = { 0 };
@@ -416,7 +430,8 @@ EMBED_TEST(readable_until_it_has_been_run)
     close_pair(pair);
 }
 
-/* With operations and timers in flight of which none ends, it is quiet: nothing turns in circles. */
+/* With operations and timers in flight of which none ends, it is quiet: nothing turns in
+ * circles. */
 EMBED_TEST(quiet_while_everything_waits)
 {
     struct seen    seen[3] = { 0 };
@@ -441,7 +456,8 @@ EMBED_TEST(quiet_while_everything_waits)
     close_pair(pair);
 }
 
-/* It is the same descriptor each time, and a loop that nothing has happened to becomes quiet as well. */
+/* It is the same descriptor each time, and a loop that nothing has happened to becomes quiet as
+ * well. */
 EMBED_TEST(one_descriptor_for_the_loops_life)
 {
     cr_assert_eq(unr_loop_fd(loop), fd);
@@ -466,7 +482,8 @@ static void stop_loop(struct seen *seen)
     unr_loop_stop(loop);
 }
 
-/* Runs the loop with unr_loop_run() until a `done` stops it, as a program might before it hands the loop over. */
+/* Runs the loop with unr_loop_run() until a `done` stops it, as a program might before it hands the
+ * loop over. */
 static void run_and_stop(void)
 {
     struct seen nop = { .then = stop_loop };
@@ -527,7 +544,8 @@ static void take_descriptor(struct seen *seen)
     *(int *)seen->context = unr_loop_fd(loop);
 }
 
-/* The descriptor may be asked for inside a `done`, with things in flight and started that it then tells of. */
+/* The descriptor may be asked for inside a `done`, with things in flight and started that it then
+ * tells of. */
 Test(embed, descriptor_taken_inside_a_done)
 {
     struct seen    nop = { .then = take_descriptor, .context = &fd }, seen = { 0 };
@@ -570,7 +588,8 @@ Test(embed, descriptor_of_a_loop_with_work)
 
 static unsigned refusals;
 
-static int enter_refusing(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument, size_t size)
+static int enter_refusing(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags,
+                          void *argument, size_t size)
 {
     if (!to_submit || !refusals)
         return kernel_enter(ring, to_submit, min_complete, flags, argument, size);
@@ -578,7 +597,8 @@ static int enter_refusing(unsigned ring, unsigned to_submit, unsigned min_comple
     return -EAGAIN;
 }
 
-/* While the kernel has not taken what it was shown (it had no memory), there is work, and it is told of. */
+/* While the kernel has not taken what it was shown (it had no memory), there is work, and it is
+ * told of. */
 EMBED_TEST(readable_while_the_kernel_takes_no_submissions)
 {
     struct seen nop = { 0 };
@@ -608,7 +628,8 @@ static int register_failing(unsigned ring, unsigned opcode, const void *argument
     return -ENOMEM;
 }
 
-/* Where unring asks the kernel anew to signal the descriptor, and that fails for a while, nothing is missed. */
+/* Where unring asks the kernel anew to signal the descriptor, and that fails for a while, nothing
+ * is missed. */
 EMBED_TEST(readable_though_registering_it_anew_fails)
 {
     struct seen seen = { 0 };
@@ -628,7 +649,8 @@ EMBED_TEST(readable_though_registering_it_anew_fails)
     close_pair(pair);
 }
 
-/* A cancel that the kernel loses is repeated at growing intervals, for which the descriptor becomes readable. */
+/* A cancel that the kernel loses is repeated at growing intervals, for which the descriptor becomes
+ * readable. */
 EMBED_TEST(readable_when_a_lost_cancel_is_to_be_repeated)
 {
     struct seen seen = { 0 };
@@ -690,12 +712,14 @@ static void received(struct unr_op *op)
     if (op->result.bytes == 0)
         unr_start(of, unr_cancel_close(op, connection->fd), closed, connection);
     else
-        unr_start(of, unr_send(op, connection->fd, connection->buf, op->result.bytes, MSG_WAITALL), sent, connection);
+        unr_start(of, unr_send(op, connection->fd, connection->buf, op->result.bytes, MSG_WAITALL),
+                  sent, connection);
 }
 
 static void receive(struct connection *connection)
 {
-    unr_start(connection->server->loop, unr_recv(&connection->op, connection->fd, connection->buf, MESSAGE, 0), received,
+    unr_start(connection->server->loop,
+              unr_recv(&connection->op, connection->fd, connection->buf, MESSAGE, 0), received,
               connection);
 }
 
@@ -707,16 +731,19 @@ static void accepted(struct unr_op *op)
     *connection = (struct connection){ .server = server, .fd = op->result.fd };
     receive(connection);
     if (server->accepted < CLIENTS)
-        unr_start(server->loop, unr_accept(op, server->listener, NULL, NULL, SOCK_CLOEXEC), accepted, server);
+        unr_start(server->loop, unr_accept(op, server->listener, NULL, NULL, SOCK_CLOEXEC),
+                  accepted, server);
 }
 
 static void serve(struct server *server, struct unr_loop *of, struct sockaddr_in *ret_address)
 {
     *server = (struct server){ .loop = of, .listener = tcp_listener(ret_address, CLIENTS) };
-    unr_start(of, unr_accept(&server->accept, server->listener, NULL, NULL, SOCK_CLOEXEC), accepted, server);
+    unr_start(of, unr_accept(&server->accept, server->listener, NULL, NULL, SOCK_CLOEXEC), accepted,
+              server);
 }
 
-/* Sends messages through each of its connections in turn and reads them back.  Returns NULL if they were the same. */
+/* Sends messages through each of its connections in turn and reads them back.  Returns NULL if they
+ * were the same. */
 static void *be_clients(void *address)
 {
     int   sockets[CLIENTS];
@@ -731,7 +758,8 @@ static void *be_clients(void *address)
         for (int i = 0; i < CLIENTS && !failed; i++) {
             memset(out, m + i, MESSAGE);
             memset(in, 0, MESSAGE);
-            if (send(sockets[i], out, MESSAGE, MSG_NOSIGNAL) != MESSAGE || recv(sockets[i], in, MESSAGE, MSG_WAITALL) != MESSAGE
+            if (send(sockets[i], out, MESSAGE, MSG_NOSIGNAL) != MESSAGE
+                || recv(sockets[i], in, MESSAGE, MSG_WAITALL) != MESSAGE
                 || memcmp(in, out, MESSAGE) != 0)
                 failed = address;
         }
@@ -747,11 +775,13 @@ static void expect_served(const struct server *server, pthread_t clients, unsign
     cr_assert_null(failed);
     cr_assert_eq(server->echoed, CLIENTS * MESSAGES * MESSAGE);
     /* A receive, its send and the next receive: a turn each, and sometimes one in vain. */
-    cr_assert_leq(turns, 6 * CLIENTS * MESSAGES + 100, "woken %u times for %d messages", turns, CLIENTS * MESSAGES);
+    cr_assert_leq(turns, 6 * CLIENTS * MESSAGES + 100, "woken %u times for %d messages", turns,
+                  CLIENTS * MESSAGES);
     close(server->listener);
 }
 
-/* A whole echo server runs from inside an epoll loop, with a number of wake-ups in proportion to its messages. */
+/* A whole echo server runs from inside an epoll loop, with a number of wake-ups in proportion to
+ * its messages. */
 EMBED_TEST(echo_server_driven_by_epoll)
 {
     struct server      server;

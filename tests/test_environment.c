@@ -1,6 +1,6 @@
-/* What the world does to a loop: limits reached, memory refused, io_uring switched off, a kernel that lacks things or takes
- * nothing for a while, descriptors closed from under an operation, peers that reset.  Nothing is lost, nothing leaks, and
- * what cannot go on says why. */
+/* What the world does to a loop: limits reached, memory refused, io_uring switched off, a kernel
+ * that lacks things or takes nothing for a while, descriptors closed from under an operation, peers
+ * that reset.  Nothing is lost, nothing leaks, and what cannot go on says why. */
 #define SUPPORT_KERNEL
 #include "support.h"
 
@@ -21,8 +21,9 @@ TestSuite(environment, .timeout = 30);
 
 /* ---- memory, counted and refused ---- */
 
-/* This program's malloc and its like stand in front of the C library's.  Under a sanitizer they do not, nor do the tests that
- * need them (a skipped test leaks in Criterion); valgrind puts its own before them: allocations_are_seen() tells. */
+/* This program's malloc and its like stand in front of the C library's.  Under a sanitizer they do
+ * not, nor do the tests that need them (a skipped test leaks in Criterion); valgrind puts its own
+ * before them: allocations_are_seen() tells. */
 #if !SUPPORT_SANITIZED
 #define COUNTS_MEMORY 1
 #else
@@ -32,7 +33,7 @@ TestSuite(environment, .timeout = 30);
 struct memory {
     long allocated, freed; /* pieces, by this thread */
     long fail_from;        /* the allocation at which refusing begins, counted down; 0: never */
-    long fail_count;       /* how many are refused, from then on                              */
+    long fail_count;       /* how many are refused, from then on */
     long refused;
 };
 
@@ -64,13 +65,13 @@ static void *early_piece(size_t size)
     return early_used <= sizeof early ? piece : NULL;
 }
 
-#define FIND(name)                                                                                                             \
-    static __typeof__(name) *found;                                                                                            \
-    static bool              finding;                                                                                          \
-    if (!found && !finding) {                                                                                                  \
-        finding = true;                                                                                                        \
-        found = (__typeof__(name) *)(uintptr_t)dlsym(RTLD_NEXT, #name);                                                        \
-        finding = false;                                                                                                       \
+#define FIND(name)                                                                                 \
+    static __typeof__(name) *found;                                                                \
+    static bool              finding;                                                              \
+    if (!found && !finding) {                                                                      \
+        finding = true;                                                                            \
+        found = (__typeof__(name) *)(uintptr_t)dlsym(RTLD_NEXT, #name);                            \
+        finding = false;                                                                           \
     }
 
 static void *counted(void *piece)
@@ -157,7 +158,8 @@ static long pieces(void)
 
 static struct unr_loop *const untouched = (struct unr_loop *)0x1234;
 
-/* A loop that works: something completes, something is cancelled in flight, a timer fires, a task runs. */
+/* A loop that works: something completes, something is cancelled in flight, a timer fires, a task
+ * runs. */
 static void task_ran(struct unr_task *task)
 {
     task->run = NULL;
@@ -194,7 +196,8 @@ static void exercise(struct unr_loop *of)
 
 #if COUNTS_MEMORY
 
-/* How many mappings of rings the process has: liburing maps and unmaps them with system calls of its own. */
+/* How many mappings of rings the process has: liburing maps and unmaps them with system calls of
+ * its own. */
 static int ring_mappings(void)
 {
     char  line[512];
@@ -206,7 +209,8 @@ static int ring_mappings(void)
     return count;
 }
 
-/* Opens a loop with `count` allocations refused from the `first` on.  False when there were fewer than that. */
+/* Opens a loop with `count` allocations refused from the `first` on.  False when there were fewer
+ * than that. */
 static bool open_refused(long first, long count, int *ret_error)
 {
     struct unr_loop *opened = untouched;
@@ -229,7 +233,8 @@ static bool open_refused(long first, long count, int *ret_error)
     return memory.refused > before_all;
 }
 
-/* Whichever allocations fail while a loop is opened, from the first to the last, the answer is -ENOMEM and nothing leaks. */
+/* Whichever allocations fail while a loop is opened, from the first to the last, the answer is
+ * -ENOMEM and nothing leaks. */
 Test(environment, memory_refused_from_some_point_on_while_opening)
 {
     if (!allocations_are_seen())
@@ -373,11 +378,13 @@ static void step_file(void)
 
 static void step_names(void)
 {
-    int fd = (int)value_of(unr_openat(&ops[0], AT_FDCWD, path_a, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+    int fd =
+        (int)value_of(unr_openat(&ops[0], AT_FDCWD, path_a, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
     cr_assert_geq(fd, 0, "%s", unr_explain_op(&ops[0]));
     close(fd);
     expect_value(unr_linkat(&ops[0], AT_FDCWD, path_a, AT_FDCWD, path_b, 0), 0);
-    expect_value(unr_renameat(&ops[0], AT_FDCWD, path_a, AT_FDCWD, path_b, 0), 0); /* the same file: nothing happens */
+    expect_value(unr_renameat(&ops[0], AT_FDCWD, path_a, AT_FDCWD, path_b, 0),
+                 0); /* the same file: nothing happens */
     expect_value(unr_unlinkat(&ops[0], AT_FDCWD, path_b, 0), 0);
     expect_value(unr_symlinkat(&ops[0], path_a, AT_FDCWD, path_b), 0);
     expect_value(unr_unlinkat(&ops[0], AT_FDCWD, path_b, 0), 0);
@@ -395,7 +402,8 @@ static void step_system(void)
         expect_value(unr_waitid(&ops[0], P_PID, (unsigned)zombie, &info, WEXITED | WNOWAIT), 0);
     if (has("futex_wait")) {
         expect_value(unr_futex_wait(&ops[0], &word, 1, FUTEX_BITSET_MATCH_ANY, size_u32), -EAGAIN);
-        unr_start(loop, unr_futex_wait(&ops[1], &word, 0, FUTEX_BITSET_MATCH_ANY, size_u32), count_done, NULL);
+        unr_start(loop, unr_futex_wait(&ops[1], &word, 0, FUTEX_BITSET_MATCH_ANY, size_u32),
+                  count_done, NULL);
         expect_value(unr_futex_wake(&ops[0], &word, 1, FUTEX_BITSET_MATCH_ANY, size_u32), 1);
         cr_assert_eq(ops[1].result.error, 0);
     }
@@ -414,7 +422,10 @@ static void step_sqe(void)
 
 static void start_receiving(struct unr_op *op, struct unr_signal *signal)
 {
-    unr_start(loop, unr_bind_slot(unr_recv(op, end[1], buf, 1, 0), signal ? unr_signal_slot(signal) : NULL), count_done, NULL);
+    unr_start(
+        loop,
+        unr_bind_slot(unr_recv(op, end[1], buf, 1, 0), signal ? unr_signal_slot(signal) : NULL),
+        count_done, NULL);
 }
 
 static void expect_cancelled_op(const struct unr_op *op, int cause)
@@ -522,15 +533,16 @@ static const struct step {
     const char *name;
     void (*run)(void);
 } steps[] = {
-    { "nop", step_nop },     { "stream", step_stream },   { "connection", step_connection }, { "listen", step_listening },
-    { "pipes", step_pipes }, { "file", step_file },       { "names", step_names },           { "system", step_system },
-    { "sqe", step_sqe },     { "cancels", step_cancels }, { "signals", step_signals },       { "timers", step_timers },
+    { "nop", step_nop },          { "stream", step_stream },   { "connection", step_connection },
+    { "listen", step_listening }, { "pipes", step_pipes },     { "file", step_file },
+    { "names", step_names },      { "system", step_system },   { "sqe", step_sqe },
+    { "cancels", step_cancels },  { "signals", step_signals }, { "timers", step_timers },
     { "inbox", step_inbox },
 };
 
-/* In the steady state nothing is allocated between a start and its `done`, nor by what happens in between: for every system
- * call, cancels in every state, signals and their trees, timers, tasks and remotes.  (Where allocations cannot be counted, it
- * is still a walk through all of these.) */
+/* In the steady state nothing is allocated between a start and its `done`, nor by what happens in
+ * between: for every system call, cancels in every state, signals and their trees, timers, tasks
+ * and remotes.  (Where allocations cannot be counted, it is still a walk through all of these.) */
 Test(environment, no_allocation_between_start_and_done)
 {
     int repetitions = allocations_are_seen() ? REPETITIONS : WARM_UP;
@@ -542,7 +554,8 @@ Test(environment, no_allocation_between_start_and_done)
         done_count = 0;
         for (int n = 0; n < repetitions; n++)
             steps[i].run();
-        cr_assert_eq(memory.allocated, before, "%s allocates %ld times", steps[i].name, memory.allocated - before);
+        cr_assert_eq(memory.allocated, before, "%s allocates %ld times", steps[i].name,
+                     memory.allocated - before);
         cr_assert_geq(done_count, repetitions);
     }
     tear_down_steps();
@@ -594,8 +607,8 @@ static void clear_up(void)
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &full.before), 0);
 }
 
-/* With RLIMIT_NOFILE reached a loop is not opened: -EMFILE, which is explained, and nothing leaks.  With as many left as the
- * explanation says it works as ever. */
+/* With RLIMIT_NOFILE reached a loop is not opened: -EMFILE, which is explained, and nothing leaks.
+ * With as many left as the explanation says it works as ever. */
 Test(environment, opening_with_few_descriptors_left)
 {
     bool nosignal;
@@ -626,7 +639,8 @@ Test(environment, opening_with_few_descriptors_left)
         } else {
             cr_assert_eq(error, 0, "%s", words);
             cr_assert_eq(nop.runs, 1);
-            cr_assert_eq(same_nosignal, true, "a feature is missing for want of a third descriptor");
+            cr_assert_eq(same_nosignal, true,
+                         "a feature is missing for want of a third descriptor");
         }
         cr_assert_eq(count_descriptors(), open_descriptors);
     }
@@ -645,8 +659,11 @@ Test(environment, no_descriptor_for_a_result)
 {
     int made[2];
     open_loop();
-    cr_assert_eq(value_while_full(unr_socket(&ops[0], AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)), -EMFILE);
-    cr_assert_eq(value_while_full(unr_openat(&ops[0], AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC, 0)), -EMFILE);
+    cr_assert_eq(value_while_full(unr_socket(&ops[0], AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)),
+                 -EMFILE);
+    cr_assert_eq(
+        value_while_full(unr_openat(&ops[0], AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC, 0)),
+        -EMFILE);
     if (has("pipe"))
         cr_assert_eq(value_while_full(unr_pipe(&ops[0], made, O_CLOEXEC)), -EMFILE);
     cr_assert_eq(ops[0].result.fd, -1);
@@ -673,14 +690,16 @@ static void expect_connected(int from, int to)
     cr_assert_eq(got, '!');
 }
 
-/* An accept that finds no descriptor for its connection leaves it waiting: the next accept has it. */
+/* An accept that finds no descriptor for its connection leaves it waiting: the next accept has
+ * it. */
 Test(environment, no_descriptor_for_a_connection_that_waits)
 {
     struct sockaddr_in address;
     open_loop();
     listener = tcp_listener(&address, 4);
     int client = connect_to(&address);
-    cr_assert_eq(value_while_full(unr_accept(&ops[0], listener, NULL, NULL, SOCK_CLOEXEC)), -EMFILE);
+    cr_assert_eq(value_while_full(unr_accept(&ops[0], listener, NULL, NULL, SOCK_CLOEXEC)),
+                 -EMFILE);
     int accepted = (int)value_of(unr_accept(&ops[0], listener, NULL, NULL, SOCK_CLOEXEC));
     cr_assert_geq(accepted, 0);
     expect_connected(client, accepted);
@@ -744,7 +763,8 @@ static void lock_no_memory(void *context)
     open_in_child();
 }
 
-/* With RLIMIT_MEMLOCK at 0 a loop works, as rings are not charged to it, or where they are, that is what is said. */
+/* With RLIMIT_MEMLOCK at 0 a loop works, as rings are not charged to it, or where they are, that is
+ * what is said. */
 Test(environment, no_locked_memory)
 {
     struct death death = in_child(lock_no_memory, NULL);
@@ -790,10 +810,12 @@ static void expect_banned(struct ban ban, const char *name)
     cr_assert_eq(death.status, 0, "%s", death.words);
     const char *words[] = { name, "seccomp", "io_uring_setup", "--security-opt" };
     for (size_t i = 0; i < LENGTH(words); i++)
-        cr_assert_not_null(strstr(death.words, words[i]), "\"%s\" is missing in: %s", words[i], death.words);
+        cr_assert_not_null(strstr(death.words, words[i]), "\"%s\" is missing in: %s", words[i],
+                           death.words);
 }
 
-/* Where a seccomp filter forbids io_uring, with whichever error, that is what unr_explain() says, and what to do. */
+/* Where a seccomp filter forbids io_uring, with whichever error, that is what unr_explain() says,
+ * and what to do. */
 Test(environment, forbidden_by_seccomp)
 {
     expect_banned((struct ban){ __NR_io_uring_setup, EPERM }, "EPERM");
@@ -876,7 +898,8 @@ static void fill_bad(void *sqe, void *context)
     ((struct io_uring_sqe *)sqe)->opcode = 255;
 }
 
-/* Without SUBMIT_ALL the kernel stops at a bad SQE; what stood behind it is submitted all the same. */
+/* Without SUBMIT_ALL the kernel stops at a bad SQE; what stood behind it is submitted all the
+ * same. */
 Test(environment, bad_submission_in_the_middle_of_a_batch)
 {
     static const unsigned missing[] = { 0, SUBMIT_ALL };
@@ -903,10 +926,11 @@ Test(environment, bad_submission_in_the_middle_of_a_batch)
     }
 }
 
-static int enter_without_absolute(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument,
-                                  size_t size)
+static int enter_without_absolute(unsigned ring, unsigned to_submit, unsigned min_complete,
+                                  unsigned flags, void *argument, size_t size)
 {
-    return flags & 1U << 5 ? -EINVAL : kernel_enter(ring, to_submit, min_complete, flags, argument, size);
+    return flags & 1U << 5 ? -EINVAL
+                           : kernel_enter(ring, to_submit, min_complete, flags, argument, size);
 }
 
 /* Without waits until a point in time (Linux 6.12), timers and time-outs work by durations. */
@@ -963,12 +987,12 @@ static int register_without(unsigned ring, unsigned opcode, const void *argument
     return error;
 }
 
-#define FORGET(...)                                                                                                            \
-    do {                                                                                                                       \
-        static const uint8_t opcodes[] = { __VA_ARGS__ };                                                                      \
-        missing_opcodes = opcodes;                                                                                             \
-        missing_count = LENGTH(opcodes);                                                                                       \
-        hook_register = register_without;                                                                                      \
+#define FORGET(...)                                                                                \
+    do {                                                                                           \
+        static const uint8_t opcodes[] = { __VA_ARGS__ };                                          \
+        missing_opcodes = opcodes;                                                                 \
+        missing_count = LENGTH(opcodes);                                                           \
+        hook_register = register_without;                                                          \
     } while (0)
 
 static void expect_unsupported(struct unr_op *described, const char *name, const char *version)
@@ -982,8 +1006,9 @@ static void expect_unsupported(struct unr_op *described, const char *name, const
 
 enum { OP_FUTEX_WAIT = 51, OP_BIND = 56, OP_PIPE = 62 }; /* which liburing 2.3 does not name */
 
-/* A call that this kernel has not in io_uring ends with -EOPNOTSUPP, and the words name the call and the Linux that has it;
- * old calls, which a filter may have taken away (IORING_REGISTER_RESTRICTIONS), too. */
+/* A call that this kernel has not in io_uring ends with -EOPNOTSUPP, and the words name the call
+ * and the Linux that has it; old calls, which a filter may have taken away
+ * (IORING_REGISTER_RESTRICTIONS), too. */
 Test(environment, calls_that_the_kernel_lacks)
 {
     static uint32_t word;
@@ -991,7 +1016,8 @@ Test(environment, calls_that_the_kernel_lacks)
     FORGET(OP_FUTEX_WAIT, OP_BIND, OP_PIPE, IORING_OP_RECV);
     open_loop();
     unix_pair(end);
-    expect_unsupported(unr_futex_wait(&ops[0], &word, 0, FUTEX_BITSET_MATCH_ANY, 2), "futex_wait", "Linux 6.7");
+    expect_unsupported(unr_futex_wait(&ops[0], &word, 0, FUTEX_BITSET_MATCH_ANY, 2), "futex_wait",
+                       "Linux 6.7");
     expect_unsupported(unr_bind(&ops[0], end[0], NULL, 0), "bind", "Linux 6.11");
     expect_unsupported(unr_pipe(&ops[0], made, O_CLOEXEC), "pipe", "Linux 6.16");
     expect_unsupported(unr_recv(&ops[0], end[0], buf, 1, 0), "recv", "Linux 6.1");
@@ -1018,10 +1044,12 @@ static int register_failing_opcode, register_failing_error;
 
 static int register_failing(unsigned ring, unsigned opcode, const void *argument, unsigned count)
 {
-    return (int)opcode == register_failing_opcode ? register_failing_error : kernel_register(ring, opcode, argument, count);
+    return (int)opcode == register_failing_opcode ? register_failing_error
+                                                  : kernel_register(ring, opcode, argument, count);
 }
 
-/* A ring that cannot be asked what it supports is not opened; one that cannot be taken over does not run, and is freed. */
+/* A ring that cannot be asked what it supports is not opened; one that cannot be taken over does
+ * not run, and is freed. */
 Test(environment, registrations_that_fail)
 {
     struct unr_loop *opened = untouched;
@@ -1076,21 +1104,32 @@ Test(environment, options)
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size + 1 }), -EINVAL);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = SIZE_MAX }), -EINVAL);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .flags = 2 }), -EINVAL);
-    cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .flags = 0x80000000u | UNR_LOOP_PLAIN }), -EINVAL);
+    cr_assert_eq(open_error((struct unr_loop_options){ .size = size,
+                                                       .flags = 0x80000000u | UNR_LOOP_PLAIN }),
+                 -EINVAL);
     cr_assert_not_null(strstr(unr_explain(-EINVAL), "option"));
 
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size }), 0);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .flags = UNR_LOOP_PLAIN }), 0);
     for (unsigned entries = 1; entries <= 5; entries++)
         cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .entries = entries }), 0);
-    cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .entries = 1, .completion_entries = 2 }), 0);
-    cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .entries = 300, .completion_entries = 1000 }), 0);
+    cr_assert_eq(open_error((struct unr_loop_options){
+                     .size = size, .entries = 1, .completion_entries = 2 }),
+                 0);
+    cr_assert_eq(open_error((struct unr_loop_options){
+                     .size = size, .entries = 300, .completion_entries = 1000 }),
+                 0);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .entries = 8000 }), 0);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .entries = UINT32_MAX }), 0);
-    cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .completion_entries = UINT32_MAX }), 0);
+    cr_assert_eq(
+        open_error((struct unr_loop_options){ .size = size, .completion_entries = UINT32_MAX }), 0);
     /* What an older program knows of them: the size, or the entries too. */
-    cr_assert_eq(open_error((struct unr_loop_options){ .size = offsetof(struct unr_loop_options, entries), .flags = 99 }), 0);
-    cr_assert_eq(open_error((struct unr_loop_options){ .size = offsetof(struct unr_loop_options, flags), .flags = 99 }), 0);
+    cr_assert_eq(open_error((struct unr_loop_options){
+                     .size = offsetof(struct unr_loop_options, entries), .flags = 99 }),
+                 0);
+    cr_assert_eq(open_error((struct unr_loop_options){
+                     .size = offsetof(struct unr_loop_options, flags), .flags = 99 }),
+                 0);
     cr_assert_eq(count_descriptors(), open_descriptors);
 }
 
@@ -1102,8 +1141,8 @@ static const int *answers;
 static size_t     answer_count, answer;
 static unsigned   takeovers;
 
-static int enter_answering(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument,
-                           size_t size)
+static int enter_answering(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags,
+                           void *argument, size_t size)
 {
     if (ring != (unsigned)latest_ring->enter_ring_fd || !to_submit || answer_count == 0)
         return kernel_enter(ring, to_submit, min_complete, flags, argument, size);
@@ -1116,18 +1155,19 @@ static int enter_answering(unsigned ring, unsigned to_submit, unsigned min_compl
     return kernel_enter(ring, taken, taken == to_submit ? min_complete : 0, flags, argument, size);
 }
 
-#define ANSWER(...)                                                                                                            \
-    do {                                                                                                                       \
-        static const int script[] = { __VA_ARGS__ };                                                                           \
-        answers = script;                                                                                                      \
-        answer_count = LENGTH(script);                                                                                         \
-        answer = 0;                                                                                                            \
-        hook_enter = enter_answering;                                                                                          \
+#define ANSWER(...)                                                                                \
+    do {                                                                                           \
+        static const int script[] = { __VA_ARGS__ };                                               \
+        answers = script;                                                                          \
+        answer_count = LENGTH(script);                                                             \
+        answer = 0;                                                                                \
+        hook_enter = enter_answering;                                                              \
     } while (0)
 
 enum { NOPS = 200, WAITING = 40 };
 
-/* Operations that complete, are cancelled before submission, in flight, and as they come: each ends once, as it should. */
+/* Operations that complete, are cancelled before submission, in flight, and as they come: each ends
+ * once, as it should. */
 static void expect_nothing_lost(unsigned entries)
 {
     static struct seen nops[NOPS], waiting[WAITING];
@@ -1226,7 +1266,8 @@ Test(environment, cancels_lost)
     close_loop();
 }
 
-/* A cancel that is still to be repeated when its target completes is dropped: the target was quicker. */
+/* A cancel that is still to be repeated when its target completes is dropped: the target was
+ * quicker. */
 Test(environment, cancel_lost_and_overtaken)
 {
     struct seen seen = { 0 }, nop = { 0 };
@@ -1254,11 +1295,13 @@ Test(environment, cancel_lost_and_overtaken)
 
 /* ---- errors that end a run ---- */
 
-static const int fatal[] = { -EINVAL, -EFAULT, -EBADF, -ENXIO, -EOPNOTSUPP, -EEXIST, -EBADFD, -EPERM, -ENOSYS, -ENOMEM };
+static const int fatal[] = { -EINVAL, -EFAULT, -EBADF, -ENXIO,  -EOPNOTSUPP,
+                             -EEXIST, -EBADFD, -EPERM, -ENOSYS, -ENOMEM };
 
 static int fatal_error, fatal_count;
 
-static int enter_failing(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument, size_t size)
+static int enter_failing(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags,
+                         void *argument, size_t size)
 {
     if (ring != (unsigned)latest_ring->enter_ring_fd || fatal_count == 0)
         return kernel_enter(ring, to_submit, min_complete, flags, argument, size);
@@ -1266,7 +1309,8 @@ static int enter_failing(unsigned ring, unsigned to_submit, unsigned min_complet
     return fatal_error;
 }
 
-/* Any other error of io_uring_enter(2) comes out of the run; if it passes, everything is still there. */
+/* Any other error of io_uring_enter(2) comes out of the run; if it passes, everything is still
+ * there. */
 Test(environment, fatal_error_that_passes)
 {
     for (size_t i = 0; i < LENGTH(fatal); i++) {
@@ -1324,7 +1368,8 @@ static void lose_completions(void *context)
     unr_loop_run(loop);
 }
 
-/* A kernel that has dropped completions cannot be survived: operations would stay in flight for ever. */
+/* A kernel that has dropped completions cannot be survived: operations would stay in flight for
+ * ever. */
 Test(environment, completions_dropped_by_the_kernel)
 {
     struct death death = in_child(lose_completions, NULL);
@@ -1381,8 +1426,8 @@ Test(environment, interrupted_by_a_signal_handler)
 
 /* ---- descriptors closed from under operations ---- */
 
-/* A descriptor closed with close(2) under an operation stays open for it: it can be cancelled, and the loop goes on; what has
- * got the descriptor's number since is another file. */
+/* A descriptor closed with close(2) under an operation stays open for it: it can be cancelled, and
+ * the loop goes on; what has got the descriptor's number since is another file. */
 Test(environment, closed_under_an_operation)
 {
     struct seen seen = { 0 }, newer = { 0 };
@@ -1443,8 +1488,8 @@ static void count_broken_pipe(int number)
     broken_pipes++;
 }
 
-/* A connection that its peer resets ends what is in flight on it with -ECONNRESET and what follows with -EPIPE; nothing that
- * sends raises SIGPIPE. */
+/* A connection that its peer resets ends what is in flight on it with -ECONNRESET and what follows
+ * with -EPIPE; nothing that sends raises SIGPIPE. */
 Test(environment, reset_by_the_peer)
 {
     struct iovec  iov = { buf, 10 };
@@ -1474,7 +1519,8 @@ static void write_to_the_void(int fd)
     cr_assert_eq(broken_pipes, 0);
 }
 
-/* Where the kernel has RWF_NOSIGNAL, writes raise no SIGPIPE either: to sockets of both kinds, and to pipes. */
+/* Where the kernel has RWF_NOSIGNAL, writes raise no SIGPIPE either: to sockets of both kinds, and
+ * to pipes. */
 Test(environment, writes_that_nobody_reads)
 {
     open_loop();

@@ -1,5 +1,6 @@
-/* Words for a person: each is asked for and looked at for what it must name - the error, the reason as far as this machine
- * tells, what to do; the operation, its result, the verdict - and not for how it puts it. */
+/* Words for a person: each is asked for and looked at for what it must name - the error, the reason
+ * as far as this machine tells, what to do; the operation, its result, the verdict - and not for
+ * how it puts it. */
 #define SUPPORT_KERNEL
 #include "support.h"
 
@@ -14,11 +15,11 @@ static void expect_word(const char *text, const char *word)
 }
 
 /* All of the words, of which NULL is the last. */
-#define expect_words(text, ...)                                                                                                \
-    do {                                                                                                                       \
-        const char *const expected_[] = { __VA_ARGS__ };                                                                       \
-        for (size_t i_ = 0; i_ < LENGTH(expected_); i_++)                                                                      \
-            expect_word(text, expected_[i_]);                                                                                  \
+#define expect_words(text, ...)                                                                    \
+    do {                                                                                           \
+        const char *const expected_[] = { __VA_ARGS__ };                                           \
+        for (size_t i_ = 0; i_ < LENGTH(expected_); i_++)                                          \
+            expect_word(text, expected_[i_]);                                                      \
     } while (0)
 
 static void expect_no_word(const char *text, const char *word)
@@ -83,8 +84,8 @@ Test(explain, switched_off_by_sysctl_for_the_unprivileged)
 {
     fake(0, SYSCTL, "1\n");
     fake(1, GROUP, "4711\n");
-    expect_words(unr_explain(-EPERM), "EPERM", "kernel.io_uring_disabled = 1", "CAP_SYS_ADMIN", "kernel.io_uring_group",
-                 "4711");
+    expect_words(unr_explain(-EPERM), "EPERM", "kernel.io_uring_disabled = 1", "CAP_SYS_ADMIN",
+                 "kernel.io_uring_group", "4711");
 }
 
 /* Forbidden by a filter: seccomp is named, and what to allow. */
@@ -92,8 +93,8 @@ Test(explain, forbidden_by_seccomp)
 {
     fake(0, SYSCTL, "0\n");
     fake(1, STATUS, FILTERED);
-    expect_words(unr_explain(-EPERM), "EPERM", "seccomp", "io_uring_setup", "io_uring_enter", "io_uring_register",
-                 "--security-opt");
+    expect_words(unr_explain(-EPERM), "EPERM", "seccomp", "io_uring_setup", "io_uring_enter",
+                 "io_uring_register", "--security-opt");
 }
 
 /* Forbidden by neither: that is said as well. */
@@ -134,13 +135,15 @@ Test(explain, no_memory)
     cr_assert_eq(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
     limit.rlim_cur = 64 * 1024;
     cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
-    expect_words(unr_explain(-ENOMEM), "ENOMEM", "RLIMIT_MEMLOCK", "64 KiB", "ulimit -l", "completion_entries");
+    expect_words(unr_explain(-ENOMEM), "ENOMEM", "RLIMIT_MEMLOCK", "64 KiB", "ulimit -l",
+                 "completion_entries");
 }
 
 #if !SUPPORT_SANITIZED
 
 /* This program's getrlimit() stands in front of the C library's.  (By its
- * assembler name: the type of its parameter differs.  Not under the sanitizers, which call it before they are set up.) */
+ * assembler name: the type of its parameter differs.  Not under the sanitizers, which call it
+ * before they are set up.) */
 int getrlimit_here(int resource, struct rlimit *ret_limit) __asm__("getrlimit");
 
 static bool no_limits;
@@ -287,8 +290,8 @@ Test(explain, verdict_unsubmitted)
     start(&seen, receive(&seen.op));
     unr_cancel_cause(&seen.op, UNR_CANCEL_TOTAL, -ETIMEDOUT);
     run();
-    expect_words(unr_explain_op(&seen.op), "recv", "cancelled", "guarantee total", "cause ETIMEDOUT",
-                 "before the kernel saw it");
+    expect_words(unr_explain_op(&seen.op), "recv", "cancelled", "guarantee total",
+                 "cause ETIMEDOUT", "before the kernel saw it");
     close_with_pair();
 }
 
@@ -301,8 +304,8 @@ Test(explain, verdict_cancelled)
     submit();
     unr_cancel_cause(&seen.op, UNR_CANCEL_TOTAL | UNR_CANCEL_PARTIAL, -ETIMEDOUT);
     run();
-    expect_words(unr_explain_op(&seen.op), "recv", "cancelled", "guarantee total", "0 bytes", "partial or total",
-                 "cause ETIMEDOUT", "ended it");
+    expect_words(unr_explain_op(&seen.op), "recv", "cancelled", "guarantee total", "0 bytes",
+                 "partial or total", "cause ETIMEDOUT", "ended it");
     close_with_pair();
 }
 
@@ -318,7 +321,8 @@ Test(explain, verdict_cancelled_in_part)
     submit();
     unr_cancel(&seen.op, UNR_CANCEL_ALL);
     run();
-    expect_words(unr_explain_op(&seen.op), "recv", "cancelled", "guarantee partial", "4 bytes", "any guarantee", "ECANCELED");
+    expect_words(unr_explain_op(&seen.op), "recv", "cancelled", "guarantee partial", "4 bytes",
+                 "any guarantee", "ECANCELED");
     close_with_pair();
 }
 
@@ -337,13 +341,14 @@ Test(explain, verdict_too_late)
     start(&other, unr_nop(&other.op));
     run();
     cr_assert_eq(other.result.verdict, UNR_VERDICT_TOO_LATE);
-    expect_words(unr_explain_op(&other.op), "nop", "completed", "terminal", "ECANCELED", "too late");
+    expect_words(unr_explain_op(&other.op), "nop", "completed", "terminal", "ECANCELED",
+                 "too late");
     close_loop();
 }
 
 /* A kernel that is executing what it is asked to cancel. */
-static int enter_executing(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument,
-                           size_t size)
+static int enter_executing(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags,
+                           void *argument, size_t size)
 {
     int                 n = enter_losing(ring, to_submit, min_complete, flags, argument, size);
     struct io_uring_cq *cq = &latest_ring->cq;
@@ -370,7 +375,8 @@ Test(explain, verdict_running)
     if (seen.result.error == -ECANCELED) /* the cancel was repeated before the byte was there */
         cr_skip_test("a repeated cancel was quicker");
     cr_assert_eq(seen.result.verdict, UNR_VERDICT_RUNNING);
-    expect_words(unr_explain_op(&seen.op), "recv", "completed with 1", "executing", "ran to its end");
+    expect_words(unr_explain_op(&seen.op), "recv", "completed with 1", "executing",
+                 "ran to its end");
     close_with_pair();
 }
 
@@ -400,9 +406,14 @@ static void end_cancelled(struct unr_op *op, struct unr_cancel_request request)
     unr_finish(op, -ECANCELED);
 }
 
-static const struct unr_op_type own = { .size = sizeof own, .supports = UNR_CANCEL_TERMINAL, .name = "brew", .start = nothing, .cancel = end_cancelled };
+static const struct unr_op_type own = { .size = sizeof own,
+                                        .supports = UNR_CANCEL_TERMINAL,
+                                        .name = "brew",
+                                        .start = nothing,
+                                        .cancel = end_cancelled };
 
-/* An operation of the caller's own has its type's name; a guarantee that is only terminal says what is left to do. */
+/* An operation of the caller's own has its type's name; a guarantee that is only terminal says what
+ * is left to do. */
 Test(explain, operation_of_ones_own)
 {
     struct seen seen = { 0 };
@@ -410,12 +421,14 @@ Test(explain, operation_of_ones_own)
     start(&seen, unr_describe(&seen.op, &own));
     unr_cancel(&seen.op, UNR_CANCEL_ALL);
     run();
-    expect_words(unr_explain_op(&seen.op), "brew", "cancelled", "terminal", "closed", "any guarantee");
+    expect_words(unr_explain_op(&seen.op), "brew", "cancelled", "terminal", "closed",
+                 "any guarantee");
     expect_no_word(unr_explain_op(&seen.op), "descriptor");
     close_loop();
 }
 
-static int register_without_bind(unsigned ring, unsigned opcode, const void *argument, unsigned count)
+static int register_without_bind(unsigned ring, unsigned opcode, const void *argument,
+                                 unsigned count)
 {
     enum { OP_BIND = 56 };
     int error = kernel_register(ring, opcode, argument, count);
@@ -509,7 +522,8 @@ Test(explain, dump_of_an_idle_loop)
     close_loop();
 }
 
-/* Each operation in flight has a line with its name, its descriptor and its state; timers and the caller's own too. */
+/* Each operation in flight has a line with its name, its descriptor and its state; timers and the
+ * caller's own too. */
 Test(explain, dump_lists_what_is_in_flight)
 {
     struct seen      queued = { 0 }, flying = { 0 }, mine = { 0 }, brew = { 0 };
@@ -560,7 +574,8 @@ Test(explain, dump_tells_the_age)
     close_with_pair();
 }
 
-/* A request that has been made shows with its types, whatever became of it; so does a cancel that had no effect. */
+/* A request that has been made shows with its types, whatever became of it; so does a cancel that
+ * had no effect. */
 Test(explain, dump_tells_of_requests)
 {
     struct seen seen = { 0 }, waits = { 0 };
@@ -575,7 +590,8 @@ Test(explain, dump_tells_of_requests)
     expect_words(line_with(dump(), "any guarantee"), "recv", "cancelling");
     while (cancels_lost < 3)
         cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
-    expect_words(line_with(dump(), "without effect"), "recv", "cancelling", "cancels without effect");
+    expect_words(line_with(dump(), "without effect"), "recv", "cancelling",
+                 "cancels without effect");
     lose_cancels(0);
     unr_cancel(&waits.op, UNR_CANCEL_ALL);
     run();
@@ -587,7 +603,8 @@ static void dump_now(struct seen *seen)
     *(const char **)seen->context = dump();
 }
 
-/* Inside a `done`, what has ended and whose turn has not come is there, as finished; the one in whose `done` it is is not. */
+/* Inside a `done`, what has ended and whose turn has not come is there, as finished; the one in
+ * whose `done` it is is not. */
 Test(explain, dump_inside_a_done)
 {
     const char *text = NULL;
@@ -603,7 +620,8 @@ Test(explain, dump_inside_a_done)
 
 /* ---- what this kernel has ---- */
 
-/* The features come one after another, each with its own name and the Linux that brought it, up to an end that stays one. */
+/* The features come one after another, each with its own name and the Linux that brought it, up to
+ * an end that stays one. */
 Test(explain, features_are_enumerated)
 {
     const char *names[256], *needs;
@@ -635,12 +653,12 @@ Test(explain, features_are_enumerated)
 Test(explain, every_call_is_a_feature)
 {
     static const char *const calls[] = {
-        "nop",         "read",      "write",   "readv",           "writev",       "recv",
-        "send",        "recvmsg",   "sendmsg", "accept",          "connect",      "poll",
-        "shutdown",    "fsync",     "openat",  "close",           "cancel_close", "socket",
-        "bind", "listen",    "pipe",    "splice",          "tee",          "statx",
-        "ftruncate",   "fallocate", "fadvise", "sync_file_range", "unlinkat",     "renameat",
-        "linkat",      "symlinkat", "mkdirat", "waitid",          "futex_wait",   "futex_wake",
+        "nop",       "read",      "write",   "readv",           "writev",       "recv",
+        "send",      "recvmsg",   "sendmsg", "accept",          "connect",      "poll",
+        "shutdown",  "fsync",     "openat",  "close",           "cancel_close", "socket",
+        "bind",      "listen",    "pipe",    "splice",          "tee",          "statx",
+        "ftruncate", "fallocate", "fadvise", "sync_file_range", "unlinkat",     "renameat",
+        "linkat",    "symlinkat", "mkdirat", "waitid",          "futex_wait",   "futex_wake",
     };
     open_loop();
     for (size_t i = 0; i < LENGTH(calls); i++) {
@@ -698,7 +716,8 @@ Test(explain, stats_count)
     close_with_pair();
 }
 
-/* A program that knows fewer counts, or more, gets those that both know, and not a byte beyond what it asked for. */
+/* A program that knows fewer counts, or more, gets those that both know, and not a byte beyond what
+ * it asked for. */
 Test(explain, stats_of_another_size)
 {
     struct {

@@ -1,4 +1,5 @@
-/* Filters around one operation: which requests reach it, in which terms the result speaks, and what no filter keeps out. */
+/* Filters around one operation: which requests reach it, in which terms the result speaks, and what
+ * no filter keeps out. */
 #include "support.h"
 
 #include <liburing.h>
@@ -53,7 +54,8 @@ struct filtered {
 static struct unr_op *filtered(struct filtered *f, int flags, unr_filter_fn *out, void *context)
 {
     unix_pair(f->fds);
-    return unr_filter(&f->filter, unr_recv(&f->recv, f->fds[0], f->buf, sizeof f->buf, flags), out, context);
+    return unr_filter(&f->filter, unr_recv(&f->recv, f->fds[0], f->buf, sizeof f->buf, flags), out,
+                      context);
 }
 
 static void give(struct filtered *f, const char *bytes)
@@ -74,8 +76,8 @@ static void expect_refused(const struct filtered *f, unsigned requested, int cau
 
 /* ---- each type through each kind of filter ---- */
 
-/* What each type leads to, around a receive that supports TOTAL or, with MSG_WAITALL, PARTIAL: the guarantee in the terms of
- * the requests from outside, or 0 where the request is refused. */
+/* What each type leads to, around a receive that supports TOTAL or, with MSG_WAITALL, PARTIAL: the
+ * guarantee in the terms of the requests from outside, or 0 where the request is refused. */
 static const struct {
     const char    *name;
     unr_filter_fn *out;
@@ -94,16 +96,18 @@ static const struct {
     { "none", unr_let_none, 0, 0, 0 },
 };
 
-/* Each type, and all of them, through each: what leads to something that the receive supports ends it, and the others are
- * refused; nothing is lost of what was sent. */
+/* Each type, and all of them, through each: what leads to something that the receive supports ends
+ * it, and the others are refused; nothing is lost of what was sent. */
 Test(filter, each_type_through_each_filter)
 {
-    static const unsigned asked[] = { UNR_CANCEL_TERMINAL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL, UNR_CANCEL_ALL };
+    static const unsigned asked[] = { UNR_CANCEL_TERMINAL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL,
+                                      UNR_CANCEL_ALL };
     for (size_t i = 0; i < LENGTH(kinds); i++)
         for (size_t j = 0; j < LENGTH(asked); j++) {
             struct unr_signal stop = { 0 };
             struct filtered   f = { 0 };
-            begin(&f.seen, unr_bind_slot(filtered(&f, kinds[i].flags, kinds[i].out, NULL), unr_signal_slot(&stop)));
+            begin(&f.seen, unr_bind_slot(filtered(&f, kinds[i].flags, kinds[i].out, NULL),
+                                         unr_signal_slot(&stop)));
             cr_assert_eq(unr_supports(&f.filter.op), kinds[i].supports, "%s", kinds[i].name);
             cr_assert_eq(unr_loop_in_flight(loop), 1);
             submit();
@@ -112,7 +116,8 @@ Test(filter, each_type_through_each_filter)
             if (kinds[i].supports & asked[j]) {
                 run();
                 cr_assert_eq(f.seen.result.error, -ECANCELED, "%s", kinds[i].name);
-                cr_assert_eq(f.seen.result.guarantee, kinds[i].guarantee, "%s: %u", kinds[i].name, f.seen.result.guarantee);
+                cr_assert_eq(f.seen.result.guarantee, kinds[i].guarantee, "%s: %u", kinds[i].name,
+                             f.seen.result.guarantee);
                 expect_cancelled(&f.seen, kinds[i].guarantee, UNR_VERDICT_CANCELLED, -21);
                 cr_assert_eq(f.seen.result.requested, asked[j]);
                 give(&f, "12345678");
@@ -128,8 +133,8 @@ Test(filter, each_type_through_each_filter)
     close_loop();
 }
 
-/* TOTAL made PARTIAL around a receive that was cut short: what it had taken is counted, and its own result keeps its own
- * terms. */
+/* TOTAL made PARTIAL around a receive that was cut short: what it had taken is counted, and its own
+ * result keeps its own terms. */
 Test(filter, widening_counts_what_was_cut_short)
 {
     struct filtered f = { 0 };
@@ -253,7 +258,8 @@ Test(filter, may_emit_and_start)
     struct busy       busy = { .own = &stop, .others = &other_stop };
     struct filtered   f = { 0 }, other = { 0 };
     begin(&f.seen, unr_bind_slot(filtered(&f, 0, emit_and_start, &busy), unr_signal_slot(&stop)));
-    begin(&other.seen, unr_bind_slot(filtered(&other, 0, unr_let_total, NULL), unr_signal_slot(&other_stop)));
+    begin(&other.seen,
+          unr_bind_slot(filtered(&other, 0, unr_let_total, NULL), unr_signal_slot(&other_stop)));
     submit();
     busy.on = true;
     unr_signal_emit_cause(&stop, UNR_CANCEL_TERMINAL, -29);
@@ -283,8 +289,8 @@ static unsigned ask_for_total(void *context, unsigned type)
     return type == UNR_CANCEL_TOTAL ? type : 0;
 }
 
-/* A filter that is asked at the start, about what was latched, may request its own operation or the one around it: that counts, and what
- * is inside never begins. */
+/* A filter that is asked at the start, about what was latched, may request its own operation or the
+ * one around it: that counts, and what is inside never begins. */
 Test(filter, may_request_at_the_start)
 {
     for (int around = 0; around < 2; around++) {
@@ -294,7 +300,8 @@ Test(filter, may_request_at_the_start)
         struct asks_at_start asks = { 0 };
         unr_signal_init_latched(&latched);
         unr_signal_emit_cause(&latched, UNR_CANCEL_TERMINAL, -39);
-        struct unr_op *described = unr_bind_slot(filtered(&f, 0, ask_for_total, &asks), unr_signal_slot(&latched));
+        struct unr_op *described =
+            unr_bind_slot(filtered(&f, 0, ask_for_total, &asks), unr_signal_slot(&latched));
         unr_filter(&outer, described, unr_let_total, NULL);
         asks.asked = around ? &outer.op : &f.filter.op;
         give(&f, "abc");
@@ -356,7 +363,8 @@ Test(filter, shield_refuses_a_deadline_around_it_and_not_one_inside)
     cr_assert_eq(f.seen.result.verdict, UNR_VERDICT_REFUSED);
     cr_assert_eq(f.seen.result.cause, -ETIMEDOUT);
 
-    struct unr_op *inner = unr_cancel_at(&deadline, unr_recv(&f.recv, f.fds[0], f.buf, sizeof f.buf, 0), UNR_NEVER);
+    struct unr_op *inner =
+        unr_cancel_at(&deadline, unr_recv(&f.recv, f.fds[0], f.buf, sizeof f.buf, 0), UNR_NEVER);
     begin(&f.seen, unr_shield(&f.filter, inner));
     submit();
     unr_cancel(&f.filter.op, UNR_CANCEL_ALL);
@@ -440,8 +448,8 @@ Test(filter, inner_and_outer_slots_both_reach_it)
 
 /* ---- before the start ---- */
 
-/* A latched request from outside is filtered as any other: let through, it ends the operation before it begins; refused, that
- * runs. */
+/* A latched request from outside is filtered as any other: let through, it ends the operation
+ * before it begins; refused, that runs. */
 Test(filter, latched_outside_before_the_start)
 {
     for (size_t i = 0; i < LENGTH(kinds); i++) {
@@ -449,7 +457,8 @@ Test(filter, latched_outside_before_the_start)
         struct filtered   f = { 0 };
         unr_signal_init_latched(&stop);
         unr_signal_emit_cause(&stop, UNR_CANCEL_TOTAL, -36);
-        begin(&f.seen, unr_bind_slot(filtered(&f, kinds[i].flags, kinds[i].out, NULL), unr_signal_slot(&stop)));
+        begin(&f.seen, unr_bind_slot(filtered(&f, kinds[i].flags, kinds[i].out, NULL),
+                                     unr_signal_slot(&stop)));
         give(&f, "12345678");
         cr_assert_eq(f.seen.runs, 0);
         run();
@@ -544,8 +553,8 @@ static void start_context(struct seen *seen)
     begin(&f->seen, &f->filter.op);
 }
 
-/* Started while the loop is being closed, what is inside ends before it begins - unless it supports nothing itself, as a close
- * does, which runs. */
+/* Started while the loop is being closed, what is inside ends before it begins - unless it supports
+ * nothing itself, as a close does, which runs. */
 Test(filter, started_while_the_loop_closes)
 {
     for (int what = 0; what < 3; what++) {
@@ -627,12 +636,14 @@ Test(filter, result_has_the_descriptor)
 {
     for (int late = 0; late < 2; late++) {
         struct sockaddr_in address;
-        int                listener = tcp_listener(&address, 4), client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        struct unr_op      accept = { 0 };
-        struct unr_filter  filter = { 0 };
-        struct seen        seen = { 0 };
+        int                listener = tcp_listener(&address, 4),
+            client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct unr_op     accept = { 0 };
+        struct unr_filter filter = { 0 };
+        struct seen       seen = { 0 };
         cr_assert_eq(connect(client, (struct sockaddr *)&address, sizeof address), 0);
-        begin(&seen, unr_filter(&filter, unr_accept(&accept, listener, NULL, NULL, SOCK_CLOEXEC), unr_let_total, NULL));
+        begin(&seen, unr_filter(&filter, unr_accept(&accept, listener, NULL, NULL, SOCK_CLOEXEC),
+                                unr_let_total, NULL));
         submit();
         if (late)
             unr_cancel(&filter.op, UNR_CANCEL_ALL);
@@ -678,15 +689,16 @@ static void cancel_context(struct seen *seen)
     cr_assert(unr_cancel_cause(seen->context, UNR_CANCEL_TOTAL, -41));
 }
 
-/* A request between the inner operation's completion and the filter's `done` is too late, where it would have been let through,
- * and refused where not; the success stays. */
+/* A request between the inner operation's completion and the filter's `done` is too late, where it
+ * would have been let through, and refused where not; the success stays. */
 Test(filter, request_between_completion_and_done)
 {
     for (int shield = 0; shield < 2; shield++) {
         struct unr_op     nop = { 0 };
         struct unr_filter filter = { 0 };
         struct seen       seen = { 0 }, other = { .then = cancel_context, .context = &filter.op };
-        struct unr_op    *op = unr_filter(&filter, unr_nop(&nop), shield ? unr_let_none : unr_let_total, NULL);
+        struct unr_op    *op =
+            unr_filter(&filter, unr_nop(&nop), shield ? unr_let_none : unr_let_total, NULL);
         start(&other, unr_nop(&other.op));
         begin(&seen, op);
         run();
@@ -725,19 +737,20 @@ Test(filter, both_are_the_callers_again_in_its_done)
 
 /* ---- broken contracts ---- */
 
-#define BREACH(name, ...)                                                                                                      \
-    static void name(void);                                                                                                    \
-    static void name##_in_child(void *context)                                                                                 \
-    {                                                                                                                          \
-        (void)context;                                                                                                         \
-        must(unr_loop_open(&loop, NULL) == 0);                                                                                 \
-        name();                                                                                                                \
-    }                                                                                                                          \
-    Test(filter_contract, name)                                                                                                \
-    {                                                                                                                          \
-        struct death death = in_child(name##_in_child, NULL);                                                                  \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:", "unring: the rule:", __VA_ARGS__, NULL });     \
-    }                                                                                                                          \
+#define BREACH(name, ...)                                                                          \
+    static void name(void);                                                                        \
+    static void name##_in_child(void *context)                                                     \
+    {                                                                                              \
+        (void)context;                                                                             \
+        must(unr_loop_open(&loop, NULL) == 0);                                                     \
+        name();                                                                                    \
+    }                                                                                              \
+    Test(filter_contract, name)                                                                    \
+    {                                                                                              \
+        struct death death = in_child(name##_in_child, NULL);                                      \
+        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
+                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
+    }                                                                                              \
     static void name(void)
 
 static struct unr_op     inner;
@@ -784,7 +797,8 @@ BREACH(inner_started_alone, "nop", "a combinator holds it", "started by that alo
 }
 
 /* It is described anew for each start, and so is what is inside. */
-BREACH(started_again_without_a_description, "filter", "not described", "described anew for each start")
+BREACH(started_again_without_a_description, "filter", "not described",
+       "described anew for each start")
 {
     unr_start(loop, unr_shield(&first, unr_nop(&inner)), NULL, NULL);
     must(unr_loop_run(loop) == 0);
@@ -792,7 +806,8 @@ BREACH(started_again_without_a_description, "filter", "not described", "describe
 }
 
 /* It ends with what it holds, and not by unr_finish(). */
-BREACH(finished_from_outside, "filter", "unr_finish is called once for each start, for operations of a caller's own type")
+BREACH(finished_from_outside, "filter",
+       "unr_finish is called once for each start, for operations of a caller's own type")
 {
     unr_start(loop, unr_shield(&first, unr_nop(&inner)), NULL, NULL);
     unr_finish(&first.op, 0);
@@ -804,10 +819,13 @@ static void fill_multishot(void *sqe, void *fd)
 }
 
 /* A multishot operation is given to no combinator: its first shot says so. */
-BREACH(multishot_inside, "shots", "multishot operation inside a combinator", "given to no combinator")
+BREACH(multishot_inside, "shots", "multishot operation inside a combinator",
+       "given to no combinator")
 {
     static int fd;
     fd = eventfd(1, EFD_CLOEXEC);
-    unr_start(loop, unr_shield(&first, unr_sqe(&inner, "shots", UNR_CANCEL_ALL, fill_multishot, &fd)), NULL, NULL);
+    unr_start(loop,
+              unr_shield(&first, unr_sqe(&inner, "shots", UNR_CANCEL_ALL, fill_multishot, &fd)),
+              NULL, NULL);
     unr_loop_run(loop);
 }

@@ -1,4 +1,5 @@
-/* Whole frames: by a delimiter or a length, however they arrive, and cancelled as often as one likes without a byte lost. */
+/* Whole frames: by a delimiter or a length, however they arrive, and cancelled as often as one
+ * likes without a byte lost. */
 #include "support.h"
 
 TestSuite(frame, .timeout = 20);
@@ -14,16 +15,19 @@ struct chunked {
 
 static int end[2];
 
-static struct unr_op *read_chunk(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *read_chunk(struct unr_stream *stream, struct unr_some *some,
+                                 const struct iovec *iov, unsigned n)
 {
     struct chunked *chunked = unr_container_of(stream, struct chunked, stream);
     cr_assert_eq(n, 1);
     chunked->reads++;
-    return unr_recv(&some->op, end[0], iov->iov_base, iov->iov_len < chunked->chunk ? iov->iov_len : chunked->chunk,
-                    chunked->flags);
+    return unr_recv(&some->op, end[0], iov->iov_base,
+                    iov->iov_len < chunked->chunk ? iov->iov_len : chunked->chunk, chunked->flags);
 }
 
-static const struct unr_stream_type chunked_type = { .size = sizeof chunked_type, .name = "chunked", .read_some = read_chunk };
+static const struct unr_stream_type chunked_type = { .size = sizeof chunked_type,
+                                                     .name = "chunked",
+                                                     .read_some = read_chunk };
 
 /* ---- the scene ---- */
 
@@ -72,7 +76,8 @@ static void consume(size_t len)
     consumed += len;
 }
 
-/* What was consumed, what the buffer holds and what is still in the socket is what the peer has sent. */
+/* What was consumed, what the buffer holds and what is still in the socket is what the peer has
+ * sent. */
 static void tear_down(void)
 {
     cr_assert_eq(memcmp(unr_buffer_data(&buffer, NULL), sent + consumed, held()), 0);
@@ -140,7 +145,8 @@ Test(frame, delimited)
     }
 }
 
-/* A delimited frame may be as long as the limit, its delimiter included, in a buffer that holds no more. */
+/* A delimited frame may be as long as the limit, its delimiter included, in a buffer that holds no
+ * more. */
 Test(frame, delimited_exactly_at_the_limit)
 {
     for (size_t i = 0; i < LENGTH(chunks); i++) {
@@ -152,7 +158,8 @@ Test(frame, delimited_exactly_at_the_limit)
     }
 }
 
-/* One byte more is too long, even if it has arrived as a whole; no more than the limit is read to find that out. */
+/* One byte more is too long, even if it has arrived as a whole; no more than the limit is read to
+ * find that out. */
 Test(frame, delimited_beyond_the_limit)
 {
     for (size_t i = 0; i < LENGTH(chunks); i++) {
@@ -180,7 +187,8 @@ Test(frame, delimited_in_too_small_a_buffer)
 
 /* ---- lengths ---- */
 
-static size_t make_header(char *header, size_t offset, unsigned size, enum unr_byte_order order, uint64_t number)
+static size_t make_header(char *header, size_t offset, unsigned size, enum unr_byte_order order,
+                          uint64_t number)
 {
     memset(header, '#', offset);
     for (unsigned i = 0; i < size; i++)
@@ -191,8 +199,9 @@ static size_t make_header(char *header, size_t offset, unsigned size, enum unr_b
 static void send_header(uint64_t number)
 {
     char header[64];
-    send_bytes(header,
-               make_header(header, framing.private_fields.offset, (unsigned)framing.private_fields.size, framing.private_fields.order, number));
+    send_bytes(header, make_header(header, framing.private_fields.offset,
+                                   (unsigned)framing.private_fields.size,
+                                   framing.private_fields.order, number));
 }
 
 static void read_lengths(size_t offset, unsigned size, enum unr_byte_order order, size_t chunk)
@@ -213,8 +222,8 @@ static void read_lengths(size_t offset, unsigned size, enum unr_byte_order order
     tear_down();
 }
 
-/* Frames that begin with their length: of every size and either order, at the front or behind something, counting the whole
- * frame or what follows, in pieces of every size. */
+/* Frames that begin with their length: of every size and either order, at the front or behind
+ * something, counting the whole frame or what follows, in pieces of every size. */
 Test(frame, with_a_length)
 {
     for (unsigned size = 1; size <= 8; size++)
@@ -264,7 +273,8 @@ static const struct hostile hostile[] = {
     { 8, (uint64_t)INT64_MAX + 1, 0, -EMSGSIZE },
 };
 
-/* Lengths that no frame has are found when the header is there, before anything behind it is read. */
+/* Lengths that no frame has are found when the header is there, before anything behind it is
+ * read. */
 Test(frame, hostile_lengths)
 {
     for (size_t i = 0; i < LENGTH(hostile); i++)
@@ -273,7 +283,8 @@ Test(frame, hostile_lengths)
             if (unlimited && h->number < UINT64_MAX / 2)
                 continue;
             set_up(h->size, 4096);
-            unr_framing_length(&framing, 0, h->size, UNR_BIG_ENDIAN, h->adjustment, unlimited ? SIZE_MAX : 1000);
+            unr_framing_length(&framing, 0, h->size, UNR_BIG_ENDIAN, h->adjustment,
+                               unlimited ? SIZE_MAX : 1000);
             send_header(h->number);
             send_text("payload");
             expect_error(h->error);
@@ -296,7 +307,8 @@ Test(frame, length_exactly_at_the_limit)
     tear_down();
 }
 
-/* A frame that the buffer cannot hold is -ENOBUFS as soon as its length is known; with more room it is read. */
+/* A frame that the buffer cannot hold is -ENOBUFS as soon as its length is known; with more room it
+ * is read. */
 Test(frame, longer_than_the_buffer)
 {
     set_up(4, 13);
@@ -339,8 +351,8 @@ Test(frame, impossible_framing)
     tear_down();
 }
 
-/* The stream may end anywhere in two frames: the whole ones are read, and then it is -ENODATA, with an empty buffer exactly if
- * the end was between two. */
+/* The stream may end anywhere in two frames: the whole ones are read, and then it is -ENODATA, with
+ * an empty buffer exactly if the end was between two. */
 Test(frame, end_of_the_stream_at_each_point)
 {
     static const char both[] = "\0\3abc\0\5defgh", lines[] = "abc|defgh|";
@@ -367,9 +379,11 @@ Test(frame, end_of_the_stream_at_each_point)
 
 /* ---- cancelled ---- */
 
-static const unsigned types[] = { UNR_CANCEL_TERMINAL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL, UNR_CANCEL_ALL };
+static const unsigned types[] = { UNR_CANCEL_TERMINAL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL,
+                                  UNR_CANCEL_ALL };
 
-/* In the middle of a frame a request for TOTAL, as for less, is honoured: nothing was consumed, and the next call goes on. */
+/* In the middle of a frame a request for TOTAL, as for less, is honoured: nothing was consumed, and
+ * the next call goes on. */
 Test(frame, cancelled_in_the_middle)
 {
     for (size_t i = 0; i < LENGTH(types); i++)
@@ -393,8 +407,8 @@ Test(frame, cancelled_in_the_middle)
         }
 }
 
-/* Over a layer that can do no better than PARTIAL a request for TOTAL is honoured all the same, as what that has read is kept.
- * (A recv with MSG_WAITALL is such a layer.) */
+/* Over a layer that can do no better than PARTIAL a request for TOTAL is honoured all the same, as
+ * what that has read is kept. (A recv with MSG_WAITALL is such a layer.) */
 Test(frame, total_over_a_partial_layer)
 {
     struct seen seen = { 0 };
@@ -434,7 +448,8 @@ Test(frame, cancelled_too_late)
     tear_down();
 }
 
-/* Timed out again and again while the peer sends byte after byte, no byte is lost and the frames come out whole. */
+/* Timed out again and again while the peer sends byte after byte, no byte is lost and the frames
+ * come out whole. */
 Test(frame, trickling_through_time_outs)
 {
     static const char   bytes[] = "\0\5hello\0\0\0\7goodbye";
@@ -462,7 +477,8 @@ Test(frame, trickling_through_time_outs)
     tear_down();
 }
 
-/* Read by deadlines that fire while bytes arrive, in whatever order: every frame that was sent is read, once. */
+/* Read by deadlines that fire while bytes arrive, in whatever order: every frame that was sent is
+ * read, once. */
 Test(frame, deadlines_and_bytes_in_any_order)
 {
     enum { FRAMES = 200 };
@@ -474,7 +490,8 @@ Test(frame, deadlines_and_bytes_in_any_order)
     while (frames < FRAMES) {
         struct seen seen = { 0 };
         state = state * 1103515245u + 12345u;
-        unr_start(loop, unr_cancel_after(&deadline, frame(), state >> 16 & 1 ? 1000 : 200000), ended, &seen);
+        unr_start(loop, unr_cancel_after(&deadline, frame(), state >> 16 & 1 ? 1000 : 200000),
+                  ended, &seen);
         if (written < FRAMES && state >> 17 & 1) {
             snprintf(text, sizeof text, "frame %u|", written++);
             send_text(text);
@@ -501,13 +518,14 @@ static void look_beyond(void *context)
     unr_frame_payload(&framing, &buffer, *(size_t *)context, &len);
 }
 
-/* There is no payload of a frame that the buffer does not hold, or that is shorter than its header. */
+/* There is no payload of a frame that the buffer does not hold, or that is shorter than its
+ * header. */
 Test(frame, payload_of_no_frame)
 {
     size_t lens[] = { 6, 3 };
     for (size_t i = 0; i < LENGTH(lens); i++) {
         struct death death = in_child(look_beyond, &lens[i]);
-        expect_abort(&death,
-                     (const char *const[]){ "unring: broken contract:", "unr_frame_payload", "unring: the rule:", NULL });
+        expect_abort(&death, (const char *const[]){ "unring: broken contract:", "unr_frame_payload",
+                                                    "unring: the rule:", NULL });
     }
 }

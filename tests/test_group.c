@@ -1,5 +1,6 @@
-/* Groups: who decides, who is asked, what is reported and what is kept.  Members that end when the test says so are of a type
- * of the test's own; where the kernel has a part in it, system calls, and bytes counted at the peer. */
+/* Groups: who decides, who is asked, what is reported and what is kept.  Members that end when the
+ * test says so are of a type of the test's own; where the kernel has a part in it, system calls,
+ * and bytes counted at the peer. */
 #include "../uring/ring.h"
 #include "support.h"
 
@@ -13,9 +14,9 @@ struct own {
     struct unr_op op;
     void (*at_start)(struct own *own);
     void (*at_request)(struct own *own); /* NULL: ends with -ECANCELED */
-    void              *context;
-    int                starts, requests;
-    unsigned           asked; /* all types together */
+    void                     *context;
+    int                       starts, requests;
+    unsigned                  asked; /* all types together */
     struct unr_cancel_request latest;
 };
 
@@ -44,12 +45,16 @@ static void own_cancel(struct unr_op *op, struct unr_cancel_request request)
         unr_finish(op, -ECANCELED);
 }
 
-#define OWN_TYPE(mask)                                                                                                         \
-    {                                                                                                                          \
-        .size = sizeof(struct unr_op_type), .supports = mask, .name = "brew", .start = own_start, .cancel = own_cancel          \
+#define OWN_TYPE(mask)                                                                             \
+    {                                                                                              \
+        .size = sizeof(struct unr_op_type), .supports = mask, .name = "brew", .start = own_start,  \
+        .cancel = own_cancel                                                                       \
     }
 
-enum { TERMINAL_ONLY = UNR_CANCEL_TERMINAL, UP_TO_PARTIAL = UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL };
+enum {
+    TERMINAL_ONLY = UNR_CANCEL_TERMINAL,
+    UP_TO_PARTIAL = UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL
+};
 
 static struct unr_op *brew(struct own *own, unsigned supports)
 {
@@ -107,7 +112,8 @@ static void expect(const struct grouped *grouped, int error, int64_t value)
 {
     cr_assert_eq(grouped->runs, 1, "runs %d", grouped->runs);
     cr_assert_eq(grouped->result.error, error, "error %d, not %d", grouped->result.error, error);
-    cr_assert_eq(grouped->result.value, value, "value %d, not %d", (int)grouped->result.value, (int)value);
+    cr_assert_eq(grouped->result.value, value, "value %d, not %d", (int)grouped->result.value,
+                 (int)value);
 }
 
 /* It was not asked for anything from outside, so nothing of cancellation is in its result. */
@@ -119,7 +125,8 @@ static void expect_unasked(const struct grouped *grouped)
     cr_assert_eq(grouped->result.cause, 0);
 }
 
-static void expect_group_cancelled(const struct grouped *grouped, unsigned guarantee, enum unr_verdict verdict, int cause)
+static void expect_group_cancelled(const struct grouped *grouped, unsigned guarantee,
+                                   enum unr_verdict verdict, int cause)
 {
     cr_assert_eq(grouped->runs, 1);
     cr_assert_eq(grouped->result.error, -ECANCELED, "error %d", grouped->result.error);
@@ -143,8 +150,8 @@ struct match {
     const char             *name;
     unr_group_condition_fn *condition;
     int                     first, second; /* how they end, unless the second is cancelled */
-    enum obedience          obedience;     /* of the second                                */
-    bool                    asks;          /* the second is asked to end                   */
+    enum obedience          obedience;     /* of the second */
+    bool                    asks;          /* the second is asked to end */
     int                     error;
     int64_t                 value;
 };
@@ -167,7 +174,8 @@ static const struct match matches[] = {
     { "one error, none", unr_wait_one_error, 0, 0, OBEYS, false, 0, 0 },
     { "one error, the second", unr_wait_one_error, 0, -EIO, OBEYS, false, -EIO, 0 },
     { "one error, the first", unr_wait_one_error, -EPIPE, 0, OBEYS, true, -EPIPE, 1 },
-    { "one error, the first, the other succeeds", unr_wait_one_error, -EPIPE, 0, GOES_ON, true, -EPIPE, 1 },
+    { "one error, the first, the other succeeds", unr_wait_one_error, -EPIPE, 0, GOES_ON, true,
+      -EPIPE, 1 },
     { "one error, both", unr_wait_one_error, -EPIPE, -EIO, GOES_ON, true, -EPIPE, 1 },
 };
 
@@ -186,7 +194,8 @@ static void play(const struct match *match, unsigned n, unsigned supports)
     cr_assert_eq(grouped.runs, 0);
     end(&first, match->first);
     for (unsigned i = 0; i < n; i++) {
-        cr_assert_eq(others[i].requests, match->asks ? 1 : 0, "%s: asked %d times", match->name, others[i].requests);
+        cr_assert_eq(others[i].requests, match->asks ? 1 : 0, "%s: asked %d times", match->name,
+                     others[i].requests);
         if (match->asks && match->obedience == OBEYS) {
             submit();
             continue;
@@ -195,19 +204,24 @@ static void play(const struct match *match, unsigned n, unsigned supports)
         end(&others[i], i + 1 == n || !match->second ? match->second : -EIO);
     }
     cr_assert_eq(grouped.runs, 1, "%s: not over", match->name);
-    cr_assert_eq(grouped.result.error, match->error, "%s: error %d", match->name, grouped.result.error);
-    int64_t value = match->value ? (int64_t)n : match->condition == unr_wait_one_error && match->error ? 0 : (int64_t)n - 1;
+    cr_assert_eq(grouped.result.error, match->error, "%s: error %d", match->name,
+                 grouped.result.error);
+    int64_t value = match->value                                             ? (int64_t)n
+                    : match->condition == unr_wait_one_error && match->error ? 0
+                                                                             : (int64_t)n - 1;
     if (match->condition == unr_wait_one_success && !match->value)
         value = 0; /* the first of the others succeeds */
-    cr_assert_eq(grouped.result.value, value, "%s: value %d, not %d", match->name, (int)grouped.result.value, (int)value);
+    cr_assert_eq(grouped.result.value, value, "%s: value %d, not %d", match->name,
+                 (int)grouped.result.value, (int)value);
     expect_unasked(&grouped);
     for (unsigned i = 0; i < n; i++)
         if (match->asks && match->obedience == OBEYS)
             expect_result(&others[i].op, -ECANCELED, UNR_VERDICT_CANCELLED, -ECANCELED);
 }
 
-/* Each condition with whoever ends first, succeeding or failing, and a sibling that obeys or goes on: error, value, and whether
- * the sibling was asked.  A group that nobody asked anything has no verdict, cause or guarantee. */
+/* Each condition with whoever ends first, succeeding or failing, and a sibling that obeys or goes
+ * on: error, value, and whether the sibling was asked.  A group that nobody asked anything has no
+ * verdict, cause or guarantee. */
 Test(group, conditions_decide_by_who_ends_first_and_how)
 {
     for (unsigned i = 0; i < LENGTH(matches); i++)
@@ -215,7 +229,8 @@ Test(group, conditions_decide_by_who_ends_first_and_how)
     close_loop();
 }
 
-/* The same with members that support less: the conditions ask for all types, so one that supports any is ended. */
+/* The same with members that support less: the conditions ask for all types, so one that supports
+ * any is ended. */
 Test(group, conditions_ask_for_all_types)
 {
     for (unsigned supports = UNR_CANCEL_TERMINAL; supports <= UNR_CANCEL_ALL; supports++)
@@ -249,14 +264,15 @@ static unsigned count_ends(void *context, const struct unr_op *finished)
     return counting->answer[counting->calls++];
 }
 
-/* A condition is asked once for each member, in order of completion and after it was handed back, also for those that it ended
- * itself; the first answer decides. */
+/* A condition is asked once for each member, in order of completion and after it was handed back,
+ * also for those that it ended itself; the first answer decides. */
 Test(group, condition_of_ones_own_by_count)
 {
     struct own      a = { 0 }, b = { 0 }, c = { 0 };
     struct grouped  grouped = { 0 };
     struct counting counting = { .answer = { 0, UNR_CANCEL_ALL, UNR_CANCEL_ALL } };
-    struct unr_op  *members[] = { brew(&a, UNR_CANCEL_ALL), brew(&b, UNR_CANCEL_ALL), brew(&c, UNR_CANCEL_ALL) };
+    struct unr_op  *members[] = { brew(&a, UNR_CANCEL_ALL), brew(&b, UNR_CANCEL_ALL),
+                                  brew(&c, UNR_CANCEL_ALL) };
     start_group(&grouped, unr_group(&grouped.group, members, 3, count_ends, &counting));
     end(&c, -EPIPE);
     cr_assert_eq(a.requests + b.requests, 0);
@@ -264,7 +280,8 @@ Test(group, condition_of_ones_own_by_count)
     cr_assert_eq(b.requests, 1);
     run();
     cr_assert_eq(counting.calls, 3);
-    cr_assert(counting.finished[0] == &c.op && counting.finished[1] == &a.op && counting.finished[2] == &b.op);
+    cr_assert(counting.finished[0] == &c.op && counting.finished[1] == &a.op
+              && counting.finished[2] == &b.op);
     expect(&grouped, 0, 0);
     expect_unasked(&grouped);
     close_loop();
@@ -281,7 +298,8 @@ Test(group, condition_of_ones_own_by_type)
     struct own       a = { 0 }, b = { 0 };
     struct unr_timer timer = { 0 };
     struct grouped   grouped = { 0 };
-    struct unr_op   *members[] = { brew(&a, UNR_CANCEL_ALL), unr_timer_after(&timer, 0), brew(&b, UNR_CANCEL_ALL) };
+    struct unr_op   *members[] = { brew(&a, UNR_CANCEL_ALL), unr_timer_after(&timer, 0),
+                                   brew(&b, UNR_CANCEL_ALL) };
     start_group(&grouped, unr_group(&grouped.group, members, 3, timers_decide, &timer.op));
     unr_finish(&a.op, -EPIPE);
     run();
@@ -290,14 +308,16 @@ Test(group, condition_of_ones_own_by_type)
     close_loop();
 }
 
-/* A condition that asks for TOTAL first, and for more when another member has ended: what is new is asked of those that are left,
- * and who was first to be answered remains the one who decided. */
+/* A condition that asks for TOTAL first, and for more when another member has ended: what is new is
+ * asked of those that are left, and who was first to be answered remains the one who decided. */
 Test(group, condition_escalates)
 {
     struct own      a = { 0 }, b = { 0 }, c = { 0 };
     struct grouped  grouped = { 0 };
-    struct counting counting = { .answer = { UNR_CANCEL_TOTAL, UNR_CANCEL_TOTAL | UP_TO_PARTIAL, UNR_CANCEL_ALL } };
-    struct unr_op  *members[] = { brew(&a, UNR_CANCEL_ALL), brew(&b, UP_TO_PARTIAL), brew(&c, UNR_CANCEL_ALL) };
+    struct counting counting = { .answer = { UNR_CANCEL_TOTAL, UNR_CANCEL_TOTAL | UP_TO_PARTIAL,
+                                             UNR_CANCEL_ALL } };
+    struct unr_op  *members[] = { brew(&a, UNR_CANCEL_ALL), brew(&b, UP_TO_PARTIAL),
+                                  brew(&c, UNR_CANCEL_ALL) };
     start_group(&grouped, unr_group(&grouped.group, members, 3, count_ends, &counting));
     end(&c, 0);
     cr_assert_eq(a.asked, UNR_CANCEL_TOTAL);
@@ -314,7 +334,8 @@ Test(group, condition_escalates)
     close_loop();
 }
 
-/* Who refuses the types that the condition asks for holds the group until it has ended by itself. */
+/* Who refuses the types that the condition asks for holds the group until it has ended by
+ * itself. */
 Test(group, condition_refused_waits_for_the_member)
 {
     struct own      a = { 0 }, b = { 0 };
@@ -360,14 +381,17 @@ static struct unr_op *receive(struct duel *duel, int i)
     return unr_recv(&duel->receives[i], duel->fds[i][0], duel->in[i], sizeof duel->in[i], 0);
 }
 
-/* The loser of unr_any is cancelled in the kernel, TOTAL: what its peer sends later is still there. */
+/* The loser of unr_any is cancelled in the kernel, TOTAL: what its peer sends later is still
+ * there. */
 Test(group, any_cancels_the_loser_without_a_trace)
 {
     for (int winner = 0; winner < 2; winner++) {
         struct duel    duel;
         struct grouped grouped = { 0 };
         open_duel(&duel);
-        start_group(&grouped, unr_any(&grouped.group, (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2));
+        start_group(&grouped,
+                    unr_any(&grouped.group,
+                            (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2));
         submit();
         cr_assert_eq(write(duel.fds[winner][1], "12345", 5), 5);
         run();
@@ -382,8 +406,9 @@ Test(group, any_cancels_the_loser_without_a_trace)
     close_loop();
 }
 
-/* The loser that completed all the same keeps its result, and nothing is lost: each byte that was sent is in a buffer or still in
- * its socket.  (Asio's || drops the loser's value: chriskohlhoff/asio, issue 1041, is about messages that it loses.) */
+/* The loser that completed all the same keeps its result, and nothing is lost: each byte that was
+ * sent is in a buffer or still in its socket.  (Asio's || drops the loser's value:
+ * chriskohlhoff/asio, issue 1041, is about messages that it loses.) */
 Test(group, any_loses_no_message)
 {
     for (int ready_before = 0; ready_before < 2; ready_before++) {
@@ -391,11 +416,15 @@ Test(group, any_loses_no_message)
         struct grouped grouped = { 0 };
         open_duel(&duel);
         if (ready_before)
-            cr_assert(write(duel.fds[0][1], "12345", 5) == 5 && write(duel.fds[1][1], "123", 3) == 3);
-        start_group(&grouped, unr_any(&grouped.group, (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2));
+            cr_assert(write(duel.fds[0][1], "12345", 5) == 5
+                      && write(duel.fds[1][1], "123", 3) == 3);
+        start_group(&grouped,
+                    unr_any(&grouped.group,
+                            (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2));
         if (!ready_before) {
             submit();
-            cr_assert(write(duel.fds[0][1], "12345", 5) == 5 && write(duel.fds[1][1], "123", 3) == 3);
+            cr_assert(write(duel.fds[0][1], "12345", 5) == 5
+                      && write(duel.fds[1][1], "123", 3) == 3);
         }
         run();
         cr_assert_eq(grouped.result.error, 0);
@@ -425,10 +454,12 @@ Test(group, any_leaves_the_losers_descriptor_in_it)
         peers[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         cr_assert_eq(connect(peers[i], (struct sockaddr *)&addresses[i], sizeof addresses[i]), 0);
     }
-    start_group(&grouped, unr_any(&grouped.group,
-                                  (struct unr_op *[]){ unr_accept(&accepts[0], listeners[0], NULL, NULL, SOCK_CLOEXEC),
-                                                       unr_accept(&accepts[1], listeners[1], NULL, NULL, SOCK_CLOEXEC) },
-                                  2));
+    start_group(&grouped,
+                unr_any(&grouped.group,
+                        (struct unr_op *[]){
+                            unr_accept(&accepts[0], listeners[0], NULL, NULL, SOCK_CLOEXEC),
+                            unr_accept(&accepts[1], listeners[1], NULL, NULL, SOCK_CLOEXEC) },
+                        2));
     run();
     expect(&grouped, 0, 0);
     cr_assert_eq(grouped.result.fd, -1);
@@ -462,17 +493,19 @@ Test(group, any_that_all_fail_reports_the_first_to_end)
     close_loop();
 }
 
-/* A time-out inside is a failure like others: the others go on, and the one that succeeds decides. */
+/* A time-out inside is a failure like others: the others go on, and the one that succeeds
+ * decides. */
 Test(group, any_survives_a_members_time_out)
 {
     struct duel         duel;
     struct unr_deadline deadline = { 0 };
     struct grouped      grouped = { 0 };
     open_duel(&duel);
-    start_group(&grouped,
-                unr_any(&grouped.group,
-                        (struct unr_op *[]){ unr_cancel_after(&deadline, receive(&duel, 0), UNR_MSEC(1)), receive(&duel, 1) },
-                        2));
+    start_group(&grouped, unr_any(&grouped.group,
+                                  (struct unr_op *[]){
+                                      unr_cancel_after(&deadline, receive(&duel, 0), UNR_MSEC(1)),
+                                      receive(&duel, 1) },
+                                  2));
     while (!unr_group_first(&grouped.group))
         cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
     cr_assert_eq(unr_group_first(&grouped.group), &deadline.op);
@@ -493,10 +526,12 @@ Test(group, any_of_members_that_time_out_reads_timed_out)
     struct unr_deadline deadlines[2] = { 0 };
     struct grouped      grouped = { 0 };
     open_duel(&duel);
-    start_group(&grouped, unr_any(&grouped.group,
-                                  (struct unr_op *[]){ unr_cancel_after(&deadlines[0], receive(&duel, 0), UNR_MSEC(5)),
-                                                       unr_cancel_after(&deadlines[1], receive(&duel, 1), UNR_MSEC(1)) },
-                                  2));
+    start_group(&grouped,
+                unr_any(&grouped.group,
+                        (struct unr_op *[]){
+                            unr_cancel_after(&deadlines[0], receive(&duel, 0), UNR_MSEC(5)),
+                            unr_cancel_after(&deadlines[1], receive(&duel, 1), UNR_MSEC(1)) },
+                        2));
     run();
     expect(&grouped, -ECANCELED, 1);
     cr_assert_eq(unr_outcome(&grouped.result), -ETIMEDOUT);
@@ -513,7 +548,8 @@ Test(group, any_of_a_time_out_and_a_failure_reports_the_first)
         struct own          late = { 0 }, failing = { 0 };
         struct unr_deadline deadline = { 0 };
         struct grouped      grouped = { 0 };
-        struct unr_op      *members[] = { unr_cancel_after(&deadline, brew(&late, UNR_CANCEL_ALL), UNR_MSEC(1)),
+        struct unr_op      *members[] = { unr_cancel_after(&deadline, brew(&late, UNR_CANCEL_ALL),
+                                                           UNR_MSEC(1)),
                                           brew(&failing, UNR_CANCEL_ALL) };
         start_group(&grouped, unr_any(&grouped.group, members, 2));
         if (!timeout_first)
@@ -531,8 +567,9 @@ Test(group, any_of_a_time_out_and_a_failure_reports_the_first)
 
 /* ---- all ---- */
 
-/* What the group itself does to the siblings of a failure never masks it: wherever the failing one stands and whoever is handed
- * back first.  (Asio's && rethrows in the order of the operands, and so may report the sibling's operation_aborted instead.) */
+/* What the group itself does to the siblings of a failure never masks it: wherever the failing one
+ * stands and whoever is handed back first.  (Asio's && rethrows in the order of the operands, and
+ * so may report the sibling's operation_aborted instead.) */
 Test(group, all_reports_the_failure_and_not_the_cancellation_that_it_caused)
 {
     for (unsigned failing = 0; failing < 3; failing++) {
@@ -565,9 +602,11 @@ static void fail_when_asked(struct own *own)
 Test(group, all_reports_the_first_failure_in_order_of_completion)
 {
     for (unsigned failing = 0; failing < 2; failing++) {
-        struct own     owns[2] = { { .at_request = fail_when_asked }, { .at_request = fail_when_asked } };
+        struct own     owns[2] = { { .at_request = fail_when_asked },
+                                   { .at_request = fail_when_asked } };
         struct grouped grouped = { 0 };
-        struct unr_op *members[] = { brew(&owns[0], UNR_CANCEL_ALL), brew(&owns[1], UNR_CANCEL_ALL) };
+        struct unr_op *members[] = { brew(&owns[0], UNR_CANCEL_ALL),
+                                     brew(&owns[1], UNR_CANCEL_ALL) };
         start_group(&grouped, unr_all(&grouped.group, members, 2));
         end(&owns[failing], -EPIPE);
         run();
@@ -577,17 +616,19 @@ Test(group, all_reports_the_first_failure_in_order_of_completion)
     close_loop();
 }
 
-/* A member that times out is a failure of its own, and reads -ETIMEDOUT; its sibling's end is the group's doing. */
+/* A member that times out is a failure of its own, and reads -ETIMEDOUT; its sibling's end is the
+ * group's doing. */
 Test(group, all_reads_a_members_time_out)
 {
     struct duel         duel;
     struct unr_deadline deadline = { 0 };
     struct grouped      grouped = { 0 };
     open_duel(&duel);
-    start_group(&grouped,
-                unr_all(&grouped.group,
-                        (struct unr_op *[]){ receive(&duel, 0), unr_cancel_after(&deadline, receive(&duel, 1), UNR_MSEC(1)) },
-                        2));
+    start_group(&grouped, unr_all(&grouped.group,
+                                  (struct unr_op *[]){
+                                      receive(&duel, 0),
+                                      unr_cancel_after(&deadline, receive(&duel, 1), UNR_MSEC(1)) },
+                                  2));
     run();
     expect(&grouped, -ECANCELED, 1);
     expect_group_cancelled(&grouped, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ETIMEDOUT);
@@ -597,13 +638,15 @@ Test(group, all_reads_a_members_time_out)
     close_loop();
 }
 
-/* A member that was cancelled through its own slot is a failure of its own too, with its own cause. */
+/* A member that was cancelled through its own slot is a failure of its own too, with its own
+ * cause. */
 Test(group, all_reads_a_members_own_cancellation)
 {
     struct own        a = { 0 }, b = { 0 };
     struct unr_signal signal = { 0 };
     struct grouped    grouped = { 0 };
-    struct unr_op    *members[] = { brew(&a, UNR_CANCEL_ALL), unr_bind_slot(brew(&b, UP_TO_PARTIAL), unr_signal_slot(&signal)) };
+    struct unr_op    *members[] = { brew(&a, UNR_CANCEL_ALL),
+                                    unr_bind_slot(brew(&b, UP_TO_PARTIAL), unr_signal_slot(&signal)) };
     start_group(&grouped, unr_all(&grouped.group, members, 2));
     cr_assert(unr_signal_emit_cause(&signal, UNR_CANCEL_ALL, -77));
     run();
@@ -631,7 +674,8 @@ static unsigned guarantee_of(unsigned a_supports, int a_error, unsigned b_suppor
     return grouped.result.guarantee;
 }
 
-/* The guarantee is the weakest of the members'; once one has completed, by success or failure, at most PARTIAL. */
+/* The guarantee is the weakest of the members'; once one has completed, by success or failure, at
+ * most PARTIAL. */
 Test(group, guarantee_is_the_weakest)
 {
     cr_assert_eq(guarantee_of(UNR_CANCEL_ALL, -ECANCELED, UNR_CANCEL_ALL), UNR_CANCEL_TOTAL);
@@ -650,7 +694,8 @@ Test(group, guarantee_of_a_member_that_supports_nothing_is_terminal)
     struct own       a = { 0 };
     struct unr_timer timer = { 0 };
     struct grouped   grouped = { 0 };
-    struct unr_op   *members[] = { brew(&a, UNR_CANCEL_NONE), unr_timer_after(&timer, UNR_SEC(3600)) };
+    struct unr_op   *members[] = { brew(&a, UNR_CANCEL_NONE),
+                                   unr_timer_after(&timer, UNR_SEC(3600)) };
     start_group(&grouped, unr_all(&grouped.group, members, 2));
     end(&a, -ECANCELED);
     run();
@@ -676,10 +721,12 @@ Test(group, supports_what_any_member_does)
 
 /* ---- order of completion ---- */
 
-/* unr_group_first() and unr_group_next() give the members that have ended, in that order, while the group runs and in its done. */
+/* unr_group_first() and unr_group_next() give the members that have ended, in that order, while the
+ * group runs and in its done. */
 Test(group, order_of_completion_in_every_order)
 {
-    static const unsigned orders[][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
+    static const unsigned orders[][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
+                                          { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
     for (unsigned o = 0; o < LENGTH(orders); o++) {
         struct own     owns[3] = { 0 };
         struct unr_op *members[3];
@@ -700,13 +747,15 @@ Test(group, order_of_completion_in_every_order)
     close_loop();
 }
 
-/* Of those that end in one turn the order is that in which they ended; what else ends in it is not on the list. */
+/* Of those that end in one turn the order is that in which they ended; what else ends in it is not
+ * on the list. */
 Test(group, order_of_completion_within_one_turn)
 {
     for (int second_first = 0; second_first < 2; second_first++) {
         struct own     owns[2] = { 0 }, foreign = { 0 };
         struct grouped grouped = { 0 };
-        struct unr_op *members[] = { brew(&owns[0], UNR_CANCEL_ALL), brew(&owns[1], UNR_CANCEL_ALL) };
+        struct unr_op *members[] = { brew(&owns[0], UNR_CANCEL_ALL),
+                                     brew(&owns[1], UNR_CANCEL_ALL) };
         start_group(&grouped, unr_any(&grouped.group, members, 2));
         unr_start(loop, brew(&foreign, UNR_CANCEL_ALL), NULL, NULL);
         unr_finish(&owns[second_first].op, 0);
@@ -724,7 +773,8 @@ Test(group, order_of_completion_within_one_turn)
 
 /* ---- during the launch ---- */
 
-/* A member that ends inside its start: the others are still started, and `done` does not run inside unr_start(). */
+/* A member that ends inside its start: the others are still started, and `done` does not run inside
+ * unr_start(). */
 Test(group, launch_goes_on_when_a_member_ends_in_it)
 {
     for (unsigned at = 0; at < 3; at++) {
@@ -749,7 +799,9 @@ Test(group, launch_goes_on_when_a_member_ends_in_it)
 /* All of them ending inside their start. */
 Test(group, launch_in_which_all_members_end)
 {
-    struct own     owns[3] = { { .at_start = end_well }, { .at_start = end_well }, { .at_start = end_well } };
+    struct own     owns[3] = { { .at_start = end_well },
+                               { .at_start = end_well },
+                               { .at_start = end_well } };
     struct unr_op *members[3];
     struct grouped grouped = { 0 };
     for (unsigned i = 0; i < 3; i++)
@@ -767,11 +819,14 @@ Test(group, launch_of_nops_and_of_an_invalid_argument)
     struct unr_op  nops[2] = { 0 }, invalid = { 0 };
     struct grouped grouped = { 0 };
     char           in;
-    start_group(&grouped, unr_all(&grouped.group, (struct unr_op *[]){ unr_nop(&nops[0]), unr_nop(&nops[1]) }, 2));
+    start_group(&grouped, unr_all(&grouped.group,
+                                  (struct unr_op *[]){ unr_nop(&nops[0]), unr_nop(&nops[1]) }, 2));
     run();
     expect(&grouped, 0, 1);
     grouped.runs = 0;
-    struct unr_op *members[] = { unr_nop(&nops[0]), unr_recv(&invalid, 0, &in, (size_t)INT32_MAX + 1, 0), unr_nop(&nops[1]) };
+    struct unr_op *members[] = { unr_nop(&nops[0]),
+                                 unr_recv(&invalid, 0, &in, (size_t)INT32_MAX + 1, 0),
+                                 unr_nop(&nops[1]) };
     start_group(&grouped, unr_all(&grouped.group, members, 3));
     run();
     expect(&grouped, -EINVAL, 1);
@@ -783,7 +838,8 @@ static void cancel_the_group(struct own *own)
     cr_assert(unr_cancel_cause(own->context, UNR_CANCEL_ALL, -71));
 }
 
-/* A member whose start cancels the group: who was started is ended, and who was not never begins. */
+/* A member whose start cancels the group: who was started is ended, and who was not never
+ * begins. */
 Test(group, launch_in_which_a_member_cancels_the_group)
 {
     for (unsigned at = 0; at < 3; at++) {
@@ -792,7 +848,8 @@ Test(group, launch_in_which_a_member_cancels_the_group)
         struct grouped grouped = { 0 };
         for (unsigned i = 0; i < 3; i++) {
             if (i == at)
-                owns[i] = (struct own){ .at_start = cancel_the_group, .context = &grouped.group.op };
+                owns[i] =
+                    (struct own){ .at_start = cancel_the_group, .context = &grouped.group.op };
             members[i] = brew(&owns[i], UNR_CANCEL_ALL);
         }
         start_group(&grouped, unr_all(&grouped.group, members, 3));
@@ -802,7 +859,8 @@ Test(group, launch_in_which_a_member_cancels_the_group)
         expect(&grouped, -ECANCELED, -1);
         expect_group_cancelled(&grouped, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -71);
         for (unsigned i = 0; i < 3; i++)
-            expect_result(members[i], -ECANCELED, i <= at ? UNR_VERDICT_CANCELLED : UNR_VERDICT_UNSUBMITTED, -71);
+            expect_result(members[i], -ECANCELED,
+                          i <= at ? UNR_VERDICT_CANCELLED : UNR_VERDICT_UNSUBMITTED, -71);
     }
     close_loop();
 }
@@ -831,7 +889,8 @@ Test(group, launch_in_which_a_member_ends_and_cancels_the_group)
 
 /* ---- requests from outside ---- */
 
-/* A latched request ends members before they begin, the kernel never sees them; a close, which supports nothing, runs. */
+/* A latched request ends members before they begin, the kernel never sees them; a close, which
+ * supports nothing, runs. */
 Test(group, request_before_the_start_ends_members_before_they_begin_but_not_a_close)
 {
     struct duel       duel;
@@ -844,7 +903,8 @@ Test(group, request_before_the_start_ends_members_before_they_begin_but_not_a_cl
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_TOTAL, -71);
     struct unr_op *members[] = { receive(&duel, 0), unr_close(&closes, closed), receive(&duel, 1) };
-    start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, members, 3, unr_wait_all, NULL), unr_signal_slot(&stop)));
+    start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, members, 3, unr_wait_all, NULL),
+                                        unr_signal_slot(&stop)));
     run();
     expect(&grouped, -ECANCELED, -1);
     expect_group_cancelled(&grouped, UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED, -71);
@@ -866,8 +926,11 @@ Test(group, request_before_the_start_that_ends_all_members_is_unsubmitted)
     open_duel(&duel);
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_ALL, -71);
-    start_group(&grouped, unr_bind_slot(unr_any(&grouped.group, (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2),
-                                   unr_signal_slot(&stop)));
+    start_group(
+        &grouped,
+        unr_bind_slot(
+            unr_any(&grouped.group, (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2),
+            unr_signal_slot(&stop)));
     run();
     expect(&grouped, -ECANCELED, -1);
     expect_group_cancelled(&grouped, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -71);
@@ -875,19 +938,23 @@ Test(group, request_before_the_start_that_ends_all_members_is_unsubmitted)
     close_loop();
 }
 
-/* Before there is a decision, a request prevents one: -ECANCELED, nobody's index, the cause of the request; for each condition. */
+/* Before there is a decision, a request prevents one: -ECANCELED, nobody's index, the cause of the
+ * request; for each condition. */
 Test(group, request_before_a_decision_prevents_it)
 {
-    static unr_group_condition_fn *const conditions[] = { unr_wait_all, unr_wait_one, unr_wait_one_success,
+    static unr_group_condition_fn *const conditions[] = { unr_wait_all, unr_wait_one,
+                                                          unr_wait_one_success,
                                                           unr_wait_one_error };
     for (unsigned i = 0; i < LENGTH(conditions); i++) {
         struct duel       duel;
         struct unr_signal stop = { 0 };
         struct grouped    grouped = { 0 };
         open_duel(&duel);
-        start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2,
-                                                 conditions[i], NULL),
-                                       unr_signal_slot(&stop)));
+        start_group(&grouped, unr_bind_slot(unr_group(&grouped.group,
+                                                      (struct unr_op *[]){ receive(&duel, 0),
+                                                                           receive(&duel, 1) },
+                                                      2, conditions[i], NULL),
+                                            unr_signal_slot(&stop)));
         submit();
         cr_assert(unr_signal_emit_cause(&stop, UNR_CANCEL_TOTAL, -71));
         run();
@@ -901,7 +968,8 @@ Test(group, request_before_a_decision_prevents_it)
     close_loop();
 }
 
-/* A request that comes while one has ended well already, which decides unr_any: success is not discarded. */
+/* A request that comes while one has ended well already, which decides unr_any: success is not
+ * discarded. */
 Test(group, request_that_loses_to_a_success_leaves_it_one)
 {
     struct own     a = { 0 }, b = { 0 };
@@ -939,8 +1007,8 @@ Test(group, request_that_loses_to_a_failure_leaves_it_one)
     close_loop();
 }
 
-/* Behind the condition's own request, which a member refused, a stronger one from outside is passed on (Asio drops it), and
- * the decision stands. */
+/* Behind the condition's own request, which a member refused, a stronger one from outside is passed
+ * on (Asio drops it), and the decision stands. */
 Test(group, request_after_the_conditions_own_escalates)
 {
     struct own      a = { 0 }, b = { 0 };
@@ -998,9 +1066,11 @@ Test(group, request_after_the_last_member_is_too_late)
     struct grouped grouped = { 0 };
     struct late    late = { .grouped = &grouped };
     late.seen = (struct seen){ .then = cancel_late, .context = &late };
-    start_group(&grouped, unr_all(&grouped.group, (struct unr_op *[]){ brew(&a, UNR_CANCEL_ALL) }, 1));
+    start_group(&grouped,
+                unr_all(&grouped.group, (struct unr_op *[]){ brew(&a, UNR_CANCEL_ALL) }, 1));
     start(&late.seen, unr_nop(&late.seen.op));
-    unr_cancel(&late.seen.op, UNR_CANCEL_ALL); /* so that it ends right before the member is handed back */
+    unr_cancel(&late.seen.op,
+               UNR_CANCEL_ALL); /* so that it ends right before the member is handed back */
     unr_finish(&a.op, 0);
     run();
     expect(&grouped, 0, 0);
@@ -1012,7 +1082,8 @@ Test(group, request_after_the_last_member_is_too_late)
     close_loop();
 }
 
-/* TOTAL ends those who support it; a receive with MSG_WAITALL, which does not, goes on and loses no byte, and the group waits. */
+/* TOTAL ends those who support it; a receive with MSG_WAITALL, which does not, goes on and loses no
+ * byte, and the group waits. */
 Test(group, request_for_total_is_refused_by_a_partial_member)
 {
     struct duel       duel;
@@ -1020,9 +1091,12 @@ Test(group, request_for_total_is_refused_by_a_partial_member)
     struct unr_signal stop = { 0 };
     struct grouped    grouped = { 0 };
     open_duel(&duel);
-    struct unr_op *members[] = { receive(&duel, 0), unr_recv(&duel.receives[1], duel.fds[1][0], duel.in[1], 8, MSG_WAITALL),
-                                 unr_timer_after(&timer, UNR_SEC(3600)) };
-    start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, members, 3, unr_wait_all, NULL), unr_signal_slot(&stop)));
+    struct unr_op *members[] = {
+        receive(&duel, 0), unr_recv(&duel.receives[1], duel.fds[1][0], duel.in[1], 8, MSG_WAITALL),
+        unr_timer_after(&timer, UNR_SEC(3600))
+    };
+    start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, members, 3, unr_wait_all, NULL),
+                                        unr_signal_slot(&stop)));
     submit();
     cr_assert_eq(write(duel.fds[1][1], "1234", 4), 4);
     cr_assert(unr_signal_emit_cause(&stop, UNR_CANCEL_TOTAL, -71));
@@ -1058,8 +1132,8 @@ Test(group, request_that_no_member_supports_is_refused)
     close_loop();
 }
 
-/* A first request that a member refuses, and a second that ends it with a cause of its own: it was ended from outside, and the
- * group says so whatever the first cause was. */
+/* A first request that a member refuses, and a second that ends it with a cause of its own: it was
+ * ended from outside, and the group says so whatever the first cause was. */
 Test(group, request_that_escalates_with_another_cause_is_still_one_from_outside)
 {
     static unr_group_condition_fn *const conditions[] = { unr_wait_all, unr_wait_one_error };
@@ -1079,7 +1153,8 @@ Test(group, request_that_escalates_with_another_cause_is_still_one_from_outside)
     close_loop();
 }
 
-/* A member that was cancelled alone, before anything was asked of the group, was not ended by what is asked of it later. */
+/* A member that was cancelled alone, before anything was asked of the group, was not ended by what
+ * is asked of it later. */
 Test(group, request_is_not_blamed_for_a_member_cancelled_alone_before_it)
 {
     struct own     a = { 0 }, b = { .at_request = go_on };
@@ -1096,8 +1171,8 @@ Test(group, request_is_not_blamed_for_a_member_cancelled_alone_before_it)
     close_loop();
 }
 
-/* Two requests that wait for a group at its start, one through the group around it and one latched in its own slot: members are
- * asked for both. */
+/* Two requests that wait for a group at its start, one through the group around it and one latched
+ * in its own slot: members are asked for both. */
 Test(group, request_through_the_outer_group_and_a_latched_one_are_both_passed_on)
 {
     struct own        a = { 0 }, b = { 0 }, c = { 0 };
@@ -1109,10 +1184,12 @@ Test(group, request_through_the_outer_group_and_a_latched_one_are_both_passed_on
     unr_signal_emit_cause(&outer_stop, UNR_CANCEL_TOTAL, -71);
     unr_signal_emit_cause(&inner_stop, UNR_CANCEL_ALL, -72);
     struct unr_op *inner_members[] = { brew(&a, UNR_CANCEL_ALL), brew(&b, UP_TO_PARTIAL) };
-    struct unr_op *members[] = { unr_bind_slot(unr_group(&inner, inner_members, 2, unr_wait_all, NULL),
-                                          unr_signal_slot(&inner_stop)),
+    struct unr_op *members[] = { unr_bind_slot(
+                                     unr_group(&inner, inner_members, 2, unr_wait_all, NULL),
+                                     unr_signal_slot(&inner_stop)),
                                  brew(&c, UNR_CANCEL_ALL) };
-    start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, members, 2, unr_wait_all, NULL), unr_signal_slot(&outer_stop)));
+    start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, members, 2, unr_wait_all, NULL),
+                                        unr_signal_slot(&outer_stop)));
     submit();
     int starts = b.starts;
     if (starts) /* or it would stay in flight, for a test that has failed */
@@ -1147,7 +1224,8 @@ Test(group, condition_may_emit_to_its_own_group)
     struct grouped grouped = { 0 };
     struct unr_op *members[] = { brew(&a, UNR_CANCEL_ALL), brew(&b, UNR_CANCEL_ALL) };
     start_group(&grouped,
-                unr_bind_slot(unr_group(&grouped.group, members, 2, emit_inside, &emitter), unr_signal_slot(&emitter.signal)));
+                unr_bind_slot(unr_group(&grouped.group, members, 2, emit_inside, &emitter),
+                              unr_signal_slot(&emitter.signal)));
     end(&a, 0);
     run();
     cr_assert_eq(emitter.calls, 2);
@@ -1162,9 +1240,10 @@ Test(group, condition_may_emit_for_the_last_member)
     struct own     a = { 0 };
     struct emitter emitter = { 0 };
     struct grouped grouped = { 0 };
-    start_group(&grouped,
-                unr_bind_slot(unr_group(&grouped.group, (struct unr_op *[]){ brew(&a, UNR_CANCEL_ALL) }, 1, emit_inside, &emitter),
-                         unr_signal_slot(&emitter.signal)));
+    start_group(&grouped, unr_bind_slot(unr_group(&grouped.group,
+                                                  (struct unr_op *[]){ brew(&a, UNR_CANCEL_ALL) },
+                                                  1, emit_inside, &emitter),
+                                        unr_signal_slot(&emitter.signal)));
     end(&a, 0);
     expect(&grouped, 0, 0);
     cr_assert_eq(grouped.result.verdict, UNR_VERDICT_TOO_LATE);
@@ -1187,7 +1266,8 @@ Test(group, condition_may_start_operations)
     struct own     a = { 0 };
     struct seen    nop = { 0 };
     struct grouped grouped = { 0 };
-    start_group(&grouped, unr_group(&grouped.group, (struct unr_op *[]){ brew(&a, UNR_CANCEL_ALL) }, 1, start_inside, &nop));
+    start_group(&grouped, unr_group(&grouped.group, (struct unr_op *[]){ brew(&a, UNR_CANCEL_ALL) },
+                                    1, start_inside, &nop));
     end(&a, 0);
     run();
     expect(&grouped, 0, 0);
@@ -1228,7 +1308,8 @@ Test(group, nested_groups_come_out_as_on_paper)
             }
         run();
         cr_assert_eq(nest.all.runs, 1);
-        cr_assert_eq(nest.all.result.error == 0, ((a && b) || c) && d, "%x: error %d", successes, nest.all.result.error);
+        cr_assert_eq(nest.all.result.error == 0, ((a && b) || c) && d, "%x: error %d", successes,
+                     nest.all.result.error);
         expect_unasked(&nest.all);
     }
     close_loop();
@@ -1250,7 +1331,8 @@ Test(group, nested_groups_end_in_the_turn_of_their_last_member)
     close_loop();
 }
 
-/* A request reaches the innermost members with its types and its cause, and each group says -ECANCELED. */
+/* A request reaches the innermost members with its types and its cause, and each group says
+ * -ECANCELED. */
 Test(group, nested_groups_pass_requests_on)
 {
     struct nest nest;
@@ -1285,7 +1367,8 @@ Test(group, nested_group_cancelled_alone)
     close_loop();
 }
 
-/* What has ended supports nothing: a request that only ended members of an inner group would have honoured is refused, by each group. */
+/* What has ended supports nothing: a request that only ended members of an inner group would have
+ * honoured is refused, by each group. */
 Test(group, nested_group_whose_willing_member_has_ended_refuses)
 {
     struct own       ended = { 0 }, stays = { 0 }, beside = { 0 };
@@ -1293,8 +1376,9 @@ Test(group, nested_group_whose_willing_member_has_ended_refuses)
     struct grouped   outer = { 0 };
     struct unr_op   *members[] = { brew(&ended, UNR_CANCEL_ALL), brew(&stays, UNR_CANCEL_NONE) };
     unr_group(&inner, members, 2, unr_wait_all, NULL);
-    start_group(&outer, unr_group(&outer.group, (struct unr_op *[]){ &inner.op, brew(&beside, UNR_CANCEL_NONE) }, 2,
-                                  unr_wait_all, NULL));
+    start_group(&outer, unr_group(&outer.group,
+                                  (struct unr_op *[]){ &inner.op, brew(&beside, UNR_CANCEL_NONE) },
+                                  2, unr_wait_all, NULL));
     cr_assert_eq(unr_supports(&inner.op), UNR_CANCEL_ALL);
     end(&ended, 0);
     cr_assert_eq(unr_supports(&inner.op), UNR_CANCEL_NONE);
@@ -1309,8 +1393,9 @@ Test(group, nested_group_whose_willing_member_has_ended_refuses)
     close_loop();
 }
 
-/* A request from inside the launch of an inner group, when one member has ended in its start and the other has not begun: it ends that
- * before it begins, and to both groups it is one from outside and no member's failure. */
+/* A request from inside the launch of an inner group, when one member has ended in its start and
+ * the other has not begun: it ends that before it begins, and to both groups it is one from outside
+ * and no member's failure. */
 Test(group, nested_group_cancelled_in_its_launch)
 {
     struct own     a = { .at_start = end_well_and_cancel_the_group }, b = { 0 };
@@ -1364,13 +1449,15 @@ Test(group, group_inside_a_deadline_that_is_in_time)
     close_loop();
 }
 
-/* A filter inside a group keeps the group's requests from its member, in the terms of the filter. */
+/* A filter inside a group keeps the group's requests from its member, in the terms of the
+ * filter. */
 Test(group, filter_inside_a_group)
 {
     struct own        a = { 0 }, b = { 0 };
     struct unr_filter shield = { 0 };
     struct grouped    grouped = { 0 };
-    struct unr_op    *members[] = { brew(&a, UNR_CANCEL_ALL), unr_shield(&shield, brew(&b, UNR_CANCEL_ALL)) };
+    struct unr_op    *members[] = { brew(&a, UNR_CANCEL_ALL),
+                                    unr_shield(&shield, brew(&b, UNR_CANCEL_ALL)) };
     start_group(&grouped, unr_any(&grouped.group, members, 2));
     end(&a, 0);
     cr_assert(unr_cancel(&grouped.group.op, UNR_CANCEL_ALL));
@@ -1393,8 +1480,9 @@ static void widening_step(struct unr_compose *self, struct unr_op *finished)
     unr_compose_next(self, unr_timer_after(&timer, UNR_SEC(3600)));
 }
 
-/* A composed member whose state lets in more than it began with, as in step 8 of the talk: what it honours alone reaches it inside a
- * group too (rule 5: a state's filters change what an operation supports). */
+/* A composed member whose state lets in more than it began with, as in step 8 of the talk: what it
+ * honours alone reaches it inside a group too (rule 5: a state's filters change what an operation
+ * supports). */
 Test(group, member_whose_state_lets_in_more_later)
 {
     struct unr_compose composed = { 0 };
@@ -1448,17 +1536,21 @@ Test(group, a_thousand_members)
     close_loop();
 }
 
-/* An empty group ends in the next turn; Asio's waits for ever, or refuses (issue 1375).  A latched request has nobody to end. */
+/* An empty group ends in the next turn; Asio's waits for ever, or refuses (issue 1375).  A latched
+ * request has nobody to end. */
 Test(group, an_empty_one_ends_at_once)
 {
-    static unr_group_condition_fn *const conditions[] = { unr_wait_all, unr_wait_one, unr_wait_one_success,
+    static unr_group_condition_fn *const conditions[] = { unr_wait_all, unr_wait_one,
+                                                          unr_wait_one_success,
                                                           unr_wait_one_error };
     struct unr_signal                    stop = { 0 };
     unr_signal_init_latched(&stop);
     for (int latched = 0; latched < 2; latched++) {
         for (unsigned i = 0; i < LENGTH(conditions); i++) {
             struct grouped grouped = { 0 };
-            start_group(&grouped, unr_bind_slot(unr_group(&grouped.group, NULL, 0, conditions[i], NULL), unr_signal_slot(&stop)));
+            start_group(&grouped,
+                        unr_bind_slot(unr_group(&grouped.group, NULL, 0, conditions[i], NULL),
+                                      unr_signal_slot(&stop)));
             cr_assert_eq(grouped.runs, 0);
             run();
             cr_assert_eq(grouped.runs, 1);
@@ -1487,7 +1579,8 @@ static void free_all(struct unr_op *op)
     free(heap);
 }
 
-/* The group's `done` may free the group, its members and whatever is around, also when all of them end in one turn. */
+/* The group's `done` may free the group, its members and whatever is around, also when all of them
+ * end in one turn. */
 Test(group, done_may_free_the_group_and_its_members)
 {
     int         freed = 0, fds[2];
@@ -1499,9 +1592,11 @@ Test(group, done_may_free_the_group_and_its_members)
         heap->freed = &freed;
         for (unsigned i = 0; i < LENGTH(heap->ops); i++)
             heap->ops[i] = calloc(1, sizeof *heap->ops[i]);
-        struct unr_op *members[] = { how == 3 ? unr_nop(heap->ops[0]) : unr_recv(heap->ops[0], fds[0], &in, 1, 0),
-                                     how == 1 ? unr_recv(heap->ops[1], fds[0], &in, 1, 0) : unr_nop(heap->ops[1]),
-                                     unr_nop(heap->ops[2]) };
+        struct unr_op *members[] = {
+            how == 3 ? unr_nop(heap->ops[0]) : unr_recv(heap->ops[0], fds[0], &in, 1, 0),
+            how == 1 ? unr_recv(heap->ops[1], fds[0], &in, 1, 0) : unr_nop(heap->ops[1]),
+            unr_nop(heap->ops[2])
+        };
         unr_start(loop, unr_any(heap->group, members, 3), free_all, heap);
         if (how == 2)
             unr_cancel(&heap->group->op, UNR_CANCEL_ALL);
@@ -1512,7 +1607,8 @@ Test(group, done_may_free_the_group_and_its_members)
     close_loop();
 }
 
-static struct unr_op *__attribute__((noinline)) grouped_from_the_stack(struct unr_group *group, struct own *owns)
+static struct unr_op *__attribute__((noinline))
+grouped_from_the_stack(struct unr_group *group, struct own *owns)
 {
     struct unr_op *volatile members[3];
     for (int i = 0; i < 3; i++)
@@ -1550,18 +1646,21 @@ static void again(struct unr_op *op)
     bool odd = round->left & 1;
     round->owns[0].at_start = odd ? end_well : NULL;
     round->owns[1].at_start = NULL;
-    struct unr_op *members[] = { brew(&round->owns[odd], UNR_CANCEL_ALL), brew(&round->owns[!odd], UNR_CANCEL_ALL) };
+    struct unr_op *members[] = { brew(&round->owns[odd], UNR_CANCEL_ALL),
+                                 brew(&round->owns[!odd], UNR_CANCEL_ALL) };
     unr_start(loop, unr_any(&round->group, members, 2), again, round);
     if (!odd)
         unr_cancel(&round->group.op, UNR_CANCEL_ALL);
 }
 
-/* A group and its members are described again and used again, also inside its `done`, and nothing of the time before shows. */
+/* A group and its members are described again and used again, also inside its `done`, and nothing
+ * of the time before shows. */
 Test(group, described_again_and_reused)
 {
     struct again round = { .left = 100 };
     struct own   one = { .at_start = end_well };
-    unr_start(loop, unr_any(&round.group, (struct unr_op *[]){ brew(&one, UNR_CANCEL_ALL) }, 1), again, &round);
+    unr_start(loop, unr_any(&round.group, (struct unr_op *[]){ brew(&one, UNR_CANCEL_ALL) }, 1),
+              again, &round);
     run();
     cr_assert_eq(round.left, -1);
     cr_assert_eq(round.cancelled, 50);
@@ -1610,7 +1709,9 @@ Test(group, nothing_is_allocated)
         for (int i = 0; i < N; i++)
             members[i] = brew(&owns[i], UNR_CANCEL_ALL);
         members[N / 2] = unr_any(&inner, &members[N / 2], N / 2);
-        start_group(&grouped, unr_cancel_after(&deadline, unr_all(&grouped.group, members, N / 2 + 1), UNR_SEC(10)));
+        start_group(
+            &grouped,
+            unr_cancel_after(&deadline, unr_all(&grouped.group, members, N / 2 + 1), UNR_SEC(10)));
         if (round == 0)
             unr_finish(&owns[0].op, -EPIPE);
         else
@@ -1650,7 +1751,8 @@ Test(group, member_cancelled_alone)
     struct duel    duel;
     struct grouped grouped = { 0 };
     open_duel(&duel);
-    start_group(&grouped, unr_any(&grouped.group, (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2));
+    start_group(&grouped, unr_any(&grouped.group,
+                                  (struct unr_op *[]){ receive(&duel, 0), receive(&duel, 1) }, 2));
     submit();
     cr_assert(unr_cancel_cause(&duel.receives[0], UNR_CANCEL_TOTAL, -77));
     while (unr_in_flight(&duel.receives[0]))
@@ -1665,7 +1767,8 @@ Test(group, member_cancelled_alone)
     close_loop();
 }
 
-/* Closing the loop ends a group in flight, with cause -ESHUTDOWN; its `done` runs, and a close in it has closed. */
+/* Closing the loop ends a group in flight, with cause -ESHUTDOWN; its `done` runs, and a close in
+ * it has closed. */
 Test(group, closing_the_loop_ends_it)
 {
     struct duel       duel;
@@ -1675,7 +1778,10 @@ Test(group, closing_the_loop_ends_it)
     struct grouped    grouped = { 0 };
     open_duel(&duel);
     unr_all(&inner, (struct unr_op *[]){ receive(&duel, 0), unr_nop(&nop) }, 2);
-    start_group(&grouped, unr_any(&grouped.group, (struct unr_op *[]){ unr_shield(&shield, &inner.op), receive(&duel, 1) }, 2));
+    start_group(&grouped,
+                unr_any(&grouped.group,
+                        (struct unr_op *[]){ unr_shield(&shield, &inner.op), receive(&duel, 1) },
+                        2));
     submit();
     cr_assert_eq(unr_loop_close(loop), 0);
     expect(&grouped, -ECANCELED, -1);
@@ -1698,13 +1804,16 @@ static void session_step(struct unr_compose *self, struct unr_op *finished)
     struct session *session = unr_container_of(self, struct session, compose);
     (void)finished;
     switch (++session->steps) {
-    case 1: unr_compose_next(self, unr_recv(&session->child, session->from, &session->in, 1, 0)); break;
+    case 1:
+        unr_compose_next(self, unr_recv(&session->child, session->from, &session->in, 1, 0));
+        break;
     case 2: unr_compose_next(self, unr_close(&session->child, session->fd)); break;
     default: unr_compose_end(self, -ECANCELED);
     }
 }
 
-/* A loop that closes lets each of many members clean up, though to the loop they are one operation. */
+/* A loop that closes lets each of many members clean up, though to the loop they are one
+ * operation. */
 Test(group, closing_the_loop_lets_many_members_clean_up)
 {
     enum { N = 1200 };
@@ -1748,10 +1857,13 @@ static void start_group_in_done(struct seen *seen)
 {
     struct during_close *close = seen->context;
     start_group(&close->grouped,
-                unr_all(&close->grouped.group, (struct unr_op *[]){ receive(&close->duel, 0), receive(&close->duel, 1) }, 2));
+                unr_all(&close->grouped.group,
+                        (struct unr_op *[]){ receive(&close->duel, 0), receive(&close->duel, 1) },
+                        2));
 }
 
-/* A group that is started while the loop is being closed never begins: UNSUBMITTED, -ESHUTDOWN (rule 10). */
+/* A group that is started while the loop is being closed never begins: UNSUBMITTED, -ESHUTDOWN
+ * (rule 10). */
 Test(group, started_while_the_loop_closes)
 {
     struct during_close during = { 0 };
@@ -1772,21 +1884,23 @@ Test(group, started_while_the_loop_closes)
 
 /* ---- broken contracts ---- */
 
-/* A test whose body, run in a child with an open loop, ends in abort() with words that contain all of the strings given. */
-#define BREACH(name, ...)                                                                                                      \
-    static void name(void);                                                                                                    \
-    static void name##_in_child(void *context)                                                                                 \
-    {                                                                                                                          \
-        (void)context;                                                                                                         \
-        must(unr_loop_open(&loop, NULL) == 0);                                                                                 \
-        name();                                                                                                                \
-    }                                                                                                                          \
-    Test(group, name)                                                                                                          \
-    {                                                                                                                          \
-        struct death death = in_child(name##_in_child, NULL);                                                                  \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:", "unring: the rule:", __VA_ARGS__, NULL });     \
-        close_loop();                                                                                                          \
-    }                                                                                                                          \
+/* A test whose body, run in a child with an open loop, ends in abort() with words that contain all
+ * of the strings given. */
+#define BREACH(name, ...)                                                                          \
+    static void name(void);                                                                        \
+    static void name##_in_child(void *context)                                                     \
+    {                                                                                              \
+        (void)context;                                                                             \
+        must(unr_loop_open(&loop, NULL) == 0);                                                     \
+        name();                                                                                    \
+    }                                                                                              \
+    Test(group, name)                                                                              \
+    {                                                                                              \
+        struct death death = in_child(name##_in_child, NULL);                                      \
+        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
+                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
+        close_loop();                                                                              \
+    }                                                                                              \
     static void name(void)
 
 static struct own broken[2];
@@ -1801,7 +1915,8 @@ static unsigned answer_nonsense(void *context, const struct unr_op *finished)
 BREACH(broken_by_a_condition_with_unknown_types, "condition", "group", "mask of UNR_CANCEL_*")
 {
     static struct unr_group group;
-    struct unr_op          *members[] = { brew(&broken[0], UNR_CANCEL_ALL), brew(&broken[1], UNR_CANCEL_ALL) };
+    struct unr_op          *members[] = { brew(&broken[0], UNR_CANCEL_ALL),
+                                          brew(&broken[1], UNR_CANCEL_ALL) };
     unr_start(loop, unr_group(&group, members, 2, answer_nonsense, NULL), NULL, NULL);
     unr_finish(&broken[0].op, 0);
     unr_loop_run(loop);
@@ -1856,7 +1971,8 @@ BREACH(broken_by_a_member_begun_as_a_child, "given to two combinators", "brew")
     static struct unr_compose composed;
     struct unr_op            *member = brew(&broken[0], UNR_CANCEL_ALL);
     unr_all(&group, &member, 1);
-    unr_start(loop, unr_compose(&composed, "compose", UNR_CANCEL_TERMINAL, begin_a_held_member), NULL, NULL);
+    unr_start(loop, unr_compose(&composed, "compose", UNR_CANCEL_TERMINAL, begin_a_held_member),
+              NULL, NULL);
 }
 
 /* A member is described. */

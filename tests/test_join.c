@@ -32,7 +32,8 @@ static void join(struct joiner *joiner, struct unr_op *started)
 static void expect_same(const struct joiner *joiner, const struct unr_result *result)
 {
     cr_assert_eq(joiner->runs, 1, "%d runs", joiner->runs);
-    cr_assert_eq(joiner->result.error, result->error, "error %d, not %d", joiner->result.error, result->error);
+    cr_assert_eq(joiner->result.error, result->error, "error %d, not %d", joiner->result.error,
+                 result->error);
     cr_assert_eq(joiner->result.bytes, result->bytes);
     cr_assert_eq(joiner->result.cause, result->cause);
     cr_assert_eq(joiner->result.requested, result->requested);
@@ -64,7 +65,11 @@ static void brew_cancel(struct unr_op *op, struct unr_cancel_request request)
 
 static struct unr_op *brew(struct unr_op *op)
 {
-    static const struct unr_op_type type = { .size = sizeof type, .supports = UNR_CANCEL_ALL, .name = "brew", .start = brew_start, .cancel = brew_cancel };
+    static const struct unr_op_type type = { .size = sizeof type,
+                                             .supports = UNR_CANCEL_ALL,
+                                             .name = "brew",
+                                             .start = brew_start,
+                                             .cancel = brew_cancel };
     return unr_describe(op, &type);
 }
 
@@ -112,7 +117,8 @@ Test(join, waits_for_a_group)
     struct unr_op    members[2] = { 0 };
     struct unr_group group = { 0 };
     struct joiner    joiner = { 0 };
-    unr_start(loop, unr_any(&group, (struct unr_op *[]){ brew(&members[0]), brew(&members[1]) }, 2), NULL, NULL);
+    unr_start(loop, unr_any(&group, (struct unr_op *[]){ brew(&members[0]), brew(&members[1]) }, 2),
+              NULL, NULL);
     join(&joiner, &group.op);
     unr_finish(&members[1], 0);
     run();
@@ -158,7 +164,8 @@ Test(join, waits_for_a_member_of_a_group)
     struct unr_op    members[2] = { 0 };
     struct unr_group group = { 0 };
     struct joiner    winner = { 0 }, loser = { 0 };
-    unr_start(loop, unr_any(&group, (struct unr_op *[]){ brew(&members[0]), brew(&members[1]) }, 2), NULL, NULL);
+    unr_start(loop, unr_any(&group, (struct unr_op *[]){ brew(&members[0]), brew(&members[1]) }, 2),
+              NULL, NULL);
     join(&winner, &members[1]);
     join(&loser, &members[0]);
     unr_finish(&members[1], 0);
@@ -201,7 +208,8 @@ Test(join, waits_for_its_sibling_in_a_group)
     struct unr_join  waits = { 0 };
     struct unr_group group = { 0 };
     for (int how = 0; how < 2; how++) {
-        unr_start(loop, unr_all(&group, (struct unr_op *[]){ brew(&op), unr_join(&waits, &op) }, 2), NULL, NULL);
+        unr_start(loop, unr_all(&group, (struct unr_op *[]){ brew(&op), unr_join(&waits, &op) }, 2),
+                  NULL, NULL);
         if (how)
             unr_cancel_cause(&group.op, UNR_CANCEL_ALL, -71);
         else
@@ -228,7 +236,8 @@ Test(join, waits_for_a_join)
     close_loop();
 }
 
-/* What ended before the join: it ends at once, with the result that is there, as often as it is asked. */
+/* What ended before the join: it ends at once, with the result that is there, as often as it is
+ * asked. */
 Test(join, of_what_has_ended_already_ends_at_once)
 {
     struct seen   op = { 0 };
@@ -248,7 +257,8 @@ Test(join, of_what_has_ended_already_ends_at_once)
     close_loop();
 }
 
-/* What has ended, and whose `done` has not run yet: the join has what that one is going to see, a late request included. */
+/* What has ended, and whose `done` has not run yet: the join has what that one is going to see, a
+ * late request included. */
 Test(join, between_the_end_and_done)
 {
     struct seen   op = { 0 };
@@ -345,7 +355,8 @@ static void start_ordered(struct ordered *ordered)
     }
 }
 
-/* Any number of joins wait for one operation; all of them, and its `done`, run once and in one turn. */
+/* Any number of joins wait for one operation; all of them, and its `done`, run once and in one
+ * turn. */
 Test(join, several_of_one_operation)
 {
     struct ordered ordered;
@@ -374,7 +385,8 @@ static void note_depth(struct seen *seen)
     deepest = __builtin_frame_address(0);
 }
 
-/* A hundred thousand joins of one operation end in one turn and in the order in which they came, and none of them costs stack. */
+/* A hundred thousand joins of one operation end in one turn and in the order in which they came,
+ * and none of them costs stack. */
 Test(join, a_hundred_thousand_of_one_operation)
 {
     enum { N = 100000, STACK = 65536 };
@@ -398,7 +410,8 @@ Test(join, a_hundred_thousand_of_one_operation)
     close_loop();
 }
 
-/* Joins are cancelled in any place of the line and in any order; the others and the operation know nothing of it. */
+/* Joins are cancelled in any place of the line and in any order; the others and the operation know
+ * nothing of it. */
 Test(join, several_of_which_some_are_cancelled)
 {
     for (unsigned gone = 1; gone < 16; gone++)
@@ -408,7 +421,8 @@ Test(join, several_of_which_some_are_cancelled)
             for (int i = 0; i < 4; i++) {
                 int which = backwards ? 3 - i : i;
                 if (gone & 1u << which)
-                    cr_assert(unr_cancel_cause(&ordered.joiners[which].join.op, UNR_CANCEL_TOTAL, -71 - which));
+                    cr_assert(unr_cancel_cause(&ordered.joiners[which].join.op, UNR_CANCEL_TOTAL,
+                                               -71 - which));
             }
             submit();
             for (int i = 0; i < 4; i++)
@@ -428,7 +442,8 @@ Test(join, several_of_which_some_are_cancelled)
     close_loop();
 }
 
-/* The same where the operation is a group's member, and where its joins were joined behind a cancelled one. */
+/* The same where the operation is a group's member, and where its joins were joined behind a
+ * cancelled one. */
 Test(join, several_of_a_member_of_which_some_are_cancelled)
 {
     for (unsigned gone = 0; gone < 8; gone++) {
@@ -454,7 +469,8 @@ Test(join, several_of_a_member_of_which_some_are_cancelled)
 
 /* ---- requests ---- */
 
-/* Cancelling the join ends the wait alone, TOTAL: the receive goes on, and the bytes arrive at its own `done`. */
+/* Cancelling the join ends the wait alone, TOTAL: the receive goes on, and the bytes arrive at its
+ * own `done`. */
 Test(join, cancelled_leaves_the_operation_running)
 {
     struct seen       receive = { 0 };
@@ -464,7 +480,8 @@ Test(join, cancelled_leaves_the_operation_running)
     int               fds[2];
     unix_pair(fds);
     start(&receive, unr_recv(&receive.op, fds[0], in, sizeof in, 0));
-    unr_start(loop, unr_bind_slot(unr_join(&joiner.join, &receive.op), unr_signal_slot(&signal)), joined, NULL);
+    unr_start(loop, unr_bind_slot(unr_join(&joiner.join, &receive.op), unr_signal_slot(&signal)),
+              joined, NULL);
     submit();
     cr_assert(unr_signal_emit_cause(&signal, UNR_CANCEL_TOTAL, -71));
     submit();
@@ -507,7 +524,8 @@ Test(join, cancelled_before_it_begins)
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_ALL, -71);
     start(&op, brew(&op.op));
-    unr_start(loop, unr_bind_slot(unr_join(&joiner.join, &op.op), unr_signal_slot(&stop)), joined, NULL);
+    unr_start(loop, unr_bind_slot(unr_join(&joiner.join, &op.op), unr_signal_slot(&stop)), joined,
+              NULL);
     unr_finish(&op.op, 0);
     run();
     expect_join_cancelled(&joiner, UNR_VERDICT_UNSUBMITTED, -71);
@@ -562,7 +580,8 @@ static void cancel_the_join(struct seen *seen)
     cr_assert(unr_cancel_cause(&joiner->join.op, UNR_CANCEL_TOTAL, -71));
 }
 
-/* In the `done` of what it waits for it is too late to cancel the join, which has that one's result. */
+/* In the `done` of what it waits for it is too late to cancel the join, which has that one's
+ * result. */
 Test(join, cancelled_in_the_done_of_what_is_joined_is_too_late)
 {
     struct joiner joiner = { 0 };
@@ -613,7 +632,8 @@ static void free_joiner(struct joiner *joiner)
     free(joiner);
 }
 
-/* A join may be freed in its `done`, ended or cancelled, with others in the line before it and behind. */
+/* A join may be freed in its `done`, ended or cancelled, with others in the line before it and
+ * behind. */
 Test(join, freed_in_its_done)
 {
     for (int cancelled = 0; cancelled < 8; cancelled++) {
@@ -646,7 +666,8 @@ static void start_over(struct seen *seen)
         start(seen, brew(&seen->op));
 }
 
-/* In its `done` the joined operation may be started again: the join has the result of the time that it waited for. */
+/* In its `done` the joined operation may be started again: the join has the result of the time that
+ * it waited for. */
 Test(join, done_of_what_is_joined_starts_it_again)
 {
     int           left = 1;
@@ -668,7 +689,8 @@ Test(join, done_of_what_is_joined_starts_it_again)
 
 /* ---- combined, closed ---- */
 
-/* A join beside a timer: waiting for somebody else's operation, but not for ever; it is not disturbed. */
+/* A join beside a timer: waiting for somebody else's operation, but not for ever; it is not
+ * disturbed. */
 Test(join, beside_a_timer)
 {
     for (int in_time = 0; in_time < 2; in_time++) {
@@ -682,8 +704,9 @@ Test(join, beside_a_timer)
         start(&receive, unr_recv(&receive.op, fds[0], in, sizeof in, 0));
         unr_start(loop,
                   unr_any(&group,
-                          (struct unr_op *[]){ unr_join(&waits, &receive.op),
-                                               unr_timer_after(&timer, in_time ? UNR_SEC(3600) : UNR_MSEC(1)) },
+                          (struct unr_op *[]){
+                              unr_join(&waits, &receive.op),
+                              unr_timer_after(&timer, in_time ? UNR_SEC(3600) : UNR_MSEC(1)) },
                           2),
                   NULL, NULL);
         submit();
@@ -766,28 +789,31 @@ Test(join, started_while_the_loop_closes)
 
 /* ---- broken contracts ---- */
 
-/* A test whose body, run in a child with an open loop, ends in abort() with words that contain all of the strings given. */
-#define BREACH(name, ...)                                                                                                      \
-    static void name(void);                                                                                                    \
-    static void name##_in_child(void *context)                                                                                 \
-    {                                                                                                                          \
-        (void)context;                                                                                                         \
-        must(unr_loop_open(&loop, NULL) == 0);                                                                                 \
-        name();                                                                                                                \
-    }                                                                                                                          \
-    Test(join, name)                                                                                                           \
-    {                                                                                                                          \
-        struct death death = in_child(name##_in_child, NULL);                                                                  \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:", "unring: the rule:", __VA_ARGS__, NULL });     \
-        close_loop();                                                                                                          \
-    }                                                                                                                          \
+/* A test whose body, run in a child with an open loop, ends in abort() with words that contain all
+ * of the strings given. */
+#define BREACH(name, ...)                                                                          \
+    static void name(void);                                                                        \
+    static void name##_in_child(void *context)                                                     \
+    {                                                                                              \
+        (void)context;                                                                             \
+        must(unr_loop_open(&loop, NULL) == 0);                                                     \
+        name();                                                                                    \
+    }                                                                                              \
+    Test(join, name)                                                                               \
+    {                                                                                              \
+        struct death death = in_child(name##_in_child, NULL);                                      \
+        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
+                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
+        close_loop();                                                                              \
+    }                                                                                              \
     static void name(void)
 
 static struct unr_op   broken;
 static struct unr_join waiting;
 
 /* What is only described is not waited for: nobody may ever start it. */
-BREACH(broken_by_a_join_of_what_is_only_described, "joined though it is not started", "brew", "in flight, or reads an idle one")
+BREACH(broken_by_a_join_of_what_is_only_described, "joined though it is not started", "brew",
+       "in flight, or reads an idle one")
 {
     unr_start(loop, unr_join(&waiting, brew(&broken)), NULL, NULL);
 }
@@ -801,7 +827,8 @@ BREACH(broken_by_a_join_of_what_a_group_holds, "joined though it is not started"
 }
 
 /* A join is started on the loop of what it waits for. */
-BREACH(broken_by_a_join_from_another_loop, "joined from another loop", "brew", "the loop of the operation")
+BREACH(broken_by_a_join_from_another_loop, "joined from another loop", "brew",
+       "the loop of the operation")
 {
     struct unr_loop *other;
     must(unr_loop_open(&other, NULL) == 0);

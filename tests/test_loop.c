@@ -94,7 +94,8 @@ Test(loop, in_flight_counts_from_start_to_done)
     close_loop();
 }
 
-/* A turn costs one system call, to submit, wait and reap together, however many operations it has. */
+/* A turn costs one system call, to submit, wait and reap together, however many operations it
+ * has. */
 Test(loop, turn_is_one_system_call)
 {
     struct unr_stats   before, after;
@@ -187,7 +188,8 @@ static void        clean_up(struct seen *seen)
     start(&late_close, unr_close(&late_close.op, fd));
 }
 
-/* What is started while it closes ends UNSUBMITTED with -ESHUTDOWN, except what supports NONE: so clean-up can close. */
+/* What is started while it closes ends UNSUBMITTED with -ESHUTDOWN, except what supports NONE: so
+ * clean-up can close. */
 Test(loop, close_refuses_new_work_but_lets_it_clean_up)
 {
     int         fds[2];
@@ -214,7 +216,8 @@ static void count_task(struct unr_task *task)
     unr_container_of(task, struct counted, task)->runs++;
 }
 
-/* Tasks already posted run, before run returns and when the loop is closed; a hold does not delay closing. */
+/* Tasks already posted run, before run returns and when the loop is closed; a hold does not delay
+ * closing. */
 Test(loop, close_runs_posted_tasks_and_ignores_holds)
 {
     struct counted first = { .task.run = count_task }, second = { .task.run = count_task };
@@ -228,7 +231,8 @@ Test(loop, close_runs_posted_tasks_and_ignores_holds)
     cr_assert_eq(count_descriptors(), open_descriptors);
 }
 
-/* Closing waits for what cannot be cancelled, and its buffer is the kernel's until then: written in full. */
+/* Closing waits for what cannot be cancelled, and its buffer is the kernel's until then: written in
+ * full. */
 Test(loop, close_waits_for_what_runs)
 {
     enum { SIZE = 8 << 20 };

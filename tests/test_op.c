@@ -1,5 +1,6 @@
-/* The rules of an operation's life, each with tests named after it.  tests/test_table.c has every system call in every
- * state; here are the rules themselves, on the few calls that show them best. */
+/* The rules of an operation's life, each with tests named after it.  tests/test_table.c has every
+ * system call in every state; here are the rules themselves, on the few calls that show them
+ * best. */
 #include "../uring/ring.h"
 #include "fixture.h"
 
@@ -62,7 +63,8 @@ static void free_it(struct unr_op *op)
     free(op);
 }
 
-/* Inside `done` an operation that was cancelled in flight may be freed: nothing of unring or of the kernel refers to it. */
+/* Inside `done` an operation that was cancelled in flight may be freed: nothing of unring or of the
+ * kernel refers to it. */
 Test(op, once_and_free_inside_done)
 {
     int fds[2], freed = 0;
@@ -88,8 +90,8 @@ static void restart_unless_stopped(struct seen *seen)
         start(seen, unr_bind_slot(unr_nop(&seen->op), unr_signal_slot(stop)));
 }
 
-/* What ends at once and is started again each time, without the kernel ever being asked, does not keep the loop from
- * everything else. */
+/* What ends at once and is started again each time, without the kernel ever being asked, does not
+ * keep the loop from everything else. */
 Test(op, once_a_turn_so_that_nothing_is_starved)
 {
     struct unr_signal stop = { 0 };
@@ -170,7 +172,8 @@ static void cancel_inside_the_shot(struct seen *seen)
     cr_assert_eq(seen->op.result.flags, UNR_MORE);
 }
 
-/* A request inside the `done` of a shot leaves that shot's result alone, and ends the operation afterwards. */
+/* A request inside the `done` of a shot leaves that shot's result alone, and ends the operation
+ * afterwards. */
 Test(op, a_request_inside_a_shot_takes_effect_behind_it)
 {
     int         fd = eventfd(1, EFD_CLOEXEC);
@@ -192,15 +195,18 @@ static void refuse_then_ask_inside_the_shot(struct seen *seen)
     unr_cancel_cause(&seen->op, UNR_CANCEL_TERMINAL, -2);
 }
 
-/* Two requests inside a shot: the cause is that of the first that was honoured, and each is counted once. */
+/* Two requests inside a shot: the cause is that of the first that was honoured, and each is counted
+ * once. */
 Test(op, requests_inside_a_shot_keep_their_causes)
 {
     int              fd = eventfd(1, EFD_CLOEXEC);
     struct seen      poll = { .then = refuse_then_ask_inside_the_shot, .context = &fd };
     struct unr_stats stats;
-    start(&poll, unr_sqe(&poll.op, "poll_multishot", UNR_CANCEL_TERMINAL, fill_multishot_poll, &fd));
+    start(&poll,
+          unr_sqe(&poll.op, "poll_multishot", UNR_CANCEL_TERMINAL, fill_multishot_poll, &fd));
     run();
-    expect_cancelled(&(struct seen){ .runs = 1, .result = poll.result }, UNR_CANCEL_TERMINAL, UNR_VERDICT_CANCELLED, -2);
+    expect_cancelled(&(struct seen){ .runs = 1, .result = poll.result }, UNR_CANCEL_TERMINAL,
+                     UNR_VERDICT_CANCELLED, -2);
     unr_loop_stats(loop, &stats, sizeof stats);
     cr_assert_eq(stats.cancels_asked, 2);
     close(fd);
@@ -259,7 +265,8 @@ static void count_request(void *context, struct unr_cancel_request request)
     ++*(int *)context;
 }
 
-/* A slot that was given another handler meanwhile keeps it: the operation takes out only its own. */
+/* A slot that was given another handler meanwhile keeps it: the operation takes out only its
+ * own. */
 Test(op, slot_keeps_a_handler_that_replaced_the_operations)
 {
     int               requests = 0;
@@ -281,7 +288,8 @@ Test(op, slot_of_the_last_binding_and_none_when_described_again)
 {
     struct unr_signal first = { 0 }, second = { 0 };
     struct seen       nop = { 0 };
-    unr_bind_slot(unr_bind_slot(unr_nop(&nop.op), unr_signal_slot(&first)), unr_signal_slot(&second));
+    unr_bind_slot(unr_bind_slot(unr_nop(&nop.op), unr_signal_slot(&first)),
+                  unr_signal_slot(&second));
     start(&nop, &nop.op);
     cr_assert_not(unr_slot_has_handler(unr_signal_slot(&first)));
     cr_assert(unr_slot_has_handler(unr_signal_slot(&second)));
@@ -313,7 +321,8 @@ static void cancel_the_other(struct seen *seen)
         cr_assert(unr_cancel_cause(&other->op, UNR_CANCEL_TERMINAL, -77));
 }
 
-/* Between completion and `done` a request adds to `requested` and is TOO_LATE; success stays success. */
+/* Between completion and `done` a request adds to `requested` and is TOO_LATE; success stays
+ * success. */
 Test(op, slot_request_between_completion_and_done_is_too_late)
 {
     struct seen a = { .then = cancel_the_other }, b = { .then = cancel_the_other };
@@ -374,7 +383,8 @@ Test(op, truth_success_is_never_discarded)
             cr_assert_eq(recv.result.error, 0);
             cr_assert_eq(recv.result.bytes, 5);
             cr_assert_eq(memcmp(buf, "hello", 5), 0);
-            cr_assert(recv.result.verdict == UNR_VERDICT_TOO_LATE || recv.result.verdict == UNR_VERDICT_RUNNING);
+            cr_assert(recv.result.verdict == UNR_VERDICT_TOO_LATE
+                      || recv.result.verdict == UNR_VERDICT_RUNNING);
             cr_assert_eq(drain(fds[0]), 0);
         }
         close_pair(fds);
@@ -384,7 +394,8 @@ Test(op, truth_success_is_never_discarded)
 
 /* ---- rule 4: counts ---- */
 
-/* A transfer with MSG_WAITALL that is cut short reports what was moved; the rest is still there for the next. */
+/* A transfer with MSG_WAITALL that is cut short reports what was moved; the rest is still there for
+ * the next. */
 Test(op, counts_of_a_waitall_recv_cut_short)
 {
     int         fds[2];
@@ -432,7 +443,8 @@ Test(op, counts_of_a_waitall_send_cut_short)
     close_loop();
 }
 
-/* With nothing moved yet, it is an ordinary cancellation, under the strongest guarantee that it supports. */
+/* With nothing moved yet, it is an ordinary cancellation, under the strongest guarantee that it
+ * supports. */
 Test(op, counts_of_a_waitall_recv_with_nothing_yet)
 {
     int         fds[2];
@@ -468,8 +480,8 @@ Test(op, counts_of_a_waitall_recv_at_the_end_of_the_stream)
     close_loop();
 }
 
-/* A splice waits in a worker of the kernel, which is interrupted and answers with a number of its own (ERESTARTSYS): that
- * is a cancellation too. */
+/* A splice waits in a worker of the kernel, which is interrupted and answers with a number of its
+ * own (ERESTARTSYS): that is a cancellation too. */
 Test(op, counts_an_interrupted_worker_as_cancelled)
 {
     for (int round = 0; round < 20; round++) {
@@ -488,7 +500,8 @@ Test(op, counts_an_interrupted_worker_as_cancelled)
     close_loop();
 }
 
-/* What the kernel cancels though nobody asked is an error like others: -ECANCELED always means a cancellation. */
+/* What the kernel cancels though nobody asked is an error like others: -ECANCELED always means a
+ * cancellation. */
 Test(op, counts_a_cancellation_that_nobody_asked_for_as_eio)
 {
     int         fds[2];
@@ -497,10 +510,11 @@ Test(op, counts_a_cancellation_that_nobody_asked_for_as_eio)
     unix_pair(fds);
     start(&recv, unr_recv(&recv.op, fds[0], buf, sizeof buf, 0));
     submit();
-    struct io_uring_sync_cancel_reg behind_our_back = { .addr = (uintptr_t)&recv.op,
-                                                        .fd = -1,
-                                                        .timeout = { .tv_sec = -1, .tv_nsec = -1 } };
-    cr_assert_eq(unri_enter_register(&loop->ring->io, IORING_REGISTER_SYNC_CANCEL, &behind_our_back, 1), 0);
+    struct io_uring_sync_cancel_reg behind_our_back = {
+        .addr = (uintptr_t)&recv.op, .fd = -1, .timeout = { .tv_sec = -1, .tv_nsec = -1 }
+    };
+    cr_assert_eq(
+        unri_enter_register(&loop->ring->io, IORING_REGISTER_SYNC_CANCEL, &behind_our_back, 1), 0);
     run();
     cr_assert_eq(recv.result.error, -EIO);
     cr_assert_eq(recv.result.verdict, UNR_VERDICT_NONE);
@@ -510,8 +524,8 @@ Test(op, counts_a_cancellation_that_nobody_asked_for_as_eio)
 
 /* ---- rule 5: guarantees ---- */
 
-/* A request is honoured if it shares a type with what the operation supports; refused ones are remembered, and a
- * later one is honoured. */
+/* A request is honoured if it shares a type with what the operation supports; refused ones are
+ * remembered, and a later one is honoured. */
 Test(op, guarantees_refused_then_honoured)
 {
     int         fds[2];
@@ -531,7 +545,8 @@ Test(op, guarantees_refused_then_honoured)
     close_loop();
 }
 
-/* A request that is refused and followed by none that is honoured is REFUSED, with the last cause. */
+/* A request that is refused and followed by none that is honoured is REFUSED, with the last
+ * cause. */
 Test(op, guarantees_refused_has_the_last_cause)
 {
     int         fds[2];
@@ -591,7 +606,8 @@ Test(op, before_it_begins_no_system_call_is_made)
     close_loop();
 }
 
-/* A latched request is an ordinary one made at start: it ends what honours it, and what does not runs, REFUSED. */
+/* A latched request is an ordinary one made at start: it ends what honours it, and what does not
+ * runs, REFUSED. */
 Test(op, before_it_begins_a_latched_request_counts)
 {
     int               fds[2];
@@ -607,7 +623,8 @@ Test(op, before_it_begins_a_latched_request_counts)
     run();
     expect_cancelled(&recv, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -9);
 
-    start(&all, unr_bind_slot(unr_recv(&all.op, fds[0], buf, 4, MSG_WAITALL), unr_signal_slot(&stop)));
+    start(&all,
+          unr_bind_slot(unr_recv(&all.op, fds[0], buf, 4, MSG_WAITALL), unr_signal_slot(&stop)));
     run();
     cr_assert_eq(all.result.error, 0);
     cr_assert_eq(all.result.bytes, 4);
@@ -628,14 +645,17 @@ static void fill_recv_of_lost_cancel(void *entry, void *context)
 {
     struct io_uring_sqe *sqe = entry;
     struct iovec        *data = context;
-    io_uring_prep_recv(sqe, *(int *)data[1].iov_base, data[0].iov_base, (unsigned)data[0].iov_len, MSG_WAITALL);
+    io_uring_prep_recv(sqe, *(int *)data[1].iov_base, data[0].iov_base, (unsigned)data[0].iov_len,
+                       MSG_WAITALL);
     sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
 }
 
-/* Between liburing and the kernel: submits, but leaves what the kernel has deferred for the next call. */
+/* Between liburing and the kernel: submits, but leaves what the kernel has deferred for the next
+ * call. */
 static bool defers_work;
 
-int io_uring_enter2(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, sigset_t *sig, size_t size)
+int io_uring_enter2(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags,
+                    sigset_t *sig, size_t size)
 {
     if (defers_work)
         flags &= ~IORING_ENTER_GETEVENTS;
@@ -643,8 +663,9 @@ int io_uring_enter2(unsigned fd, unsigned to_submit, unsigned min_complete, unsi
     return n < 0 ? -errno : (int)n;
 }
 
-/* The kernel loses this cancel: the socket holds half of what a MSG_WAITALL wants, so the receive is between two of its
- * tables when it is looked for, the answer is -ENOENT, and it would wait for ever.  It is asked again until it ends. */
+/* The kernel loses this cancel: the socket holds half of what a MSG_WAITALL wants, so the receive
+ * is between two of its tables when it is looked for, the answer is -ENOENT, and it would wait for
+ * ever.  It is asked again until it ends. */
 Test(op, join_repeats_a_cancel_that_the_kernel_lost)
 {
     int              fds[2];
@@ -705,13 +726,14 @@ Test(op, join_waits_for_the_notification)
 /* Whether the kernel still owes an operation more than the notification of what it has sent. */
 static bool awaits_more_than_notification(const struct seen *send)
 {
-    const unsigned awaited = UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT | UNRI_AWAITS_TARGET | UNRI_AWAITS_CANCEL;
+    const unsigned awaited =
+        UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT | UNRI_AWAITS_TARGET | UNRI_AWAITS_CANCEL;
     return send->runs == 0 && send->op.private_fields.flags & awaited;
 }
 
-/* ... also when it was cancelled on a full socket.  TCP may find room for a part of a send after the socket said that it is
- * full; that send is then too late to be cancelled, and waits for its notification until the peer reads.  So sends are
- * cancelled until one has found no room. */
+/* ... also when it was cancelled on a full socket.  TCP may find room for a part of a send after
+ * the socket said that it is full; that send is then too late to be cancelled, and waits for its
+ * notification until the peer reads.  So sends are cancelled until one has found no room. */
 Test(op, join_waits_for_the_notification_of_a_cancelled_send)
 {
     enum { SENDS = 256 };
@@ -778,7 +800,8 @@ Test(op, join_merges_further_requests)
 
 /* ---- rule 8: queues ---- */
 
-/* More operations and cancels than the SQ has entries, and more completions than the CQ: all are handed back. */
+/* More operations and cancels than the SQ has entries, and more completions than the CQ: all are
+ * handed back. */
 Test(op, queues_lose_nothing_when_they_are_full)
 {
     enum { COUNT = 1000 };
@@ -830,7 +853,8 @@ Test(op, reentrant_cancels_and_starts_inside_done)
 
 /* ---- rule 11: ownership ---- */
 
-/* A connection whose accept was asked to cancel is either taken, and then in the result, or left for the next accept. */
+/* A connection whose accept was asked to cancel is either taken, and then in the result, or left
+ * for the next accept. */
 Test(op, ownership_a_connection_is_never_lost)
 {
     struct sockaddr_in address;
@@ -874,7 +898,8 @@ static int stuffed_listener(struct sockaddr_in *ret_address, int fillers[3])
     return listener;
 }
 
-/* A connect that nobody answers is cancelled with TOTAL: its socket is as new and connects elsewhere, at once. */
+/* A connect that nobody answers is cancelled with TOTAL: its socket is as new and connects
+ * elsewhere, at once. */
 Test(op, connect_cancelled_leaves_a_socket_that_connects)
 {
     struct sockaddr_in silent, answering;
@@ -922,7 +947,8 @@ Test(op, connect_that_won_stays_connected)
         if (connect.result.error == 0)
             cr_assert_eq(write(fd, "x", 1), 1);
         else
-            expect_cancelled(&connect, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, connect.result.cause);
+            expect_cancelled(&connect, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED,
+                             connect.result.cause);
         run();
         close(fd);
         int accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -935,8 +961,8 @@ Test(op, connect_that_won_stays_connected)
 
 /* ---- descriptors ---- */
 
-/* unr_cancel_fd() reaches what is in flight on one descriptor, queued or submitted, as either end of a splice, and
- * nothing else. */
+/* unr_cancel_fd() reaches what is in flight on one descriptor, queued or submitted, as either end
+ * of a splice, and nothing else. */
 Test(op, cancel_fd_reaches_all_on_the_descriptor_and_no_other)
 {
     int         fds[2], pipes[2], others[2];
@@ -977,8 +1003,8 @@ static void recv_again(struct seen *seen)
         start(seen, unr_recv(&seen->op, *(int *)seen->context, seen + 1, 1, 0));
 }
 
-/* unr_cancel_close() ends all on the descriptor, an operation that is started over and over too, then closes it: the
- * peer sees the end. */
+/* unr_cancel_close() ends all on the descriptor, an operation that is started over and over too,
+ * then closes it: the peer sees the end. */
 Test(op, cancel_close_ends_all_then_closes)
 {
     int fds[2];
@@ -1011,8 +1037,8 @@ static void fill_recv_on(void *sqe, void *fd)
     io_uring_prep_recv(sqe, *(int *)fd, &byte, 1, 0);
 }
 
-/* ... whatever it is: a splice from the descriptor, and an unr_sqe() that was started before the closing or after it, whose
- * descriptor is known only when it is submitted. */
+/* ... whatever it is: a splice from the descriptor, and an unr_sqe() that was started before the
+ * closing or after it, whose descriptor is known only when it is submitted. */
 Test(op, cancel_close_ends_splices_and_any_other_sqe)
 {
     int         fds[2], pipes[2];
@@ -1096,7 +1122,8 @@ static void fill_linked(void *entry, void *flags)
 /* An SQE whose flags would break the join is refused, and the ones behind it run. */
 Test(op, sqe_with_flags_that_break_the_join_is_refused)
 {
-    static uint8_t flags[] = { IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_IO_DRAIN, 0 };
+    static uint8_t flags[] = { IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_LINK, IOSQE_IO_HARDLINK,
+                               IOSQE_IO_DRAIN, 0 };
     struct seen    ops[5];
     for (int i = 0; i < 5; i++) {
         ops[i] = (struct seen){ 0 };
@@ -1136,14 +1163,17 @@ static void own_done(struct unr_op *op)
     ++*(int *)op->data;
 }
 
-/* A caller's own type is asked once for each type, ends when it says so, and has its verdict set. */
+/* A caller's own type is asked once for each type, ends when it says so, and has its verdict
+ * set. */
 Test(op, own_type_is_asked_escalated_and_finished)
 {
-    static const struct unr_op_type type = {
-        .size = sizeof type, .supports = UNR_CANCEL_ALL, .name = "own", .start = own_start, .cancel = own_cancel
-    };
-    struct own own = { 0 };
-    int        done = 0;
+    static const struct unr_op_type type = { .size = sizeof type,
+                                             .supports = UNR_CANCEL_ALL,
+                                             .name = "own",
+                                             .start = own_start,
+                                             .cancel = own_cancel };
+    struct own                      own = { 0 };
+    int                             done = 0;
     unr_start(loop, unr_describe(&own.op, &type), own_done, &done);
     cr_assert_eq(unr_loop_of(&own.op), loop);
     cr_assert_eq(unr_loop_in_flight(loop), 1);

@@ -1,4 +1,5 @@
-/* Waiting for signals, and for children in both ways: with waitid in the ring, and without it as before Linux 6.7. */
+/* Waiting for signals, and for children in both ways: with waitid in the ring, and without it as
+ * before Linux 6.7. */
 #define SUPPORT_KERNEL
 #include "support.h"
 #include "../uring/newer.h"
@@ -59,10 +60,12 @@ static void expect_signal(struct wait *wait, int signal_number)
     cr_assert_not(pending(signal_number));
 }
 
-/* The value is the number of the signal that came, whichever of those waited for it is, and it is taken. */
+/* The value is the number of the signal that came, whichever of those waited for it is, and it is
+ * taken. */
 Test(sigwait, value_is_the_signal)
 {
-    const int all[] = { SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGCHLD, SIGRTMIN, SIGRTMAX };
+    const int all[] = { SIGHUP,  SIGINT,  SIGUSR1,  SIGUSR2, SIGALRM,
+                        SIGTERM, SIGCHLD, SIGRTMIN, SIGRTMAX };
     block(all, LENGTH(all));
     for (unsigned i = 0; i < LENGTH(all); i++) {
         struct wait wait;
@@ -76,7 +79,8 @@ Test(sigwait, value_is_the_signal)
     close_loop();
 }
 
-/* One that is pending already ends it at once; of two each ends one wait, and the next one waits. */
+/* One that is pending already ends it at once; of two each ends one wait, and the next one
+ * waits. */
 Test(sigwait, two_that_are_pending)
 {
     const int   both[] = { SIGUSR1, SIGUSR2 };
@@ -119,9 +123,10 @@ Test(sigwait, two_waits_and_one_signal)
     close_loop();
 }
 
-/* A kernel that reports what a non-blocking descriptor does not have yet, as those before FMODE_NOWAIT for signalfd did. */
-static int enter_not_waiting(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument,
-                             size_t size)
+/* A kernel that reports what a non-blocking descriptor does not have yet, as those before
+ * FMODE_NOWAIT for signalfd did. */
+static int enter_not_waiting(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags,
+                             void *argument, size_t size)
 {
     struct io_uring_sq *sq = &latest_ring->sq;
     for (unsigned i = *sq->khead; to_submit && i != *sq->ktail; i++) {
@@ -181,7 +186,8 @@ static void expect_invalid(const int *signals, unsigned n)
 /* No signals, what is none, what cannot be blocked and what is not. */
 Test(sigwait, invalid_sets)
 {
-    const int blocked[] = { SIGUSR1, 1, 63, 64 }; /* with what numbers out of range could be mistaken for */
+    const int blocked[] = { SIGUSR1, 1, 63,
+                            64 }; /* with what numbers out of range could be mistaken for */
     block(blocked, LENGTH(blocked));
     expect_invalid(NULL, 0);
     expect_invalid((const int[]){ 0 }, 1);
@@ -222,7 +228,8 @@ Test(sigwait, cancelled_before_the_start)
     kill(getpid(), SIGUSR1);
     unr_signal_init_latched(&stop);
     unr_signal_emit(&stop, UNR_CANCEL_TOTAL);
-    unr_start(loop, unr_bind_slot(unr_sigwait(&wait.wait, usr, 1), unr_signal_slot(&stop)), signal_came, NULL);
+    unr_start(loop, unr_bind_slot(unr_sigwait(&wait.wait, usr, 1), unr_signal_slot(&stop)),
+              signal_came, NULL);
     finish_wait(&wait);
     cr_assert_eq(wait.result.error, -ECANCELED);
     cr_assert_eq(wait.result.verdict, UNR_VERDICT_UNSUBMITTED);
@@ -252,8 +259,8 @@ static void cancel_in_turn(struct turns *turns, int turn, struct unr_op *target)
     start(&turns->nop, unr_nop(&turns->nop.op));
 }
 
-/* The signal comes, and a cancellation before it or in any turn around it: either the signal is reported, or it is pending
- * still.  Never both, and never neither. */
+/* The signal comes, and a cancellation before it or in any turn around it: either the signal is
+ * reported, or it is pending still.  Never both, and never neither. */
 Test(sigwait, raced_in_every_turn)
 {
     const int usr[] = { SIGUSR1 };
@@ -304,7 +311,8 @@ Test(sigwait, loop_closed_meanwhile)
 
 /* ---- children ---- */
 
-static int register_without_waitid(unsigned fd, unsigned opcode, const void *argument, unsigned count)
+static int register_without_waitid(unsigned fd, unsigned opcode, const void *argument,
+                                   unsigned count)
 {
     int error = kernel_register(fd, opcode, argument, count);
     if (opcode == IORING_REGISTER_PROBE && error >= 0)
@@ -321,9 +329,9 @@ static void open_loop_of_an_older_kernel(void)
 TestSuite(child, .timeout = 20);
 
 struct child {
-    struct unr_process  child;
-    int               runs;
-    struct unr_result result;
+    struct unr_process child;
+    int                runs;
+    struct unr_result  result;
 };
 
 static void child_ended(struct unr_op *op)
@@ -390,21 +398,21 @@ static int status_of(pid_t pid)
 }
 
 /* Every test of this part runs in both ways. */
-#define BOTH_WAYS(name)                                                                                                        \
-    static void name(void);                                                                                                    \
-    Test(child, name##_with_waitid, .init = open_loop)                                                                         \
-    {                                                                                                                          \
-        if (!has_feature(loop, "waitid"))                                                                                      \
-            cr_skip("no IORING_OP_WAITID here: it needs Linux 6.7");                                                           \
-        name();                                                                                                                \
-        close_loop();                                                                                                          \
-    }                                                                                                                          \
-    Test(child, name##_without_waitid, .init = open_loop_of_an_older_kernel)                                                   \
-    {                                                                                                                          \
-        cr_assert_not(has_feature(loop, "waitid"));                                                                            \
-        name();                                                                                                                \
-        close_loop();                                                                                                          \
-    }                                                                                                                          \
+#define BOTH_WAYS(name)                                                                            \
+    static void name(void);                                                                        \
+    Test(child, name##_with_waitid, .init = open_loop)                                             \
+    {                                                                                              \
+        if (!has_feature(loop, "waitid"))                                                          \
+            cr_skip("no IORING_OP_WAITID here: it needs Linux 6.7");                               \
+        name();                                                                                    \
+        close_loop();                                                                              \
+    }                                                                                              \
+    Test(child, name##_without_waitid, .init = open_loop_of_an_older_kernel)                       \
+    {                                                                                              \
+        cr_assert_not(has_feature(loop, "waitid"));                                                \
+        name();                                                                                    \
+        close_loop();                                                                              \
+    }                                                                                              \
     static void name(void)
 
 /* The value is what waitpid(2) would have said, and the child is reaped. */
@@ -462,7 +470,8 @@ BOTH_WAYS(cancelled_leaves_it_to_a_later_wait)
     cr_assert_eq(WTERMSIG(status_of(pid)), SIGKILL);
 }
 
-/* It ends, and a cancellation comes in any turn: either it is reported and reaped, or it is a zombie still. */
+/* It ends, and a cancellation comes in any turn: either it is reported and reaped, or it is a
+ * zombie still. */
 BOTH_WAYS(raced_in_every_turn)
 {
     int won = 0, lost = 0;
@@ -505,11 +514,14 @@ BOTH_WAYS(no_such_child)
     const struct {
         pid_t pid;
         int   error;
-    } cases[] = { { 1, -ECHILD }, { getpid(), -ECHILD }, { reaped, -ECHILD }, { 0, -EINVAL }, { -1, -EINVAL } };
+    } cases[] = {
+        { 1, -ECHILD }, { getpid(), -ECHILD }, { reaped, -ECHILD }, { 0, -EINVAL }, { -1, -EINVAL }
+    };
     for (unsigned i = 0; i < LENGTH(cases); i++) {
         start_process_wait(&child, cases[i].pid);
         finish_process_wait(&child);
-        cr_assert_eq(child.result.error, cases[i].error, "case %u: error %d", i, child.result.error);
+        cr_assert_eq(child.result.error, cases[i].error, "case %u: error %d", i,
+                     child.result.error);
     }
 }
 

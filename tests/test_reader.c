@@ -1,5 +1,5 @@
-/* Reading until something is found: what is found, however it arrives, and that no byte is lost, whenever the read is cancelled
- * and however it fails. */
+/* Reading until something is found: what is found, however it arrives, and that no byte is lost,
+ * whenever the read is cancelled and however it fails. */
 #include "support.h"
 
 #include <regex.h>
@@ -17,18 +17,23 @@ struct chunked {
     void (*before_read)(struct chunked *chunked);
 };
 
-static struct unr_op *read_chunk(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *read_chunk(struct unr_stream *stream, struct unr_some *some,
+                                 const struct iovec *iov, unsigned n)
 {
     struct chunked *chunked = unr_container_of(stream, struct chunked, stream);
     cr_assert_eq(n, 1);
     chunked->reads++;
-    chunked->piece = (struct iovec){ iov->iov_base, iov->iov_len < chunked->chunk ? iov->iov_len : chunked->chunk };
+    chunked->piece =
+        (struct iovec){ iov->iov_base,
+                        iov->iov_len < chunked->chunk ? iov->iov_len : chunked->chunk };
     if (chunked->before_read)
         chunked->before_read(chunked);
     return unr_read_some(some, &chunked->below, &chunked->piece, 1);
 }
 
-static const struct unr_stream_type chunked_type = { .size = sizeof chunked_type, .name = "chunked", .read_some = read_chunk };
+static const struct unr_stream_type chunked_type = { .size = sizeof chunked_type,
+                                                     .name = "chunked",
+                                                     .read_some = read_chunk };
 
 /* ---- the scene: a reader at one end of a pair of sockets, a peer that counts at the other ---- */
 
@@ -78,13 +83,15 @@ static void consume(size_t len)
     consumed += len;
 }
 
-/* What was consumed, what the buffer holds and what is still in the socket is what the peer has sent. */
+/* What was consumed, what the buffer holds and what is still in the socket is what the peer has
+ * sent. */
 static void expect_nothing_lost(void)
 {
     static char rest[sizeof sent];
     ssize_t     n = recv(end[0], rest, sizeof rest, MSG_DONTWAIT);
     size_t      left = n > 0 ? (size_t)n : 0;
-    cr_assert_eq(consumed + held() + left, sent_len, "%zu + %zu + %zu of %zu", consumed, held(), left, sent_len);
+    cr_assert_eq(consumed + held() + left, sent_len, "%zu + %zu + %zu of %zu", consumed, held(),
+                 left, sent_len);
     cr_assert_eq(memcmp(unr_buffer_data(&buffer, NULL), sent + consumed, held()), 0);
     cr_assert_eq(memcmp(rest, sent + consumed + held(), left), 0);
 }
@@ -217,7 +224,8 @@ Test(reader, delimiter_with_zeros)
 {
     set_up(3, 1000);
     send_bytes("a\0b\0\0c", 6);
-    struct unr_result r = result_of_op(unr_read_until(&reader, &chunked.stream, &buffer, "\0\0", 2));
+    struct unr_result r =
+        result_of_op(unr_read_until(&reader, &chunked.stream, &buffer, "\0\0", 2));
     cr_assert_eq(r.error, 0);
     cr_assert_eq(r.bytes, 5);
     tear_down();
@@ -230,7 +238,8 @@ static uint64_t enters(void)
     return stats.enters;
 }
 
-/* What is in the buffer already is found there: in the next turn, without a read and without the kernel. */
+/* What is in the buffer already is found there: in the next turn, without a read and without the
+ * kernel. */
 Test(reader, several_lines_in_one_read)
 {
     set_up(UNLIMITED, 1000);
@@ -318,7 +327,8 @@ Test(reader, looks_at_no_byte_twice)
 
 /* ---- errors ---- */
 
-/* A full buffer without a match is -ENOBUFS; nothing is lost, and with more room a later call goes on. */
+/* A full buffer without a match is -ENOBUFS; nothing is lost, and with more room a later call goes
+ * on. */
 Test(reader, full_without_a_match)
 {
     for (size_t i = 0; i < LENGTH(chunks); i++) {
@@ -412,8 +422,10 @@ Test(reader, error_of_the_match_function)
     for (size_t i = 0; i < LENGTH(chunks); i++) {
         set_up(chunks[i], 1000);
         send_text("bad!");
-        expect_error(unr_read_match(&reader, &chunked.stream, &buffer, match_nothing_bad, NULL), -EILSEQ, 4);
-        expect_error(unr_read_match(&reader, &chunked.stream, &buffer, match_nothing_bad, NULL), -EILSEQ, 0);
+        expect_error(unr_read_match(&reader, &chunked.stream, &buffer, match_nothing_bad, NULL),
+                     -EILSEQ, 4);
+        expect_error(unr_read_match(&reader, &chunked.stream, &buffer, match_nothing_bad, NULL),
+                     -EILSEQ, 0);
         tear_down();
     }
 }
@@ -578,7 +590,8 @@ Test(reader, no_read_is_small)
     tear_down();
 }
 
-/* Cancelled while a read is in flight: it tells how many bytes it has added, and the next call finds the line. */
+/* Cancelled while a read is in flight: it tells how many bytes it has added, and the next call
+ * finds the line. */
 Test(reader, cancelled_while_its_read_is_in_flight)
 {
     for (size_t i = 0; i < LENGTH(honoured); i++)
@@ -607,7 +620,8 @@ static void cancel_at_second_read(struct chunked *of)
         cr_assert(unr_cancel(&reader.op, types_to_ask));
 }
 
-/* Cancelled between two reads, where none is in flight to be cancelled: the second one does not begin. */
+/* Cancelled between two reads, where none is in flight to be cancelled: the second one does not
+ * begin. */
 Test(reader, cancelled_between_two_reads)
 {
     for (size_t i = 0; i < LENGTH(honoured); i++) {
@@ -635,7 +649,8 @@ static ssize_t match_and_cancel(void *context, const void *data, size_t len, siz
     return found ? found - (const char *)data + 1 : 0;
 }
 
-/* Cancelled by its own match function: what that has found is a success, and otherwise nothing more is read. */
+/* Cancelled by its own match function: what that has found is a success, and otherwise nothing more
+ * is read. */
 Test(reader, cancelled_while_it_is_searched)
 {
     for (size_t i = 0; i < LENGTH(honoured); i++) {
@@ -643,7 +658,8 @@ Test(reader, cancelled_while_it_is_searched)
         types_to_ask = honoured[i];
         set_up(3, 1000);
         send_text("abc\n");
-        begin(&cancelled, unr_read_match(&reader, &chunked.stream, &buffer, match_and_cancel, NULL));
+        begin(&cancelled,
+              unr_read_match(&reader, &chunked.stream, &buffer, match_and_cancel, NULL));
         run();
         expect_cancelled(&cancelled, UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED, -ECANCELED);
         cr_assert_eq(cancelled.result.bytes, 3);
@@ -664,7 +680,8 @@ static void cancel_reader(struct seen *seen)
     cr_assert(unr_cancel(&reader.op, types_to_ask));
 }
 
-/* Cancelled when its read has completed and has not been looked at: with the line in it, it succeeds. */
+/* Cancelled when its read has completed and has not been looked at: with the line in it, it
+ * succeeds. */
 Test(reader, cancelled_when_the_line_has_arrived)
 {
     for (size_t i = 0; i < LENGTH(honoured); i++) {
@@ -800,11 +817,14 @@ static void cancel_brewing(struct unr_op *op, struct unr_cancel_request request)
     (void)op, (void)request;
 }
 
-static const struct unr_op_type brew_type = {
-    .size = sizeof brew_type, .supports = UNR_CANCEL_NONE, .name = "brew", .start = start_brewing, .cancel = cancel_brewing
-};
+static const struct unr_op_type brew_type = { .size = sizeof brew_type,
+                                              .supports = UNR_CANCEL_NONE,
+                                              .name = "brew",
+                                              .start = start_brewing,
+                                              .cancel = cancel_brewing };
 
-static struct unr_op *read_brew(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *read_brew(struct unr_stream *stream, struct unr_some *some,
+                                const struct iovec *iov, unsigned n)
 {
     struct brew *brew = unr_container_of(stream, struct brew, stream);
     (void)n;
@@ -812,7 +832,9 @@ static struct unr_op *read_brew(struct unr_stream *stream, struct unr_some *some
     return brew->brewing = unr_describe(&some->op, &brew_type);
 }
 
-static const struct unr_stream_type brewing_type = { .size = sizeof brewing_type, .name = "brewery", .read_some = read_brew };
+static const struct unr_stream_type brewing_type = { .size = sizeof brewing_type,
+                                                     .name = "brewery",
+                                                     .read_some = read_brew };
 
 static void serve(struct brew *brew, const char *text, int error)
 {
@@ -888,8 +910,9 @@ static void run_too_much(void *context)
 Test(reader, match_beyond_the_data)
 {
     struct death death = in_child(run_too_much, NULL);
-    expect_abort(&death, (const char *const[]){ "unring: broken contract:", "read_match", "behind the last byte",
-                                                "unring: the rule:", "a match function returns", NULL });
+    expect_abort(&death, (const char *const[]){
+                             "unring: broken contract:", "read_match", "behind the last byte",
+                             "unring: the rule:", "a match function returns", NULL });
 }
 
 static struct brew broken;
@@ -910,6 +933,7 @@ static void run_stream_too_much(void *context)
 Test(reader, stream_that_reads_too_much)
 {
     struct death death = in_child(run_stream_too_much, NULL);
-    expect_abort(&death, (const char *const[]){ "unring: broken contract:", "read_until", "more than there was room for",
+    expect_abort(&death, (const char *const[]){ "unring: broken contract:", "read_until",
+                                                "more than there was room for",
                                                 "unring: the rule:", "read_some", NULL });
 }

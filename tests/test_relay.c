@@ -1,4 +1,5 @@
-/* Passing on from one stream to another: every byte is delivered, in the rest, or still where it came from. */
+/* Passing on from one stream to another: every byte is delivered, in the rest, or still where it
+ * came from. */
 #include "support.h"
 
 #include <pthread.h>
@@ -36,7 +37,7 @@ struct peer {
     pthread_t thread;
     int       fd;
     size_t    bytes; /* to write; and how many were read */
-    bool      right; /* what was read is the pattern     */
+    bool      right; /* what was read is the pattern */
 };
 
 static void *write_pattern(void *context)
@@ -85,23 +86,26 @@ static struct iovec *half(struct halves *halves, const struct iovec *iov)
     return &halves->piece;
 }
 
-static struct unr_op *read_half(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *read_half(struct unr_stream *stream, struct unr_some *some,
+                                const struct iovec *iov, unsigned n)
 {
     struct halves *halves = unr_container_of(stream, struct halves, stream);
     cr_assert_eq(n, 1);
     return unr_read_some(some, &halves->inner, half(halves, iov), 1);
 }
 
-static struct unr_op *write_half(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *write_half(struct unr_stream *stream, struct unr_some *some,
+                                 const struct iovec *iov, unsigned n)
 {
     struct halves *halves = unr_container_of(stream, struct halves, stream);
     cr_assert_eq(n, 1);
     return unr_write_some(some, &halves->inner, half(halves, iov), 1);
 }
 
-static const struct unr_stream_type halves_type = {
-    .size = sizeof(struct unr_stream_type), .name = "halves", .read_some = read_half, .write_some = write_half
-};
+static const struct unr_stream_type halves_type = { .size = sizeof(struct unr_stream_type),
+                                                    .name = "halves",
+                                                    .read_some = read_half,
+                                                    .write_some = write_half };
 
 struct end {
     enum kind     kind;
@@ -185,13 +189,15 @@ static void expect_no_rest(struct relayed *relayed)
 
 /* ---- all of it ---- */
 
-/* Everything arrives, in order and once; the offsets of files have moved by as much; nothing remains to be given back. */
+/* Everything arrives, in order and once; the offsets of files have moved by as much; nothing
+ * remains to be given back. */
 static void relay_large(enum kind from_kind, enum kind to_kind)
 {
     struct end         from, to;
     struct relayed     relayed;
-    struct unr_stream *source = open_end(&from, from_kind, true), *sink = open_end(&to, to_kind, false);
-    struct peer        writer = { .bytes = LARGE }, reader = { 0 };
+    struct unr_stream *source = open_end(&from, from_kind, true),
+                      *sink = open_end(&to, to_kind, false);
+    struct peer writer = { .bytes = LARGE }, reader = { 0 };
     writer.fd = from_kind == FILE_ ? dup(from.near) : from.far;
     if (from_kind == FILE_)
         write_pattern(&writer);
@@ -226,10 +232,10 @@ static void relay_large(enum kind from_kind, enum kind to_kind)
     close_loop();
 }
 
-#define LARGE_TEST(name, from, to)                                                                                             \
-    Test(relay, name)                                                                                                          \
-    {                                                                                                                          \
-        relay_large(from, to);                                                                                                 \
+#define LARGE_TEST(name, from, to)                                                                 \
+    Test(relay, name)                                                                              \
+    {                                                                                              \
+        relay_large(from, to);                                                                     \
     }
 LARGE_TEST(tcp_to_unix, TCP, UNIX)
 LARGE_TEST(unix_to_tcp, UNIX, TCP)
@@ -324,8 +330,8 @@ static void peers_step(struct flow *flow)
     }
 }
 
-/* Cancelled at any point, with a reader that lags behind: what was delivered, the rest, and what is left in `from` are what
- * was sent, in this order, no byte missing and none twice. */
+/* Cancelled at any point, with a reader that lags behind: what was delivered, the rest, and what is
+ * left in `from` are what was sent, in this order, no byte missing and none twice. */
 static void expect_conservation(enum kind from_kind, enum kind to_kind)
 {
     int cancelled = 0, with_rest = 0;
@@ -333,7 +339,8 @@ static void expect_conservation(enum kind from_kind, enum kind to_kind)
         struct flow        flow = { .seed = seed };
         struct relayed     relayed;
         const char        *rest;
-        struct unr_stream *source = open_end(&flow.from, from_kind, true), *sink = open_end(&flow.to, to_kind, false);
+        struct unr_stream *source = open_end(&flow.from, from_kind, true),
+                          *sink = open_end(&flow.to, to_kind, false);
         fcntl(flow.from.far, F_SETFL, O_NONBLOCK);
         fcntl(flow.to.far, F_SETFL, O_NONBLOCK);
         start_relay(&relayed, source, sink);
@@ -352,11 +359,13 @@ static void expect_conservation(enum kind from_kind, enum kind to_kind)
         cr_assert(is_pattern(rest, delivered, left));
         close(flow.from.far);
         shutdown(flow.from.near, SHUT_WR); /* or both sides wait for the other's end */
-        cr_assert_eq(delivered + left + read_to_end(flow.from.near, delivered + left), flow.sent, "seed %u", seed);
+        cr_assert_eq(delivered + left + read_to_end(flow.from.near, delivered + left), flow.sent,
+                     "seed %u", seed);
         close(flow.from.near);
         close(flow.to.near);
         fcntl(flow.to.far, F_SETFL, 0);
-        cr_assert_eq(flow.received + read_to_end(flow.to.far, flow.received), delivered, "seed %u", seed);
+        cr_assert_eq(flow.received + read_to_end(flow.to.far, flow.received), delivered, "seed %u",
+                     seed);
         close(flow.to.far);
         unr_buffer_free(&relayed.relay.rest);
         cancelled++;
@@ -427,7 +436,8 @@ Test(relay, cancelled_before_the_start)
     unr_signal_init_latched(&stop);
     unr_signal_emit(&stop, UNR_CANCEL_ALL);
     cr_assert_eq(write(from.far, "abc", 3), 3);
-    unr_start(loop, unr_bind_slot(unr_relay(&relayed.relay, source, sink), unr_signal_slot(&stop)), ended, NULL);
+    unr_start(loop, unr_bind_slot(unr_relay(&relayed.relay, source, sink), unr_signal_slot(&stop)),
+              ended, NULL);
     finish_relay(&relayed);
     cr_assert_eq(relayed.result.verdict, UNR_VERDICT_UNSUBMITTED);
     expect_no_rest(&relayed);
@@ -471,8 +481,8 @@ static void next_turn(struct seen *nop)
         unr_cancel(turns->target, UNR_CANCEL_ALL);
 }
 
-/* Asked in each of its turns, before what completes in that is handed back: the end of `from`, once it is seen, is an end
- * whatever was asked, and until then no byte is lost. */
+/* Asked in each of its turns, before what completes in that is handed back: the end of `from`, once
+ * it is seen, is an end whatever was asked, and until then no byte is lost. */
 Test(relay, cancelled_in_every_turn)
 {
     int  asked_too_late = 0, cancelled = 0;
@@ -481,7 +491,9 @@ Test(relay, cancelled_in_every_turn)
         struct end         from, to;
         struct relayed     relayed;
         const char        *rest;
-        struct turns       turns = { .nop = { .then = next_turn }, .left = turn, .target = &relayed.relay.op };
+        struct turns       turns = { .nop = { .then = next_turn },
+                                     .left = turn,
+                                     .target = &relayed.relay.op };
         struct unr_stream *source = open_end(&from, UNIX, true), *sink = open_end(&to, UNIX, false);
         cr_assert_eq(write(from.far, "abc", 3), 3);
         close(from.far);
@@ -560,7 +572,8 @@ Test(relay, reset_by_the_source)
     close_loop();
 }
 
-/* No reader behind `to`: the bytes that were taken are the rest, and there is no SIGPIPE (it would end the test). */
+/* No reader behind `to`: the bytes that were taken are the rest, and there is no SIGPIPE (it would
+ * end the test). */
 static void expect_rest_without_reader(enum kind to_kind, int first, int second)
 {
     struct end         from, to;
@@ -577,7 +590,8 @@ static void expect_rest_without_reader(enum kind to_kind, int first, int second)
     cr_assert_eq(write(from.far, bytes, sizeof bytes), (ssize_t)sizeof bytes);
     start_relay(&relayed, source, sink);
     finish_relay(&relayed);
-    cr_assert(relayed.result.error == first || relayed.result.error == second, "error %d", relayed.result.error);
+    cr_assert(relayed.result.error == first || relayed.result.error == second, "error %d",
+              relayed.result.error);
     cr_assert_eq(relayed.result.bytes, 0);
     size_t len = rest_of(&relayed, &rest);
     cr_assert_gt(len, 0);
@@ -645,7 +659,8 @@ static void twice_step(struct unr_compose *self, struct unr_op *finished)
     if (finished) {
         size_t bytes = (size_t)finished->result.bytes;
         self->op.result.bytes += bytes;
-        twice->piece = (struct iovec){ (char *)twice->piece.iov_base + bytes, twice->piece.iov_len - bytes };
+        twice->piece =
+            (struct iovec){ (char *)twice->piece.iov_base + bytes, twice->piece.iov_len - bytes };
         if (finished->result.error || second || !bytes || !twice->piece.iov_len) {
             unr_compose_end(self, finished->result.error);
             return;
@@ -654,7 +669,8 @@ static void twice_step(struct unr_compose *self, struct unr_op *finished)
     unr_compose_next(self, unr_read_some(&twice->some, &twice->inner, &twice->piece, 1));
 }
 
-static struct unr_op *read_twice(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *read_twice(struct unr_stream *stream, struct unr_some *some,
+                                 const struct iovec *iov, unsigned n)
 {
     struct twice *twice = unr_container_of(stream, struct twice, stream);
     (void)some, (void)n;
@@ -694,7 +710,8 @@ Test(relay, cancelled_within_a_layer)
     close_loop();
 }
 
-/* A layer whose steps support NONE and end when the test says so: it reads the pattern, and checks that it is what it writes. */
+/* A layer whose steps support NONE and end when the test says so: it reads the pattern, and checks
+ * that it is what it writes. */
 struct certain {
     struct unr_stream stream;
     struct unr_op    *step; /* NULL: none is in flight */
@@ -715,7 +732,8 @@ static void certain_cancel(struct unr_op *op, struct unr_cancel_request request)
     (void)op, (void)request;
 }
 
-static struct unr_op *certain_some(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *certain_some(struct unr_stream *stream, struct unr_some *some,
+                                   const struct iovec *iov, unsigned n)
 {
     static const struct unr_op_type type = {
         .size = sizeof type, .name = "certain", .start = certain_start, .cancel = certain_cancel
@@ -727,9 +745,10 @@ static struct unr_op *certain_some(struct unr_stream *stream, struct unr_some *s
     return &some->op;
 }
 
-static const struct unr_stream_type certain_type = {
-    .size = sizeof(struct unr_stream_type), .name = "certain", .read_some = certain_some, .write_some = certain_some
-};
+static const struct unr_stream_type certain_type = { .size = sizeof(struct unr_stream_type),
+                                                     .name = "certain",
+                                                     .read_some = certain_some,
+                                                     .write_some = certain_some };
 
 static void end_step(struct certain *certain, size_t bytes)
 {
@@ -755,8 +774,8 @@ static void end_write(struct certain *certain, size_t bytes)
     end_step(certain, bytes);
 }
 
-/* A request that the step in flight cannot honour, as a layer's may support nothing, ends the relay before the next step: what was read
- * and not written is in the rest. */
+/* A request that the step in flight cannot honour, as a layer's may support nothing, ends the relay
+ * before the next step: what was read and not written is in the rest. */
 Test(relay, cancelled_in_a_step_that_supports_nothing)
 {
     for (int writing = 0; writing < 2; writing++) {
@@ -829,8 +848,8 @@ static int count_threads(void)
     return count;
 }
 
-/* Ten relays that wait - five for something to read, five for a reader - hold no thread and no descriptor, on blocking
- * descriptors. */
+/* Ten relays that wait - five for something to read, five for a reader - hold no thread and no
+ * descriptor, on blocking descriptors. */
 Test(relay, waiting_holds_neither_threads_nor_descriptors)
 {
     enum { RELAYS = 10 };

@@ -1,5 +1,5 @@
-/* Scopes: when they end, whom a request reaches, what becomes of a member's own done, slot and result, and the table behind it
- * all, which grows, shrinks to none and may find no memory. */
+/* Scopes: when they end, whom a request reaches, what becomes of a member's own done, slot and
+ * result, and the table behind it all, which grows, shrinks to none and may find no memory. */
 #include "support.h"
 
 #include <sys/eventfd.h>
@@ -75,9 +75,10 @@ static void own_cancel(struct unr_op *op, struct unr_cancel_request request)
         unr_finish(op, -ECANCELED);
 }
 
-#define OWN_TYPE(mask)                                                                                                         \
-    {                                                                                                                          \
-        .size = sizeof(struct unr_op_type), .supports = mask, .name = "brew", .start = own_start, .cancel = own_cancel          \
+#define OWN_TYPE(mask)                                                                             \
+    {                                                                                              \
+        .size = sizeof(struct unr_op_type), .supports = mask, .name = "brew", .start = own_start,  \
+        .cancel = own_cancel                                                                       \
     }
 
 static struct unr_op *brew(struct own *own, unsigned supports)
@@ -167,7 +168,8 @@ static void expect_member(const struct own *own, int error, enum unr_verdict ver
 
 /* ---- the end ---- */
 
-/* A scope ends when it is closed and empty, whichever comes last, and reports how many ended in it. */
+/* A scope ends when it is closed and empty, whichever comes last, and reports how many ended in
+ * it. */
 Test(scope, ends_when_it_is_closed_and_empty)
 {
     for (int close_first = 0; close_first < 2; close_first++) {
@@ -195,7 +197,8 @@ Test(scope, ends_when_it_is_closed_and_empty)
     close_loop();
 }
 
-/* Closed without members it ends in the next turn; closing it again changes nothing, before and after. */
+/* Closed without members it ends in the next turn; closing it again changes nothing, before and
+ * after. */
 Test(scope, closed_without_members_ends_at_once)
 {
     start_scope();
@@ -257,7 +260,8 @@ static void start_next(struct own *own)
         add(next, UNR_CANCEL_ALL);
 }
 
-/* A member's `done` may start the next one in the scope, also when it was the last and the scope is closed. */
+/* A member's `done` may start the next one in the scope, also when it was the last and the scope is
+ * closed. */
 Test(scope, start_inside_the_done_of_the_last_member_of_a_closed_scope)
 {
     struct own owns[5] = { 0 };
@@ -316,7 +320,8 @@ static void close_and_go_on(struct own *own)
     add(own->context, UNR_CANCEL_NONE);
 }
 
-/* And then start another in it, even where it was the last and has asked the scope to end as well. */
+/* And then start another in it, even where it was the last and has asked the scope to end as
+ * well. */
 Test(scope, close_and_start_inside_the_done_of_the_last_member)
 {
     struct own b = { 0 }, a = { .at_done = close_and_go_on, .context = &b };
@@ -398,7 +403,8 @@ Test(scope, described_again_and_reused)
 
 /* ---- members are operations of their own ---- */
 
-/* A member has its own done, data, slot, deadline and descriptor, as if it had been started by unr_start(). */
+/* A member has its own done, data, slot, deadline and descriptor, as if it had been started by
+ * unr_start(). */
 Test(scope, members_keep_what_is_theirs)
 {
     struct seen         receive = { 0 }, timed = { 0 }, plain = { 0 };
@@ -408,7 +414,9 @@ Test(scope, members_keep_what_is_theirs)
     int                 fds[2];
     unix_pair(fds);
     start_scope();
-    unr_scope_start(&scope, unr_bind_slot(unr_recv(&receive.op, fds[0], in, 1, 0), unr_signal_slot(&signal)), saw, &receive);
+    unr_scope_start(
+        &scope, unr_bind_slot(unr_recv(&receive.op, fds[0], in, 1, 0), unr_signal_slot(&signal)),
+        saw, &receive);
     unr_cancel_after(&deadline, unr_recv(&timed.op, fds[0], in, 1, 0), UNR_MSEC(1));
     unr_scope_start(&scope, &deadline.op, NULL, NULL);
     unr_scope_start(&scope, unr_recv(&plain.op, fds[0], in, 1, 0), NULL, NULL);
@@ -432,7 +440,8 @@ Test(scope, members_keep_what_is_theirs)
     close_loop();
 }
 
-/* Members cancelled one by one end one by one, in any order, and no other is disturbed: the scope is not cancelled. */
+/* Members cancelled one by one end one by one, in any order, and no other is disturbed: the scope
+ * is not cancelled. */
 Test(scope, members_cancelled_one_by_one)
 {
     enum { N = 101 };
@@ -503,7 +512,8 @@ Test(scope, request_reaches_each_member_and_does_not_close)
     close_loop();
 }
 
-/* It is sticky: later members end before they begin, but for those that support none of it, so that clean-up can close. */
+/* It is sticky: later members end before they begin, but for those that support none of it, so that
+ * clean-up can close. */
 Test(scope, request_ends_later_members_before_they_begin_but_not_a_close)
 {
     struct own  a = { 0 }, b = { 0 };
@@ -612,7 +622,8 @@ static unsigned guarantee_of(unsigned a_supports, bool a_completes, unsigned b_s
     return scope_result.guarantee;
 }
 
-/* The guarantee is the weakest that a member was cancelled under, and at most PARTIAL once one has completed. */
+/* The guarantee is the weakest that a member was cancelled under, and at most PARTIAL once one has
+ * completed. */
 Test(scope, guarantee_is_the_weakest)
 {
     cr_assert_eq(guarantee_of(UNR_CANCEL_ALL, false, UNR_CANCEL_ALL), UNR_CANCEL_TOTAL);
@@ -658,8 +669,8 @@ static void spawn_forty(struct own *own)
     unr_finish(&own->op, -ECANCELED);
 }
 
-/* What a member runs when it is asked to end may start others in the scope, so many that its table moves: those end before they
- * begin, and each that was there is asked once. */
+/* What a member runs when it is asked to end may start others in the scope, so many that its table
+ * moves: those end before they begin, and each that was there is asked once. */
 Test(scope, request_whose_handlers_start_members)
 {
     enum { N = 7 };
@@ -712,8 +723,8 @@ Test(scope, request_whose_handler_escalates)
 
 /* ---- nested ---- */
 
-/* A scope in a scope: a request for the outer one reaches the inner one's members, now and later; one for the inner does not
- * leave it. */
+/* A scope in a scope: a request for the outer one reaches the inner one's members, now and later;
+ * one for the inner does not leave it. */
 Test(scope, scopes_nest)
 {
     for (int which = 0; which < 2; which++) {
@@ -743,7 +754,8 @@ Test(scope, scopes_nest)
     close_loop();
 }
 
-/* A scope inside a deadline: what has not ended by then is asked to end, and the whole reads -ETIMEDOUT. */
+/* A scope inside a deadline: what has not ended by then is asked to end, and the whole reads
+ * -ETIMEDOUT. */
 Test(scope, inside_a_deadline)
 {
     struct seen         receive = { 0 };
@@ -763,8 +775,8 @@ Test(scope, inside_a_deadline)
 
 /* ---- the table ---- */
 
-/* Ten thousand members, started and ended in all orders: the table grows, each member is found in it, and when the scope ends
- * nothing is left of it (the sanitizers look). */
+/* Ten thousand members, started and ended in all orders: the table grows, each member is found in
+ * it, and when the scope ends nothing is left of it (the sanitizers look). */
 Test(scope, ten_thousand_members)
 {
     enum { N = 10000 };
@@ -796,7 +808,8 @@ Test(scope, ten_thousand_members)
     close_loop();
 }
 
-/* A member whose memory is freed and given to the next, over and over, with a few hundred in flight. */
+/* A member whose memory is freed and given to the next, over and over, with a few hundred in
+ * flight. */
 Test(scope, members_come_and_go)
 {
     enum { N = 300 };
@@ -884,8 +897,8 @@ Test(scope, nothing_is_allocated_for_eight_members_that_replace_themselves)
     close_loop();
 }
 
-/* Where there is no memory for one more member, that one ends with -ENOMEM without having begun, in its own `done`; nobody else is
- * disturbed, and later ones are served again. */
+/* Where there is no memory for one more member, that one ends with -ENOMEM without having begun, in
+ * its own `done`; nobody else is disturbed, and later ones are served again. */
 Test(scope, no_memory_for_one_more_member)
 {
     struct own owns[8] = { 0 }, unlucky = { 0 }, later = { 0 };
@@ -925,7 +938,8 @@ Test(scope, no_memory_and_a_slot)
     for (int i = 0; i < 8; i++)
         add(&owns[i], UNR_CANCEL_ALL);
     refuse = true;
-    unr_scope_start(&scope, unr_bind_slot(brew(&unlucky, UNR_CANCEL_ALL), unr_signal_slot(&signal)), own_done, &unlucky);
+    unr_scope_start(&scope, unr_bind_slot(brew(&unlucky, UNR_CANCEL_ALL), unr_signal_slot(&signal)),
+                    own_done, &unlucky);
     refuse = false;
     unr_signal_emit(&signal, UNR_CANCEL_ALL);
     submit();
@@ -955,8 +969,9 @@ static void expect_all_done(struct unr_op *op)
         cr_assert_eq(scarce[i].runs, 1, "the scope's done came before that of member %d", i);
 }
 
-/* The scope's `done` comes behind that of a member, too, that there was no memory for, though all others end in the turn in which
- * it was started: who frees in the scope's `done` what members share is safe. */
+/* The scope's `done` comes behind that of a member, too, that there was no memory for, though all
+ * others end in the turn in which it was started: who frees in the scope's `done` what members
+ * share is safe. */
 Test(scope, no_memory_and_the_order_of_done)
 {
     struct seen nop = { .then = add_without_memory };
@@ -1050,8 +1065,8 @@ static void start_twice_more(struct own *own)
         add(next, UNR_CANCEL_ALL);
 }
 
-/* What is started in the scope while the loop is being closed ends before it begins: while the scope is in flight, and when it has
- * ended. */
+/* What is started in the scope while the loop is being closed ends before it begins: while the
+ * scope is in flight, and when it has ended. */
 Test(scope, starts_while_the_loop_closes)
 {
     struct own c = { 0 }, b = { .at_done = start_twice_more, .context = &c },
@@ -1074,14 +1089,16 @@ static void start_in_the_ended_scope(struct seen *seen)
     add(seen->context, UNR_CANCEL_ALL);
 }
 
-/* After its end: it is refused as everything else is that starts then, and not a broken contract. */
+/* After its end: it is refused as everything else is that starts then, and not a broken
+ * contract. */
 Test(scope, start_in_a_scope_that_closing_the_loop_has_ended)
 {
     struct own  late = { 0 };
     struct seen ended_later = { .then = start_in_the_ended_scope, .context = &late };
     int         fd = eventfd(0, EFD_CLOEXEC);
     start_scope();
-    start(&ended_later, unr_poll(&ended_later.op, fd, POLLIN)); /* ends behind the scope, by way of the kernel */
+    start(&ended_later,
+          unr_poll(&ended_later.op, fd, POLLIN)); /* ends behind the scope, by way of the kernel */
     submit();
     cr_assert_eq(unr_loop_close(loop), 0);
     expect_scope(0, 0);
@@ -1096,7 +1113,8 @@ static void start_the_scope(struct seen *seen)
     start_scope();
 }
 
-/* A scope that is started while the loop is being closed never begins: UNSUBMITTED, -ESHUTDOWN (rule 10). */
+/* A scope that is started while the loop is being closed never begins: UNSUBMITTED, -ESHUTDOWN
+ * (rule 10). */
 Test(scope, started_while_the_loop_closes)
 {
     struct seen poll = { .then = start_the_scope };
@@ -1113,24 +1131,27 @@ Test(scope, started_while_the_loop_closes)
 
 /* ---- broken contracts ---- */
 
-/* A test whose body, run in a child with an open loop, ends in abort() with words that contain all of the strings given. */
-#define BREACH(name, ...)                                                                                                      \
-    static void name(void);                                                                                                    \
-    static void name##_in_child(void *context)                                                                                 \
-    {                                                                                                                          \
-        (void)context;                                                                                                         \
-        must(unr_loop_open(&loop, NULL) == 0);                                                                                 \
-        name();                                                                                                                \
-    }                                                                                                                          \
-    Test(scope, name)                                                                                                          \
-    {                                                                                                                          \
-        struct death death = in_child(name##_in_child, NULL);                                                                  \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:", "unring: the rule:", __VA_ARGS__, NULL });     \
-        close_loop();                                                                                                          \
-    }                                                                                                                          \
+/* A test whose body, run in a child with an open loop, ends in abort() with words that contain all
+ * of the strings given. */
+#define BREACH(name, ...)                                                                          \
+    static void name(void);                                                                        \
+    static void name##_in_child(void *context)                                                     \
+    {                                                                                              \
+        (void)context;                                                                             \
+        must(unr_loop_open(&loop, NULL) == 0);                                                     \
+        name();                                                                                    \
+    }                                                                                              \
+    Test(scope, name)                                                                              \
+    {                                                                                              \
+        struct death death = in_child(name##_in_child, NULL);                                      \
+        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
+                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
+        close_loop();                                                                              \
+    }                                                                                              \
     static void name(void)
 
-#define ENDED_RULE "started in a scope that is not in flight", "until it is closed and empty", "brew"
+#define ENDED_RULE                                                                                 \
+    "started in a scope that is not in flight", "until it is closed and empty", "brew"
 
 static struct own broken;
 

@@ -1,14 +1,15 @@
-/* Signals and slots by themselves: what an emit reaches, in which order, and what its handlers may do meanwhile. */
+/* Signals and slots by themselves: what an emit reaches, in which order, and what its handlers may
+ * do meanwhile. */
 #include "fixture.h"
 
 TestSuite(signal, .timeout = 20);
 
 /* A handler that notes when it ran, and then does something. */
 struct ear {
-    struct unr_signal  signal;
+    struct unr_signal         signal;
     struct unr_cancel_request heard;
-    int                order; /* the how-manieth it was in all; 0: it did not hear */
-    int                times;
+    int                       order; /* the how-manieth it was in all; 0: it did not hear */
+    int                       times;
     void (*then)(struct ear *ear);
     struct ear *other;
 };
@@ -79,7 +80,8 @@ static void assign_other(struct ear *ear)
 /* A handler may clear or reassign the slot through which it was called. */
 Test(signal, handler_clears_and_reassigns_its_own_slot)
 {
-    struct ear clears = { .then = clear_own_slot }, other = { 0 }, reassigns = { .then = assign_other, .other = &other };
+    struct ear clears = { .then = clear_own_slot }, other = { 0 },
+               reassigns = { .then = assign_other, .other = &other };
     listen_to(&clears);
     cr_assert(unr_signal_emit(&clears.signal, UNR_CANCEL_ALL));
     cr_assert_not(unr_signal_emit(&clears.signal, UNR_CANCEL_ALL));
@@ -106,7 +108,8 @@ Test(signal, handler_frees_the_signal)
 
 /* ---- trees ---- */
 
-/* One emit reaches every descendant: children before their parent, and true if anything was heard anywhere. */
+/* One emit reaches every descendant: children before their parent, and true if anything was heard
+ * anywhere. */
 Test(signal, emit_reaches_the_whole_tree_children_first)
 {
     struct ear root = { 0 }, child[3] = { 0 }, grandchild = { 0 };
@@ -155,8 +158,8 @@ static void detach_self_and_other(struct ear *ear)
     unr_signal_detach(&ear->signal);
 }
 
-/* A handler may detach a sibling that has not heard yet: it does not hear then.  With each of three as the one that
- * detaches and each as the one detached. */
+/* A handler may detach a sibling that has not heard yet: it does not hear then.  With each of three
+ * as the one that detaches and each as the one detached. */
 Test(signal, handler_detaches_a_sibling)
 {
     for (int from = 0; from < 3; from++)
@@ -209,7 +212,8 @@ static void emit_parent_again(struct ear *ear)
         unr_signal_emit(ear->signal.parent, UNR_CANCEL_TERMINAL);
 }
 
-/* An emit inside an emit of the same tree reaches everyone once more, and both come to their end. */
+/* An emit inside an emit of the same tree reaches everyone once more, and both come to their
+ * end. */
 Test(signal, emit_inside_an_emit)
 {
     struct ear root = { 0 }, child[3] = { 0 };
@@ -255,8 +259,8 @@ static void expect_at_start(struct unr_signal *signal, unsigned types, int cause
     cr_assert_eq(nop.result.cause, cause);
 }
 
-/* A latched signal remembers what it was emitted, or-ed, with the first cause, until it is reset; an edge-triggered one
- * does not. */
+/* A latched signal remembers what it was emitted, or-ed, with the first cause, until it is reset;
+ * an edge-triggered one does not. */
 Test(signal, latched_remembers_until_reset)
 {
     struct unr_signal latched = { 0 }, edge = { 0 };
@@ -273,11 +277,12 @@ Test(signal, latched_remembers_until_reset)
     close_loop();
 }
 
-/* What is below a latched signal has its request at start too, however deep, attached before the emit or after it, and
- * no longer once it is detached. */
+/* What is below a latched signal has its request at start too, however deep, attached before the
+ * emit or after it, and no longer once it is detached. */
 Test(signal, latched_reaches_what_starts_below)
 {
-    struct unr_signal root = { 0 }, child = { 0 }, grandchild = { 0 }, late = { 0 }, below_late = { 0 };
+    struct unr_signal root = { 0 }, child = { 0 }, grandchild = { 0 }, late = { 0 },
+                      below_late = { 0 };
     open_loop();
     unr_signal_init_latched(&root);
     unr_signal_attach(&grandchild, &child);
@@ -339,7 +344,8 @@ Test(signal, one_emit_cancels_a_thousand_operations)
     unix_pair(fds);
     for (int i = 0; i < COUNT; i++) {
         unr_signal_attach(&signals[i], &root);
-        start(&reads[i], unr_bind_slot(unr_recv(&reads[i].op, fds[0], &byte, 1, 0), unr_signal_slot(&signals[i])));
+        start(&reads[i], unr_bind_slot(unr_recv(&reads[i].op, fds[0], &byte, 1, 0),
+                                       unr_signal_slot(&signals[i])));
     }
     submit();
     cr_assert(unr_signal_emit_cause(&root, UNR_CANCEL_TOTAL, -5));

@@ -1,5 +1,6 @@
-/* Cancellation state: what its filters let in and pass on, how long that is kept, and what is forgotten.  The operation that has
- * the state is a composed one; where requests find that is in test_compose.c. */
+/* Cancellation state: what its filters let in and pass on, how long that is kept, and what is
+ * forgotten.  The operation that has the state is a composed one; where requests find that is in
+ * test_compose.c. */
 #include "support.h"
 
 TestSuite(state, .init = open_loop, .timeout = 20);
@@ -32,7 +33,8 @@ struct reader {
     int           fds[2]; /* received from [0] */
     int           goal, flags, steps;
     unsigned      supports;                  /* 0: ALL */
-    bool (*survives)(struct reader *reader); /* asked where a receive was cancelled: whether the next one is begun */
+    bool (*survives)(struct reader *reader); /* asked where a receive was cancelled: whether the
+                                                next one is begun */
     void *context;
     char  buf[8];
 };
@@ -54,13 +56,15 @@ static void reader_step(struct unr_compose *self, struct unr_op *finished)
     if (error || (int)self->op.result.bytes >= reader->goal)
         unr_compose_end(self, error);
     else
-        unr_compose_next(self, unr_recv(&reader->child, reader->fds[0], reader->buf, len, reader->flags));
+        unr_compose_next(self,
+                         unr_recv(&reader->child, reader->fds[0], reader->buf, len, reader->flags));
 }
 
 static struct unr_op *described(struct reader *reader)
 {
     reader->steps = 0;
-    return unr_compose(&reader->compose, "reader", reader->supports ? reader->supports : UNR_CANCEL_ALL, reader_step);
+    return unr_compose(&reader->compose, "reader",
+                       reader->supports ? reader->supports : UNR_CANCEL_ALL, reader_step);
 }
 
 static void start_reader(struct reader *reader, unr_filter_fn *in, unr_filter_fn *out)
@@ -89,12 +93,15 @@ static unsigned strongest(unsigned types)
 
 /* ---- Asio's matrix ---- */
 
-static unr_filter_fn *const lets[] = { unr_let_none, unr_let_terminal, unr_let_partial, unr_let_total };
+static unr_filter_fn *const lets[] = { unr_let_none, unr_let_terminal, unr_let_partial,
+                                       unr_let_total };
 static const unsigned       masks[] = { 0, 1, 3, 7 };
-static const unsigned       emitted[] = { UNR_CANCEL_TERMINAL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL, UNR_CANCEL_ALL };
+static const unsigned       emitted[] = { UNR_CANCEL_TERMINAL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL,
+                                          UNR_CANCEL_ALL };
 
-/* Each of Asio's filters against each type and all of them: what the filter lets in ends the operation, under the guarantee
- * that it supports now; what it does not is refused, not recorded, and the receive goes on. */
+/* Each of Asio's filters against each type and all of them: what the filter lets in ends the
+ * operation, under the guarantee that it supports now; what it does not is refused, not recorded,
+ * and the receive goes on. */
 Test(state, each_filter_against_each_type)
 {
     for (size_t i = 0; i < LENGTH(lets); i++)
@@ -113,7 +120,8 @@ Test(state, each_filter_against_each_type)
             submit();
             if (masks[i] & emitted[j]) {
                 run();
-                expect_cancelled(&r.seen, masks[i] == 7 ? UNR_CANCEL_TOTAL : strongest(masks[i]), UNR_VERDICT_CANCELLED, -61);
+                expect_cancelled(&r.seen, masks[i] == 7 ? UNR_CANCEL_TOTAL : strongest(masks[i]),
+                                 UNR_VERDICT_CANCELLED, -61);
                 give(&r, "x");
             } else {
                 cr_assert_eq(r.seen.runs, 0);
@@ -150,7 +158,8 @@ Test(state, without_filters_lets_in_what_the_operation_supports)
     close_loop();
 }
 
-/* A latched request meets the filters that are set before the start: refused, the operation runs. */
+/* A latched request meets the filters that are set before the start: refused, the operation
+ * runs. */
 Test(state, filters_are_asked_about_what_is_latched_before_the_start)
 {
     for (size_t i = 0; i < LENGTH(lets); i++) {
@@ -184,8 +193,8 @@ static unsigned total_to_partial(void *context, unsigned type)
     return type == UNR_CANCEL_TOTAL ? UNR_CANCEL_PARTIAL : type;
 }
 
-/* Around a receive that supports no more than PARTIAL, a TOTAL request is made one for PARTIAL: by the in filter, which records
- * that, or by the out filter, behind which TOTAL is on record. */
+/* Around a receive that supports no more than PARTIAL, a TOTAL request is made one for PARTIAL: by
+ * the in filter, which records that, or by the out filter, behind which TOTAL is on record. */
 Test(state, filter_makes_total_partial_on_the_way_in_or_out)
 {
     for (int out = 0; out < 2; out++) {
@@ -197,7 +206,8 @@ Test(state, filter_makes_total_partial_on_the_way_in_or_out)
         submit();
         submit();
         unr_cancel(&r.op, UNR_CANCEL_TOTAL);
-        cr_assert_eq(unr_state_cancelled(state_of(&r)), out ? UNR_CANCEL_TOTAL : UNR_CANCEL_PARTIAL);
+        cr_assert_eq(unr_state_cancelled(state_of(&r)),
+                     out ? UNR_CANCEL_TOTAL : UNR_CANCEL_PARTIAL);
         run();
         expect_cancelled(&r.seen, UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED, -ECANCELED);
         cr_assert_eq(r.seen.result.requested, UNR_CANCEL_TOTAL);
@@ -207,7 +217,8 @@ Test(state, filter_makes_total_partial_on_the_way_in_or_out)
     close_loop();
 }
 
-/* ... and without one it is let in, and refused by the child, which runs on; so does each later one. */
+/* ... and without one it is let in, and refused by the child, which runs on; so does each later
+ * one. */
 Test(state, child_that_supports_none_of_what_is_passed_on_runs)
 {
     struct reader r = { .goal = 16, .flags = MSG_WAITALL };
@@ -225,7 +236,8 @@ Test(state, child_that_supports_none_of_what_is_passed_on_runs)
     close_loop();
 }
 
-/* In total, out none: a request is recorded, interrupts nothing and pre-empts nothing; a step may look. */
+/* In total, out none: a request is recorded, interrupts nothing and pre-empts nothing; a step may
+ * look. */
 Test(state, in_total_out_none_records_and_interrupts_nothing)
 {
     struct reader r = { .goal = 3 };
@@ -255,7 +267,8 @@ static void look_then_end(struct unr_compose *self, struct unr_op *finished)
         unr_compose_next(self, unr_recv(&reader->child, reader->fds[0], reader->buf, 1, 0));
 }
 
-/* ... and end the operation at a point of its own choice: nothing was cut off, and the cause is the request's. */
+/* ... and end the operation at a point of its own choice: nothing was cut off, and the cause is the
+ * request's. */
 Test(state, in_total_out_none_ends_where_the_step_chooses)
 {
     struct reader r = { 0 };
@@ -319,8 +332,8 @@ static unsigned while_open(void *open, unsigned type)
     return *(bool *)open ? type : 0;
 }
 
-/* A filter may change its mind between the requests.  What it refuses is REFUSED, like what any filter refuses, and forgotten:
- * asked again when the filter lets it in, it is honoured. */
+/* A filter may change its mind between the requests.  What it refuses is REFUSED, like what any
+ * filter refuses, and forgotten: asked again when the filter lets it in, it is honoured. */
 Test(state, filter_that_changes_its_mind_refuses_and_then_lets_in)
 {
     bool          open = true;
@@ -377,7 +390,8 @@ Test(state, keeps_all_types_and_the_first_cause)
     close_loop();
 }
 
-/* A request that is refused erases nothing.  In Asio it does: cancelled() is what the filter made of the last one. */
+/* A request that is refused erases nothing.  In Asio it does: cancelled() is what the filter made
+ * of the last one. */
 Test(state, refused_request_erases_nothing)
 {
     struct reader r = { .goal = 1 };
@@ -464,8 +478,9 @@ static bool heartbeat(struct reader *reader)
     return true;
 }
 
-/* A reset forgets, and the same type asked again is honoured again: a heartbeat that interrupts a receive over and over (the
- * talk's step 3).  The receive that is interrupted takes no byte with it. */
+/* A reset forgets, and the same type asked again is honoured again: a heartbeat that interrupts a
+ * receive over and over (the talk's step 3).  The receive that is interrupted takes no byte with
+ * it. */
 Test(state, reset_forgets_and_the_same_type_is_honoured_again)
 {
     struct unr_signal beat = { 0 };
@@ -494,19 +509,21 @@ static bool is_heartbeat(struct reader *reader)
     return true;
 }
 
-/* The same inside a deadline that does not come: a combinator around the operation that has the state lets through what the
- * operation honours again. */
+/* The same inside a deadline that does not come: a combinator around the operation that has the
+ * state lets through what the operation honours again. */
 Test(state, reset_inside_a_deadline_honours_the_same_type_again)
 {
     struct unr_signal   beat = { 0 };
     struct unr_deadline deadline = { 0 };
     struct reader       r = { .goal = 1, .survives = is_heartbeat };
     unix_pair(r.fds);
-    begin(&r.seen, unr_bind_slot(unr_cancel_at(&deadline, described(&r), UNR_NEVER), unr_signal_slot(&beat)));
+    begin(&r.seen, unr_bind_slot(unr_cancel_at(&deadline, described(&r), UNR_NEVER),
+                                 unr_signal_slot(&beat)));
     for (int i = 1; i <= 3; i++) {
         submit();
         cr_assert(unr_signal_emit(&beat, UNR_CANCEL_TOTAL));
-        cr_assert_eq(unr_state_cancelled(state_of(&r)), UNR_CANCEL_TOTAL, "heartbeat %d did not arrive", i);
+        cr_assert_eq(unr_state_cancelled(state_of(&r)), UNR_CANCEL_TOTAL,
+                     "heartbeat %d did not arrive", i);
         until_steps(&r, i + 1);
     }
     give(&r, "x");
@@ -523,11 +540,13 @@ Test(state, reset_inside_a_filter_honours_the_same_type_again)
     struct unr_filter filter = { 0 };
     struct reader     r = { .goal = 1, .survives = is_heartbeat };
     unix_pair(r.fds);
-    begin(&r.seen, unr_bind_slot(unr_filter(&filter, described(&r), unr_let_total, NULL), unr_signal_slot(&beat)));
+    begin(&r.seen, unr_bind_slot(unr_filter(&filter, described(&r), unr_let_total, NULL),
+                                 unr_signal_slot(&beat)));
     for (int i = 1; i <= 3; i++) {
         submit();
         cr_assert(unr_signal_emit(&beat, UNR_CANCEL_TOTAL));
-        cr_assert_eq(unr_state_cancelled(state_of(&r)), UNR_CANCEL_TOTAL, "heartbeat %d did not arrive", i);
+        cr_assert_eq(unr_state_cancelled(state_of(&r)), UNR_CANCEL_TOTAL,
+                     "heartbeat %d did not arrive", i);
         until_steps(&r, i + 1);
     }
     give(&r, "x");
@@ -537,7 +556,8 @@ Test(state, reset_inside_a_filter_honours_the_same_type_again)
     close_loop();
 }
 
-/* Without a reset nothing is forgotten: a step that survives its child's end has the next one end before it begins. */
+/* Without a reset nothing is forgotten: a step that survives its child's end has the next one end
+ * before it begins. */
 static bool three_times(struct reader *reader)
 {
     return reader->steps < 4;
@@ -608,8 +628,8 @@ static void widen_in_the_first_step(struct unr_compose *self, struct unr_op *fin
         unr_compose_next(self, unr_recv(&reader->child, reader->fds[0], reader->buf, 1, 0));
 }
 
-/* ... also for a deadline around it, which cancels as what is inside does: the talk's step 8, where a reader whose default is
- * terminal only lets total in from its first step on. */
+/* ... also for a deadline around it, which cancels as what is inside does: the talk's step 8, where
+ * a reader whose default is terminal only lets total in from its first step on. */
 Test(state, supports_follows_the_filters_through_a_deadline)
 {
     struct unr_deadline deadline = { 0 };
@@ -620,15 +640,16 @@ Test(state, supports_follows_the_filters_through_a_deadline)
     submit();
     cr_assert_eq(unr_supports(&r.op), UNR_CANCEL_ALL);
     unr_cancel(&deadline.op, UNR_CANCEL_TOTAL);
-    cr_assert_eq(unr_state_cancelled(unr_compose_state(&r.compose)), UNR_CANCEL_PARTIAL, "the request did not arrive");
+    cr_assert_eq(unr_state_cancelled(unr_compose_state(&r.compose)), UNR_CANCEL_PARTIAL,
+                 "the request did not arrive");
     run();
     cr_assert_eq(r.seen.result.error, -ECANCELED);
     close_pair(r.fds);
     close_loop();
 }
 
-/* Without an in filter of its own, a reset goes back to what the operation was described with; describing again has no filters
- * at all. */
+/* Without an in filter of its own, a reset goes back to what the operation was described with;
+ * describing again has no filters at all. */
 Test(state, reset_without_filters_is_as_at_the_beginning)
 {
     struct reader r = { .supports = UNR_CANCEL_PARTIAL };
@@ -663,7 +684,8 @@ static unsigned emit_and_start(void *context, unsigned type)
     return type;
 }
 
-/* A filter may emit, also to what it is being asked about, and start operations: the in filter and the out filter. */
+/* A filter may emit, also to what it is being asked about, and start operations: the in filter and
+ * the out filter. */
 Test(state, filter_may_emit_and_start)
 {
     for (int out = 0; out < 2; out++) {
@@ -674,7 +696,8 @@ Test(state, filter_may_emit_and_start)
         unix_pair(other.fds);
         begin(&other.seen, unr_bind_slot(described(&other), unr_signal_slot(&other_stop)));
         unr_bind_slot(described(&r), unr_signal_slot(&stop));
-        unr_state_reset(state_of(&r), out ? NULL : emit_and_start, out ? emit_and_start : NULL, &busy);
+        unr_state_reset(state_of(&r), out ? NULL : emit_and_start, out ? emit_and_start : NULL,
+                        &busy);
         begin(&r.seen, &r.op);
         submit();
         busy.on = true;
@@ -692,8 +715,8 @@ Test(state, filter_may_emit_and_start)
     close_loop();
 }
 
-/* Lets nothing but TOTAL out; when it is asked about TERMINAL for the second time, for a child that is about to begin, it asks for TOTAL
- * itself. */
+/* Lets nothing but TOTAL out; when it is asked about TERMINAL for the second time, for a child that
+ * is about to begin, it asks for TOTAL itself. */
 static unsigned request_before_the_second(void *context, unsigned type)
 {
     struct reader *reader = context;
@@ -702,7 +725,8 @@ static unsigned request_before_the_second(void *context, unsigned type)
     return type == UNR_CANCEL_TOTAL ? type : 0;
 }
 
-/* A request from inside the out filter that is asked before a child begins counts for that child: it never begins. */
+/* A request from inside the out filter that is asked before a child begins counts for that child:
+ * it never begins. */
 Test(state, filter_may_request_while_it_is_asked_for_the_next_child)
 {
     struct reader r = { .goal = 2, .context = &r };
@@ -724,22 +748,25 @@ Test(state, filter_may_request_while_it_is_asked_for_the_next_child)
 
 /* ---- broken contracts ---- */
 
-#define BREACH(name, ...)                                                                                                      \
-    static void name(void);                                                                                                    \
-    static void name##_in_child(void *context)                                                                                 \
-    {                                                                                                                          \
-        (void)context;                                                                                                         \
-        must(unr_loop_open(&loop, NULL) == 0);                                                                                 \
-        name();                                                                                                                \
-    }                                                                                                                          \
-    Test(state_contract, name)                                                                                                 \
-    {                                                                                                                          \
-        struct death death = in_child(name##_in_child, NULL);                                                                  \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:", "unring: the rule:", __VA_ARGS__, NULL });     \
-    }                                                                                                                          \
+#define BREACH(name, ...)                                                                          \
+    static void name(void);                                                                        \
+    static void name##_in_child(void *context)                                                     \
+    {                                                                                              \
+        (void)context;                                                                             \
+        must(unr_loop_open(&loop, NULL) == 0);                                                     \
+        name();                                                                                    \
+    }                                                                                              \
+    Test(state_contract, name)                                                                     \
+    {                                                                                              \
+        struct death death = in_child(name##_in_child, NULL);                                      \
+        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
+                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
+    }                                                                                              \
     static void name(void)
 
-#define FILTER_BREACH "a filter that answers with types that do not exist", "a filter returns a mask of UNR_CANCEL_*"
+#define FILTER_BREACH                                                                              \
+    "a filter that answers with types that do not exist", "a filter returns a mask of "            \
+                                                          "UNR_CANCEL_*"
 
 static unsigned unknown_types(void *context, unsigned type)
 {

@@ -5,7 +5,8 @@
 
 TestSuite(stream, .init = open_loop, .timeout = 20);
 
-/* A pair of descriptors, what is written to the second being read from the first, and their streams. */
+/* A pair of descriptors, what is written to the second being read from the first, and their
+ * streams. */
 struct ends {
     int               fds[2];
     struct unr_stream streams[2];
@@ -46,12 +47,14 @@ struct layer {
     struct unr_stream *lower;
 };
 
-static struct unr_op *layer_read(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *layer_read(struct unr_stream *stream, struct unr_some *some,
+                                 const struct iovec *iov, unsigned n)
 {
     return unr_read_some(some, unr_container_of(stream, struct layer, stream)->lower, iov, n);
 }
 
-static struct unr_op *layer_write(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *layer_write(struct unr_stream *stream, struct unr_some *some,
+                                  const struct iovec *iov, unsigned n)
 {
     return unr_write_some(some, unr_container_of(stream, struct layer, stream)->lower, iov, n);
 }
@@ -88,7 +91,8 @@ static void expect(const struct unr_result *result, int error, size_t bytes)
 
 /* ---- moving ---- */
 
-/* One write moves what it is given, in one piece or several, and one read what is there, on each kind and through a layer. */
+/* One write moves what it is given, in one piece or several, and one read what is there, on each
+ * kind and through a layer. */
 Test(stream, one_step_moves_what_it_can)
 {
     for (size_t i = 0; i < LENGTH(kinds); i++)
@@ -137,7 +141,8 @@ Test(stream, the_end_is_nothing_read)
 Test(stream, a_length_beyond_the_system_calls_is_cut)
 {
     static const size_t len = (size_t)1 << 32;
-    char               *memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char               *memory =
+        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         cr_skip_test("no room for 4 GiB of addresses");
     struct iovec piece = { memory, len };
@@ -155,7 +160,8 @@ Test(stream, a_length_beyond_the_system_calls_is_cut)
 
 /* ---- the offset of a file ---- */
 
-/* A step leaves the offset alone: unr_stream_moved() moves it.  The file's own position is not used. */
+/* A step leaves the offset alone: unr_stream_moved() moves it.  The file's own position is not
+ * used. */
 Test(stream, an_offset_moves_when_it_is_told_to)
 {
     char            text[] = "0123456789", byte = 0;
@@ -208,10 +214,12 @@ Test(stream, a_negative_offset_is_an_error)
 
 /* ---- errors ---- */
 
-/* A direction that a layer lacks, or declines, is not supported; what is said about that cannot be cancelled. */
+/* A direction that a layer lacks, or declines, is not supported; what is said about that cannot be
+ * cancelled. */
 Test(stream, a_direction_that_is_missing_is_not_supported)
 {
-    static const struct unr_stream_type neither = { .size = sizeof neither, .name = "one that does nothing" };
+    static const struct unr_stream_type neither = { .size = sizeof neither,
+                                                    .name = "one that does nothing" };
     char                                byte = 0;
     struct iovec                        piece = { &byte, 1 };
     struct unr_some                     some = { 0 };
@@ -243,7 +251,8 @@ Test(stream, a_socket_raises_no_sigpipe)
 
 /* ---- cancellation ---- */
 
-/* A read that waits is cancelled TOTAL, through a layer too: what comes afterwards is there for the next. */
+/* A read that waits is cancelled TOTAL, through a layer too: what comes afterwards is there for the
+ * next. */
 Test(stream, a_cancelled_read_has_taken_nothing)
 {
     for (size_t i = 0; i < LENGTH(kinds); i++) {

@@ -1,8 +1,9 @@
 /* Every system call, cancelled in every state that an operation can be in.
  *
- * scenes.h has a row for each system call of uring/rows.c, some have several.  Here are the situations, each a test of each
- * row, with a loop of the best kind and with a plain one.  What they assert in the end is always the same two things: the
- * result is one that the situation allows, and what the result says is what happened. */
+ * scenes.h has a row for each system call of uring/rows.c, some have several.  Here are the
+ * situations, each a test of each row, with a loop of the best kind and with a plain one.  What
+ * they assert in the end is always the same two things: the result is one that the situation
+ * allows, and what the result says is what happened. */
 #include "scenes.h"
 
 #include <criterion/parameterized.h>
@@ -27,7 +28,8 @@ static bool find_here(const char *name)
     return false;
 }
 
-/* No system call of the library is missing from this test, and nothing here is missing from the library. */
+/* No system call of the library is missing from this test, and nothing here is missing from the
+ * library. */
 Test(table, has_every_system_call)
 {
     for (unsigned i = 0; i < unri_row_count; i++)
@@ -43,10 +45,10 @@ Test(table, has_every_system_call)
 struct play {
     const struct row *row;
     struct scene      scene;
-    int               descriptors; /* that were open before                              */
-    struct unr_op    *op;          /* allocated, and freed in its `done` unless `keep`   */
-    struct unr_op     ended;       /* a copy, made there                                 */
-    unsigned          ends;        /* of `done`                                          */
+    int               descriptors; /* that were open before */
+    struct unr_op    *op;          /* allocated, and freed in its `done` unless `keep` */
+    struct unr_op     ended;       /* a copy, made there */
+    unsigned          ends;        /* of `done` */
     bool              keep;
     bool              inside; /* a call of the library inside which no `done` may run */
     struct unr_signal signal; /* whose slot the operation is bound to; a child of `root` */
@@ -136,7 +138,9 @@ static void start_it(struct play *p)
 
 static uint8_t strongest(unsigned supports)
 {
-    return supports & UNR_CANCEL_TOTAL ? UNR_CANCEL_TOTAL : supports & UNR_CANCEL_PARTIAL ? UNR_CANCEL_PARTIAL : supports;
+    return supports & UNR_CANCEL_TOTAL     ? UNR_CANCEL_TOTAL
+           : supports & UNR_CANCEL_PARTIAL ? UNR_CANCEL_PARTIAL
+                                           : supports;
 }
 
 /* Whatever happened, the result agrees with itself. */
@@ -158,11 +162,13 @@ static void check_result(const struct play *p)
     if (!cancelled)
         check_is(r->guarantee, UNR_CANCEL_NONE);
     else
-        check_is(r->guarantee, r->verdict == UNR_VERDICT_UNSUBMITTED ? UNR_CANCEL_TOTAL : strongest(p->row->supports));
+        check_is(r->guarantee, r->verdict == UNR_VERDICT_UNSUBMITTED ? UNR_CANCEL_TOTAL
+                                                                     : strongest(p->row->supports));
     if (r->guarantee == UNR_CANCEL_TOTAL)
         check_is(r->value, 0);
     check((r->fd >= 0) == (!cancelled && call->yields == UNRI_YIELDS_FD));
-    if (call->yields == UNRI_YIELDS_VALUE && call != &unri_row_sqe && strcmp(p->row->name, "futex_wake") != 0)
+    if (call->yields == UNRI_YIELDS_VALUE && call != &unri_row_sqe
+        && strcmp(p->row->name, "futex_wake") != 0)
         check_is(r->value, 0);
 }
 
@@ -216,7 +222,8 @@ static bool request(struct play *p, enum way way, unsigned types, int cause)
     case BY_ITS_SLOT: found = unr_signal_emit_cause(&p->signal, types, cause); break;
     case BY_A_TREE: found = unr_signal_emit_cause(&p->root, types, cause); break;
     default:
-        if (fd < 0 || find_in_library(p->row->name)->descriptors < (way == BY_ITS_DESCRIPTOR ? 1 : 2))
+        if (fd < 0
+            || find_in_library(p->row->name)->descriptors < (way == BY_ITS_DESCRIPTOR ? 1 : 2))
             found = p->inside = false;
         else
             found = unr_cancel_fd(loop, fd, types) >= 1;
@@ -256,8 +263,9 @@ static void in_both_modes(unsigned index, const char *name, void (*situation)(st
         patterned[i] = pattern(i);
     for (unsigned flags = 0; flags <= UNR_LOOP_PLAIN; flags++) {
         play = (struct play){ .row = &rows[index] };
-        snprintf(where, sizeof where, "%s%s%s, %s loop: %s", play.row->name, play.row->variant[0] ? " " : "", play.row->variant,
-                 flags ? "plain" : "default", name);
+        snprintf(where, sizeof where, "%s%s%s, %s loop: %s", play.row->name,
+                 play.row->variant[0] ? " " : "", play.row->variant, flags ? "plain" : "default",
+                 name);
         open_loop_of(flags);
         bool has = kernel_has(play.row) || situation == where_the_kernel_lacks_it_that_is_said;
         if (has)
@@ -282,19 +290,20 @@ static struct criterion_test_params every_row(void)
 }
 
 /* A test of every row, with either kind of loop. */
-#define SITUATION(name)                                                                                                        \
-    static void name(struct play *p);                                                                                          \
-    ParameterizedTestParameters(table, name)                                                                                   \
-    {                                                                                                                          \
-        return every_row();                                                                                                    \
-    }                                                                                                                          \
-    ParameterizedTest(unsigned *index, table, name)                                                                            \
-    {                                                                                                                          \
-        in_both_modes(*index, #name, name);                                                                                    \
-    }                                                                                                                          \
+#define SITUATION(name)                                                                            \
+    static void name(struct play *p);                                                              \
+    ParameterizedTestParameters(table, name)                                                       \
+    {                                                                                              \
+        return every_row();                                                                        \
+    }                                                                                              \
+    ParameterizedTest(unsigned *index, table, name)                                                \
+    {                                                                                              \
+        in_both_modes(*index, #name, name);                                                        \
+    }                                                                                              \
     static void name(struct play *p)
 
-/* What is described is not in flight: a request finds nothing, it may be described again, and then runs as ever. */
+/* What is described is not in flight: a request finds nothing, it may be described again, and then
+ * runs as ever. */
 SITUATION(described_but_not_started_it_cannot_be_cancelled)
 {
     begin(p);
@@ -338,7 +347,8 @@ static void check_unsubmitted(struct play *p, unsigned types, int cause)
     end(p);
 }
 
-/* Rule 6: what the kernel has not seen ends without a system call, whatever its kind promises later on. */
+/* Rule 6: what the kernel has not seen ends without a system call, whatever its kind promises later
+ * on. */
 SITUATION(cancelled_before_submission_the_kernel_never_sees_it)
 {
     for (enum way way = 0; way < WAYS; way++) {
@@ -365,7 +375,8 @@ SITUATION(started_on_a_latched_signal_it_never_begins)
     }
 }
 
-/* It was in flight when the request came.  What waits is cancelled; the rest may have been quicker. */
+/* It was in flight when the request came.  What waits is cancelled; the rest may have been
+ * quicker. */
 static void check_cancelled(struct play *p, int cause)
 {
     const struct unr_result *r = &p->ended.result;
@@ -382,7 +393,8 @@ static void check_cancelled(struct play *p, int cause)
     end(p);
 }
 
-/* Rule 7, and rule 4: it ends by the kernel's word, and nothing has happened but what the result says. */
+/* Rule 7, and rule 4: it ends by the kernel's word, and nothing has happened but what the result
+ * says. */
 SITUATION(cancelled_in_flight_it_has_done_what_its_result_says)
 {
     for (enum way way = 0; way < WAYS; way++) {
@@ -403,7 +415,8 @@ SITUATION(cancelled_in_flight_it_has_done_what_its_result_says)
     }
 }
 
-/* The event has happened when the request is made: which of them the kernel takes up first is its affair. */
+/* The event has happened when the request is made: which of them the kernel takes up first is its
+ * affair. */
 SITUATION(cancelled_when_it_has_just_completed)
 {
     for (unsigned i = 0; i < RACES / 4; i++) {
@@ -479,8 +492,8 @@ SITUATION(cancelled_while_it_completes)
     }
 }
 
-/* An operation of the test's own that ends over and over, each time before whatever ends in the turn to come, until it
- * meets the other one between its completion and its `done`. */
+/* An operation of the test's own that ends over and over, each time before whatever ends in the
+ * turn to come, until it meets the other one between its completion and its `done`. */
 struct watcher {
     struct unr_op op;
     struct play  *play;
@@ -492,7 +505,9 @@ static void watcher_start(struct unr_op *op)
     unr_finish(op, 0);
 }
 
-static const struct unr_op_type watcher_type = { .size = sizeof watcher_type, .name = "watcher", .start = watcher_start };
+static const struct unr_op_type watcher_type = { .size = sizeof watcher_type,
+                                                 .name = "watcher",
+                                                 .start = watcher_start };
 
 static void watch(struct unr_op *op)
 {
@@ -628,8 +643,8 @@ SITUATION(cancelled_from_the_done_of_another_it_ends)
     end(p);
 }
 
-/* Rule 5: a request is honoured when it shares a guarantee with the operation; one that is refused is remembered, and
- * stands in the way of none that comes later. */
+/* Rule 5: a request is honoured when it shares a guarantee with the operation; one that is refused
+ * is remembered, and stands in the way of none that comes later. */
 SITUATION(honours_a_request_that_shares_a_guarantee_with_it)
 {
     const struct unr_result *r = &p->ended.result;
@@ -686,12 +701,13 @@ static void close_the_loop(void)
     loop = NULL;
 }
 
-/* Rule 10: unr_loop_close() waits until it has ended: cancelled, never begun, or run if it supports nothing. */
+/* Rule 10: unr_loop_close() waits until it has ended: cancelled, never begun, or run if it supports
+ * nothing. */
 SITUATION(closing_the_loop_ends_it)
 {
     const struct unr_result *r = &p->ended.result;
-    const unsigned           flags = loop->ring->setup & IORING_SETUP_R_DISABLED ? 0 : UNR_LOOP_PLAIN;
-    const bool               none = p->row->supports == 0;
+    const unsigned flags = loop->ring->setup & IORING_SETUP_R_DISABLED ? 0 : UNR_LOOP_PLAIN;
+    const bool     none = p->row->supports == 0;
 
     /* Queued. */
     int before = count_descriptors() - 2; /* without the two of the loop */
@@ -749,7 +765,8 @@ static void run_without_done(struct play *p)
     p->ended = *p->op;
 }
 
-/* Without a `done`, and without a slot, the result stays in the operation, and so does what it owns. */
+/* Without a `done`, and without a slot, the result stays in the operation, and so does what it
+ * owns. */
 SITUATION(without_done_the_result_stays)
 {
     p->keep = true;
@@ -776,8 +793,8 @@ SITUATION(without_done_the_result_stays)
     end(p);
 }
 
-/* A system call that this kernel's io_uring lacks ends with -EOPNOTSUPP and does nothing, and the words for that say what
- * it needs. */
+/* A system call that this kernel's io_uring lacks ends with -EOPNOTSUPP and does nothing, and the
+ * words for that say what it needs. */
 SITUATION(where_the_kernel_lacks_it_that_is_said)
 {
     const struct unri_row *call = find_in_library(p->row->name);

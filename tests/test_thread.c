@@ -1,5 +1,5 @@
-/* What other threads may do to a loop - post, emit, stop, hold, release - in each order relative to the loop's sleep, and to
- * which thread a loop belongs.  Silent under ThreadSanitizer. */
+/* What other threads may do to a loop - post, emit, stop, hold, release - in each order relative to
+ * the loop's sleep, and to which thread a loop belongs.  Silent under ThreadSanitizer. */
 #define SUPPORT_KERNEL
 #include "support.h"
 
@@ -35,7 +35,7 @@ struct numbered {
 struct poster {
     struct numbered tasks[TASKS];
     int             next; /* number that is to run */
-    int            *left; /* of all posters        */
+    int            *left; /* of all posters */
 };
 
 static void run_numbered(struct unr_task *task)
@@ -50,13 +50,15 @@ static void *post_all(void *context)
 {
     struct poster *poster = context;
     for (int i = 0; i < TASKS; i++) {
-        poster->tasks[i] = (struct numbered){ .task.run = run_numbered, .poster = poster, .number = i };
+        poster->tasks[i] =
+            (struct numbered){ .task.run = run_numbered, .poster = poster, .number = i };
         unr_loop_post(loop, &poster->tasks[i].task);
     }
     return NULL;
 }
 
-/* Tasks of several threads run once each, those of one thread in the order in which it posted them. */
+/* Tasks of several threads run once each, those of one thread in the order in which it posted
+ * them. */
 Test(thread, tasks_run_once_and_in_the_order_of_their_thread)
 {
     static struct poster posters[POSTERS];
@@ -173,7 +175,8 @@ static void before(struct actor *actor, int fd)
         return;
     }
     actor->receive.runs = 0;
-    start(&actor->receive, unr_bind_slot(unr_recv(&actor->receive.op, fd, &actor->byte, 1, 0), unr_signal_slot(&actor->signal)));
+    start(&actor->receive, unr_bind_slot(unr_recv(&actor->receive.op, fd, &actor->byte, 1, 0),
+                                         unr_signal_slot(&actor->signal)));
 }
 
 static void after(struct actor *actor)
@@ -186,24 +189,24 @@ static void after(struct actor *actor)
     }
 }
 
-#define EACH_ACT(name)                                                                                                         \
-    static void name(struct actor *actor, int fd);                                                                             \
-    ParameterizedTestParameters(thread, name)                                                                                  \
-    {                                                                                                                          \
-        static enum act acts[] = { POST, EMIT, STOP, RELEASE };                                                                \
-        return cr_make_param_array(enum act, acts, ACTS);                                                                      \
-    }                                                                                                                          \
-    ParameterizedTest(enum act *which, thread, name)                                                                           \
-    {                                                                                                                          \
-        struct actor actor = { .act = *which };                                                                                \
-        int          fds[2];                                                                                                   \
-        unix_pair(fds);                                                                                                        \
-        unr_remote_init(&actor.remote, loop, &actor.signal);                                                                   \
-        name(&actor, fds[0]);                                                                                                  \
-        unr_remote_disarm(&actor.remote);                                                                                      \
-        close_pair(fds);                                                                                                       \
-        close_loop();                                                                                                          \
-    }                                                                                                                          \
+#define EACH_ACT(name)                                                                             \
+    static void name(struct actor *actor, int fd);                                                 \
+    ParameterizedTestParameters(thread, name)                                                      \
+    {                                                                                              \
+        static enum act acts[] = { POST, EMIT, STOP, RELEASE };                                    \
+        return cr_make_param_array(enum act, acts, ACTS);                                          \
+    }                                                                                              \
+    ParameterizedTest(enum act *which, thread, name)                                               \
+    {                                                                                              \
+        struct actor actor = { .act = *which };                                                    \
+        int          fds[2];                                                                       \
+        unix_pair(fds);                                                                            \
+        unr_remote_init(&actor.remote, loop, &actor.signal);                                       \
+        name(&actor, fds[0]);                                                                      \
+        unr_remote_disarm(&actor.remote);                                                          \
+        close_pair(fds);                                                                           \
+        close_loop();                                                                              \
+    }                                                                                              \
     static void name(struct actor *actor, int fd)
 
 /* What was done before the run began is seen by it. */
@@ -266,7 +269,8 @@ EACH_ACT(act_inside_a_done)
     }
 }
 
-static int enter_acting(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, void *argument, size_t size)
+static int enter_acting(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags,
+                        void *argument, size_t size)
 {
     if (inside && min_complete) {
         struct actor *actor = inside;
@@ -276,7 +280,8 @@ static int enter_acting(unsigned fd, unsigned to_submit, unsigned min_complete, 
     return kernel_enter(fd, to_submit, min_complete, flags, argument, size);
 }
 
-/* What is done when the loop has made up its mind to sleep, and is about to enter the kernel, wakes it. */
+/* What is done when the loop has made up its mind to sleep, and is about to enter the kernel, wakes
+ * it. */
 EACH_ACT(act_at_the_last_moment_before_the_sleep)
 {
     hook_enter = enter_acting;
@@ -301,7 +306,8 @@ int clock_gettime(clockid_t clock, struct timespec *ret_now)
     return (int)syscall(SYS_clock_gettime, clock, ret_now);
 }
 
-/* What is done when the loop has seen that there is reason to wait, and reads the clock to know until when, is not lost. */
+/* What is done when the loop has seen that there is reason to wait, and reads the clock to know
+ * until when, is not lost. */
 EACH_ACT(act_while_the_loop_reads_the_clock)
 {
     for (int i = 0; i < 20; i++) {
@@ -349,7 +355,8 @@ EACH_ACT(act_at_any_time_relative_to_the_sleep)
     for (int i = 1; i <= ROUNDS; i++) {
         before(actor, fd);
         atomic_store_explicit(&race.round, i, memory_order_release);
-        spin(i / 31 % 199); /* the two come to every distance from one another, as one thread takes a while to hear of it */
+        spin(i / 31 % 199); /* the two come to every distance from one another, as one thread takes
+                               a while to hear of it */
         run();
         after(actor);
     }
@@ -385,7 +392,8 @@ static void post_and_stop(struct seen *seen)
     unr_loop_stop(loop);
 }
 
-/* Tasks that were posted before a stop run before the stopped run returns; one that posts itself does not keep it. */
+/* Tasks that were posted before a stop run before the stopped run returns; one that posts itself
+ * does not keep it. */
 Test(thread, what_was_posted_before_a_stop_runs)
 {
     struct again again = { .task.run = run_again, .limit = 1000000000 };
@@ -451,7 +459,7 @@ Test(thread, close_of_a_held_loop)
 /* ---- emitting from other threads ---- */
 
 struct delivered {
-    int                count;
+    int                       count;
     struct unr_cancel_request last;
 };
 
@@ -462,7 +470,8 @@ static void deliver(void *context, struct unr_cancel_request request)
     delivered->last = request;
 }
 
-/* Emits that have not been delivered merge: the types are or-ed, the first cause stays; after delivery a new one begins. */
+/* Emits that have not been delivered merge: the types are or-ed, the first cause stays; after
+ * delivery a new one begins. */
 Test(thread, emits_merge_until_they_are_delivered)
 {
     struct delivered  delivered = { 0 };
@@ -547,15 +556,17 @@ static void count_other(struct unr_task *task)
     ++*disarming->others_ran;
 }
 
-/* A task may disarm a remote whose delivery stands behind it, last or not; what stands behind that runs. */
+/* A task may disarm a remote whose delivery stands behind it, last or not; what stands behind that
+ * runs. */
 Test(thread, disarmed_by_a_task_ahead_of_the_delivery)
 {
     for (int behind = 0; behind < 2; behind++) {
         int others_ran = 0;
         disarming = calloc(1, sizeof *disarming);
-        *disarming = (struct disarming){ .task.run = run_disarm,
-                                         .others = { { .run = count_other }, { .run = count_other } },
-                                         .others_ran = &others_ran };
+        *disarming =
+            (struct disarming){ .task.run = run_disarm,
+                                .others = { { .run = count_other }, { .run = count_other } },
+                                .others_ran = &others_ran };
         unr_slot_assign(unr_signal_slot(&disarming->signal), deliver, &disarming->delivered);
         unr_remote_init(&disarming->remote, loop, &disarming->signal);
         unr_loop_post(loop, &disarming->task);
@@ -618,7 +629,8 @@ static void *emit_on_and_on(void *context)
     return NULL;
 }
 
-/* Disarmed while other threads emit on and on, a remote delivers nothing more, and is not in the inbox any more. */
+/* Disarmed while other threads emit on and on, a remote delivers nothing more, and is not in the
+ * inbox any more. */
 Test(thread, disarmed_while_others_emit)
 {
     struct emitters   emitters = { 0 };
@@ -663,7 +675,8 @@ static void *open_one(void *context)
     return unr_loop_open(&opened, NULL) == 0 ? opened : NULL;
 }
 
-/* A loop that was opened in a thread which has ended since runs in another, though its ring has a single issuer. */
+/* A loop that was opened in a thread which has ended since runs in another, though its ring has a
+ * single issuer. */
 Test(thread, opened_in_one_thread_and_run_in_another)
 {
     struct seen      nop = { 0 };
@@ -701,7 +714,8 @@ static void *own_and_close(void *context)
     return NULL;
 }
 
-/* Before the loop is anyone's, one thread may start and cancel; what was started runs in the thread that takes the loop. */
+/* Before the loop is anyone's, one thread may start and cancel; what was started runs in the thread
+ * that takes the loop. */
 Test(thread, started_before_the_loop_is_owned)
 {
     struct owner owner = { .nop.then = ran_here };
@@ -777,7 +791,8 @@ static void sent(struct unr_op *op)
 static void send_next(struct side *side)
 {
     side->out = (uint32_t)side->exchanged * 2 + !side->begins;
-    unr_start(side->loop, unr_send(&side->send, side->fd, &side->out, sizeof side->out, 0), sent, side);
+    unr_start(side->loop, unr_send(&side->send, side->fd, &side->out, sizeof side->out, 0), sent,
+              side);
 }
 
 /* A number of the peer's, which one's own follows; or the peer has cancelled this very receive. */
@@ -810,7 +825,8 @@ static void received(struct unr_op *op)
 static void receive(struct side *side)
 {
     unr_start(side->loop,
-              unr_bind_slot(unr_recv(&side->receive, side->fd, &side->in, sizeof side->in, 0), unr_signal_slot(&side->interrupt)),
+              unr_bind_slot(unr_recv(&side->receive, side->fd, &side->in, sizeof side->in, 0),
+                            unr_signal_slot(&side->interrupt)),
               received, side);
 }
 
@@ -831,7 +847,8 @@ static void *run_side(void *context)
     return NULL;
 }
 
-/* Two loops in two threads exchange numbers and cancel one another's receives all the while; no number is lost or doubled. */
+/* Two loops in two threads exchange numbers and cancel one another's receives all the while; no
+ * number is lost or doubled. */
 Test(thread, two_loops_exchange_and_cancel)
 {
     struct side       sides[2] = { { .begins = true }, { 0 } };

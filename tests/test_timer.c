@@ -1,4 +1,5 @@
-/* Timers: when they fire, in which order, and what moving and cancelling them does to the others. */
+/* Timers: when they fire, in which order, and what moving and cancelling them does to the
+ * others. */
 #include "fixture.h"
 
 TestSuite(timer, .init = open_loop, .timeout = 20);
@@ -68,7 +69,8 @@ Test(timer, never_does_not_come)
     close_loop();
 }
 
-/* Those due in one turn complete in the order of their deadlines, ties in the order in which they were started. */
+/* Those due in one turn complete in the order of their deadlines, ties in the order in which they
+ * were started. */
 Test(timer, order_of_deadlines_then_of_starts)
 {
     enum { COUNT = 500 };
@@ -131,7 +133,8 @@ Test(timer, moved_earlier_and_later)
     struct unr_signal stop = { 0 };
     struct seen_timer a = { 0 }, b = { 0 }, c = { 0 };
     unr_time          now = unr_loop_now(loop);
-    start_timer(&a, unr_bind_slot(unr_timer_after(&a.timer, UNR_SEC(1000)), unr_signal_slot(&stop)));
+    start_timer(&a,
+                unr_bind_slot(unr_timer_after(&a.timer, UNR_SEC(1000)), unr_signal_slot(&stop)));
     start_timer(&b, unr_timer_after(&b.timer, UNR_SEC(500)));
     start_timer(&c, unr_timer_at(&c.timer, now));
     cr_assert(unr_timer_move(&c.timer, now + UNR_SEC(1000)));
@@ -172,9 +175,10 @@ Test(timer, delays_count_from_the_turn)
     close_loop();
 }
 
-/* A hundred thousand timers started, moved, cancelled and started again at random, some with delays of a few lengths, which
- * share a queue, others with a deadline each: what is left fires in the order of the deadlines, and those with the same
- * one in the order in which they were started or moved. */
+/* A hundred thousand timers started, moved, cancelled and started again at random, some with delays
+ * of a few lengths, which share a queue, others with a deadline each: what is left fires in the
+ * order of the deadlines, and those with the same one in the order in which they were started or
+ * moved. */
 Test(timer, random_starts_moves_and_cancels_keep_the_order)
 {
     enum { COUNT = 100000 };
@@ -218,8 +222,8 @@ Test(timer, random_starts_moves_and_cancels_keep_the_order)
     close_loop();
 }
 
-/* Time-outs of one length: any of them can be taken from their queue, its first and its last, and those that are left come in
- * order; a queue that ran empty serves another length. */
+/* Time-outs of one length: any of them can be taken from their queue, its first and its last, and
+ * those that are left come in order; a queue that ran empty serves another length. */
 Test(timer, delays_of_one_length)
 {
     for (int round = 0; round < 2 << 5; round++) {
@@ -247,7 +251,8 @@ Test(timer, delays_of_one_length)
     close_loop();
 }
 
-/* A million timers outstanding: none is submitted to the kernel, and closing the loop ends them all. */
+/* A million timers outstanding: none is submitted to the kernel, and closing the loop ends them
+ * all. */
 Test(timer, a_million_outstanding_without_a_system_call, .timeout = 60)
 {
     enum { COUNT = 1000000 };
@@ -256,17 +261,20 @@ Test(timer, a_million_outstanding_without_a_system_call, .timeout = 60)
     submit();
     unr_loop_stats(loop, &before, sizeof before);
     for (int i = 0; i < COUNT; i++)
-        unr_start(loop, unr_timer_after(&timers[i], UNR_SEC(1000) + (int64_t)i * 7919 % COUNT), NULL, NULL);
+        unr_start(loop, unr_timer_after(&timers[i], UNR_SEC(1000) + (int64_t)i * 7919 % COUNT),
+                  NULL, NULL);
     unr_loop_stats(loop, &after, sizeof after);
     cr_assert_eq(unr_loop_in_flight(loop), COUNT);
     cr_assert_eq(after.enters, before.enters);
     cr_assert_eq(unr_loop_close(loop), 0);
     for (int i = 0; i < COUNT; i++)
-        cr_assert(timers[i].op.result.error == -ECANCELED && timers[i].op.result.cause == -ESHUTDOWN);
+        cr_assert(timers[i].op.result.error == -ECANCELED
+                  && timers[i].op.result.cause == -ESHUTDOWN);
     free(timers);
 }
 
-/* A timer and a receive due in the same turn both complete; the receive first, as the kernel said so. */
+/* A timer and a receive due in the same turn both complete; the receive first, as the kernel said
+ * so. */
 Test(timer, due_in_the_turn_in_which_something_else_completes)
 {
     int               fds[2];

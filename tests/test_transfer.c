@@ -1,5 +1,6 @@
-/* Transfers: everything that a count promises, on every kind of stream, and what a cancellation leaves behind.  Two layers are
- * here as well: one that moves little at a time and fails when told to, and one that enciphers, as an example. */
+/* Transfers: everything that a count promises, on every kind of stream, and what a cancellation
+ * leaves behind.  Two layers are here as well: one that moves little at a time and fails when told
+ * to, and one that enciphers, as an example. */
 #include "support.h"
 
 #include <sys/mman.h>
@@ -83,9 +84,12 @@ static void open_ends(struct ends *ends, enum kind kind)
     case SOCKETPAIR: unix_pair(ends->fds); break;
     case TCP: tcp_pair(ends->fds); break;
     case PIPE: cr_assert_eq(pipe2(ends->fds, O_CLOEXEC), 0); break;
-    default: ends->fds[0] = memfd_create("transfer", MFD_CLOEXEC); ends->fds[1] = fcntl(ends->fds[0], F_DUPFD_CLOEXEC, 0);
+    default:
+        ends->fds[0] = memfd_create("transfer", MFD_CLOEXEC);
+        ends->fds[1] = fcntl(ends->fds[0], F_DUPFD_CLOEXEC, 0);
     }
-    void (*const describe[])(struct unr_stream *, int) = { unr_stream_socket, unr_stream_socket, unr_stream_pipe };
+    void (*const describe[])(struct unr_stream *, int) = { unr_stream_socket, unr_stream_socket,
+                                                           unr_stream_pipe };
     for (int i = 0; i < 2; i++) {
         struct unr_stream *stream = i ? &ends->to : &ends->from;
         if (kind == REGULAR)
@@ -133,8 +137,8 @@ static void expect_rest(struct ends *ends, size_t from, size_t to)
         close(ends->fds[1]);
 }
 
-/* A layer that moves at most `chunk` bytes at a time, fails each `fails`th step with -EIO, and says when a step begins.  On a
- * file it keeps the offset itself. */
+/* A layer that moves at most `chunk` bytes at a time, fails each `fails`th step with -EIO, and says
+ * when a step begins.  On a file it keeps the offset itself. */
 struct narrow {
     struct unr_stream  stream;
     struct unr_stream *lower;
@@ -155,7 +159,9 @@ static void deaf(struct unr_op *op, struct unr_cancel_request request)
     (void)op, (void)request;
 }
 
-static const struct unr_op_type failing = { .size = sizeof failing, .name = "failing", .start = failing_start, .cancel = deaf };
+static const struct unr_op_type failing = {
+    .size = sizeof failing, .name = "failing", .start = failing_start, .cancel = deaf
+};
 
 /* The pieces that the next step is about; their number, and 0 if it is to fail. */
 static unsigned narrow_step(struct narrow *narrow, const struct iovec *iov, unsigned n)
@@ -178,18 +184,22 @@ static unsigned narrow_step(struct narrow *narrow, const struct iovec *iov, unsi
     return filled;
 }
 
-static struct unr_op *narrow_read(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *narrow_read(struct unr_stream *stream, struct unr_some *some,
+                                  const struct iovec *iov, unsigned n)
 {
     struct narrow *narrow = unr_container_of(stream, struct narrow, stream);
     unsigned       filled = narrow_step(narrow, iov, n);
-    return filled ? unr_read_some(some, narrow->lower, narrow->pieces, filled) : unr_describe(&some->op, &failing);
+    return filled ? unr_read_some(some, narrow->lower, narrow->pieces, filled)
+                  : unr_describe(&some->op, &failing);
 }
 
-static struct unr_op *narrow_write(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *narrow_write(struct unr_stream *stream, struct unr_some *some,
+                                   const struct iovec *iov, unsigned n)
 {
     struct narrow *narrow = unr_container_of(stream, struct narrow, stream);
     unsigned       filled = narrow_step(narrow, iov, n);
-    return filled ? unr_write_some(some, narrow->lower, narrow->pieces, filled) : unr_describe(&some->op, &failing);
+    return filled ? unr_write_some(some, narrow->lower, narrow->pieces, filled)
+                  : unr_describe(&some->op, &failing);
 }
 
 static void narrow_moved(struct unr_stream *stream, uint64_t bytes)
@@ -199,9 +209,11 @@ static void narrow_moved(struct unr_stream *stream, uint64_t bytes)
 
 static struct unr_stream *make_narrow(struct narrow *narrow, struct unr_stream *lower, size_t chunk)
 {
-    static const struct unr_stream_type type = {
-        .size = sizeof type, .name = "narrow", .read_some = narrow_read, .write_some = narrow_write, .moved = narrow_moved
-    };
+    static const struct unr_stream_type type = { .size = sizeof type,
+                                                 .name = "narrow",
+                                                 .read_some = narrow_read,
+                                                 .write_some = narrow_write,
+                                                 .moved = narrow_moved };
     *narrow = (struct narrow){ .lower = lower, .chunk = chunk };
     unr_stream_layer(&narrow->stream, &type);
     return &narrow->stream;
@@ -246,8 +258,8 @@ static size_t ask(void *context, int error, size_t bytes)
 
 struct goal {
     unr_condition_fn *condition;
-    size_t            bytes; /* the argument              */
-    size_t            least; /* to be moved, LEN: all     */
+    size_t            bytes; /* the argument */
+    size_t            least; /* to be moved, LEN: all */
     size_t            cap;   /* of a step; exactly: bytes */
 };
 
@@ -287,8 +299,8 @@ static unsigned in_pieces(char *memory, struct iovec *pieces)
     return LENGTH(lengths);
 }
 
-static void expect_model(const struct goal *goal, size_t chunk, const struct unr_result *result, const struct asked *asked,
-                         unsigned failures)
+static void expect_model(const struct goal *goal, size_t chunk, const struct unr_result *result,
+                         const struct asked *asked, unsigned failures)
 {
     unsigned steps;
     size_t   bytes = model(goal, chunk, &steps);
@@ -297,17 +309,20 @@ static void expect_model(const struct goal *goal, size_t chunk, const struct unr
     cr_assert_eq(result->guarantee, UNR_CANCEL_NONE);
     cr_assert_eq(asked->bytes, bytes);
     cr_assert_eq(asked->about_errors, failures);
-    cr_assert_eq(asked->times, 1 + steps + failures, "asked %u times in %u steps", asked->times, steps);
+    cr_assert_eq(asked->times, 1 + steps + failures, "asked %u times in %u steps", asked->times,
+                 steps);
 }
 
 /* One combination; `chunk` 0: without a layer. */
-static void move(enum kind kind, size_t chunk, bool pieces, enum unr_direction direction, const struct goal *goal)
+static void move(enum kind kind, size_t chunk, bool pieces, enum unr_direction direction,
+                 const struct goal *goal)
 {
     char                *memory = direction == UNR_WRITE ? pattern(0, LEN) : calloc(1, LEN);
     struct iovec         iov[8] = { { memory, LEN } };
     unsigned             n = pieces ? in_pieces(memory, iov) : 1;
     struct unr_transfer *transfer = calloc(1, sizeof *transfer);
-    struct asked         asked = { .condition = goal->condition, .argument = (void *)(uintptr_t)goal->bytes };
+    struct asked         asked = { .condition = goal->condition,
+                                   .argument = (void *)(uintptr_t)goal->bytes };
     struct narrow        narrow = { 0 };
     struct ends          ends;
     open_ends(&ends, kind);
@@ -319,8 +334,10 @@ static void move(enum kind kind, size_t chunk, bool pieces, enum unr_direction d
     if (goal->condition == retry)
         narrow.fails = 2;
     const struct unr_stream *lowest = direction == UNR_READ ? &ends.from : &ends.to;
-    struct unr_result        result = result_of_running(unr_transfer_while(transfer, stream, direction, iov, n, ask, &asked));
-    expect_model(goal, chunk ? chunk : SIZE_MAX, &result, &asked, narrow.fails ? narrow.steps / narrow.fails : 0);
+    struct unr_result        result =
+        result_of_running(unr_transfer_while(transfer, stream, direction, iov, n, ask, &asked));
+    expect_model(goal, chunk ? chunk : SIZE_MAX, &result, &asked,
+                 narrow.fails ? narrow.steps / narrow.fails : 0);
     expect_pattern(memory, 0, result.bytes);
     for (size_t i = result.bytes; direction == UNR_READ && i < LEN; i++)
         cr_assert_eq(memory[i], 0);
@@ -345,8 +362,8 @@ static void move_all_ways(enum unr_direction direction)
     close_loop();
 }
 
-/* Each condition reads as much as it says, in as few steps as it allows, to where it belongs; what is behind that is still in
- * the stream. */
+/* Each condition reads as much as it says, in as few steps as it allows, to where it belongs; what
+ * is behind that is still in the stream. */
 Test(transfer, reads_what_each_condition_says_from_each_stream)
 {
     move_all_ways(UNR_READ);
@@ -370,14 +387,17 @@ Test(transfer, named_transfers_move_what_their_names_say)
         open_ends(&ends, (enum kind)kind);
         result = result_of_running(unr_write_all(&transfer, &ends.to, written, LEN));
         expect(&result, 0, LEN);
-        result = result_of_running(unr_readv_exact(&transfer, &ends.from, pieces, in_pieces(read, pieces)));
+        result = result_of_running(
+            unr_readv_exact(&transfer, &ends.from, pieces, in_pieces(read, pieces)));
         expect(&result, 0, LEN);
         expect_pattern(read, 0, LEN);
-        result = result_of_running(unr_writev_all(&transfer, &ends.to, pieces, in_pieces(written, pieces)));
+        result = result_of_running(
+            unr_writev_all(&transfer, &ends.to, pieces, in_pieces(written, pieces)));
         expect(&result, 0, LEN);
         result = result_of_running(unr_read_exact(&transfer, &ends.from, read, 20));
         expect(&result, 0, 20);
-        result = result_of_running(unr_read_at_least(&transfer, &ends.from, read + 20, 2 * LEN - 20, 30));
+        result = result_of_running(
+            unr_read_at_least(&transfer, &ends.from, read + 20, 2 * LEN - 20, 30));
         expect(&result, 0, LEN - 20);
         expect_pattern(read, 0, LEN);
         expect_rest(&ends, kind == REGULAR ? 2 * LEN : 0, kind == REGULAR ? 2 * LEN : 0);
@@ -388,8 +408,8 @@ Test(transfer, named_transfers_move_what_their_names_say)
 
 /* ---- sizes ---- */
 
-/* A transfer without room for a byte ends at once, by way of `done`, and begins no step; so does one whose condition
- * says 0 at first. */
+/* A transfer without room for a byte ends at once, by way of `done`, and begins no step; so does
+ * one whose condition says 0 at first. */
 Test(transfer, empty_ones_end_at_once_without_a_step)
 {
     struct iovec        pieces[3] = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };
@@ -407,7 +427,8 @@ Test(transfer, empty_ones_end_at_once_without_a_step)
     begin(&seen[4], unr_read_at_least(&ops[4], &stream, &byte, 1, 0));
     begin(&seen[5], unr_read_at_least(&ops[5], &stream, NULL, 0, 1));
     pieces[0] = (struct iovec){ &byte, 1 };
-    begin(&seen[6], unr_transfer_while(&ops[6], &stream, UNR_WRITE, pieces, 1, unr_transfer_exactly, NULL));
+    begin(&seen[6],
+          unr_transfer_while(&ops[6], &stream, UNR_WRITE, pieces, 1, unr_transfer_exactly, NULL));
     for (int i = 0; i < 7; i++)
         cr_assert_eq(seen[i].runs, 0);
     run();
@@ -418,7 +439,8 @@ Test(transfer, empty_ones_end_at_once_without_a_step)
     close_loop();
 }
 
-/* An array may be longer than one step takes, and have empty pieces anywhere; it is not written to. */
+/* An array may be longer than one step takes, and have empty pieces anywhere; it is not written
+ * to. */
 Test(transfer, forty_pieces_some_of_them_empty)
 {
     static const size_t chunks[] = { SIZE_MAX, 100, 7 };
@@ -438,14 +460,17 @@ Test(transfer, forty_pieces_some_of_them_empty)
             open_ends(&ends, SOCKETPAIR);
             if (direction == UNR_READ)
                 put(&ends, len + 5);
-            struct unr_stream *stream = make_narrow(&narrow, direction == UNR_READ ? &ends.from : &ends.to, chunks[c]);
-            struct unr_result  result;
-            result = result_of_running(direction == UNR_READ ? unr_readv_exact(&transfer, stream, pieces, 40)
-                                                             : unr_writev_all(&transfer, stream, pieces, 40));
+            struct unr_stream *stream =
+                make_narrow(&narrow, direction == UNR_READ ? &ends.from : &ends.to, chunks[c]);
+            struct unr_result result;
+            result = result_of_running(direction == UNR_READ
+                                           ? unr_readv_exact(&transfer, stream, pieces, 40)
+                                           : unr_writev_all(&transfer, stream, pieces, 40));
             expect(&result, 0, len);
             expect_pattern(memory, 0, len);
             cr_assert_eq(memcmp(copy, pieces, sizeof pieces), 0);
-            expect_rest(&ends, direction == UNR_READ ? len : 0, direction == UNR_READ ? len + 5 : len);
+            expect_rest(&ends, direction == UNR_READ ? len : 0,
+                        direction == UNR_READ ? len + 5 : len);
             if (chunks[c] == SIZE_MAX)
                 cr_assert_eq(narrow.steps, 2); /* 30 pieces are not empty */
             free(memory);
@@ -459,7 +484,8 @@ static size_t too_much(void *context, int error, size_t bytes)
     return bytes + 1000;
 }
 
-/* A condition that asks for more than there is room for gets what there is room for, and success; so does a goal. */
+/* A condition that asks for more than there is room for gets what there is room for, and success;
+ * so does a goal. */
 Test(transfer, more_than_there_is_room_for_is_not_moved)
 {
     char                memory[16] = { 0 };
@@ -469,7 +495,8 @@ Test(transfer, more_than_there_is_room_for_is_not_moved)
     struct ends         ends;
     open_ends(&ends, SOCKETPAIR);
     put(&ends, MORE);
-    result = result_of_running(unr_transfer_while(&transfer, &ends.from, UNR_READ, &piece, 1, too_much, NULL));
+    result = result_of_running(
+        unr_transfer_while(&transfer, &ends.from, UNR_READ, &piece, 1, too_much, NULL));
     expect(&result, 0, 10);
     cr_assert_eq(memory[10], 0);
     result = result_of_running(unr_read_at_least(&transfer, &ends.from, memory, 10, 42));
@@ -484,7 +511,8 @@ static void read_on(struct seen *seen)
     struct unr_transfer *transfer = seen->context;
     expect(&seen->result, 0, 10);
     if (seen->runs < 5)
-        begin(seen, unr_read_exact(transfer, transfer->private_fields.stream, (char *)(transfer + 1) + 10 * seen->runs, 10));
+        begin(seen, unr_read_exact(transfer, transfer->private_fields.stream,
+                                   (char *)(transfer + 1) + 10 * seen->runs, 10));
 }
 
 /* Inside `done` a transfer may be described and started again, and goes on where it stopped. */
@@ -548,7 +576,8 @@ Test(transfer, a_condition_may_go_on_after_errors)
     open_ends(&ends, SOCKETPAIR);
     struct unr_stream *stream = make_narrow(&narrow, &ends.to, 10);
     narrow.fails = 2;
-    struct unr_result result = result_of_running(unr_transfer_while(&transfer, stream, UNR_WRITE, &piece, 1, ask, &asked));
+    struct unr_result result =
+        result_of_running(unr_transfer_while(&transfer, stream, UNR_WRITE, &piece, 1, ask, &asked));
     expect(&result, 0, LEN);
     cr_assert_eq(asked.about_errors, 5);
     cr_assert_eq(asked.times, 1 + 6 + 5);
@@ -557,7 +586,8 @@ Test(transfer, a_condition_may_go_on_after_errors)
     close_loop();
 }
 
-/* A condition that ends after an error has the transfer end with it, and with what was moved before. */
+/* A condition that ends after an error has the transfer end with it, and with what was moved
+ * before. */
 Test(transfer, an_error_ends_it_unless_the_condition_goes_on)
 {
     static const struct goal ending[] = { { unr_transfer_all, 0, 0, 0 },
@@ -567,13 +597,15 @@ Test(transfer, an_error_ends_it_unless_the_condition_goes_on)
         char               *memory = pattern(0, LEN);
         struct iovec        piece = { memory, LEN };
         struct unr_transfer transfer = { 0 };
-        struct asked        asked = { .condition = ending[i].condition, .argument = (void *)(uintptr_t)ending[i].bytes };
+        struct asked        asked = { .condition = ending[i].condition,
+                                      .argument = (void *)(uintptr_t)ending[i].bytes };
         struct narrow       narrow;
         struct ends         ends;
         open_ends(&ends, SOCKETPAIR);
         struct unr_stream *stream = make_narrow(&narrow, &ends.to, 3);
         narrow.fails = 5;
-        struct unr_result result = result_of_running(unr_transfer_while(&transfer, stream, UNR_WRITE, &piece, 1, ask, &asked));
+        struct unr_result result = result_of_running(
+            unr_transfer_while(&transfer, stream, UNR_WRITE, &piece, 1, ask, &asked));
         expect(&result, -EIO, 12);
         cr_assert_eq(asked.error, -EIO);
         expect_rest(&ends, 0, 12);
@@ -588,7 +620,8 @@ static size_t never_ends(void *context, int error, size_t bytes)
     return SIZE_MAX;
 }
 
-/* A stream that ends before the goal is reached is -ENODATA and the count; the condition is told, and cannot go on. */
+/* A stream that ends before the goal is reached is -ENODATA and the count; the condition is told,
+ * and cannot go on. */
 Test(transfer, the_end_of_the_stream_before_the_goal_is_no_data)
 {
     for (int kind = 0; kind < KINDS; kind++)
@@ -601,7 +634,8 @@ Test(transfer, the_end_of_the_stream_before_the_goal_is_no_data)
             struct ends         ends;
             open_ends(&ends, (enum kind)kind);
             put(&ends, 13);
-            begin(&seen, unr_transfer_while(&transfer, &ends.from, UNR_READ, &piece, 1, ask, &asked));
+            begin(&seen,
+                  unr_transfer_while(&transfer, &ends.from, UNR_READ, &piece, 1, ask, &asked));
             until_moved(&transfer, 13);
             if (kind != REGULAR) {
                 close(ends.fds[1]);
@@ -676,7 +710,8 @@ Test(transfer, a_reset_ends_a_write)
     until_moved(&transfer, 1);
     reset(ends.fds[0]);
     run();
-    cr_assert(seen.result.error == -ECONNRESET || seen.result.error == -EPIPE, "error %d", seen.result.error);
+    cr_assert(seen.result.error == -ECONNRESET || seen.result.error == -EPIPE, "error %d",
+              seen.result.error);
     cr_assert(seen.result.bytes > 0 && seen.result.bytes < MUCH);
     free(memory);
     close(ends.fds[1]);
@@ -705,7 +740,8 @@ Test(transfer, a_closed_peer_raises_no_sigpipe)
 /* A layer that cannot be read, or written. */
 Test(transfer, a_direction_that_a_layer_lacks_is_not_supported)
 {
-    static const struct unr_stream_type type = { .size = sizeof type, .name = "one that does nothing" };
+    static const struct unr_stream_type type = { .size = sizeof type,
+                                                 .name = "one that does nothing" };
     char                                byte = 0;
     struct unr_transfer                 transfer = { 0 };
     struct unr_result                   result;
@@ -720,7 +756,8 @@ Test(transfer, a_direction_that_a_layer_lacks_is_not_supported)
 
 /* ---- layers that end in odd ways ---- */
 
-/* A layer whose steps move `bytes` and then end with `error`, at once or when they are cancelled. */
+/* A layer whose steps move `bytes` and then end with `error`, at once or when they are
+ * cancelled. */
 struct odd {
     struct unr_stream stream;
     struct unr_op     op;
@@ -749,7 +786,8 @@ static void odd_cancel(struct unr_op *op, struct unr_cancel_request request)
         odd_end(op);
 }
 
-static struct unr_op *odd_some(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *odd_some(struct unr_stream *stream, struct unr_some *some,
+                               const struct iovec *iov, unsigned n)
 {
     static const struct unr_op_type type = { .size = sizeof type,
                                              .supports = UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL,
@@ -779,12 +817,14 @@ Test(transfer, a_write_that_moves_nothing_is_an_error)
     struct unr_result   result;
     result = result_of_running(unr_write_all(&transfer, make_odd(&nothing), &byte, 1));
     expect(&result, -EIO, 0);
-    result = result_of_running(unr_transfer_while(&transfer, &nothing.stream, UNR_WRITE, &piece, 1, never_ends, NULL));
+    result = result_of_running(
+        unr_transfer_while(&transfer, &nothing.stream, UNR_WRITE, &piece, 1, never_ends, NULL));
     expect(&result, -EIO, 0);
     close_loop();
 }
 
-/* What a step moved counts though it failed: short of the goal the transfer has the error, and at it it has none. */
+/* What a step moved counts though it failed: short of the goal the transfer has the error, and at
+ * it it has none. */
 Test(transfer, a_step_that_moves_bytes_and_fails_counts_them)
 {
     char                memory[LEN] = { 0 };
@@ -794,7 +834,8 @@ Test(transfer, a_step_that_moves_bytes_and_fails_counts_them)
     struct unr_transfer transfer = { 0 };
     struct unr_result   result;
     make_odd(&fails);
-    result = result_of_running(unr_transfer_while(&transfer, &fails.stream, UNR_READ, &piece, 1, ask, &asked));
+    result = result_of_running(
+        unr_transfer_while(&transfer, &fails.stream, UNR_READ, &piece, 1, ask, &asked));
     expect(&result, -ENETDOWN, 20);
     cr_assert(asked.times == 3 && asked.about_errors == 1);
     result = result_of_running(unr_read_exact(&transfer, &fails.stream, memory, 20));
@@ -806,12 +847,13 @@ Test(transfer, a_step_that_moves_bytes_and_fails_counts_them)
     close_loop();
 }
 
-/* What a step moved counts though it was cancelled: if that completes the transfer, it is a success. */
+/* What a step moved counts though it was cancelled: if that completes the transfer, it is a
+ * success. */
 Test(transfer, a_step_that_moves_bytes_and_is_cancelled_counts_them)
 {
     for (size_t len = 20; len <= 21; len++) {
-        char                memory[LEN] = { 0 };
-        struct odd          odd = { .bytes = 20, .error = -ECANCELED, .when_asked = true }, other = odd;
+        char       memory[LEN] = { 0 };
+        struct odd odd = { .bytes = 20, .error = -ECANCELED, .when_asked = true }, other = odd;
         struct unr_transfer ops[2] = { 0 };
         struct seen         seen[2] = { 0 };
         begin(&seen[0], unr_read_exact(&ops[0], make_odd(&odd), memory, len));
@@ -850,9 +892,12 @@ static void certain_start(struct unr_op *op)
     certain_layer->steps++;
 }
 
-static struct unr_op *certain_some(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *certain_some(struct unr_stream *stream, struct unr_some *some,
+                                   const struct iovec *iov, unsigned n)
 {
-    static const struct unr_op_type type = { .size = sizeof type, .name = "certain", .start = certain_start, .cancel = deaf };
+    static const struct unr_op_type type = {
+        .size = sizeof type, .name = "certain", .start = certain_start, .cancel = deaf
+    };
     certain_layer = unr_container_of(stream, struct certain, stream);
     certain_layer->piece = iov[0];
     (void)n;
@@ -861,9 +906,10 @@ static struct unr_op *certain_some(struct unr_stream *stream, struct unr_some *s
 
 static struct unr_stream *make_certain(struct certain *certain, enum unr_direction direction)
 {
-    static const struct unr_stream_type type = {
-        .size = sizeof type, .name = "certain", .read_some = certain_some, .write_some = certain_some
-    };
+    static const struct unr_stream_type type = { .size = sizeof type,
+                                                 .name = "certain",
+                                                 .read_some = certain_some,
+                                                 .write_some = certain_some };
     *certain = (struct certain){ .direction = direction };
     unr_stream_layer(&certain->stream, &type);
     return &certain->stream;
@@ -884,17 +930,20 @@ static void end_step(struct certain *certain, size_t bytes)
     unr_finish(step, 0);
 }
 
-/* A request that the step in flight cannot honour, as a layer's may support nothing, ends the transfer before the next step, with what that
- * step still moved; where it was the last, the transfer is done. */
+/* A request that the step in flight cannot honour, as a layer's may support nothing, ends the
+ * transfer before the next step, with what that step still moved; where it was the last, the
+ * transfer is done. */
 Test(transfer, cancelled_in_a_step_that_supports_nothing_the_next_does_not_begin)
 {
     static const struct {
         enum unr_direction direction;
         bool               last;
-    } ways[] = { { UNR_READ, false }, { UNR_READ, true }, { UNR_WRITE, false }, { UNR_WRITE, true } };
+    } ways[] = {
+        { UNR_READ, false }, { UNR_READ, true }, { UNR_WRITE, false }, { UNR_WRITE, true }
+    };
     for (size_t i = 0; i < LENGTH(ways); i++) {
-        char               *memory = ways[i].direction == UNR_READ ? calloc(1, LEN) : pattern(0, LEN);
-        struct certain      layer;
+        char          *memory = ways[i].direction == UNR_READ ? calloc(1, LEN) : pattern(0, LEN);
+        struct certain layer;
         struct unr_transfer transfer = { 0 };
         struct seen         seen = { 0 };
         struct unr_stream  *stream = make_certain(&layer, ways[i].direction);
@@ -939,7 +988,8 @@ Test(transfer, a_cancelled_step_ends_it_whatever_the_condition_says)
     struct unr_transfer transfer = { 0 };
     struct unr_result   result;
     make_odd(&odd);
-    result = result_of_running(unr_transfer_while(&transfer, &odd.stream, UNR_READ, &piece, 1, ask, &asked));
+    result = result_of_running(
+        unr_transfer_while(&transfer, &odd.stream, UNR_READ, &piece, 1, ask, &asked));
     expect(&result, -ECANCELED, 0);
     cr_assert_eq(asked.error, -ECANCELED);
     close_loop();
@@ -956,27 +1006,34 @@ static void moves_too_much(void *context)
     unr_loop_run(loop);
 }
 
-/* A layer that claims to have moved more than it was given breaks the contract: memory is at stake. */
+/* A layer that claims to have moved more than it was given breaks the contract: memory is at
+ * stake. */
 Test(transfer, a_step_that_moves_more_than_asked_breaks_the_contract)
 {
     close_loop();
     struct death death = in_child(moves_too_much, NULL);
-    expect_abort(&death, (const char *const[]){ "broken contract", "moved more than it was asked to", "write_all", NULL });
+    expect_abort(&death,
+                 (const char *const[]){ "broken contract", "moved more than it was asked to",
+                                        "write_all", NULL });
 }
 
 /* ---- cancellation ---- */
 
 enum { FULL = 16 << 20 };
 
-/* A write into a full socket, cancelled: the peer gets exactly the bytes that were reported.  TOTAL it refuses. */
+/* A write into a full socket, cancelled: the peer gets exactly the bytes that were reported.  TOTAL
+ * it refuses. */
 Test(transfer, a_cancelled_write_reports_what_the_peer_gets)
 {
-    static const unsigned types[] = { UNR_CANCEL_TERMINAL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL, UNR_CANCEL_ALL };
+    static const unsigned types[] = { UNR_CANCEL_TERMINAL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL,
+                                      UNR_CANCEL_ALL };
     for (int kind = SOCKETPAIR; kind <= PIPE; kind++)
         for (size_t i = 0; i < LENGTH(types); i++)
             for (int vector = 0; vector < 2; vector++) {
                 char               *memory = pattern(0, FULL);
-                struct iovec        pieces[3] = { { memory, 70001 }, { memory + 70001, 0 }, { memory + 70001, FULL - 70001 } };
+                struct iovec        pieces[3] = { { memory, 70001 },
+                                                  { memory + 70001, 0 },
+                                                  { memory + 70001, FULL - 70001 } };
                 struct unr_transfer transfer = { 0 };
                 struct seen         seen = { 0 };
                 struct ends         ends;
@@ -1023,8 +1080,8 @@ Test(transfer, a_request_for_total_is_refused)
     close_loop();
 }
 
-/* A read, cancelled: what was reported is in the memory, what comes later is in the stream, and a second read goes on
- * there. */
+/* A read, cancelled: what was reported is in the memory, what comes later is in the stream, and a
+ * second read goes on there. */
 Test(transfer, a_cancelled_read_leaves_the_rest_in_the_stream)
 {
     for (int kind = SOCKETPAIR; kind <= PIPE; kind++) {
@@ -1041,7 +1098,8 @@ Test(transfer, a_cancelled_read_leaves_the_rest_in_the_stream)
         expect_cancelled(&seen, UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED, -ECANCELED);
         cr_assert_eq(seen.result.bytes, 10);
         give(&ends, 10, 30);
-        struct unr_result result = result_of_running(unr_read_exact(&transfer, &ends.from, memory + 10, 20));
+        struct unr_result result =
+            result_of_running(unr_read_exact(&transfer, &ends.from, memory + 10, 20));
         expect(&result, 0, 20);
         expect_pattern(memory, 0, 30);
         cr_assert_eq(memory[30], 0);
@@ -1050,7 +1108,8 @@ Test(transfer, a_cancelled_read_leaves_the_rest_in_the_stream)
     close_loop();
 }
 
-/* A latched request ends it before it begins: the condition is not asked, nothing is moved, and the guarantee is TOTAL. */
+/* A latched request ends it before it begins: the condition is not asked, nothing is moved, and the
+ * guarantee is TOTAL. */
 Test(transfer, cancelled_before_the_start_it_moves_nothing)
 {
     char                memory[LEN] = { 0 };
@@ -1064,7 +1123,9 @@ Test(transfer, cancelled_before_the_start_it_moves_nothing)
     put(&ends, LEN);
     unr_signal_init_latched(&stop);
     unr_signal_emit_cause(&stop, UNR_CANCEL_ALL, -5000);
-    begin(&seen, unr_bind_slot(unr_transfer_while(&transfer, &ends.from, UNR_READ, &piece, 1, ask, &asked), unr_signal_slot(&stop)));
+    begin(&seen,
+          unr_bind_slot(unr_transfer_while(&transfer, &ends.from, UNR_READ, &piece, 1, ask, &asked),
+                        unr_signal_slot(&stop)));
     run();
     expect_cancelled(&seen, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -5000);
     cr_assert_eq(seen.result.bytes, 0);
@@ -1083,7 +1144,8 @@ Test(transfer, cancelled_while_queued_it_moves_nothing)
     struct ends         ends;
     open_ends(&ends, SOCKETPAIR);
     put(&ends, LEN);
-    begin(&seen, unr_bind_slot(unr_read_exact(&transfer, &ends.from, memory, LEN), unr_signal_slot(&stop)));
+    begin(&seen, unr_bind_slot(unr_read_exact(&transfer, &ends.from, memory, LEN),
+                               unr_signal_slot(&stop)));
     cr_assert(unr_signal_emit(&stop, UNR_CANCEL_PARTIAL));
     run();
     expect_cancelled(&seen, UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED, -ECANCELED);
@@ -1098,8 +1160,8 @@ static void emit_before_step_3(struct narrow *narrow)
         cr_assert(unr_signal_emit_cause(narrow->context, UNR_CANCEL_PARTIAL, -5000));
 }
 
-/* Cancelled between two steps, by a layer that is just describing the third: that one does not begin.  On every kind of stream,
- * and a file's offset has moved by what was transferred. */
+/* Cancelled between two steps, by a layer that is just describing the third: that one does not
+ * begin.  On every kind of stream, and a file's offset has moved by what was transferred. */
 Test(transfer, cancelled_between_two_steps_the_next_does_not_begin)
 {
     for (int kind = 0; kind < KINDS; kind++)
@@ -1113,12 +1175,14 @@ Test(transfer, cancelled_between_two_steps_the_next_does_not_begin)
             open_ends(&ends, (enum kind)kind);
             if (direction == UNR_READ)
                 put(&ends, LEN);
-            struct unr_stream *stream = make_narrow(&narrow, direction == UNR_READ ? &ends.from : &ends.to, 10);
+            struct unr_stream *stream =
+                make_narrow(&narrow, direction == UNR_READ ? &ends.from : &ends.to, 10);
             narrow.before = emit_before_step_3;
             narrow.context = &stop;
-            begin(&seen, unr_bind_slot(direction == UNR_READ ? unr_read_exact(&transfer, stream, memory, LEN)
-                                                        : unr_write_all(&transfer, stream, memory, LEN),
-                                  unr_signal_slot(&stop)));
+            begin(&seen, unr_bind_slot(direction == UNR_READ
+                                           ? unr_read_exact(&transfer, stream, memory, LEN)
+                                           : unr_write_all(&transfer, stream, memory, LEN),
+                                       unr_signal_slot(&stop)));
             run();
             expect_cancelled(&seen, UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED, -5000);
             cr_assert_eq(seen.result.bytes, 20);
@@ -1144,8 +1208,8 @@ static size_t emits(void *context, int error, size_t bytes)
     return error || bytes >= 30 ? 0 : 10;
 }
 
-/* Cancelled by its own condition it ends before the next step; when that is the last it is a success, and the verdict tells.
- * The offset of a file has moved by what was transferred. */
+/* Cancelled by its own condition it ends before the next step; when that is the last it is a
+ * success, and the verdict tells.  The offset of a file has moved by what was transferred. */
 Test(transfer, cancelled_inside_its_condition)
 {
     for (size_t at = 0; at <= 30; at += 10) {
@@ -1156,8 +1220,9 @@ Test(transfer, cancelled_inside_its_condition)
         struct seen          seen = { 0 };
         struct ends          ends;
         open_ends(&ends, REGULAR);
-        begin(&seen,
-              unr_bind_slot(unr_transfer_while(&transfer, &ends.to, UNR_WRITE, &piece, 1, emits, &ten), unr_signal_slot(&ten.stop)));
+        begin(&seen, unr_bind_slot(
+                         unr_transfer_while(&transfer, &ends.to, UNR_WRITE, &piece, 1, emits, &ten),
+                         unr_signal_slot(&ten.stop)));
         run();
         if (at == 30) {
             expect(&seen.result, 0, 30);
@@ -1178,8 +1243,8 @@ static void cancel_it(struct seen *seen)
     cr_assert(unr_cancel_cause(seen->context, UNR_CANCEL_ALL, -5000));
 }
 
-/* A request that comes when a step has completed, and before the transfer knows: the last step makes it a success that came
- * first, and one in between ends it before the next. */
+/* A request that comes when a step has completed, and before the transfer knows: the last step
+ * makes it a success that came first, and one in between ends it before the next. */
 Test(transfer, a_request_that_loses_to_a_step_ends_it_before_the_next)
 {
     for (int last = 0; last < 2; last++) {
@@ -1212,7 +1277,8 @@ static void cancel_from_handler(void *context, struct unr_cancel_request request
     cr_assert(unr_cancel_cause(context, UNR_CANCEL_TOTAL, -6000));
 }
 
-/* Cancelled from inside the handler of another slot while a step waits, and asked for more there. */
+/* Cancelled from inside the handler of another slot while a step waits, and asked for more
+ * there. */
 Test(transfer, cancelled_inside_a_slot_handler)
 {
     char                memory[LEN] = { 0 };
@@ -1244,7 +1310,8 @@ Test(transfer, cancelled_after_its_end_it_is_none)
     struct ends         ends;
     open_ends(&ends, SOCKETPAIR);
     put(&ends, LEN);
-    begin(&seen, unr_bind_slot(unr_read_exact(&transfer, &ends.from, memory, LEN), unr_signal_slot(&stop)));
+    begin(&seen, unr_bind_slot(unr_read_exact(&transfer, &ends.from, memory, LEN),
+                               unr_signal_slot(&stop)));
     run();
     cr_assert_not(unr_signal_emit(&stop, UNR_CANCEL_ALL));
     cr_assert_not(unr_cancel(&transfer.op, UNR_CANCEL_ALL));
@@ -1264,7 +1331,8 @@ Test(transfer, a_deadline_keeps_the_bytes)
     struct ends         ends;
     open_ends(&ends, TCP);
     put(&ends, 10);
-    begin(&seen, unr_cancel_after(&deadline, unr_read_exact(&transfer, &ends.from, memory, LEN), UNR_NEVER));
+    begin(&seen, unr_cancel_after(&deadline, unr_read_exact(&transfer, &ends.from, memory, LEN),
+                                  UNR_NEVER));
     until_moved(&transfer, 10);
     cr_assert(unr_deadline_move(&deadline, unr_loop_now(loop)));
     run();
@@ -1296,14 +1364,15 @@ Test(transfer, closing_the_loop_ends_it_with_its_count)
 
 /* ---- an example: a layer that enciphers ---- */
 
-/* A stream on top of another, through which each byte goes xor-ed with one that depends on its place: whoever gets a count
- * wrong, on a cancellation say, reads rubbish from there on.
+/* A stream on top of another, through which each byte goes xor-ed with one that depends on its
+ * place: whoever gets a count wrong, on a cancellation say, reads rubbish from there on.
  *
- * Its read_some and write_some are composed operations of one step.  They live in the layer, as there is one of each at a
- * time.  To read, it reads from the stream below straight into the caller's memory, and deciphers what came, also when the
- * step failed or was cancelled: result.bytes is right whatever result.error says.  To write, it enciphers as much as its own
- * memory holds, and has a transfer write all of that.  If the transfer is cut short, the layer has moved what the transfer
- * says, and its place moves by that. */
+ * Its read_some and write_some are composed operations of one step.  They live in the layer, as
+ * there is one of each at a time.  To read, it reads from the stream below straight into the
+ * caller's memory, and deciphers what came, also when the step failed or was cancelled:
+ * result.bytes is right whatever result.error says.  To write, it enciphers as much as its own
+ * memory holds, and has a transfer write all of that.  If the transfer is cut short, the layer has
+ * moved what the transfer says, and its place moves by that. */
 struct cipher {
     struct unr_stream   stream;
     struct unr_stream  *lower;
@@ -1326,19 +1395,22 @@ static void cipher_read_step(struct unr_compose *self, struct unr_op *finished)
 {
     struct cipher *cipher = unr_container_of(self, struct cipher, reading);
     if (!finished) {
-        unr_compose_next(self, unr_read_some(&cipher->read, cipher->lower, cipher->read_into, cipher->read_pieces));
+        unr_compose_next(self, unr_read_some(&cipher->read, cipher->lower, cipher->read_into,
+                                             cipher->read_pieces));
         return;
     }
     size_t left = finished->result.bytes;
     for (const struct iovec *piece = cipher->read_into; left; piece++)
-        for (char *byte = piece->iov_base, *end = byte + piece->iov_len; byte < end && left; byte++, left--)
+        for (char *byte = piece->iov_base, *end = byte + piece->iov_len; byte < end && left;
+             byte++, left--)
             *byte = enciphered(cipher->read_at++, *byte);
     unr_stream_moved(cipher->lower, finished->result.bytes);
     self->op.result.bytes = finished->result.bytes;
     unr_compose_end(self, finished->result.error);
 }
 
-static struct unr_op *cipher_read(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *cipher_read(struct unr_stream *stream, struct unr_some *some,
+                                  const struct iovec *iov, unsigned n)
 {
     struct cipher *cipher = unr_container_of(stream, struct cipher, stream);
     (void)some;
@@ -1351,7 +1423,8 @@ static void cipher_write_step(struct unr_compose *self, struct unr_op *finished)
 {
     struct cipher *cipher = unr_container_of(self, struct cipher, writing);
     if (!finished) {
-        unr_compose_next(self, unr_write_all(&cipher->write, cipher->lower, cipher->room, cipher->enciphered));
+        unr_compose_next(
+            self, unr_write_all(&cipher->write, cipher->lower, cipher->room, cipher->enciphered));
         return;
     }
     cipher->written_at += finished->result.bytes;
@@ -1359,14 +1432,16 @@ static void cipher_write_step(struct unr_compose *self, struct unr_op *finished)
     unr_compose_end(self, finished->result.error);
 }
 
-static struct unr_op *cipher_write(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *cipher_write(struct unr_stream *stream, struct unr_some *some,
+                                   const struct iovec *iov, unsigned n)
 {
     struct cipher *cipher = unr_container_of(stream, struct cipher, stream);
     size_t         len = 0;
     (void)some;
     for (unsigned i = 0; i < n; i++)
         for (size_t j = 0; j < iov[i].iov_len && len < sizeof cipher->room; j++, len++)
-            cipher->room[len] = enciphered(cipher->written_at + len, ((const char *)iov[i].iov_base)[j]);
+            cipher->room[len] =
+                enciphered(cipher->written_at + len, ((const char *)iov[i].iov_base)[j]);
     cipher->enciphered = len;
     return unr_compose(&cipher->writing, "cipher_write", UNR_CANCEL_PARTIAL, cipher_write_step);
 }
@@ -1380,7 +1455,8 @@ static void cipher_init(struct cipher *cipher, struct unr_stream *lower)
     unr_stream_layer(&cipher->stream, &type);
 }
 
-/* What goes through two ciphers comes out as it went in, in whatever pieces, and on the way it was something else. */
+/* What goes through two ciphers comes out as it went in, in whatever pieces, and on the way it was
+ * something else. */
 Test(transfer, a_layer_may_transform_what_it_moves)
 {
     for (int kind = 0; kind < KINDS; kind++) {
@@ -1393,7 +1469,8 @@ Test(transfer, a_layer_may_transform_what_it_moves)
         open_ends(&ends, (enum kind)kind);
         cipher_init(&writer, &ends.to);
         cipher_init(&reader, &ends.from);
-        result = result_of_running(unr_writev_all(&transfer, &writer.stream, pieces, in_pieces(written, pieces)));
+        result = result_of_running(
+            unr_writev_all(&transfer, &writer.stream, pieces, in_pieces(written, pieces)));
         expect(&result, 0, LEN);
         result = result_of_running(unr_read_exact(&transfer, &reader.stream, read, 7));
         expect(&result, 0, 7);
@@ -1414,8 +1491,8 @@ Test(transfer, a_layer_may_transform_what_it_moves)
     close_loop();
 }
 
-/* A cancellation goes through layers down to the system call, and the counts come back up: writing and reading go on behind
- * them, and nothing is lost or doubled. */
+/* A cancellation goes through layers down to the system call, and the counts come back up: writing
+ * and reading go on behind them, and nothing is lost or doubled. */
 Test(transfer, a_cancelled_transfer_through_layers_goes_on_where_it_stopped)
 {
     enum { MUCH = 1 << 18 };
@@ -1433,7 +1510,8 @@ Test(transfer, a_cancelled_transfer_through_layers_goes_on_where_it_stopped)
         struct seen seen[2] = { 0 };
         size_t      want = min(MUCH - received, 3001);
         begin(&seen[0], unr_write_all(&ops[0], &writer.stream, written + sent, MUCH - sent));
-        begin(&seen[1], unr_read_at_least(&ops[1], &reader.stream, read + received, MUCH - received, want));
+        begin(&seen[1],
+              unr_read_at_least(&ops[1], &reader.stream, read + received, MUCH - received, want));
         while (!seen[1].runs && ops[1].op.result.bytes < want / 2)
             cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
         unr_cancel(&ops[0].op, UNR_CANCEL_PARTIAL);

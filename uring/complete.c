@@ -1,12 +1,13 @@
-/* From the CQ to a finished operation.  An operation has up to four kinds of CQE: its own last one, a zero-copy send's
- * notification, the answer to its cancel, the answer to a connect's undoing.  It is finished when none that was
- * submitted is missing, in whichever order they come (rule 7); only then is the verdict known, and only then can no
- * CQE refer to its memory any more. */
+/* From the CQ to a finished operation.  An operation has up to four kinds of CQE: its own last one,
+ * a zero-copy send's notification, the answer to its cancel, the answer to a connect's undoing.  It
+ * is finished when none that was submitted is missing, in whichever order they come (rule 7); only
+ * then is the verdict known, and only then can no CQE refer to its memory any more. */
 #include "ring.h"
 
 /* ---- the result ---- */
 
-/* ERESTARTSYS and its like, which the kernel keeps for itself but lets escape when a worker is interrupted. */
+/* ERESTARTSYS and its like, which the kernel keeps for itself but lets escape when a worker is
+ * interrupted. */
 static bool is_restart(int res)
 {
     return res <= -512 && res >= -516;
@@ -21,7 +22,8 @@ static bool is_cancelled(int res)
 static bool was_cut_short(const struct unr_op *op, int res)
 {
     const struct unr_op_private *p = &op->private_fields;
-    return p->flags & UNRI_CANCEL_HIT && (p->supports & (UNR_CANCEL_PARTIAL | UNR_CANCEL_TOTAL)) == UNR_CANCEL_PARTIAL
+    return p->flags & UNRI_CANCEL_HIT
+           && (p->supports & (UNR_CANCEL_PARTIAL | UNR_CANCEL_TOTAL)) == UNR_CANCEL_PARTIAL
            && unri_row_of(op)->yields == UNRI_YIELDS_BYTES && (uint64_t)res < unri_bytes_asked(op);
 }
 
@@ -63,13 +65,15 @@ static void finish(struct unr_op *op)
 
 /* ---- its own CQEs ---- */
 
-/* A cancelled connect of a stream socket may have left it connecting.  (AF_UNIX has no such state.) */
+/* A cancelled connect of a stream socket may have left it connecting.  (AF_UNIX has no such
+ * state.) */
 static bool needs_undoing(const struct unr_op *op, int res)
 {
     const struct unr_op_private *p = &op->private_fields;
     if (op->type != &unri_row_connect.type || !(p->flags & UNRI_HONOURED) || !is_cancelled(res))
         return false;
-    return p->offset >= sizeof(sa_family_t) && ((const struct sockaddr *)(uintptr_t)p->address)->sa_family != AF_UNIX;
+    return p->offset >= sizeof(sa_family_t)
+           && ((const struct sockaddr *)(uintptr_t)p->address)->sa_family != AF_UNIX;
 }
 
 /* No cancel needs to be sent any more. */
@@ -97,7 +101,8 @@ static void target_arrived(struct unri_ring *ring, struct unr_op *op, int res)
     }
 }
 
-/* A shot of a multishot operation: its result is the caller's while `done` runs, so the scratch in it is put aside. */
+/* A shot of a multishot operation: its result is the caller's while `done` runs, so the scratch in
+ * it is put aside. */
 static void shot(struct unr_loop *loop, struct unr_op *op, int res)
 {
     struct unri_ring      *ring = loop->ring;
@@ -117,7 +122,8 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
     if (op->type == &unri_row_sqe.type && !(flags & IORING_CQE_F_NOTIF))
         p->other_fd = (int32_t)flags;
     if (flags & IORING_CQE_F_NOTIF) {
-        p->flags ^= UNRI_AWAITS_NOTIF; /* whichever of the two comes first sets it, the other clears it */
+        p->flags ^=
+            UNRI_AWAITS_NOTIF; /* whichever of the two comes first sets it, the other clears it */
     } else if (!(flags & IORING_CQE_F_MORE)) {
         target_arrived(loop->ring, op, res);
     } else if (p->flags & UNRI_ZERO_COPY) {
@@ -130,9 +136,9 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
 
 /* ---- the answers to what was sent about it ---- */
 
-/* -ENOENT and -EALREADY do not promise that the target will end: it may have been on its way from one of the kernel's
- * tables to another.  While its CQE is missing, the cancel is sent again, after the next reap and then at growing
- * intervals. */
+/* -ENOENT and -EALREADY do not promise that the target will end: it may have been on its way from
+ * one of the kernel's tables to another.  While its CQE is missing, the cancel is sent again, after
+ * the next reap and then at growing intervals. */
 static void plan_repeat(struct unr_loop *loop, struct unr_op *op)
 {
     struct unri_ring      *ring = loop->ring;
@@ -170,7 +176,8 @@ static void undo_cqe(struct unr_op *op, int res)
 static bool is_plain(const struct unr_op *op, const struct io_uring_cqe *cqe)
 {
     const unsigned flags = UNRI_AWAITS | UNRI_HONOURED | UNRI_ZERO_COPY;
-    return (cqe->user_data & UNRI_WHICH) == UNRI_OWN && cqe->res >= 0 && op->type != &unri_row_sqe.type
+    return (cqe->user_data & UNRI_WHICH) == UNRI_OWN && cqe->res >= 0
+           && op->type != &unri_row_sqe.type
            && (op->private_fields.flags & flags) == UNRI_AWAITS_TARGET;
 }
 

@@ -43,7 +43,8 @@ int unri_enter_enable(struct io_uring *ring)
     /* By its opcode: Debian's liburing.so 2.3 does not export io_uring_enable_rings(). */
     if (ring->flags & IORING_SETUP_R_DISABLED)
         error = unri_enter_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
-    /* A thread may register 16 rings, which saves each call the look-up of the descriptor; others do without. */
+    /* A thread may register 16 rings, which saves each call the look-up of the descriptor; others
+     * do without. */
     if (error >= 0)
         io_uring_register_ring_fd(ring);
     return error < 0 ? error : 0;
@@ -67,20 +68,22 @@ static unr_time time_left(unr_time deadline)
     return deadline > now ? deadline - now : 0;
 }
 
-int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete, unr_time deadline, bool absolute)
+int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete, unr_time deadline,
+               bool absolute)
 {
     unsigned flags = IORING_ENTER_GETEVENTS;
     if (ring->enter_ring_fd != ring->ring_fd)
         flags |= IORING_ENTER_REGISTERED_RING;
     if (!min_complete || deadline == UNR_NEVER)
-        return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags, NULL, _NSIG / 8);
+        return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags, NULL,
+                               _NSIG / 8);
 
-    unr_time                      at = absolute ? (deadline > 0 ? deadline : 0) : time_left(deadline);
-    struct __kernel_timespec      time = { .tv_sec = at / UNR_SEC(1), .tv_nsec = at % UNR_SEC(1) };
+    unr_time                 at = absolute ? (deadline > 0 ? deadline : 0) : time_left(deadline);
+    struct __kernel_timespec time = { .tv_sec = at / UNR_SEC(1), .tv_nsec = at % UNR_SEC(1) };
     struct io_uring_getevents_arg argument = { .sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&time };
     flags |= IORING_ENTER_EXT_ARG | (absolute ? UNRI_ENTER_ABS_TIMER : 0);
-    return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags, (sigset_t *)&argument,
-                           sizeof argument);
+    return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags,
+                           (sigset_t *)&argument, sizeof argument);
 }
 
 unr_time unri_enter_clock(void)
@@ -174,7 +177,8 @@ int unri_enter_signalfd(uint64_t signals)
     sigemptyset(&set);
     pthread_sigmask(SIG_BLOCK, NULL, &blocked);
     for (int number = 1; number <= 64; number++)
-        if (signals >> (number - 1) & 1 && (sigismember(&blocked, number) != 1 || sigaddset(&set, number) != 0))
+        if (signals >> (number - 1) & 1
+            && (sigismember(&blocked, number) != 1 || sigaddset(&set, number) != 0))
             return -EINVAL;
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return fd < 0 ? -errno : fd;

@@ -1,4 +1,5 @@
-/* The ring of a loop: set up from the best flags that the kernel takes to the plainest, asked what it supports, closed.  */
+/* The ring of a loop: set up from the best flags that the kernel takes to the plainest, asked what
+ * it supports, closed. */
 #include "ring.h"
 
 #include <stdlib.h>
@@ -6,13 +7,13 @@
 
 enum { ENTRIES = 256, COMPLETION_ENTRIES = 8192 };
 
-/* io_uring's flags from the best combination to none.  All but the last two start disabled, so that the ring belongs to
- * the thread that runs it and not to the one that opens it. */
+/* io_uring's flags from the best combination to none.  All but the last two start disabled, so that
+ * the ring belongs to the thread that runs it and not to the one that opens it. */
 static const unsigned setups[] = {
-    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN
-        | IORING_SETUP_TASKRUN_FLAG,
-    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN
-        | IORING_SETUP_TASKRUN_FLAG,
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER
+        | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER
+        | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     IORING_SETUP_SUBMIT_ALL,
     0,
 };
@@ -26,8 +27,10 @@ static int set_up(struct unri_ring *ring, const struct unr_loop_options *options
         completions = entries > COMPLETION_ENTRIES / 2 ? entries * 2 : COMPLETION_ENTRIES;
 
     int error = -EINVAL;
-    for (unsigned i = options->flags & UNR_LOOP_PLAIN ? FIRST_PLAIN : 0; i < sizeof setups / sizeof *setups; i++) {
-        struct io_uring_params params = { .flags = setups[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+    for (unsigned i = options->flags & UNR_LOOP_PLAIN ? FIRST_PLAIN : 0;
+         i < sizeof setups / sizeof *setups; i++) {
+        struct io_uring_params params = { .flags =
+                                              setups[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
                                           .cq_entries = completions };
         error = unri_enter_open(&ring->io, entries, &params);
         ring->setup = setups[i];
@@ -48,7 +51,7 @@ static void fill_index(struct io_uring *io)
 static int probe(struct unri_ring *ring)
 {
     enum { OPCODES = 256 };
-    size_t                 size = sizeof(struct io_uring_probe) + OPCODES * sizeof(struct io_uring_probe_op);
+    size_t size = sizeof(struct io_uring_probe) + OPCODES * sizeof(struct io_uring_probe_op);
     struct io_uring_probe *found = calloc(1, size);
     if (!found)
         return -ENOMEM;
@@ -78,7 +81,8 @@ int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options
     struct unri_ring *ring = calloc(1, sizeof *ring);
     if (!ring)
         return -ENOMEM;
-    ring->nosignal_write = unri_enter_has_nosignal(); /* first, while a descriptor is free for the look */
+    ring->nosignal_write =
+        unri_enter_has_nosignal(); /* first, while a descriptor is free for the look */
     int error = open_ring(ring, options);
     if (error < 0) {
         free(ring);
@@ -122,16 +126,20 @@ void unri_ring_abandon(struct unr_loop *loop)
 
 /* ---- what this kernel has, in words ---- */
 
-bool unr_loop_feature(const struct unr_loop *loop, unsigned index, const char **ret_name, const char **ret_needs, bool *ret_has)
+bool unr_loop_feature(const struct unr_loop *loop, unsigned index, const char **ret_name,
+                      const char **ret_needs, bool *ret_has)
 {
     const struct unri_ring *ring = loop->ring;
     const struct {
         const char *name, *needs;
         bool        has;
     } features[] = {
-        { "DEFER_TASKRUN: completions when the loop asks for them", "6.1", ring->setup & IORING_SETUP_DEFER_TASKRUN },
-        { "SINGLE_ISSUER: the ring knows its thread", "6.0", ring->setup & IORING_SETUP_SINGLE_ISSUER },
-        { "SUBMIT_ALL: a bad SQE does not stop its batch", "5.18", ring->setup & IORING_SETUP_SUBMIT_ALL },
+        { "DEFER_TASKRUN: completions when the loop asks for them", "6.1",
+          ring->setup & IORING_SETUP_DEFER_TASKRUN },
+        { "SINGLE_ISSUER: the ring knows its thread", "6.0",
+          ring->setup & IORING_SETUP_SINGLE_ISSUER },
+        { "SUBMIT_ALL: a bad SQE does not stop its batch", "5.18",
+          ring->setup & IORING_SETUP_SUBMIT_ALL },
         { "ABS_TIMER: waits until a point in time", "6.12", ring->absolute_wait },
         { "RWF_NOSIGNAL: unr_write raises no SIGPIPE", "6.18", ring->nosignal_write },
     };

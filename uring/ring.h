@@ -29,16 +29,16 @@ struct unri_row {
     struct unr_op_type type; /* first: an operation's type is its row */
     uint8_t            opcode;
     uint8_t            descriptors; /* how many it is in flight on: none, fd, or fd and other_fd */
-    uint8_t            yields;      /* enum unri_yields                                          */
+    uint8_t            yields;      /* enum unri_yields */
     const char        *needs;       /* where it is newer than Linux 6.1: what has it */
-    /* NULL: an operation's arguments are laid out as in the SQE.  Otherwise fills the rest in; false: it is not to be
-     * submitted now, and has been seen to. */
+    /* NULL: an operation's arguments are laid out as in the SQE.  Otherwise fills the rest in;
+     * false: it is not to be submitted now, and has been seen to. */
     bool (*fill)(struct io_uring_sqe *sqe, struct unr_op *op);
 };
 
 extern const struct unri_row *const unri_rows[];
 extern const unsigned               unri_row_count;
-extern const struct unri_row        unri_row_cancel_close, unri_row_connect, unri_row_sqe, unri_row_alarm;
+extern const struct unri_row unri_row_cancel_close, unri_row_connect, unri_row_sqe, unri_row_alarm;
 
 static inline const struct unri_row *unri_row_of(const struct unr_op *op)
 {
@@ -60,7 +60,8 @@ static inline void unri_set_wide(struct unr_op_private *p, uint64_t value)
 /* What a MSG_WAITALL transfer was asked to move in all. */
 uint64_t unri_bytes_asked(const struct unr_op *op);
 
-/* ---- lists of operations on the ring: linked both ways through `next` and the scratch in result.bytes ---- */
+/* ---- lists of operations on the ring: linked both ways through `next` and the scratch in
+ * result.bytes ---- */
 
 struct unri_queue {
     struct unr_op *first, *last;
@@ -75,17 +76,18 @@ void unri_queue_remove(struct unri_queue *queue, struct unr_op *op);
 
 struct unri_ring {
     struct io_uring   io;
-    struct unri_queue queued;                      /* operations without an SQE, in the order of their starts   */
-    struct unri_queue urgent;                      /* operations in flight that want a cancel or an undoing sent */
-    struct unri_queue repeats[UNRI_REPEAT_LEVELS]; /* operations whose cancel had no effect, in order of time    */
-    unsigned          repeating;                   /* how many are on those                                      */
-    unsigned          cancels_filled;              /* among the SQEs of this submission                          */
-    bool              ran_shots;                   /* in this turn: user code ran inside a reap                  */
-    uint32_t          reaps;                       /* counts them, for repeats[0]                                */
-    unsigned          setup;                       /* IORING_SETUP_* that the kernel accepted                    */
-    bool              absolute_wait;
-    bool              nosignal_write;
-    uint8_t           opcodes[32]; /* a bit for each that the kernel has */
+    struct unri_queue queued; /* operations without an SQE, in the order of their starts */
+    struct unri_queue urgent; /* operations in flight that want a cancel or an undoing sent */
+    struct unri_queue
+        repeats[UNRI_REPEAT_LEVELS]; /* operations whose cancel had no effect, in order of time */
+    unsigned repeating;              /* how many are on those */
+    unsigned cancels_filled;         /* among the SQEs of this submission */
+    bool     ran_shots;              /* in this turn: user code ran inside a reap */
+    uint32_t reaps;                  /* counts them, for repeats[0] */
+    unsigned setup;                  /* IORING_SETUP_* that the kernel accepted */
+    bool     absolute_wait;
+    bool     nosignal_write;
+    uint8_t  opcodes[32]; /* a bit for each that the kernel has */
 };
 
 /* user_data is the operation's address, whose low bits are free to say which of its CQEs it is. */
@@ -118,7 +120,8 @@ bool unri_being_closed(struct unr_loop *loop, int fd);
 /* No cancel needs to be sent for an operation any more. */
 void unri_withdraw_cancel(struct unri_ring *ring, struct unr_op *op);
 
-/* How long until an operation on ring->repeats is due, in what its list counts: reaps, or milliseconds that wrap round. */
+/* How long until an operation on ring->repeats is due, in what its list counts: reaps, or
+ * milliseconds that wrap round. */
 static inline int32_t unri_until(const struct unr_op *op, uint32_t now)
 {
     return (int32_t)((uint32_t)op->result.fd - now);

@@ -1,14 +1,16 @@
 /* The system calls: one table row each, and one function that describes it.
  *
- * A description holds the SQE's own fields - fd, off, addr, len, the call's flags, splice_fd_in - in the places that
- * io_uring_prep_*(3) gives them, so that filling an SQE is copying them.  A row whose SQE differs has a `fill`. */
+ * A description holds the SQE's own fields - fd, off, addr, len, the call's flags, splice_fd_in -
+ * in the places that io_uring_prep_*(3) gives them, so that filling an SQE is copying them.  A row
+ * whose SQE differs has a `fill`. */
 #include "ring.h"
 
 #include <limits.h>
 
 /* ---- rows whose SQE is more than their arguments ---- */
 
-/* Both descriptors of an operation on two are kept in fd and other_fd; these have the second in len. */
+/* Both descriptors of an operation on two are kept in fd and other_fd; these have the second in
+ * len. */
 static bool fill_two_directories(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     sqe->len = (uint32_t)op->private_fields.other_fd;
@@ -36,26 +38,28 @@ static const char *name_of_caller(const struct unr_op *op);
 
 /* ---- the table ---- */
 
-#define TYPE(call, cancels)                                                                                                    \
-    .type = { .size = sizeof(struct unr_op_type),                                                                              \
-              .supports = cancels,                                                                                             \
-              .name = #call,                                                                                                   \
-              .start = unri_row_start,                                                                                         \
-              .cancel = unri_row_cancel,                                                                                       \
+#define TYPE(call, cancels)                                                                        \
+    .type = { .size = sizeof(struct unr_op_type),                                                  \
+              .supports = cancels,                                                                 \
+              .name = #call,                                                                       \
+              .start = unri_row_start,                                                             \
+              .cancel = unri_row_cancel,                                                           \
               .private_fields.row = &unri_row_##call }
 #define TOTAL UNR_CANCEL_ALL
 #define NONE  UNR_CANCEL_NONE
 
-extern const struct unri_row unri_row_nop, unri_row_read, unri_row_write, unri_row_readv, unri_row_writev, unri_row_recv,
-    unri_row_send, unri_row_recvmsg, unri_row_sendmsg, unri_row_accept, unri_row_poll, unri_row_shutdown, unri_row_fsync,
-    unri_row_openat, unri_row_socket, unri_row_bind, unri_row_listen, unri_row_pipe, unri_row_splice, unri_row_tee,
-    unri_row_statx, unri_row_ftruncate, unri_row_fallocate, unri_row_fadvise, unri_row_sync_file_range, unri_row_unlinkat,
-    unri_row_renameat, unri_row_linkat, unri_row_symlinkat, unri_row_mkdirat, unri_row_waitid, unri_row_futex_wait,
-    unri_row_futex_wake;
+extern const struct unri_row unri_row_nop, unri_row_read, unri_row_write, unri_row_readv,
+    unri_row_writev, unri_row_recv, unri_row_send, unri_row_recvmsg, unri_row_sendmsg,
+    unri_row_accept, unri_row_poll, unri_row_shutdown, unri_row_fsync, unri_row_openat,
+    unri_row_socket, unri_row_bind, unri_row_listen, unri_row_pipe, unri_row_splice, unri_row_tee,
+    unri_row_statx, unri_row_ftruncate, unri_row_fallocate, unri_row_fadvise,
+    unri_row_sync_file_range, unri_row_unlinkat, unri_row_renameat, unri_row_linkat,
+    unri_row_symlinkat, unri_row_mkdirat, unri_row_waitid, unri_row_futex_wait, unri_row_futex_wake;
 
-#define ROW(call, cancels, code, fds, result, ...)                                                                             \
-    const struct unri_row unri_row_##call = { TYPE(call, cancels), .opcode = code, .descriptors = fds,                         \
-                                              .yields = UNRI_YIELDS_##result, __VA_ARGS__ }
+#define ROW(call, cancels, code, fds, result, ...)                                                 \
+    const struct unri_row unri_row_##call = { TYPE(call, cancels), .opcode = code,                 \
+                                              .descriptors = fds, .yields = UNRI_YIELDS_##result,  \
+                                              __VA_ARGS__ }
 
 /* clang-format off */
 /*  call             cancels  opcode                      fds  yields */
@@ -111,7 +115,8 @@ const struct unri_row unri_row_cancel_close = {
     .fill = unri_cancel_close_fill,
 };
 
-/* Whatever the caller fills in.  Its opcode and descriptor are known when it has; see fill_of_caller(). */
+/* Whatever the caller fills in.  Its opcode and descriptor are known when it has; see
+ * fill_of_caller(). */
 const struct unri_row unri_row_sqe = {
     .type = { .size = sizeof(struct unr_op_type),
               .supports = TOTAL,
@@ -151,8 +156,8 @@ const char *unri_row_needs(const struct unr_op *op)
 
 /* ---- describing ---- */
 
-static struct unr_op_private *describe(struct unr_op *op, const struct unri_row *row, int fd, const void *address,
-                                       uint64_t length, uint64_t offset)
+static struct unr_op_private *describe(struct unr_op *op, const struct unri_row *row, int fd,
+                                       const void *address, uint64_t length, uint64_t offset)
 {
     unr_describe(op, &row->type);
     struct unr_op_private *p = unri_private(op);
@@ -178,13 +183,15 @@ static struct unr_op *invalid_if(struct unr_op *op, bool invalid)
     return op;
 }
 
-/* The kernel's MAX_RW_COUNT: read(2) and write(2) move no more at once whatever they are asked for. */
+/* The kernel's MAX_RW_COUNT: read(2) and write(2) move no more at once whatever they are asked
+ * for. */
 static uint32_t transfer_length(size_t len)
 {
     return len < 0x7ffff000 ? (uint32_t)len : 0x7ffff000;
 }
 
-/* MSG_WAITALL: the kernel goes on after a part has moved, so nothing better than PARTIAL can be promised. */
+/* MSG_WAITALL: the kernel goes on after a part has moved, so nothing better than PARTIAL can be
+ * promised. */
 static struct unr_op *narrow(struct unr_op *op, int flags)
 {
     if (flags & MSG_WAITALL)
@@ -210,13 +217,15 @@ struct unr_op *unr_write(struct unr_op *op, int fd, const void *buf, size_t len,
     return invalid_if(op, offset < -1);
 }
 
-struct unr_op *unr_readv(struct unr_op *op, int fd, const struct iovec *iov, unsigned n, int64_t offset)
+struct unr_op *unr_readv(struct unr_op *op, int fd, const struct iovec *iov, unsigned n,
+                         int64_t offset)
 {
     describe(op, &unri_row_readv, fd, iov, n, (uint64_t)offset);
     return invalid_if(op, offset < -1);
 }
 
-struct unr_op *unr_writev(struct unr_op *op, int fd, const struct iovec *iov, unsigned n, int64_t offset)
+struct unr_op *unr_writev(struct unr_op *op, int fd, const struct iovec *iov, unsigned n,
+                          int64_t offset)
 {
     describe(op, &unri_row_writev, fd, iov, n, (uint64_t)offset);
     return invalid_if(op, offset < -1);
@@ -246,7 +255,8 @@ struct unr_op *unr_sendmsg(struct unr_op *op, int fd, const struct msghdr *msg, 
     return narrow(op, flags | MSG_NOSIGNAL);
 }
 
-struct unr_op *unr_accept(struct unr_op *op, int fd, struct sockaddr *addr, socklen_t *len, int flags)
+struct unr_op *unr_accept(struct unr_op *op, int fd, struct sockaddr *addr, socklen_t *len,
+                          int flags)
 {
     describe(op, &unri_row_accept, fd, addr, 0, (uintptr_t)len);
     return with_flags(op, (unsigned)flags);
@@ -322,10 +332,11 @@ struct unr_op *unr_pipe(struct unr_op *op, int fds[2], int flags)
 }
 
 /* What comes from `from_offset` stands where other calls have an address (splice_off_in). */
-struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offset, int to, int64_t to_offset, size_t len,
-                          unsigned flags)
+struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offset, int to,
+                          int64_t to_offset, size_t len, unsigned flags)
 {
-    struct unr_op_private *p = describe(op, &unri_row_splice, to, NULL, transfer_length(len), (uint64_t)to_offset);
+    struct unr_op_private *p =
+        describe(op, &unri_row_splice, to, NULL, transfer_length(len), (uint64_t)to_offset);
     p->address = (uint64_t)from_offset;
     p->other_fd = from;
     with_flags(op, flags);
@@ -338,7 +349,8 @@ struct unr_op *unr_tee(struct unr_op *op, int from, int to, size_t len, unsigned
     return with_flags(op, flags);
 }
 
-struct unr_op *unr_statx(struct unr_op *op, int dirfd, const char *path, int flags, unsigned mask, struct statx *ret_stat)
+struct unr_op *unr_statx(struct unr_op *op, int dirfd, const char *path, int flags, unsigned mask,
+                         struct statx *ret_stat)
 {
     describe(op, &unri_row_statx, dirfd, path, mask, (uintptr_t)ret_stat);
     return with_flags(op, (unsigned)flags);
@@ -352,7 +364,8 @@ struct unr_op *unr_ftruncate(struct unr_op *op, int fd, int64_t len)
 
 struct unr_op *unr_fallocate(struct unr_op *op, int fd, int mode, int64_t offset, int64_t len)
 {
-    describe(op, &unri_row_fallocate, fd, NULL, (unsigned)mode, (uint64_t)offset)->address = (uint64_t)len;
+    describe(op, &unri_row_fallocate, fd, NULL, (unsigned)mode, (uint64_t)offset)->address =
+        (uint64_t)len;
     return op;
 }
 
@@ -363,7 +376,8 @@ struct unr_op *unr_fadvise(struct unr_op *op, int fd, int64_t offset, int64_t le
     return invalid_if(op, len < 0 || len > UINT32_MAX);
 }
 
-struct unr_op *unr_sync_file_range(struct unr_op *op, int fd, int64_t offset, int64_t len, unsigned flags)
+struct unr_op *unr_sync_file_range(struct unr_op *op, int fd, int64_t offset, int64_t len,
+                                   unsigned flags)
 {
     describe(op, &unri_row_sync_file_range, fd, NULL, (uint64_t)len, (uint64_t)offset);
     with_flags(op, flags);
@@ -376,13 +390,15 @@ struct unr_op *unr_unlinkat(struct unr_op *op, int dirfd, const char *path, int 
     return with_flags(op, (unsigned)flags);
 }
 
-struct unr_op *unr_renameat(struct unr_op *op, int from_dirfd, const char *from, int to_dirfd, const char *to, unsigned flags)
+struct unr_op *unr_renameat(struct unr_op *op, int from_dirfd, const char *from, int to_dirfd,
+                            const char *to, unsigned flags)
 {
     describe(op, &unri_row_renameat, from_dirfd, from, 0, (uintptr_t)to)->other_fd = to_dirfd;
     return with_flags(op, flags);
 }
 
-struct unr_op *unr_linkat(struct unr_op *op, int from_dirfd, const char *from, int to_dirfd, const char *to, int flags)
+struct unr_op *unr_linkat(struct unr_op *op, int from_dirfd, const char *from, int to_dirfd,
+                          const char *to, int flags)
 {
     describe(op, &unri_row_linkat, from_dirfd, from, 0, (uintptr_t)to)->other_fd = to_dirfd;
     return with_flags(op, (unsigned)flags);
@@ -400,20 +416,24 @@ struct unr_op *unr_mkdirat(struct unr_op *op, int dirfd, const char *path, mode_
     return op;
 }
 
-struct unr_op *unr_waitid(struct unr_op *op, int id_type, unsigned id, void *ret_siginfo, int options)
+struct unr_op *unr_waitid(struct unr_op *op, int id_type, unsigned id, void *ret_siginfo,
+                          int options)
 {
-    struct unr_op_private *p = describe(op, &unri_row_waitid, (int)id, NULL, (unsigned)id_type, (uintptr_t)ret_siginfo);
+    struct unr_op_private *p =
+        describe(op, &unri_row_waitid, (int)id, NULL, (unsigned)id_type, (uintptr_t)ret_siginfo);
     p->other_fd = options; /* the SQE's file_index is its splice_fd_in */
     return op;
 }
 
-struct unr_op *unr_futex_wait(struct unr_op *op, uint32_t *futex, uint64_t expected, uint64_t mask, uint32_t flags)
+struct unr_op *unr_futex_wait(struct unr_op *op, uint32_t *futex, uint64_t expected, uint64_t mask,
+                              uint32_t flags)
 {
     unri_set_wide(describe(op, &unri_row_futex_wait, (int)flags, futex, 0, expected), mask);
     return op;
 }
 
-struct unr_op *unr_futex_wake(struct unr_op *op, uint32_t *futex, uint64_t count, uint64_t mask, uint32_t flags)
+struct unr_op *unr_futex_wake(struct unr_op *op, uint32_t *futex, uint64_t count, uint64_t mask,
+                              uint32_t flags)
 {
     unri_set_wide(describe(op, &unri_row_futex_wake, (int)flags, futex, 0, count), mask);
     return op;
@@ -425,7 +445,8 @@ struct unr_op *unri_alarm(struct unr_op *op, const int64_t at[2])
     return with_flags(op, IORING_TIMEOUT_ABS);
 }
 
-/* What a MSG_WAITALL transfer was asked to move in all; asked before `done`, while its arguments are lent. */
+/* What a MSG_WAITALL transfer was asked to move in all; asked before `done`, while its arguments
+ * are lent. */
 uint64_t unri_bytes_asked(const struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
@@ -438,9 +459,11 @@ uint64_t unri_bytes_asked(const struct unr_op *op)
     return total;
 }
 
-/* ---- any other SQE: `address` holds the filling function, `offset` its context, the wide argument the name ---- */
+/* ---- any other SQE: `address` holds the filling function, `offset` its context, the wide argument
+ * the name ---- */
 
-struct unr_op *unr_sqe(struct unr_op *op, const char *name, unsigned supports, unr_fill_fn *fill, void *context)
+struct unr_op *unr_sqe(struct unr_op *op, const char *name, unsigned supports, unr_fill_fn *fill,
+                       void *context)
 {
     struct unr_op_private *p = describe(op, &unri_row_sqe, -1, NULL, 0, (uintptr_t)context);
     p->address = (uintptr_t)fill;
@@ -454,7 +477,8 @@ static const char *name_of_caller(const struct unr_op *op)
     return (const char *)(uintptr_t)unri_wide(&op->private_fields);
 }
 
-/* When an SQE is known, other_fd holds the flags of its CQEs: it has no second descriptor that we would follow. */
+/* When an SQE is known, other_fd holds the flags of its CQEs: it has no second descriptor that we
+ * would follow. */
 uint32_t unr_sqe_flags(const struct unr_op *op)
 {
     return (uint32_t)op->private_fields.other_fd;
@@ -491,7 +515,8 @@ static bool has_fd(unsigned opcode)
 
 static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
 {
-    const unsigned         breaks_the_join = IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_IO_DRAIN;
+    const unsigned breaks_the_join =
+        IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_IO_DRAIN;
     struct unr_op_private *p = unri_private(op);
     *sqe = (struct io_uring_sqe){ 0 };
     ((unr_fill_fn *)(uintptr_t)p->address)(sqe, (void *)(uintptr_t)p->offset);
@@ -504,7 +529,8 @@ static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
         p->flags |= UNRI_ZERO_COPY;
     p->other_fd = 0;
     if (has_fd(sqe->opcode) && !(sqe->flags & IOSQE_FIXED_FILE)) {
-        /* Only now is its descriptor known: it moves from the operations on none to those on this one. */
+        /* Only now is its descriptor known: it moves from the operations on none to those on this
+         * one. */
         unri_peers_remove(p->loop, op);
         p->fd = sqe->fd;
         unri_peers_add(p->loop, op, 1);

@@ -1,6 +1,7 @@
-/* From the queue into the SQ.  SQEs are filled when they are flushed, from the operation's own arguments: until then an
- * operation is on a list, and cancelling it is taking it off.  What finds no SQE stays on its list: nothing is lost when
- * the SQ is full (rule 8).  A turn submits, waits and times out with one system call. */
+/* From the queue into the SQ.  SQEs are filled when they are flushed, from the operation's own
+ * arguments: until then an operation is on a list, and cancelling it is taking it off.  What finds
+ * no SQE stays on its list: nothing is lost when the SQ is full (rule 8).  A turn submits, waits
+ * and times out with one system call. */
 #include "ring.h"
 
 /* ---- lists ---- */
@@ -50,7 +51,8 @@ void unri_enqueue(struct unr_op *op)
 
 static void end_unsupported(struct unr_op *op)
 {
-    unri_private(op)->flags |= UNRI_INVALID; /* on this kernel; a descriptor's own EOPNOTSUPP is another matter */
+    unri_private(op)->flags |=
+        UNRI_INVALID; /* on this kernel; a descriptor's own EOPNOTSUPP is another matter */
     unri_end(op, -EOPNOTSUPP);
 }
 
@@ -61,7 +63,8 @@ void unri_row_start(struct unr_op *op)
     const struct unri_row *row = unri_row_of(op);
 
     bool closing = row->descriptors && p->supports
-                   && (unri_being_closed(loop, p->fd) || (row->descriptors == 2 && unri_being_closed(loop, p->other_fd)));
+                   && (unri_being_closed(loop, p->fd)
+                       || (row->descriptors == 2 && unri_being_closed(loop, p->other_fd)));
     if (__builtin_expect(p->flags & UNRI_INVALID, 0))
         unri_end(op, -EINVAL);
     else if (__builtin_expect(!unri_ring_has(loop->ring, row->opcode), 0))
@@ -82,7 +85,8 @@ void unri_row_cancel(struct unr_op *op, struct unr_cancel_request request)
         return;
     }
     /* One cancel at a time; and none for what only awaits its other CQEs, or has been hit. */
-    const unsigned under_way = UNRI_WANTS_CANCEL | UNRI_WANTS_UNDO | UNRI_WANTS_REPEAT | UNRI_AWAITS_CANCEL | UNRI_CANCEL_HIT;
+    const unsigned under_way = UNRI_WANTS_CANCEL | UNRI_WANTS_UNDO | UNRI_WANTS_REPEAT
+                               | UNRI_AWAITS_CANCEL | UNRI_CANCEL_HIT;
     if (p->flags & UNRI_AWAITS_TARGET && !(p->flags & under_way)) {
         unri_want_cancel(ring, op);
     }
@@ -159,8 +163,8 @@ static void fill_urgent(struct unri_ring *ring, struct io_uring_sqe *sqe)
     }
 }
 
-/* Fills SQEs, those about operations in flight first; filling one may bring forth another (unr_sqe).  True if the SQ is full
- * and something was left. */
+/* Fills SQEs, those about operations in flight first; filling one may bring forth another
+ * (unr_sqe).  True if the SQ is full and something was left. */
 static bool fill(struct unri_ring *ring)
 {
     ring->cancels_filled = 0;
@@ -197,7 +201,8 @@ static bool completions_ready(const struct unri_ring *ring)
     return io_uring_cq_ready(&ring->io) != 0;
 }
 
-/* Completions that only a call of the kernel brings forth.  (A plain ring's are posted without one.) */
+/* Completions that only a call of the kernel brings forth.  (A plain ring's are posted without
+ * one.) */
 static bool must_enter(const struct unri_ring *ring)
 {
     return kernel_flags(ring) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
@@ -206,9 +211,9 @@ static bool must_enter(const struct unri_ring *ring)
 bool unri_ring_has_work(const struct unr_loop *loop)
 {
     const struct unri_ring *ring = loop->ring;
-    bool                    unsubmitted = ring->io.sq.sqe_tail != io_uring_smp_load_acquire(ring->io.sq.khead);
-    return ring->queued.first || ring->urgent.first || ring->repeats[0].first || unsubmitted || completions_ready(ring)
-           || must_enter(ring);
+    bool unsubmitted = ring->io.sq.sqe_tail != io_uring_smp_load_acquire(ring->io.sq.khead);
+    return ring->queued.first || ring->urgent.first || ring->repeats[0].first || unsubmitted
+           || completions_ready(ring) || must_enter(ring);
 }
 
 /* ---- cancels that had no effect ---- */
@@ -225,7 +230,8 @@ static void repeat(struct unr_loop *loop, unsigned level, struct unr_op *op)
     loop->stats.cancels_repeated++;
 }
 
-/* After a reap: the first repetition waits for just that, the others for a time.  Each list is in order of time. */
+/* After a reap: the first repetition waits for just that, the others for a time.  Each list is in
+ * order of time. */
 static void repeat_cancels(struct unr_loop *loop)
 {
     struct unri_ring *ring = loop->ring;
@@ -246,7 +252,8 @@ unr_time unri_ring_next_repeat(struct unr_loop *loop)
         return INT64_MIN;
     for (unsigned level = 1; level < UNRI_REPEAT_LEVELS; level++) {
         const struct unr_op *op = ring->repeats[level].first;
-        unr_time             at = op ? unri_now(loop) + UNR_MSEC(unri_until(op, unri_turn_ms(loop))) : UNR_NEVER;
+        unr_time             at =
+            op ? unri_now(loop) + UNR_MSEC(unri_until(op, unri_turn_ms(loop))) : UNR_NEVER;
         if (at < deadline)
             deadline = at;
     }
@@ -255,24 +262,29 @@ unr_time unri_ring_next_repeat(struct unr_loop *loop)
 
 /* ---- the turn ---- */
 
-/* How many CQEs to ask for.  The kernel runs deferred work for as many as that, or 20: after a storm of cancels, whose own
- * CQEs are there as soon as they are submitted, asking for those brings their targets' along with the same call. */
+/* How many CQEs to ask for.  The kernel runs deferred work for as many as that, or 20: after a
+ * storm of cancels, whose own CQEs are there as soon as they are submitted, asking for those brings
+ * their targets' along with the same call. */
 static unsigned completions_to_ask_for(const struct unri_ring *ring, bool wait)
 {
     enum { DEFERRED_WORK_AT_ONCE = 20 };
     return ring->cancels_filled > DEFERRED_WORK_AT_ONCE ? ring->cancels_filled : wait;
 }
 
-/* One call of the kernel.  0, or an errno that ends the run; *ret_refused: it took none of the SQEs it was shown. */
-static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complete, unr_time deadline, bool *ret_refused)
+/* One call of the kernel.  0, or an errno that ends the run; *ret_refused: it took none of the SQEs
+ * it was shown. */
+static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complete,
+                 unr_time deadline, bool *ret_refused)
 {
-    int n = unri_enter(&loop->ring->io, to_submit, min_complete, deadline, loop->ring->absolute_wait);
+    int n =
+        unri_enter(&loop->ring->io, to_submit, min_complete, deadline, loop->ring->absolute_wait);
     loop->stats.enters++;
     *ret_refused = to_submit && n <= 0 && n != -EINTR && n != -ETIME;
     if (n >= 0)
         return 0;
     switch (n) {
-    /* The wait ended; the kernel has no memory for requests now, or too many completions are waiting, and the SQEs stay. */
+    /* The wait ended; the kernel has no memory for requests now, or too many completions are
+     * waiting, and the SQEs stay. */
     case -ETIME:
     case -EINTR:
     case -EAGAIN:
@@ -307,9 +319,11 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
         more = fill(ring);
         loop->stats.sq_full += more;
         unsigned to_submit = publish(ring);
-        bool     wait = deadline != INT64_MIN && !more && !completions_ready(ring) && !loop->finished.first;
+        bool     wait =
+            deadline != INT64_MIN && !more && !completions_ready(ring) && !loop->finished.first;
         if (to_submit || wait || must_enter(ring))
-            error = enter(loop, to_submit, completions_to_ask_for(ring, wait), wait ? deadline : INT64_MIN, &refused);
+            error = enter(loop, to_submit, completions_to_ask_for(ring, wait),
+                          wait ? deadline : INT64_MIN, &refused);
         if (__builtin_expect(refused && error == 0, 0))
             error = let_it_recover(loop);
         unri_reap(loop);

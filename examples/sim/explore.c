@@ -2,10 +2,11 @@
  *
  *     cc explore.c $(pkg-config --cflags --libs unring-sim)
  *
- * The session reads a request, with a time-out.  When that goes off it asks for the read to be cancelled and writes its
- * apology, into the buffer that the read was given.  This works nearly always: but asked to cancel is not cancelled, and
- * until the read's `done` its buffer is the kernel's, which may be filling it just then.  A test would have to be very
- * lucky to see that; the explorer tries every way in which the kernel can go about it. */
+ * The session reads a request, with a time-out.  When that goes off it asks for the read to be
+ * cancelled and writes its apology, into the buffer that the read was given.  This works nearly
+ * always: but asked to cancel is not cancelled, and until the read's `done` its buffer is the
+ * kernel's, which may be filling it just then.  A test would have to be very lucky to see that; the
+ * explorer tries every way in which the kernel can go about it. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,7 +31,8 @@ static void apologize(struct session *s)
 static void on_timeout(struct unr_op *op)
 {
     struct session *s = op->data;
-    if (op->result.error == 0 && unr_cancel_cause(&s->read, UNR_CANCEL_ALL, -ETIMEDOUT) && !s->mended)
+    if (op->result.error == 0 && unr_cancel_cause(&s->read, UNR_CANCEL_ALL, -ETIMEDOUT)
+        && !s->mended)
         apologize(s); /* the bug: the buffer is still lent */
 }
 
@@ -70,13 +72,14 @@ static int explore(bool mended)
 {
     struct unr_exploration found;
     int                    error = unr_explore(scenario, &mended, NULL, &found);
-    printf("%s: %llu schedules%s: ", mended ? "mended" : "naive", (unsigned long long)found.schedules,
-           found.complete ? ", all there are" : "");
+    printf("%s: %llu schedules%s: ", mended ? "mended" : "naive",
+           (unsigned long long)found.schedules, found.complete ? ", all there are" : "");
     if (error == 0)
         printf("none fails\n");
     else
-        printf("one fails: %s\n    replay it under a debugger with .driver = UNR_REPLAY, .replay = \"%s\"\n", found.failure,
-               found.schedule);
+        printf("one fails: %s\n    replay it under a debugger with .driver = UNR_REPLAY, .replay = "
+               "\"%s\"\n",
+               found.failure, found.schedule);
     return error;
 }
 

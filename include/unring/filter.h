@@ -16,21 +16,24 @@ struct unr_filter_private {
 };
 
 struct unr_filter {
-    struct unr_op  op;
+    struct unr_op             op;
     struct unr_filter_private private_fields;
 };
 
 /* `inner`, of which what `out` makes of a request is requested: the other types, fewer or none.
  *
- * inner    described, and from now on the filter's.  A slot that it is bound to itself reaches it unfiltered.
- * out      asked when this is called, for each type, to learn what the whole supports, and at each request; its last answers
- *          count.  `context` lives until then.
- * Result   inner's, but in the terms of the requests from outside: guarantee is the strongest type that, passed through `out`,
- *          asks for no more than what inner was cancelled under.
- * Cancels  the types of which `out` makes one that inner supports; others are REFUSED.  Closing the loop cannot be filtered.
+ * inner    described, and from now on the filter's.  A slot that it is bound to itself reaches it
+ *          unfiltered.
+ * out      asked when this is called, for each type, to learn what the whole supports, and at each
+ *          request; its last answers count.  `context` lives until then.
+ * Result   inner's, but in the terms of the requests from outside: guarantee is the strongest type
+ *          that, passed through `out`, asks for no more than what inner was cancelled under.
+ * Cancels  the types of which `out` makes one that inner supports; others are REFUSED.  Closing the
+ *          loop cannot be filtered.
  * Threads  the loop's.
  * Source   lib/filter.c; tests/test_filter.c. */
-UNR_API struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *inner, unr_filter_fn *out, void *context);
+UNR_API struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *inner,
+                                  unr_filter_fn *out, void *context);
 
 /* unr_filter() with unr_let_none: nothing from outside cancels `inner`. */
 UNR_API struct unr_op *unr_shield(struct unr_filter *filter, struct unr_op *inner);

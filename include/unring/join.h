@@ -18,15 +18,16 @@ struct unr_join_private {
 };
 
 struct unr_join {
-    struct unr_op    op;
+    struct unr_op           op;
     struct unr_join_private private_fields;
 };
 
-/* Ends when `started` has ended, with the result that this had then; `done` comes right behind that operation's, in the same
- * turn.  Any number of joins may wait for one operation.
+/* Ends when `started` has ended, with the result that this had then; `done` comes right behind that
+ * operation's, in the same turn.  Any number of joins may wait for one operation.
  *
- * started  in flight when the join is started, or idle: then the join ends with the result that it holds.  It keeps its `done`, its
- *          `data` and its slot.  It stays where it is until it or the join has ended.  Not a multishot operation.
+ * started  in flight when the join is started, or idle: then the join ends with the result that it
+ *          holds.  It keeps its `done`, its `data` and its slot.  It stays where it is until it or
+ *          the join has ended.  Not a multishot operation.
  * Result   that of `started`, but for its fd, which is its owner's.
  * Cancels  TOTAL: only the wait ends, and unr_in_flight(started) stays true.
  * Threads  the loop's, which is that of `started`.

@@ -1,6 +1,6 @@
-/* What the benchmark programs share, in C and in C++: clocks, the line that the driver reads, limits, random
- * numbers, loopback sockets.  What only the programs on plain liburing share is in ring.h; which program runs
- * when, and what becomes of its lines, is in `run`. */
+/* What the benchmark programs share, in C and in C++: clocks, the line that the driver reads,
+ * limits, random numbers, loopback sockets.  What only the programs on plain liburing share is in
+ * ring.h; which program runs when, and what becomes of its lines, is in `run`. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -20,7 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BENCH_MAX_RUN_S 120 /* a program that hangs is ended by its own alarm, see bench_begin() */
+#define BENCH_MAX_RUN_S 120 /* a program that hangs is ended by its own alarm, see bench_begin()   \
+                             */
 
 static inline void die(const char *what, int error)
 {
@@ -52,7 +53,8 @@ static inline void report_n(const char *name, long n, double value, const char *
 static inline const char *argument(int argc, char **argv, int i)
 {
     if (i >= argc) {
-        fprintf(stderr, "bench: %s: argument %d is missing; see the first lines of its source\n", argv[0], i);
+        fprintf(stderr, "bench: %s: argument %d is missing; see the first lines of its source\n",
+                argv[0], i);
         exit(2);
     }
     return argv[i];
@@ -79,7 +81,8 @@ static inline int64_t now_ns(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
-/* Processor time of this process, user and system: what a run costs, also when it has to share the machine. */
+/* Processor time of this process, user and system: what a run costs, also when it has to share the
+ * machine. */
 static inline int64_t cpu_ns(void)
 {
     return read_clock(CLOCK_PROCESS_CPUTIME_ID);
@@ -109,8 +112,8 @@ static inline uint32_t random_below(uint32_t n)
 
 /* ---- limits and processors ---- */
 
-/* Descriptors for `n` connections, as far as the hard limit lets us, which only a privileged process raises.  Where it
- * does not, the call that finds no descriptor says so. */
+/* Descriptors for `n` connections, as far as the hard limit lets us, which only a privileged
+ * process raises.  Where it does not, the call that finds no descriptor says so. */
 static inline void raise_fd_limit(long n)
 {
     struct rlimit limit;
@@ -130,8 +133,9 @@ static inline void raise_fd_limit(long n)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Keeps this process on one processor: the server under test on the first of those that are allowed, everything
- * that drives it on the last.  Without that the scheduler's moves are most of what an echo measures. */
+/* Keeps this process on one processor: the server under test on the first of those that are
+ * allowed, everything that drives it on the last.  Without that the scheduler's moves are most of
+ * what an echo measures. */
 enum place { PLACE_SERVER, PLACE_DRIVER };
 
 static inline void pin(enum place place)
@@ -202,8 +206,9 @@ static inline int listen_and_tell(int type_flags)
 
 /* What every server is asked on its command line:
  *     SERVER echo SIZE              sends back what it receives, up to SIZE bytes at a time
- *     SERVER target SIZE            the same, as what a proxy relays to: beside the clients, not beside the proxy
- *     SERVER proxy SIZE TARGET      connects each client to the port TARGET and relays in both directions
+ *     SERVER target SIZE            the same, as what a proxy relays to: beside the clients, not
+ *     beside the proxy SERVER proxy SIZE TARGET      connects each client to the port TARGET and
+ *     relays in both directions
  * It prints "port N" and ends when its last client has gone. */
 struct serve_options {
     long size;

@@ -1,7 +1,8 @@
-/* Read-and-cancel on plain liburing: reads that wait on idle eventfds, each cancelled by an SQE of its own.
- *     cancel_liburing batch N OPERATIONS       N reads are armed by one system call and cancelled by the next
- *     cancel_liburing recent N OPERATIONS      N reads are outstanding; the one armed last is cancelled
- *     cancel_liburing random N OPERATIONS      the same, any one of them
+/* Read-and-cancel on plain liburing: reads that wait on idle eventfds, each cancelled by an SQE of
+ * its own.
+ *     cancel_liburing batch N OPERATIONS       N reads are armed by one system call and cancelled
+ *     by the next cancel_liburing recent N OPERATIONS      N reads are outstanding; the one armed
+ *     last is cancelled cancel_liburing random N OPERATIONS      the same, any one of them
  * A read that was cancelled is armed again by the system call that brings the next cancel. */
 #include "ring.h"
 
@@ -72,7 +73,8 @@ static long another(long n, long than)
     return i < than ? i : i + 1;
 }
 
-/* The victims of `recent` alternate: while one is armed again, the other is the last that the kernel has seen. */
+/* The victims of `recent` alternate: while one is armed again, the other is the last that the
+ * kernel has seen. */
 static void outstanding(long n, long operations, int recent)
 {
     long victim = 0, previous;

@@ -1,7 +1,7 @@
 /* Read-and-cancel with unring: reads that wait on idle eventfds, cancelled one by one.
- *     cancel_unring batch N OPERATIONS       N reads are armed in one turn and cancelled in the next
- *     cancel_unring recent N OPERATIONS      N reads are outstanding; the one armed last is cancelled
- *     cancel_unring random N OPERATIONS      the same, any one of them
+ *     cancel_unring batch N OPERATIONS       N reads are armed in one turn and cancelled in the
+ *     next cancel_unring recent N OPERATIONS      N reads are outstanding; the one armed last is
+ *     cancelled cancel_unring random N OPERATIONS      the same, any one of them
  * A read that was cancelled is started again from its `done`, with the next cancel. */
 #include <unring.h>
 
@@ -26,7 +26,8 @@ static void check(const struct unr_op *op)
 
 static void start(struct waiting_read *read, unr_done_fn *done)
 {
-    unr_start(loop, unr_read(&read->op, read->fd, &read->value, sizeof read->value, -1), done, read);
+    unr_start(loop, unr_read(&read->op, read->fd, &read->value, sizeof read->value, -1), done,
+              read);
 }
 
 static void turn(unr_time timeout)
@@ -68,7 +69,8 @@ static long another(long than)
     return i < than ? i : i + 1;
 }
 
-/* The victims of `recent` alternate: while one is armed again, the other is the last that the kernel has seen. */
+/* The victims of `recent` alternate: while one is armed again, the other is the last that the
+ * kernel has seen. */
 static void on_victim_done(struct unr_op *op)
 {
     long i = (struct waiting_read *)op->data - reads;

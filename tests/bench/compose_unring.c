@@ -1,5 +1,7 @@
-/* What the steps of a composed operation cost more than operations restarted from their `done`: nops, STEPS of them in each.
- *     compose_unring BATCH OPERATIONS      keeps BATCH composed operations going; the figure is per step
+/* What the steps of a composed operation cost more than operations restarted from their `done`:
+ * nops, STEPS of them in each.
+ *     compose_unring BATCH OPERATIONS      keeps BATCH composed operations going; the figure is per
+ *     step
  * Also how many pieces of memory were allocated meanwhile. */
 #include <unring.h>
 
@@ -85,7 +87,8 @@ static void start(struct chain *chain)
 {
     chain->steps = STEPS;
     if (composed)
-        unr_start(loop, unr_compose(&chain->compose, "chain", UNR_CANCEL_TOTAL, step), on_composed_done, chain);
+        unr_start(loop, unr_compose(&chain->compose, "chain", UNR_CANCEL_TOTAL, step),
+                  on_composed_done, chain);
     else
         unr_start(loop, unr_nop(&chain->op), on_done, chain);
 }

@@ -1,4 +1,5 @@
-/* What a deadline that does not fire costs on plain liburing, where it is a linked time-out of the kernel's: an SQE and a CQE more.
+/* What a deadline that does not fire costs on plain liburing, where it is a linked time-out of the
+ * kernel's: an SQE and a CQE more.
  *     deadline_liburing BATCH OPERATIONS      as in deadline_unring.c */
 #include "more.h"
 #include "ring.h"

@@ -1,4 +1,5 @@
-/* What a deadline that does not fire costs with unring: reads that have something at once, with one and without.
+/* What a deadline that does not fire costs with unring: reads that have something at once, with one
+ * and without.
  *     deadline_unring BATCH OPERATIONS      keeps BATCH reads going */
 #include <unring.h>
 

@@ -1,5 +1,6 @@
 /* What a group of two nops costs more than the two started by themselves.
- *     group_unring all|any BATCH OPERATIONS      keeps BATCH pairs going; `any` decides at the first, `all` at the last */
+ *     group_unring all|any BATCH OPERATIONS      keeps BATCH pairs going; `any` decides at the
+ *     first, `all` at the last */
 #include <unring.h>
 
 #include "more.h"

@@ -1,6 +1,7 @@
 /* What the programs that read lines share:
- *     lines_LIBRARY bulk|single OPERATIONS      lines of 64 bytes, which arrive 1024 at a time or each by itself
- *     lines_unring bulk_found OPERATIONS        the same as bulk, but what is in the buffer already is looked for by the caller
+ *     lines_LIBRARY bulk|single OPERATIONS      lines of 64 bytes, which arrive 1024 at a time or
+ *     each by itself lines_unring bulk_found OPERATIONS        the same as bulk, but what is in the
+ *     buffer already is looked for by the caller
  * Whoever reads writes them too, into the other end of a pair of sockets, when all are read. */
 #ifndef BENCH_LINES_H
 #define BENCH_LINES_H

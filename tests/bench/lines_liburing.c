@@ -1,4 +1,5 @@
-/* Lines read on plain liburing, by a loop written for that.  What is measured and the command line are in lines.h. */
+/* Lines read on plain liburing, by a loop written for that.  What is measured and the command line
+ * are in lines.h. */
 #include "lines.h"
 #include "ring.h"
 

@@ -1,13 +1,17 @@
-/* What drives the servers under test, the same for every library: clients that send a message and wait for its echo.
+/* What drives the servers under test, the same for every library: clients that send a message and
+ * wait for its echo.
  *     load rate NAME CONNECTIONS SIZE SLICES LIBRARY:PORT:PID...
- *         as many requests as there is time for.  The servers take turns, a slice of time each, so that what disturbs the
- *         machine meets all of them.  Prints for each slice and server "slice library NAME.rate requests/s" and
- *         "slice library NAME.cpu ns", which is the processor time of process PID per request.
+ *         as many requests as there is time for.  The servers take turns, a slice of time each, so
+ *         that what disturbs the machine meets all of them.  Prints for each slice and server
+ *         "slice library NAME.rate requests/s" and "slice library NAME.cpu ns", which is the
+ *         processor time of process PID per request.
  *     load count PORT CONNECTIONS SIZE REQUESTS
- *         about so many requests and nothing printed, for a server whose system calls are being counted
+ *         about so many requests and nothing printed, for a server whose system calls are being
+ *         counted
  *     load idle PORT PID CONNECTIONS
  *         one request on each connection; prints what process PID has grown by for each
- * It runs on a ring of its own, and its clients share their buffers, as the server must not be the faster of the two. */
+ * It runs on a ring of its own, and its clients share their buffers, as the server must not be the
+ * faster of the two. */
 #include "ring.h"
 
 #define SLICE_MS   20
@@ -70,7 +74,8 @@ static void close_all(struct server *server)
 
 /* ---- requests ---- */
 
-/* MSG_WAITALL is fine here, where nothing is cancelled: the kernel itself goes on until the message is complete. */
+/* MSG_WAITALL is fine here, where nothing is cancelled: the kernel itself goes on until the message
+ * is complete. */
 static void start_request(struct client *client)
 {
     struct io_uring_sqe *sqe = ring_sqe(&ring);
@@ -90,8 +95,8 @@ static void start_all(struct server *server)
         start_request(&server->clients[i]);
 }
 
-/* One system call, and what it completes.  Returns how many answers are in; with `go_on`, each is followed by the
- * next request. */
+/* One system call, and what it completes.  Returns how many answers are in; with `go_on`, each is
+ * followed by the next request. */
 static long turn(int go_on)
 {
     struct io_uring_cqe *cqe;
@@ -102,7 +107,8 @@ static long turn(int go_on)
     io_uring_for_each_cqe(&ring, head, cqe) {
         n++;
         if (cqe->res != size)
-            die("the server closed a connection or answered short", cqe->res < 0 ? cqe->res : EPROTO);
+            die("the server closed a connection or answered short",
+                cqe->res < 0 ? cqe->res : EPROTO);
         if (cqe->user_data & TAG_SEND)
             continue;
         answered++;
@@ -123,7 +129,8 @@ static void run_for(long ms)
         turn(1);
 }
 
-/* The clients of other servers wait meanwhile; so do these in the end, when all that was asked is answered. */
+/* The clients of other servers wait meanwhile; so do these in the end, when all that was asked is
+ * answered. */
 static void run_slice(struct server *server, const char *name, long slice)
 {
     int64_t begin, cpu_begin, elapsed, cpu;
@@ -138,8 +145,10 @@ static void run_slice(struct server *server, const char *name, long slice)
     elapsed = now_ns() - begin;
     cpu = read_clock(server->clock) - cpu_begin;
     if (answered) {
-        printf("%ld %s %s.rate %.0f\n", slice, server->library, name, (double)answered * 1e9 / (double)elapsed);
-        printf("%ld %s %s.cpu %.1f\n", slice, server->library, name, (double)cpu / (double)answered);
+        printf("%ld %s %s.rate %.0f\n", slice, server->library, name,
+               (double)answered * 1e9 / (double)elapsed);
+        printf("%ld %s %s.cpu %.1f\n", slice, server->library, name,
+               (double)cpu / (double)answered);
     }
     for (outstanding = connections; outstanding > 0;)
         outstanding -= turn(0);
@@ -185,7 +194,8 @@ static void rate(int argc, char **argv)
 
 /* ---- count ---- */
 
-/* Every connection begins with one request, and the last ones are awaited, so that the server ends in peace. */
+/* Every connection begins with one request, and the last ones are awaited, so that the server ends
+ * in peace. */
 static void run_requests(struct server *server, long requests)
 {
     long total = requests > connections ? requests : connections;
@@ -200,7 +210,8 @@ static void run_requests(struct server *server, long requests)
 
 /* ---- idle ---- */
 
-/* Resident memory of the process in bytes.  From smaps_rollup, which counts; statm is only near it. */
+/* Resident memory of the process in bytes.  From smaps_rollup, which counts; statm is only near
+ * it. */
 static double resident(long pid)
 {
     char  path[64], line[128];

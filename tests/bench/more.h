@@ -1,4 +1,5 @@
-/* What one way to do something costs more than another, measured in turns so that what disturbs the machine meets both. */
+/* What one way to do something costs more than another, measured in turns so that what disturbs the
+ * machine meets both. */
 #ifndef BENCH_MORE_H
 #define BENCH_MORE_H
 
@@ -13,8 +14,8 @@ static int more_ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* `run` does so many operations, in the costlier way if `extra` is 1.  The median of the differences, in ns of processor time
- * per operation. */
+/* `run` does so many operations, in the costlier way if `extra` is 1.  The median of the
+ * differences, in ns of processor time per operation. */
 static double more_ns(void (*run)(int extra, long operations), long operations)
 {
     double  more[MORE_TURNS];
@@ -37,7 +38,8 @@ static double more_ns(void (*run)(int extra, long operations), long operations)
     return more[MORE_TURNS / 2];
 }
 
-/* Descriptors from which a read always brings something at once: semaphores that nobody exhausts. */
+/* Descriptors from which a read always brings something at once: semaphores that nobody
+ * exhausts. */
 static inline int *more_readable(long n, int flags)
 {
     int     *fds = open_idle(n, EFD_SEMAPHORE | flags);

@@ -1,5 +1,6 @@
 /* A nop's round trip on plain liburing.
- *     nop_liburing BATCH OPERATIONS      keeps BATCH nops in flight until OPERATIONS have completed */
+ *     nop_liburing BATCH OPERATIONS      keeps BATCH nops in flight until OPERATIONS have
+ *     completed */
 #include "ring.h"
 
 static void submit_nops(struct io_uring *ring, long n)
@@ -30,7 +31,8 @@ static long reap(struct io_uring *ring)
 
 int main(int argc, char **argv)
 {
-    long            batch = number(argc, argv, 1), operations = number(argc, argv, 2), started = batch, finished = 0, n;
+    long batch = number(argc, argv, 1), operations = number(argc, argv, 2), started = batch,
+         finished = 0, n;
     struct io_uring ring;
     int64_t         begin;
 

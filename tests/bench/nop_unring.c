@@ -1,5 +1,6 @@
 /* A nop's round trip with unring.
- *     nop_unring BATCH OPERATIONS      keeps BATCH nops in flight until OPERATIONS have completed */
+ *     nop_unring BATCH OPERATIONS      keeps BATCH nops in flight until OPERATIONS have
+ *     completed */
 #include <unring.h>
 
 #include "bench.h"

@@ -1,6 +1,6 @@
-/* HAProxy in place of a proxy of ours, one thread, TCP mode: becomes it, with the listening socket inherited.  The
- * command line is in bench.h, at serve_options(); there is no echo, and it does not end by itself: `run` ends it, or the
- * alarm, which survives an exec. */
+/* HAProxy in place of a proxy of ours, one thread, TCP mode: becomes it, with the listening socket
+ * inherited.  The command line is in bench.h, at serve_options(); there is no echo, and it does not
+ * end by itself: `run` ends it, or the alarm, which survives an exec. */
 #include "bench.h"
 
 static const char configuration[] = "global\n"
@@ -32,9 +32,9 @@ static int write_configuration(int listener, int target_port)
 int main(int argc, char **argv)
 {
     struct serve_options options = serve_options(argc, argv);
-    char                 path[32], program[] = "haproxy", flag[] = "-f", foreground[] = "-db", quiet[] = "-q";
-    char                *arguments[] = { program, quiet, foreground, flag, path, NULL };
-    int                  listener;
+    char  path[32], program[] = "haproxy", flag[] = "-f", foreground[] = "-db", quiet[] = "-q";
+    char *arguments[] = { program, quiet, foreground, flag, path, NULL };
+    int   listener;
 
     if (!options.target_port) {
         fprintf(stderr, "bench: HAProxy does not echo\n");

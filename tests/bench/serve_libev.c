@@ -1,6 +1,7 @@
 /* The echo server and the proxy with libev.  The command line is in bench.h, at serve_options().
- * Reading happens when there is something to read, so all connections share one buffer, which is sent at once; only
- * what a socket does not take is copied and sent later, reading being stopped meanwhile. */
+ * Reading happens when there is something to read, so all connections share one buffer, which is
+ * sent at once; only what a socket does not take is copied and sent later, reading being stopped
+ * meanwhile. */
 #include <ev.h>
 
 #include "bench.h"
@@ -54,7 +55,7 @@ static ssize_t send_some(int fd, const char *data, size_t len)
 static void on_rest_writable(struct ev_loop *ignored, ev_io *io, int events)
 {
     struct side *from = io->data;
-    ssize_t      n = send_some(io->fd, from->rest + from->rest_sent, from->rest_len - from->rest_sent);
+    ssize_t n = send_some(io->fd, from->rest + from->rest_sent, from->rest_len - from->rest_sent);
 
     (void)ignored, (void)events;
     if (n < 0) {

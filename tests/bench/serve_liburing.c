@@ -1,5 +1,6 @@
-/* The echo server and the proxy on plain liburing: recv and send, one of them at a time for each direction, armed
- * anew with the system call that waits.  The command line is in bench.h, at serve_options(). */
+/* The echo server and the proxy on plain liburing: recv and send, one of them at a time for each
+ * direction, armed anew with the system call that waits.  The command line is in bench.h, at
+ * serve_options(). */
 #include "ring.h"
 
 enum step { ACCEPT, CONNECT, RECV, SEND };
@@ -48,7 +49,8 @@ static void start_send(struct pump *pump)
 {
     struct io_uring_sqe *sqe = begin_step(pump, SEND);
 
-    io_uring_prep_send(sqe, pump->to, pump->buffer + pump->sent, pump->received - pump->sent, MSG_NOSIGNAL);
+    io_uring_prep_send(sqe, pump->to, pump->buffer + pump->sent, pump->received - pump->sent,
+                       MSG_NOSIGNAL);
     io_uring_sqe_set_data(sqe, pump);
 }
 
@@ -64,7 +66,8 @@ static struct pump *new_pump(int from, int to)
     return pump;
 }
 
-/* Of a proxy's two directions, the first to end shuts both sockets down, so that the other ends as well. */
+/* Of a proxy's two directions, the first to end shuts both sockets down, so that the other ends as
+ * well. */
 static void end(struct pump *pump)
 {
     if (pump->opposite) {

@@ -1,6 +1,7 @@
 /* The echo server and the proxy with libuv.  The command line is in bench.h, at serve_options().
- * libuv asks for a buffer when there is something to read, so all connections share one, and uv_try_write() sends it
- * at once; only what a socket does not take is copied and written later, reading being stopped meanwhile. */
+ * libuv asks for a buffer when there is something to read, so all connections share one, and
+ * uv_try_write() sends it at once; only what a socket does not take is copied and written later,
+ * reading being stopped meanwhile. */
 #include <uv.h>
 
 #include "bench.h"
@@ -90,7 +91,8 @@ static void write_rest(struct side *from, const char *data, size_t len)
     memcpy(from->rest, data, len);
     buf = uv_buf_init(from->rest, (unsigned)len);
     from->write.data = from;
-    check("uv_write", uv_write(&from->write, (uv_stream_t *)&from->opposite->tcp, &buf, 1, on_rest_written));
+    check("uv_write",
+          uv_write(&from->write, (uv_stream_t *)&from->opposite->tcp, &buf, 1, on_rest_written));
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -155,8 +157,8 @@ static void start_connect(struct side *client)
     connecting->client = client;
     connecting->out = new_side();
     uv_tcp_nodelay(&connecting->out->tcp, 1);
-    check("uv_tcp_connect",
-          uv_tcp_connect(&connecting->request, &connecting->out->tcp, (struct sockaddr *)&target, on_connected));
+    check("uv_tcp_connect", uv_tcp_connect(&connecting->request, &connecting->out->tcp,
+                                           (struct sockaddr *)&target, on_connected));
 }
 
 static void on_connection(uv_stream_t *server, int status)

@@ -1,5 +1,5 @@
-/* The echo server and the proxy with unring: recv and send, one of them at a time for each direction.  The command
- * line is in bench.h, at serve_options(). */
+/* The echo server and the proxy with unring: recv and send, one of them at a time for each
+ * direction.  The command line is in bench.h, at serve_options(). */
 #include <unring.h>
 
 #include "bench.h"
@@ -33,8 +33,8 @@ static struct pump *new_pump(int from, int to)
     return pump;
 }
 
-/* Of a proxy's two directions, the first to end cancels the other, which closes.  `requested` tells the other of it
- * also when the request came too late to cancel anything. */
+/* Of a proxy's two directions, the first to end cancels the other, which closes.  `requested` tells
+ * the other of it also when the request came too late to cancel anything. */
 static void end(struct pump *pump)
 {
     if (pump->opposite) {
@@ -55,14 +55,16 @@ static void on_sent(struct unr_op *op);
 
 static void start_recv(struct pump *pump)
 {
-    unr_start(loop, unr_recv(&pump->op, pump->from, pump->buffer, (size_t)options.size, 0), on_recv, pump);
+    unr_start(loop, unr_recv(&pump->op, pump->from, pump->buffer, (size_t)options.size, 0), on_recv,
+              pump);
 }
 
 static void start_send(struct pump *pump)
 {
     const char *rest = pump->buffer + pump->sent;
 
-    unr_start(loop, unr_send(&pump->op, pump->to, rest, pump->received - pump->sent, 0), on_sent, pump);
+    unr_start(loop, unr_send(&pump->op, pump->to, rest, pump->received - pump->sent, 0), on_sent,
+              pump);
 }
 
 static void on_recv(struct unr_op *op)
@@ -122,7 +124,8 @@ static void start_session(int fd)
     out = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     no_delay(out);
     pump = new_pump(fd, out);
-    unr_start(loop, unr_connect(&pump->op, out, (struct sockaddr *)&target, sizeof target), on_connected, pump);
+    unr_start(loop, unr_connect(&pump->op, out, (struct sockaddr *)&target, sizeof target),
+              on_connected, pump);
 }
 
 static void on_accept(struct unr_op *op)

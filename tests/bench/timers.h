@@ -1,9 +1,11 @@
 /* What the timer programs do, whatever their library:
- *     timers_LIBRARY restart N OPERATIONS    among N outstanding, cancels one after another and starts it anew
- *     timers_LIBRARY another N OPERATIONS    beside N outstanding, starts others and cancels them
- *     timers_LIBRARY move N OPERATIONS       the same in one step, where the library has one (Asio has none)
- *     timers_LIBRARY fire N                  N timers that are all due: what each costs until its callback has run
- * The figure is processor time.  Deadlines are random, far away for the first three and nearby for the last. */
+ *     timers_LIBRARY restart N OPERATIONS    among N outstanding, cancels one after another and
+ *     starts it anew timers_LIBRARY another N OPERATIONS    beside N outstanding, starts others and
+ *     cancels them timers_LIBRARY move N OPERATIONS       the same in one step, where the library
+ *     has one (Asio has none) timers_LIBRARY fire N                  N timers that are all due:
+ *     what each costs until its callback has run
+ * The figure is processor time.  Deadlines are random, far away for the first three and nearby for
+ * the last. */
 #ifndef BENCH_TIMERS_H
 #define BENCH_TIMERS_H
 
@@ -11,9 +13,11 @@
 
 #define TIMERS_FAR_MS  3600000 /* after one to two of these: never reached */
 #define TIMERS_NEAR_MS 100     /* all reached by the time the last of them has been started */
-#define TIMERS_BATCH   64      /* cancelled in one turn, where cancelling ends in a callback that takes one */
+#define TIMERS_BATCH                                                                               \
+    64 /* cancelled in one turn, where cancelling ends in a callback that takes one */
 
-/* The timers are visited in strides: none twice in a turn, and none in the order of memory or deadline. */
+/* The timers are visited in strides: none twice in a turn, and none in the order of memory or
+ * deadline. */
 static inline long timers_next(long i, long n)
 {
     return (i + 611953) % n;

@@ -1,4 +1,5 @@
-/* Timers of libuv, which count milliseconds.  What is measured and the command line are in timers.h. */
+/* Timers of libuv, which count milliseconds.  What is measured and the command line are in
+ * timers.h. */
 #include <uv.h>
 
 #include "timers.h"

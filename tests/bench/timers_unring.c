@@ -76,7 +76,8 @@ static void start_near(void)
     long i;
 
     for (i = 0; i < count; i++)
-        unr_start(loop, unr_timer_at(&timers[i], unr_loop_now(loop) + timers_near_ns()), on_fired, NULL);
+        unr_start(loop, unr_timer_at(&timers[i], unr_loop_now(loop) + timers_near_ns()), on_fired,
+                  NULL);
 }
 
 static double measure(const char *mode, long operations)

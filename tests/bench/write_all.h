@@ -1,5 +1,6 @@
 /* What the programs that write much to a slow reader share:
- *     write_all_LIBRARY MIB      writes so many buffers of 1 MiB, one after another, to a connection of the loopback with a
+ *     write_all_LIBRARY MIB      writes so many buffers of 1 MiB, one after another, to a
+ *     connection of the loopback with a
  *                                small buffer, whose other end another process reads */
 #ifndef BENCH_WRITE_ALL_H
 #define BENCH_WRITE_ALL_H
@@ -30,13 +31,15 @@ static inline int write_all_begin(void)
 {
     struct sockaddr_in address = loopback(0);
     socklen_t          len = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0), reader, small = 1 << 16;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0), reader,
+        small = 1 << 16;
 
     bench_begin();
     setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     if (bind(listener, (struct sockaddr *)&address, len) < 0 || listen(listener, 1) < 0
-        || getsockname(listener, (struct sockaddr *)&address, &len) < 0 || connect(fd, (struct sockaddr *)&address, len) < 0
+        || getsockname(listener, (struct sockaddr *)&address, &len) < 0
+        || connect(fd, (struct sockaddr *)&address, len) < 0
         || (reader = accept(listener, NULL, NULL)) < 0)
         die("connect", errno);
     close(listener);

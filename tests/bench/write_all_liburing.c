@@ -1,5 +1,5 @@
-/* Much written on plain liburing, with MSG_WAITALL: the kernel goes on by itself where the connection takes only a part.  What is
- * measured and the command line are in write_all.h. */
+/* Much written on plain liburing, with MSG_WAITALL: the kernel goes on by itself where the
+ * connection takes only a part.  What is measured and the command line are in write_all.h. */
 #include "ring.h"
 #include "write_all.h"
 
@@ -11,8 +11,8 @@ static void write_one(int fd)
     size_t               done = 0;
 
     while (done < sizeof write_all_bytes) {
-        io_uring_prep_send(ring_sqe(&ring), fd, write_all_bytes + done, sizeof write_all_bytes - done,
-                           MSG_WAITALL | MSG_NOSIGNAL);
+        io_uring_prep_send(ring_sqe(&ring), fd, write_all_bytes + done,
+                           sizeof write_all_bytes - done, MSG_WAITALL | MSG_NOSIGNAL);
         do
             ring_wait(&ring, 1);
         while (io_uring_peek_cqe(&ring, &cqe) < 0);

@@ -13,7 +13,8 @@ static void on_written(struct unr_op *op)
     if (op && op->result.error)
         die("unr_write_all", op->result.error);
     if (left-- > 0)
-        unr_start(loop, unr_write_all(&transfer, &stream, write_all_bytes, sizeof write_all_bytes), on_written, NULL);
+        unr_start(loop, unr_write_all(&transfer, &stream, write_all_bytes, sizeof write_all_bytes),
+                  on_written, NULL);
 }
 
 int main(int argc, char **argv)

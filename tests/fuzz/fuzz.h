@@ -1,5 +1,6 @@
-/* What the fuzz targets share: the input as a tape, and a stream that plays the rest of it from memory in chunks of the
- * fuzzer's choosing, without a system call.  A chunk of no length makes the read wait until it is asked to end. */
+/* What the fuzz targets share: the input as a tape, and a stream that plays the rest of it from
+ * memory in chunks of the fuzzer's choosing, without a system call.  A chunk of no length makes the
+ * read wait until it is asked to end. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
@@ -10,12 +11,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-#define check(condition)                                                                                                       \
-    do {                                                                                                                       \
-        if (!(condition)) {                                                                                                    \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                                    \
-            abort();                                                                                                           \
-        }                                                                                                                      \
+#define check(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
+            abort();                                                                               \
+        }                                                                                          \
     } while (0)
 
 /* ---- the tape ---- */
@@ -66,13 +67,13 @@ static inline struct unr_loop *the_loop(void)
 /* ---- the stream ---- */
 
 struct feed {
-    struct unr_stream   stream;
-    struct unr_op       op;
-    struct tape         text, cuts;
-    size_t              played, moved; /* bytes read from it, and those that it was told of             */
-    size_t              ends[4096];    /* what was played after each read                               */
-    unsigned            reads;         /* of those                                                      */
-    bool                waits, crumbs; /* crumbs: a read that is cancelled has moved something as often */
+    struct unr_stream stream;
+    struct unr_op     op;
+    struct tape       text, cuts;
+    size_t            played, moved; /* bytes read from it, and those that it was told of */
+    size_t            ends[4096];    /* what was played after each read */
+    unsigned          reads;         /* of those */
+    bool waits, crumbs; /* crumbs: a read that is cancelled has moved something as often */
     const struct iovec *room;
 };
 
@@ -83,7 +84,8 @@ static inline struct feed *feed_of_op(struct unr_op *op)
 
 static inline void play(struct feed *feed, size_t wanted)
 {
-    struct tape part = take_part(&feed->text, wanted < feed->room->iov_len ? wanted : feed->room->iov_len);
+    struct tape part =
+        take_part(&feed->text, wanted < feed->room->iov_len ? wanted : feed->room->iov_len);
     check(feed->room->iov_len > 0);
     if (part.len)
         memcpy(feed->room->iov_base, part.data, part.len);
@@ -118,16 +120,20 @@ static inline void feed_cancel(struct unr_op *op, struct unr_cancel_request requ
 }
 
 /* With crumbs it can only promise PARTIAL. */
-static const struct unr_op_type feed_total = {
-    .size = sizeof feed_total, .supports = UNR_CANCEL_ALL, .name = "feed", .start = feed_start, .cancel = feed_cancel
-};
+static const struct unr_op_type feed_total = { .size = sizeof feed_total,
+                                               .supports = UNR_CANCEL_ALL,
+                                               .name = "feed",
+                                               .start = feed_start,
+                                               .cancel = feed_cancel };
 static const struct unr_op_type feed_partial = { .size = sizeof feed_partial,
-                                                 .supports = UNR_CANCEL_PARTIAL | UNR_CANCEL_TERMINAL,
+                                                 .supports =
+                                                     UNR_CANCEL_PARTIAL | UNR_CANCEL_TERMINAL,
                                                  .name = "feed",
                                                  .start = feed_start,
                                                  .cancel = feed_cancel };
 
-static inline struct unr_op *feed_read(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static inline struct unr_op *feed_read(struct unr_stream *stream, struct unr_some *some,
+                                       const struct iovec *iov, unsigned n)
 {
     struct feed *feed = unr_container_of(stream, struct feed, stream);
     (void)some;
@@ -169,8 +175,10 @@ static inline void count_done(struct unr_op *op)
     done_count++;
 }
 
-/* Starts it, and ends it: when it waits it is asked to, for the strongest guarantee that it has; at times it is asked at once. */
-static inline const struct unr_result *run(struct feed *feed, struct unr_op *op, unsigned types, bool at_once)
+/* Starts it, and ends it: when it waits it is asked to, for the strongest guarantee that it has; at
+ * times it is asked at once. */
+static inline const struct unr_result *run(struct feed *feed, struct unr_op *op, unsigned types,
+                                           bool at_once)
 {
     struct unr_loop *loop = the_loop();
     done_count = 0;
@@ -180,11 +188,13 @@ static inline const struct unr_result *run(struct feed *feed, struct unr_op *op,
     while (unr_in_flight(op)) {
         check(unr_loop_run_once(loop, 0) >= 0);
         if (feed->waits && unr_in_flight(op))
-            check(unr_cancel(op, unr_supports(op) & UNR_CANCEL_TOTAL ? UNR_CANCEL_TOTAL : UNR_CANCEL_PARTIAL));
+            check(unr_cancel(op, unr_supports(op) & UNR_CANCEL_TOTAL ? UNR_CANCEL_TOTAL
+                                                                     : UNR_CANCEL_PARTIAL));
     }
     check(done_count == 1 && unr_loop_in_flight(loop) == 0 && !unr_in_flight(&feed->op));
     const struct unr_result *r = &op->result;
-    check((r->error == -ECANCELED) == (r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED));
+    check((r->error == -ECANCELED)
+          == (r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED));
     check((r->error == -ECANCELED) == (r->guarantee != 0));
     if (r->verdict == UNR_VERDICT_REFUSED)
         check(at_once && !(types & unr_supports(op)));
@@ -192,7 +202,8 @@ static inline const struct unr_result *run(struct feed *feed, struct unr_op *op,
 }
 
 /* What the buffer holds is what was played, from `consumed` on. */
-static inline size_t check_held(const struct unr_buffer *buffer, const uint8_t *text, size_t consumed, size_t played)
+static inline size_t check_held(const struct unr_buffer *buffer, const uint8_t *text,
+                                size_t consumed, size_t played)
 {
     size_t      len;
     const char *data = unr_buffer_data(buffer, &len);

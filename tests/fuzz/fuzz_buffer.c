@@ -72,7 +72,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         unsigned which = take(&tape);
         switch (which % 8) {
         case 0: append(which & 128 ? take_two(&tape) : take(&tape)); break;
-        case 1: prepare(which & 128 ? take_two(&tape) : which & 64 ? 0 : take(&tape), take(&tape)); break;
+        case 1:
+            prepare(which & 128 ? take_two(&tape) : which & 64 ? 0 : take(&tape), take(&tape));
+            break;
         case 2:
         case 3: consume(which & 128 ? take_two(&tape) : take(&tape)); break;
         case 4: consume(model_len - (model_len ? take(&tape) % model_len : 0)); break;
@@ -80,7 +82,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             if (which & 64)
                 unr_buffer_set_limit(&buffer, model_limit = take_two(&tape));
             break;
-        case 6: append(model_limit > model_len && model_limit - model_len < 65536 ? model_limit - model_len : 1); break;
+        case 6:
+            append(model_limit > model_len && model_limit - model_len < 65536
+                       ? model_limit - model_len
+                       : 1);
+            break;
         default:
             if (which & 64)
                 unr_buffer_free(&buffer), model_len = 0;

@@ -1,4 +1,5 @@
-/* unr_read_frame() on a hostile text that comes in chunks, cancelled in between: against a parser that sees the whole. */
+/* unr_read_frame() on a hostile text that comes in chunks, cancelled in between: against a parser
+ * that sees the whole. */
 #include "fuzz.h"
 
 #include <limits.h>
@@ -22,7 +23,8 @@ static ssize_t parse_delimited(const struct shape *s, const uint8_t *text, size_
     for (size_t n = s->delimiter_len; n <= len && n <= s->limit && n <= s->buffer_limit; n++)
         if (memcmp(text + n - s->delimiter_len, s->delimiter, s->delimiter_len) == 0)
             return (ssize_t)n;
-    /* Nothing is looked at before there is a byte; then too long a frame is found before the buffer is full. */
+    /* Nothing is looked at before there is a byte; then too long a frame is found before the buffer
+     * is full. */
     if (len && len >= s->limit && s->buffer_limit && s->buffer_limit >= s->limit)
         return -EMSGSIZE;
     return len >= s->buffer_limit ? -ENOBUFS : -ENODATA;
@@ -37,7 +39,8 @@ static ssize_t parse_counted(const struct shape *s, const uint8_t *text, size_t 
     if (len < header || s->buffer_limit < header)
         return len >= s->buffer_limit ? -ENOBUFS : -ENODATA;
     for (size_t i = 0; i < s->size; i++)
-        field |= (uint64_t)text[s->offset + i] << 8 * (s->order == UNR_BIG_ENDIAN ? s->size - 1 - i : i);
+        field |= (uint64_t)text[s->offset + i]
+                 << 8 * (s->order == UNR_BIG_ENDIAN ? s->size - 1 - i : i);
     __int128 n = (__int128)field + s->adjustment;
     if (n < (__int128)header)
         return -EBADMSG;
@@ -68,7 +71,8 @@ static size_t some_limit(struct tape *tape)
 
 static void take_shape(struct shape *s, struct tape *tape, unsigned how)
 {
-    *s = (struct shape){ .delimited = how & 1, .order = how & 2 ? UNR_BIG_ENDIAN : UNR_LITTLE_ENDIAN };
+    *s = (struct shape){ .delimited = how & 1,
+                         .order = how & 2 ? UNR_BIG_ENDIAN : UNR_LITTLE_ENDIAN };
     s->limit = some_limit(tape);
     s->buffer_limit = some_limit(tape);
     if (s->buffer_limit > SIZE_MAX / 4)
@@ -88,11 +92,13 @@ static void take_shape(struct shape *s, struct tape *tape, unsigned how)
     s->adjustment = some_adjustment(tape);
 }
 
-static void check_payload(const struct shape *s, const struct unr_framing *framing, size_t frame_len)
+static void check_payload(const struct shape *s, const struct unr_framing *framing,
+                          size_t frame_len)
 {
     size_t len, front = s->delimited ? 0 : s->offset + s->size;
     char  *payload = unr_frame_payload(framing, &buffer, frame_len, &len);
-    check(payload == (char *)unr_buffer_data(&buffer, NULL) + front && len == frame_len - front - s->delimiter_len);
+    check(payload == (char *)unr_buffer_data(&buffer, NULL) + front
+          && len == frame_len - front - s->delimiter_len);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -110,24 +116,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (shape.delimited)
         unr_framing_delimiter(&framing, shape.delimiter, shape.delimiter_len, shape.limit);
     else
-        unr_framing_length(&framing, shape.offset, (unsigned)shape.size, shape.order, shape.adjustment, shape.limit);
+        unr_framing_length(&framing, shape.offset, (unsigned)shape.size, shape.order,
+                           shape.adjustment, shape.limit);
     for (unsigned i = 0; i < 64; i++) {
         unsigned                 which = take(&feed.cuts);
         size_t                   before = feed.played - consumed;
         struct unr_op           *op = unr_read_frame(&reader, &feed.stream, &buffer, &framing);
         const struct unr_result *r = run(&feed, op, 1 + which % 7, which & 128);
         size_t                   held = check_held(&buffer, text, consumed, feed.played);
-        ssize_t                  expected = shape.delimited ? parse_delimited(&shape, text + consumed, text_len - consumed)
-                                                            : parse_counted(&shape, text + consumed, text_len - consumed);
+        ssize_t                  expected = shape.delimited
+                                                ? parse_delimited(&shape, text + consumed, text_len - consumed)
+                                                : parse_counted(&shape, text + consumed, text_len - consumed);
         check(held >= before);
         if (r->error == -ECANCELED) {
             check(r->bytes == 0 && r->guarantee == UNR_CANCEL_TOTAL);
             continue;
         }
         if (expected > 0 ? r->bytes != (uint64_t)expected : r->error != expected)
-            fprintf(stderr, "frame %u at %zu of %zu: expected %zd, got %s\n", i, consumed, text_len, expected,
-                    unr_explain_op(op));
-        check(expected > 0 ? r->error == 0 && r->bytes == (uint64_t)expected : r->error == expected && r->bytes == 0);
+            fprintf(stderr, "frame %u at %zu of %zu: expected %zd, got %s\n", i, consumed, text_len,
+                    expected, unr_explain_op(op));
+        check(expected > 0 ? r->error == 0 && r->bytes == (uint64_t)expected
+                           : r->error == expected && r->bytes == 0);
         if (expected == -ENODATA || expected == -EINVAL)
             break;
         if (expected > 0)

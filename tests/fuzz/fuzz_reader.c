@@ -1,12 +1,12 @@
-/* unr_read_until() and unr_read_match() on a text that comes in chunks, again and again to its end, cancelled in between:
- * against memmem(3) on the whole. */
+/* unr_read_until() and unr_read_match() on a text that comes in chunks, again and again to its end,
+ * cancelled in between: against memmem(3) on the whole. */
 #include "fuzz.h"
 
 static struct unr_reader reader;
 static struct feed       feed;
 static struct unr_buffer buffer;
 static const uint8_t    *text;
-static size_t            text_len, consumed, shown; /* shown: to the match function, of this operation */
+static size_t text_len, consumed, shown; /* shown: to the match function, of this operation */
 
 struct needle {
     uint8_t bytes[4];
@@ -18,7 +18,8 @@ struct needle {
 static ssize_t match(void *context, const void *data, size_t len, size_t seen)
 {
     const struct needle *needle = context;
-    check(len > seen && seen == shown && len == feed.played - consumed && ((const char *)data)[len] == 0);
+    check(len > seen && seen == shown && len == feed.played - consumed
+          && ((const char *)data)[len] == 0);
     shown = len;
     const char *found = memmem(data, len, needle->bytes, needle->len);
     if (!found)
@@ -32,7 +33,8 @@ static size_t end_in(size_t len, const struct needle *needle)
     return found ? (size_t)(found - text) - consumed + needle->len : 0;
 }
 
-static void check_read(const struct unr_result *r, size_t before, const struct needle *needle, size_t limit)
+static void check_read(const struct unr_result *r, size_t before, const struct needle *needle,
+                       size_t limit)
 {
     size_t len = check_held(&buffer, text, consumed, feed.played);
     size_t end = end_in(len, needle);
@@ -78,7 +80,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         const struct unr_result *r = run(&feed, op, 1 + which % 7, which & 128);
         check_read(r, before, &needle, limit);
         size_t held = feed.played - consumed;
-        size_t used = r->error == 0 ? r->bytes : r->error == -ENOBUFS || r->error == -EPROTO ? 1 + which % held : 0;
+        size_t used = r->error == 0                                 ? r->bytes
+                      : r->error == -ENOBUFS || r->error == -EPROTO ? 1 + which % held
+                                                                    : 0;
         unr_buffer_consume(&buffer, used);
         consumed += used;
         if (r->error == -ENODATA)

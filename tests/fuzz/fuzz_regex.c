@@ -1,4 +1,5 @@
-/* unr_match_regex() on a text that comes in chunks: against regexec(3) on what had arrived after each. */
+/* unr_match_regex() on a text that comes in chunks: against regexec(3) on what had arrived after
+ * each. */
 #include "fuzz.h"
 
 #include <regex.h>
@@ -28,14 +29,15 @@ static size_t end_in(const regex_t *regex, const uint8_t *text, size_t len)
     regmatch_t  found = { .rm_so = 0, .rm_eo = (regoff_t)len };
     memcpy(copy, text, len);
     copy[len] = 0;
-    return regexec(regex, copy, 1, &found, REG_STARTEND | REG_NOTEOL) == 0 ? (size_t)found.rm_eo : 0;
+    return regexec(regex, copy, 1, &found, REG_STARTEND | REG_NOTEOL) == 0 ? (size_t)found.rm_eo
+                                                                           : 0;
 }
 
 static void compare(regex_t *regex)
 {
-    const uint8_t           *text = feed.text.data;
-    const size_t             text_len = feed.text.len;
-    struct unr_op           *op = unr_read_match(&reader, &feed.stream, &buffer, unr_match_regex, regex);
+    const uint8_t *text = feed.text.data;
+    const size_t   text_len = feed.text.len;
+    struct unr_op *op = unr_read_match(&reader, &feed.stream, &buffer, unr_match_regex, regex);
     const struct unr_result *r = run(&feed, op, UNR_CANCEL_ALL, false);
     check_held(&buffer, text, 0, feed.played);
     for (unsigned i = 0; i + 1 < feed.reads; i++)
@@ -59,7 +61,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         memcpy(pattern, part.data, part.len);
     if (!is_quick(pattern))
         return -1;
-    int flags = (how & 1 ? REG_EXTENDED : 0) | (how & 2 ? REG_ICASE : 0) | (how & 4 ? REG_NEWLINE : 0);
+    int flags =
+        (how & 1 ? REG_EXTENDED : 0) | (how & 2 ? REG_ICASE : 0) | (how & 4 ? REG_NEWLINE : 0);
     if (regcomp(&regex, pattern, flags))
         return -1;
     feed_init(&feed, &tape, how & 8);

@@ -1,5 +1,5 @@
-/* The system calls of the table: what one attempt of each does to the world, whether it would get further, and which
- * memory it is lent meanwhile. */
+/* The system calls of the table: what one attempt of each does to the world, whether it would get
+ * further, and which memory it is lent meanwhile. */
 #include "sim.h"
 
 #include <fcntl.h>
@@ -94,19 +94,22 @@ static void gather(const struct pieces *pieces, void *to, size_t len)
 
 static bool reads_into(unsigned opcode)
 {
-    return opcode == IORING_OP_READ || opcode == IORING_OP_READV || opcode == IORING_OP_RECV || opcode == IORING_OP_RECVMSG;
+    return opcode == IORING_OP_READ || opcode == IORING_OP_READV || opcode == IORING_OP_RECV
+           || opcode == IORING_OP_RECVMSG;
 }
 
 static bool writes_from(unsigned opcode)
 {
-    return opcode == IORING_OP_WRITE || opcode == IORING_OP_WRITEV || opcode == IORING_OP_SEND || opcode == IORING_OP_SENDMSG
-           || opcode == IORING_OP_SEND_ZC || opcode == IORING_OP_SENDMSG_ZC;
+    return opcode == IORING_OP_WRITE || opcode == IORING_OP_WRITEV || opcode == IORING_OP_SEND
+           || opcode == IORING_OP_SENDMSG || opcode == IORING_OP_SEND_ZC
+           || opcode == IORING_OP_SENDMSG_ZC;
 }
 
 static bool is_message(unsigned opcode)
 {
-    return opcode == IORING_OP_RECV || opcode == IORING_OP_RECVMSG || opcode == IORING_OP_SEND || opcode == IORING_OP_SENDMSG
-           || opcode == IORING_OP_SEND_ZC || opcode == IORING_OP_SENDMSG_ZC;
+    return opcode == IORING_OP_RECV || opcode == IORING_OP_RECVMSG || opcode == IORING_OP_SEND
+           || opcode == IORING_OP_SENDMSG || opcode == IORING_OP_SEND_ZC
+           || opcode == IORING_OP_SENDMSG_ZC;
 }
 
 static bool waits_for_all(const struct sim_request *request)
@@ -124,7 +127,8 @@ void sim_call_lend(struct sim_request *request)
     gather(&pieces, request->sent, request->sent_len);
 }
 
-/* The kernel may have written any part of what it is lent to write into: nobody may look before the last CQE. */
+/* The kernel may have written any part of what it is lent to write into: nobody may look before the
+ * last CQE. */
 void sim_call_scribble(struct sim_request *request)
 {
     static const unsigned char garbage[4096] = { [0 ... 4095] = 0xa5 };
@@ -136,7 +140,8 @@ void sim_call_scribble(struct sim_request *request)
         scatter(&pieces, skip, garbage, len - skip < sizeof garbage ? len - skip : sizeof garbage);
 }
 
-/* The kernel reads what it is lent to read as late as it likes: nobody may change it before the last CQE. */
+/* The kernel reads what it is lent to read as late as it likes: nobody may change it before the
+ * last CQE. */
 void sim_call_check_sent(struct sim_request *request)
 {
     if (!request->sent)
@@ -144,7 +149,8 @@ void sim_call_check_sent(struct sim_request *request)
     struct pieces  pieces = pieces_of(request);
     unsigned char *now = sim_alloc(request->sent_len + 1);
     if (total(&pieces) != request->sent_len)
-        unri_sim_fail("what describes the memory of a send was changed while it was lent to the kernel");
+        unri_sim_fail(
+            "what describes the memory of a send was changed while it was lent to the kernel");
     gather(&pieces, now, request->sent_len);
     if (memcmp(now, request->sent, request->sent_len) != 0)
         unri_sim_fail("a buffer was changed while it was lent to the kernel to be sent");
@@ -162,8 +168,8 @@ static bool faults_transfer;
 /* Of files no part was ever seen, and a counter has none. */
 static bool may_be_short(const struct sim_request *request)
 {
-    return faults_transfer && request->file->kind != SIM_EVENTFD && request->file->kind != SIM_SIGNALFD
-           && request->file->kind != SIM_REGULAR;
+    return faults_transfer && request->file->kind != SIM_EVENTFD
+           && request->file->kind != SIM_SIGNALFD && request->file->kind != SIM_REGULAR;
 }
 
 void sim_calls_configure(bool short_transfers)
@@ -193,11 +199,13 @@ static int write_step(struct sim_request *request)
     size_t  want = request->sent_len - request->moved;
     int64_t offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
     want = how_much(want, may_be_short(request));
-    ssize_t n = sim_write(request->file, (unsigned char *)request->sent + request->moved, want, offset);
+    ssize_t n =
+        sim_write(request->file, (unsigned char *)request->sent + request->moved, want, offset);
     return n == -EAGAIN ? SIM_WAIT : (int)n;
 }
 
-/* MSG_WAITALL goes on after a part, until all is moved, the stream ends, or an error comes that is reported next time. */
+/* MSG_WAITALL goes on after a part, until all is moved, the stream ends, or an error comes that is
+ * reported next time. */
 static int transfer(struct sim_request *request)
 {
     bool   read = reads_into(request->sqe.opcode);
@@ -224,7 +232,8 @@ static int do_splice(struct sim_request *request, bool tee)
     size_t        want = request->sqe.len < sizeof buf ? request->sqe.len : sizeof buf;
     if (!(sim_poll(request->file) & (POLLOUT | POLLERR)))
         return SIM_WAIT;
-    ssize_t n = sim_read(request->other, buf, how_much(want, faults_transfer), (int64_t)request->sqe.splice_off_in, true);
+    ssize_t n = sim_read(request->other, buf, how_much(want, faults_transfer),
+                         (int64_t)request->sqe.splice_off_in, true);
     if (n <= 0)
         return n == -EAGAIN ? SIM_WAIT : (int)n;
     ssize_t written = sim_write(request->file, buf, (size_t)n, (int64_t)request->sqe.off);
@@ -252,7 +261,8 @@ static int do_accept(struct sim_request *request)
     int              fd = new_fd(file);
     if (fd < 0)
         return fd;
-    memmove(listener->waiting, listener->waiting + 1, --listener->waiting_count * sizeof *listener->waiting);
+    memmove(listener->waiting, listener->waiting + 1,
+            --listener->waiting_count * sizeof *listener->waiting);
     sim_file_release(file);
     return fd;
 }
@@ -307,8 +317,9 @@ static int do_shutdown(struct sim_request *request)
 static int do_pipe(struct sim_request *request)
 {
     struct sim_pipe *pipe = sim_pipe_new(0);
-    struct sim_file *reader = sim_file_new(SIM_PIPE_READER), *writer = sim_file_new(SIM_PIPE_WRITER);
-    int             *fds = address(request);
+    struct sim_file *reader = sim_file_new(SIM_PIPE_READER),
+                    *writer = sim_file_new(SIM_PIPE_WRITER);
+    int *fds = address(request);
     reader->pipe = writer->pipe = pipe;
     fds[0] = new_fd(reader);
     fds[1] = new_fd(writer);
@@ -531,7 +542,8 @@ int sim_call(struct sim_request *request)
     case IORING_OP_SOCKET: return new_fd(sim_socket_new(0));
     case UNRI_OP_BIND: return do_bind(request);
     case UNRI_OP_LISTEN:
-        return request->file->kind == SIM_SOCKET ? sim_listen(request->file, (int)request->sqe.len) : -ENOTSOCK;
+        return request->file->kind == SIM_SOCKET ? sim_listen(request->file, (int)request->sqe.len)
+                                                 : -ENOTSOCK;
     case UNRI_OP_PIPE: return do_pipe(request);
     case IORING_OP_OPENAT: return do_openat(request);
     case IORING_OP_STATX: return do_statx(request);
@@ -570,11 +582,14 @@ bool sim_call_ready(struct sim_request *request)
     case IORING_OP_POLL_ADD: return poll_now(request) != SIM_WAIT;
     case IORING_OP_ACCEPT: return file->waiting_count != 0;
     case IORING_OP_CONNECT:
-        return ((const struct sockaddr *)address(request))->sa_family == AF_UNSPEC || !file->connecting_to
-               || file->connecting_to->kind != SIM_LISTENER || !file->connecting_to->references
+        return ((const struct sockaddr *)address(request))->sa_family == AF_UNSPEC
+               || !file->connecting_to || file->connecting_to->kind != SIM_LISTENER
+               || !file->connecting_to->references
                || file->connecting_to->waiting_count <= (unsigned)file->connecting_to->backlog;
     case IORING_OP_SPLICE:
-    case IORING_OP_TEE: return sim_poll(file) & (POLLOUT | POLLERR) && sim_poll(request->other) & (POLLIN | POLLHUP | POLLERR);
+    case IORING_OP_TEE:
+        return sim_poll(file) & (POLLOUT | POLLERR)
+               && sim_poll(request->other) & (POLLIN | POLLHUP | POLLERR);
     case UNRI_OP_FUTEX_WAIT: return request->futex_wakes;
     case UNRI_OP_WAITID: return waitid_ready(request);
     default: return true;
@@ -591,7 +606,8 @@ bool sim_call_blocks(const struct sim_request *request)
     return request->sqe.opcode == IORING_OP_SPLICE || request->sqe.opcode == IORING_OP_TEE;
 }
 
-/* Where the kernel tries a call first: inline, or in a worker always, or inline and then perhaps in a worker. */
+/* Where the kernel tries a call first: inline, or in a worker always, or inline and then perhaps in
+ * a worker. */
 enum sim_stage sim_call_begins(const struct sim_request *request)
 {
     switch (request->sqe.opcode) {

@@ -20,7 +20,8 @@ static uint64_t next_random(struct unri_choices *choices)
 
 static bool may_deviate(const struct unri_choices *choices)
 {
-    return !choices->options->deviations_max || choices->deviations < choices->options->deviations_max;
+    return !choices->options->deviations_max
+           || choices->deviations < choices->options->deviations_max;
 }
 
 static bool is_change_point(const struct unri_choices *choices)
@@ -35,7 +36,8 @@ static unsigned decide(struct unri_choices *choices, unsigned n)
 {
     switch (choices->options->driver) {
     case UNR_RANDOM: return (unsigned)(next_random(choices) % n);
-    case UNR_PCT: return is_change_point(choices) ? 1 + (unsigned)(next_random(choices) % (n - 1)) : 0;
+    case UNR_PCT:
+        return is_change_point(choices) ? 1 + (unsigned)(next_random(choices) % (n - 1)) : 0;
     default: return 0;
     }
 }
@@ -74,7 +76,8 @@ void unri_choices_begin(struct unri_choices *choices)
             choices->change_at[i] = (unsigned)(next_random(choices) % choices->typical_depth);
 }
 
-/* Turns the odometer: the last choice that has another value takes it, those behind it begin anew. */
+/* Turns the odometer: the last choice that has another value takes it, those behind it begin
+ * anew. */
 static bool next_combination(struct unri_choices *choices)
 {
     unsigned at = choices->count;

@@ -1,6 +1,6 @@
-/* One stream of choices drives a schedule: whatever the simulated kernel, or a scenario, could do in more than one way is a
- * call of unri_choose().  0 is the kindest way.  A driver decides; what it decided is written down, so that it can be
- * replayed. */
+/* One stream of choices drives a schedule: whatever the simulated kernel, or a scenario, could do
+ * in more than one way is a call of unri_choose().  0 is the kindest way.  A driver decides; what
+ * it decided is written down, so that it can be replayed. */
 #ifndef UNRI_SIM_CHOOSE_H
 #define UNRI_SIM_CHOOSE_H
 
@@ -11,14 +11,14 @@ enum { UNRI_CHOICES_MAX = 4096 };
 
 struct unri_choices {
     const struct unr_explore_options *options;
-    unsigned                          count;                  /* made in this schedule                            */
-    unsigned                          given;                  /* how many of them are dictated                    */
-    unsigned                          deviations;             /* how many are not 0                               */
-    uint16_t                          made[UNRI_CHOICES_MAX]; /* dictated below `given`, then what was decided    */
-    uint16_t                          of[UNRI_CHOICES_MAX];   /* among how many                                   */
-    uint64_t                          random;
-    unsigned                          change_at[16]; /* UNR_PCT: where to deviate                                  */
-    unsigned                          typical_depth; /* UNR_PCT: of the schedules so far                           */
+    unsigned                          count;      /* made in this schedule */
+    unsigned                          given;      /* how many of them are dictated */
+    unsigned                          deviations; /* how many are not 0 */
+    uint16_t made[UNRI_CHOICES_MAX]; /* dictated below `given`, then what was decided */
+    uint16_t of[UNRI_CHOICES_MAX];   /* among how many */
+    uint64_t random;
+    unsigned change_at[16]; /* UNR_PCT: where to deviate */
+    unsigned typical_depth; /* UNR_PCT: of the schedules so far */
 };
 
 unsigned unri_choose(unsigned n);

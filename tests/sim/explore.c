@@ -1,4 +1,5 @@
-/* unr_explore: one schedule after another, each from a clean world; what fails is caught, shrunk and told. */
+/* unr_explore: one schedule after another, each from a clean world; what fails is caught, shrunk
+ * and told. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -43,10 +44,12 @@ unsigned unr_sim_choose(unsigned n)
     return unri_choose(n);
 }
 
-/* A broken contract, a failed assertion, a wild pointer: the schedule failed, the exploration goes on. */
+/* A broken contract, a failed assertion, a wild pointer: the schedule failed, the exploration goes
+ * on. */
 static void caught(int number)
 {
-    unri_sim_fail("the program was ended by signal %d (%s); what it printed says more", number, strsignal(number));
+    unri_sim_fail("the program was ended by signal %d (%s); what it printed says more", number,
+                  strsignal(number));
 }
 
 static const int caught_signals[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE };
@@ -94,14 +97,16 @@ static bool run_schedule(struct unri_choices *choices, unr_scenario_fn *scenario
 
 /* ---- shrinking: kinder choices, and fewer, as long as the schedule fails ---- */
 
-static bool fails(struct unri_choices *choices, unr_scenario_fn *scenario, void *context, const uint16_t *made, unsigned count)
+static bool fails(struct unri_choices *choices, unr_scenario_fn *scenario, void *context,
+                  const uint16_t *made, unsigned count)
 {
     memcpy(choices->made, made, count * sizeof *made);
     choices->given = count;
     return !run_schedule(choices, scenario, context);
 }
 
-static void shrink(struct unri_choices *choices, unr_scenario_fn *scenario, void *context, struct unr_exploration *found)
+static void shrink(struct unri_choices *choices, unr_scenario_fn *scenario, void *context,
+                   struct unr_exploration *found)
 {
     struct unr_explore_options replay = *choices->options;
     static uint16_t            made[UNRI_CHOICES_MAX];
@@ -135,7 +140,8 @@ static void shrink(struct unri_choices *choices, unr_scenario_fn *scenario, void
 
 /* ---- all schedules ---- */
 
-static int read_options(const struct unr_explore_options *given, struct unr_explore_options *options)
+static int read_options(const struct unr_explore_options *given,
+                        struct unr_explore_options       *options)
 {
     *options = (struct unr_explore_options){ .size = sizeof *options };
     if (given) {

@@ -1,10 +1,11 @@
-/* uring/enter.h over plain memory: rings that read the SQEs which uring/ writes and post the CQEs which it reads, and
- * virtual time.  What the real kernel may do in more than one way is a choice: see kernel.md for where each was
- * measured.
+/* uring/enter.h over plain memory: rings that read the SQEs which uring/ writes and post the CQEs
+ * which it reads, and virtual time.  What the real kernel may do in more than one way is a choice:
+ * see kernel.md for where each was measured.
  *
- * A request is in one of the stages of sim.h.  Submitting it attempts its call; what cannot go on is armed, or waits for a
- * worker.  Between submitting and returning, the kernel takes steps: it wakes what has become ready, attempts it again,
- * lets workers go on, has other processes act.  Which step, in which order, and how many before it returns, is chosen. */
+ * A request is in one of the stages of sim.h.  Submitting it attempts its call; what cannot go on
+ * is armed, or waits for a worker.  Between submitting and returning, the kernel takes steps: it
+ * wakes what has become ready, attempts it again, lets workers go on, has other processes act.
+ * Which step, in which order, and how many before it returns, is chosen. */
 #include "../../uring/enter.h"
 
 #include <poll.h>
@@ -33,8 +34,9 @@ struct sim_ring {
     int                  fd, eventfd;
 };
 
-/* The kernel may be slow, interrupted or short of memory, not for ever: what could have happened in a call and was passed
- * over this often happens, and there are no more faults than this.  Or schedules would not end. */
+/* The kernel may be slow, interrupted or short of memory, not for ever: what could have happened in
+ * a call and was passed over this often happens, and there are no more faults than this.  Or
+ * schedules would not end. */
 enum { PATIENCE = 2 };
 
 struct later {
@@ -47,10 +49,10 @@ struct later {
 static struct {
     struct sim_ring    *rings;
     struct sim_request *requests; /* in flight, in the order of submission */
-    struct later       *later;    /* what other processes are to do         */
+    struct later       *later;    /* what other processes are to do */
     unsigned            faults;
-    unsigned            faults_left; /* of io_uring_enter(2) in this schedule             */
-    unsigned            steps;       /* in this schedule: a bound on endless ones         */
+    unsigned            faults_left; /* of io_uring_enter(2) in this schedule */
+    unsigned            steps;       /* in this schedule: a bound on endless ones */
 } kernel;
 
 void sim_kernel_reset(unsigned faults)
@@ -131,7 +133,8 @@ int unri_enter_open(struct io_uring *io, unsigned entries, struct io_uring_param
     io->cq.kring_mask = &io->cq.ring_mask;
     io->cq.kring_entries = &io->cq.ring_entries;
     io->flags = params->flags;
-    io->features = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS | IORING_FEAT_SINGLE_MMAP;
+    io->features =
+        IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS | IORING_FEAT_SINGLE_MMAP;
     io->ring_fd = io->enter_ring_fd = ring->fd;
     return 0;
 }
@@ -141,7 +144,8 @@ void unri_enter_close(struct io_uring *io)
     struct sim_ring *ring = ring_of(io);
     for (struct sim_request *request = kernel.requests; request; request = request->next)
         if (request->ring == ring)
-            unri_sim_fail("a ring is closed while a request of opcode %u is in flight on it", request->sqe.opcode);
+            unri_sim_fail("a ring is closed while a request of opcode %u is in flight on it",
+                          request->sqe.opcode);
     if (ring->sq_tail != ring->sq_head)
         unri_sim_fail("a ring is closed while SQEs are waiting in it");
     ring->open = false;
@@ -257,7 +261,8 @@ static bool is_zero_copy(const struct sim_request *request)
     return request->sqe.opcode == IORING_OP_SEND_ZC || request->sqe.opcode == IORING_OP_SENDMSG_ZC;
 }
 
-/* The request's own last CQE.  A zero-copy send keeps its buffer until its notification, which may be late. */
+/* The request's own last CQE.  A zero-copy send keeps its buffer until its notification, which may
+ * be late. */
 static void complete(struct sim_request *request, int res)
 {
     sim_call_check_sent(request);
@@ -287,8 +292,8 @@ static bool is_multishot(const struct sim_request *request)
     return request->sqe.opcode == IORING_OP_ACCEPT && request->sqe.ioprio & IORING_ACCEPT_MULTISHOT;
 }
 
-/* Tries the call once.  A MSG_WAITALL transfer that moved a part goes back to the poll table by way of a moment in which it is
- * in no table at all, if there is more to do for it already. */
+/* Tries the call once.  A MSG_WAITALL transfer that moved a part goes back to the poll table by way
+ * of a moment in which it is in no table at all, if there is more to do for it already. */
 static void attempt(struct sim_request *request)
 {
     uint32_t moved = sim_call_moved(request);
@@ -318,7 +323,8 @@ static void begin(struct sim_request *request)
     switch (sim_call_begins(request)) {
     case SIM_PENDING: request->stage = SIM_PENDING; break;
     default:
-        /* Completing while it is submitted is the kindest; a kernel that is asked to poll first would not. */
+        /* Completing while it is submitted is the kindest; a kernel that is asked to poll first
+         * would not. */
         if (unri_choose(2))
             request->stage = sim_call_ready(request) ? SIM_READY : SIM_ARMED;
         else
@@ -358,7 +364,8 @@ static bool names_a_descriptor(unsigned opcode)
 static struct sim_request *find(struct sim_ring *ring, uint64_t user_data)
 {
     for (struct sim_request *request = kernel.requests; request; request = request->next)
-        if (request->ring == ring && request->sqe.user_data == user_data && request->stage != SIM_DONE)
+        if (request->ring == ring && request->sqe.user_data == user_data
+            && request->stage != SIM_DONE)
             return request;
     return NULL;
 }
@@ -368,7 +375,8 @@ static bool answers_one(const struct sim_request *request)
     return request->sqe.opcode == UNRI_OP_WAITID || request->sqe.opcode == UNRI_OP_FUTEX_WAIT;
 }
 
-/* A cancel takes a request out of the table where it is; its CQE comes before the cancel's or after it. */
+/* A cancel takes a request out of the table where it is; its CQE comes before the cancel's or after
+ * it. */
 static int cancel_found(struct sim_request *request)
 {
     int res = answers_one(request);
@@ -388,7 +396,8 @@ static int cancel(struct sim_ring *ring, uint64_t user_data)
     switch (request->stage) {
     case SIM_ARMED:
     case SIM_PENDING: return cancel_found(request);
-    case SIM_READY: /* a poll that fired is still in its table until the task has run, or not any more */
+    case SIM_READY: /* a poll that fired is still in its table until the task has run, or not any
+                       more */
         return unri_choose(2) ? cancel_found(request) : -ENOENT;
     case SIM_RUNNING:
         /* A worker comes to its end without a call of the kernel: nothing is found then. */
@@ -412,7 +421,8 @@ static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
     }
     for (struct sim_request *other = kernel.requests; other; other = other->next)
         if (other->ring == ring && other->sqe.user_data == sqe->user_data)
-            unri_sim_fail("two requests in flight have the same user_data, opcodes %u and %u", other->sqe.opcode, sqe->opcode);
+            unri_sim_fail("two requests in flight have the same user_data, opcodes %u and %u",
+                          other->sqe.opcode, sqe->opcode);
 
     struct sim_request *request = sim_alloc(sizeof *request), **end = &kernel.requests;
     request->ring = ring;
@@ -429,7 +439,9 @@ static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
             if (request->other)
                 sim_file_hold(request->other);
         }
-        if (!request->file || ((sqe->opcode == IORING_OP_SPLICE || sqe->opcode == IORING_OP_TEE) && !request->other)) {
+        if (!request->file
+            || ((sqe->opcode == IORING_OP_SPLICE || sqe->opcode == IORING_OP_TEE)
+                && !request->other)) {
             complete(request, -EBADF);
             return;
         }
@@ -448,7 +460,8 @@ static unsigned submit(struct sim_ring *ring, unsigned to_submit)
     while (count < to_submit && ring->sq_head != ring->sq_tail) {
         struct io_uring_sqe *sqe = &ring->io->sq.sqes[ring->sq_head & ring->io->sq.ring_mask];
         struct io_uring_sqe  copy = *sqe;
-        memset(sqe, 0x5a, sizeof *sqe); /* the kernel has its copy: the entry is the program's again */
+        memset(sqe, 0x5a,
+               sizeof *sqe); /* the kernel has its copy: the entry is the program's again */
         ring->sq_head++;
         count++;
         submit_one(ring, &copy);
@@ -460,7 +473,8 @@ static unsigned submit(struct sim_ring *ring, unsigned to_submit)
 
 static int64_t timeout_of(const struct sim_request *request)
 {
-    const struct __kernel_timespec *at = (const struct __kernel_timespec *)(uintptr_t)request->sqe.addr;
+    const struct __kernel_timespec *at =
+        (const struct __kernel_timespec *)(uintptr_t)request->sqe.addr;
     return UNR_SEC(at->tv_sec) + at->tv_nsec;
 }
 
@@ -472,9 +486,11 @@ static bool can_step(struct sim_request *request)
         if (request->sqe.opcode == IORING_OP_TIMEOUT)
             return timeout_of(request) <= sim_world.now;
         if (is_multishot(request) && request->moved && request->sqe.opcode == IORING_OP_POLL_ADD)
-            return sim_call_ready(request) && request->futex_wakes++ < 2; /* a level that holds tells itself now and then */
+            return sim_call_ready(request)
+                   && request->futex_wakes++ < 2; /* a level that holds tells itself now and then */
         return sim_call_ready(request);
-    case SIM_RUNNING: return request->interrupted || !sim_call_blocks(request) || sim_call_ready(request);
+    case SIM_RUNNING:
+        return request->interrupted || !sim_call_blocks(request) || sim_call_ready(request);
     case SIM_DONE: return request->notification_due;
     default: return true;
     }
@@ -535,7 +551,8 @@ enum { CANDIDATES = 16, STEPS_MAX = 10000 };
 static void count_step(void)
 {
     if (++kernel.steps > STEPS_MAX)
-        unri_sim_fail("this does not come to an end: the kernel has been at it %d times", STEPS_MAX);
+        unri_sim_fail("this does not come to an end: the kernel has been at it %d times",
+                      STEPS_MAX);
 }
 
 /* One step, of those that are possible, or none if the kernel `may_stop`.  False: it took none. */
@@ -544,7 +561,8 @@ static bool take_step(bool may_stop)
     struct sim_request *requests[CANDIDATES];
     struct later       *laters[CANDIDATES];
     unsigned            n = 0, m = 0;
-    for (struct sim_request *request = kernel.requests; request && n < CANDIDATES; request = request->next)
+    for (struct sim_request *request = kernel.requests; request && n < CANDIDATES;
+         request = request->next)
         if (can_step(request)) {
             requests[n++] = request;
             may_stop &= request->passed_over < PATIENCE;
@@ -557,7 +575,8 @@ static bool take_step(bool may_stop)
         return false;
     count_step();
 
-    /* Kindest: what is possible happens, oldest first; then the kernel returns; other processes act when nothing else can. */
+    /* Kindest: what is possible happens, oldest first; then the kernel returns; other processes act
+     * when nothing else can. */
     unsigned stop = may_stop, choice = unri_choose(n + stop + m);
     if (choice < n) {
         requests[choice]->passed_over = 0;
@@ -583,19 +602,22 @@ static void set_taskrun(struct sim_ring *ring)
 {
     bool work = false;
     for (struct sim_request *request = kernel.requests; request; request = request->next)
-        work |= request->ring == ring && request->stage != SIM_PENDING && request->stage != SIM_RUNNING && can_step(request);
+        work |= request->ring == ring && request->stage != SIM_PENDING
+                && request->stage != SIM_RUNNING && can_step(request);
     if (ring->io->flags & IORING_SETUP_TASKRUN_FLAG && work)
         ring->sq_flags |= IORING_SQ_TASKRUN;
     else
         ring->sq_flags &= ~IORING_SQ_TASKRUN;
 }
 
-/* Time passes to the next moment at which something is due; false if there is none before `deadline`. */
+/* Time passes to the next moment at which something is due; false if there is none before
+ * `deadline`. */
 static bool next_moment(unr_time deadline)
 {
     unr_time next = deadline;
     for (struct sim_request *request = kernel.requests; request; request = request->next)
-        if (request->sqe.opcode == IORING_OP_TIMEOUT && request->stage == SIM_ARMED && timeout_of(request) < next)
+        if (request->sqe.opcode == IORING_OP_TIMEOUT && request->stage == SIM_ARMED
+            && timeout_of(request) < next)
             next = timeout_of(request);
     if (next != UNR_NEVER && next > sim_world.now)
         sim_world.now = next;
@@ -612,7 +634,8 @@ static void scribble_all(struct sim_ring *ring)
 
 static _Noreturn void deadlock(const struct sim_ring *ring)
 {
-    for (const struct sim_request *request = kernel.requests; request && unri_sim_is_last_run(); request = request->next)
+    for (const struct sim_request *request = kernel.requests; request && unri_sim_is_last_run();
+         request = request->next)
         if (request->ring == ring) {
             unr_loop_dump(op_of(request->sqe.user_data)->private_fields.loop, 2);
             break;
@@ -639,7 +662,8 @@ static int wait_for(struct sim_ring *ring, unsigned min_complete, unr_time deadl
     }
 }
 
-/* Without its task in the kernel, only what needs no task goes on: waking, workers, other processes, time. */
+/* Without its task in the kernel, only what needs no task goes on: waking, workers, other
+ * processes, time. */
 static bool needs_its_task(const struct sim_request *request)
 {
     return request->stage == SIM_READY || request->stage == SIM_ARMING;
@@ -663,7 +687,9 @@ void unr_sim_wait_readable(int fd)
 {
     for (struct sim_file *file = sim_file_of(fd); !(sim_poll(file) & POLLIN);)
         if (!take_step_outside() && !(sim_poll(file) & POLLIN))
-            unri_sim_fail("deadlock: another event loop waits for descriptor %d, and nothing can make it readable", fd);
+            unri_sim_fail("deadlock: another event loop waits for descriptor %d, and nothing can "
+                          "make it readable",
+                          fd);
 }
 
 /* Being interrupted, short of memory, or too busy. */
@@ -680,13 +706,15 @@ static int fault(unsigned to_submit)
 /* How many of the SQEs it is shown the kernel takes. */
 static unsigned takes(unsigned to_submit)
 {
-    if (to_submit < 2 || !(kernel.faults & UNR_FAULT_ENTER) || !kernel.faults_left || !unri_choose(2))
+    if (to_submit < 2 || !(kernel.faults & UNR_FAULT_ENTER) || !kernel.faults_left
+        || !unri_choose(2))
         return to_submit;
     kernel.faults_left--;
     return 1;
 }
 
-int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, unr_time deadline, bool absolute)
+int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, unr_time deadline,
+               bool absolute)
 {
     struct sim_ring *ring = ring_of(io);
     (void)absolute;
@@ -795,8 +823,9 @@ void unr_sim_later(void (*action)(void *context), void *context)
 struct sim_request *sim_futex_waiter(uint64_t address, uint64_t mask)
 {
     for (struct sim_request *request = kernel.requests; request; request = request->next)
-        if (request->sqe.opcode == UNRI_OP_FUTEX_WAIT && request->stage == SIM_ARMED && !request->cancelled
-            && request->sqe.addr == address && request->sqe.addr3 & mask && !request->futex_wakes)
+        if (request->sqe.opcode == UNRI_OP_FUTEX_WAIT && request->stage == SIM_ARMED
+            && !request->cancelled && request->sqe.addr == address && request->sqe.addr3 & mask
+            && !request->futex_wakes)
             return request;
     return NULL;
 }

@@ -18,7 +18,8 @@
 
 #include "choose.h"
 
-/* Whether this is the run whose failure is reported, after shrinking: what is of use to a person is printed then. */
+/* Whether this is the run whose failure is reported, after shrinking: what is of use to a person is
+ * printed then. */
 bool unri_sim_is_last_run(void);
 
 /* Ends the schedule as failed. */
@@ -33,7 +34,15 @@ struct sim_bytes { /* a bounded queue of bytes */
     size_t         capacity, first, count;
 };
 
-enum sim_kind { SIM_SOCKET = 1, SIM_PIPE_READER, SIM_PIPE_WRITER, SIM_REGULAR, SIM_EVENTFD, SIM_SIGNALFD, SIM_LISTENER };
+enum sim_kind {
+    SIM_SOCKET = 1,
+    SIM_PIPE_READER,
+    SIM_PIPE_WRITER,
+    SIM_REGULAR,
+    SIM_EVENTFD,
+    SIM_SIGNALFD,
+    SIM_LISTENER
+};
 
 struct sim_pipe {
     struct sim_bytes bytes;
@@ -126,14 +135,15 @@ unsigned sim_poll(const struct sim_file *file); /* POLLIN, POLLOUT, ... that hol
 
 /* ---- requests ---- */
 
-/* Where the kernel has a request; see kernel.md.  A cancel finds it in some of these and not in others. */
+/* Where the kernel has a request; see kernel.md.  A cancel finds it in some of these and not in
+ * others. */
 enum sim_stage {
-    SIM_ARMED,   /* in the poll table, or another where cancels look: waits for its descriptor           */
-    SIM_ARMING,  /* between two attempts, in no table: a cancel is lost on it                             */
-    SIM_READY,   /* woken: its next attempt waits for the task to run                                    */
-    SIM_PENDING, /* waits for a worker                                                                    */
-    SIM_RUNNING, /* a worker executes it                                                                  */
-    SIM_DONE,    /* its last CQE is posted; perhaps a notification is not                                 */
+    SIM_ARMED,   /* in the poll table, or another where cancels look: waits for its descriptor */
+    SIM_ARMING,  /* between two attempts, in no table: a cancel is lost on it */
+    SIM_READY,   /* woken: its next attempt waits for the task to run */
+    SIM_PENDING, /* waits for a worker */
+    SIM_RUNNING, /* a worker executes it */
+    SIM_DONE,    /* its last CQE is posted; perhaps a notification is not */
 };
 
 struct sim_request {
@@ -143,8 +153,8 @@ struct sim_request {
     enum sim_stage      stage;
     struct sim_file    *file, *other;
     uint32_t            moved;       /* by the steps so far of a MSG_WAITALL transfer */
-    bool                cancelled;   /* a cancel found it: it ends with -ECANCELED    */
-    bool                interrupted; /* ... in a worker                               */
+    bool                cancelled;   /* a cancel found it: it ends with -ECANCELED */
+    bool                interrupted; /* ... in a worker */
     bool                notification_due;
     void               *sent; /* what was to be sent, as it was when submitted */
     size_t              sent_len;
@@ -156,14 +166,18 @@ struct sim_request {
 #define SIM_WAIT INT32_MIN
 
 void     sim_calls_configure(bool short_transfers);
-int      sim_call(struct sim_request *request);              /* one attempt at its system call                       */
-bool     sim_call_ready(struct sim_request *request);        /* whether an attempt would get further               */
-uint32_t sim_call_moved(const struct sim_request *request);  /* what a MSG_WAITALL transfer has moved so far; 0 for all else */
-bool     sim_call_blocks(const struct sim_request *request); /* a worker's call that waits, and can be interrupted */
-enum sim_stage sim_call_begins(const struct sim_request *request); /* where the kernel puts it first: READY, ARMED or PENDING */
-void           sim_call_lend(struct sim_request *request);         /* takes note of the buffers it is lent                */
-void           sim_call_scribble(struct sim_request *request);
-void           sim_call_check_sent(struct sim_request *request);
+int      sim_call(struct sim_request *request);       /* one attempt at its system call */
+bool     sim_call_ready(struct sim_request *request); /* whether an attempt would get further */
+uint32_t sim_call_moved(const struct sim_request *request); /* what a MSG_WAITALL transfer has moved
+                                                               so far; 0 for all else */
+bool sim_call_blocks(
+    const struct sim_request *request); /* a worker's call that waits, and can be interrupted */
+enum sim_stage
+     sim_call_begins(const struct sim_request
+                         *request); /* where the kernel puts it first: READY, ARMED or PENDING */
+void sim_call_lend(struct sim_request *request); /* takes note of the buffers it is lent */
+void sim_call_scribble(struct sim_request *request);
+void sim_call_check_sent(struct sim_request *request);
 struct sim_request *sim_futex_waiter(uint64_t address, uint64_t mask);
 
 /* The kernel's own. */

@@ -1,5 +1,5 @@
-/* The world of a schedule: descriptors, and the sockets, pipes, files, counters and processes behind them.  Nothing here
- * waits or chooses; calls.c and kernel.c do. */
+/* The world of a schedule: descriptors, and the sockets, pipes, files, counters and processes
+ * behind them.  Nothing here waits or chooses; calls.c and kernel.c do. */
 #include "sim.h"
 
 #include <fcntl.h>
@@ -68,7 +68,8 @@ size_t sim_bytes_put(struct sim_bytes *bytes, const void *data, size_t len)
     if (n > len)
         n = len;
     for (size_t i = 0; i < n; i++)
-        bytes->data[(bytes->first + bytes->count + i) % bytes->capacity] = ((const unsigned char *)data)[i];
+        bytes->data[(bytes->first + bytes->count + i) % bytes->capacity] =
+            ((const unsigned char *)data)[i];
     bytes->count += n;
     return n;
 }
@@ -352,7 +353,8 @@ unsigned sim_poll(const struct sim_file *file)
             return POLLOUT | POLLHUP;
         if (file->incoming->count || file->end_of_input || file->shut_read || file->reset)
             events |= POLLIN;
-        if (!file->peer || file->shut_write || file->peer->incoming->count < file->peer->incoming->capacity)
+        if (!file->peer || file->shut_write
+            || file->peer->incoming->count < file->peer->incoming->capacity)
             events |= POLLOUT;
         if (!file->peer)
             events |= POLLHUP;
@@ -360,7 +362,8 @@ unsigned sim_poll(const struct sim_file *file)
             events |= POLLERR;
         return events;
     case SIM_LISTENER: return file->waiting_count ? POLLIN : 0;
-    case SIM_PIPE_READER: return (file->pipe->bytes.count ? POLLIN : 0u) | (file->pipe->writers ? 0u : POLLHUP);
+    case SIM_PIPE_READER:
+        return (file->pipe->bytes.count ? POLLIN : 0u) | (file->pipe->writers ? 0u : POLLHUP);
     case SIM_PIPE_WRITER:
         if (!file->pipe->readers)
             return POLLOUT | POLLERR;
@@ -400,7 +403,8 @@ void unr_sim_socketpair(int ret_fds[2], size_t capacity)
 void unr_sim_pipe(int ret_fds[2], size_t capacity)
 {
     struct sim_pipe *pipe = sim_pipe_new(capacity);
-    struct sim_file *reader = sim_file_new(SIM_PIPE_READER), *writer = sim_file_new(SIM_PIPE_WRITER);
+    struct sim_file *reader = sim_file_new(SIM_PIPE_READER),
+                    *writer = sim_file_new(SIM_PIPE_WRITER);
     reader->pipe = writer->pipe = pipe;
     ret_fds[0] = opened(reader);
     ret_fds[1] = opened(writer);
@@ -497,7 +501,8 @@ int unr_sim_accept(int fd)
     if (!listener->waiting_count)
         return -EAGAIN;
     struct sim_file *file = listener->waiting[0];
-    memmove(listener->waiting, listener->waiting + 1, --listener->waiting_count * sizeof *listener->waiting);
+    memmove(listener->waiting, listener->waiting + 1,
+            --listener->waiting_count * sizeof *listener->waiting);
     int accepted = opened(file);
     sim_file_release(file); /* the backlog's reference */
     return accepted;

@@ -1,14 +1,17 @@
-/* Conservation above the system call: whatever becomes of a composed operation, what its result counts is what moved.
+/* Conservation above the system call: whatever becomes of a composed operation, what its result
+ * counts is what moved.
  *
- * Lanes over TCP, unix sockets and pipes: somebody writes a stream whose bytes tell where in it they belong, with
- * unr_write_all() and its kin; in some lanes a relay, or an echo made with unr_compose(), passes it on; somebody reads it, into
- * memory of its own or into a buffer, until a delimiter, a match or the end of a frame.  Each of them is asked to cancel at
- * random, in every way there is, and goes on by what its result says.  So what a step took and its operation forgot shows as a
- * wrong byte, and at the end, when each stream was read to its own end, as a count that differs.
+ * Lanes over TCP, unix sockets and pipes: somebody writes a stream whose bytes tell where in it
+ * they belong, with unr_write_all() and its kin; in some lanes a relay, or an echo made with
+ * unr_compose(), passes it on; somebody reads it, into memory of its own or into a buffer, until a
+ * delimiter, a match or the end of a frame.  Each of them is asked to cancel at random, in every
+ * way there is, and goes on by what its result says.  So what a step took and its operation forgot
+ * shows as a wrong byte, and at the end, when each stream was read to its own end, as a count that
+ * differs.
  *
- * Most of the streams are seen through a layer.  One kind knows of each step: after a request that was honoured at most one,
- * that in flight, may move anything.  The other gathers: its steps are composed operations themselves, so one that is
- * cancelled has moved something. */
+ * Most of the streams are seen through a layer.  One kind knows of each step: after a request that
+ * was honoured at most one, that in flight, may move anything.  The other gathers: its steps are
+ * composed operations themselves, so one that is cancelled has moved something. */
 #include "stress.h"
 
 #include <dirent.h>
@@ -20,7 +23,15 @@
 #include <sys/uio.h>
 
 enum { CANCELS = 1000000, FEW_CANCELS = 20000 };
-enum { LANES = 12, ROOM = 16384, LIMIT = 6000, PIECES = 24, UNTOUCHED = 0xa5, LOOKED_AT = 256, SHOWN = 32 };
+enum {
+    LANES = 12,
+    ROOM = 16384,
+    LIMIT = 6000,
+    PIECES = 24,
+    UNTOUCHED = 0xa5,
+    LOOKED_AT = 256,
+    SHOWN = 32
+};
 
 enum role { WRITER, MIDDLE, READER, ROLES };
 enum what { NOTHING, TRANSFER, RELAY, REST, ECHO, UNTIL, MATCH, REGEX, FRAME };
@@ -54,7 +65,7 @@ struct actor {
         struct unr_relay    relay;
     };
     struct unr_buffer  buffer; /* READER's; MIDDLE's: what it took and did not deliver */
-    size_t             before; /* how much was in it                                   */
+    size_t             before; /* how much was in it */
     struct unr_framing framing;
     unsigned char      delimiter[4];
     size_t             delimiter_len;
@@ -74,10 +85,10 @@ struct actor {
     struct unr_deadline deadline;
     struct unr_filter   filter;
     struct asked        asked;
-    unr_time            when; /* of the deadline; UNR_NEVER: there is none               */
+    unr_time            when; /* of the deadline; UNR_NEVER: there is none */
     bool                filtered, loose;
-    int                 turns;       /* until the next request; -1: none is planned               */
-    unsigned            moved_after; /* steps that moved something after a request was honoured   */
+    int                 turns;       /* until the next request; -1: none is planned */
+    unsigned            moved_after; /* steps that moved something after a request was honoured */
 };
 
 struct lane {
@@ -90,8 +101,9 @@ struct lane {
 
 static struct lane lanes[LANES];
 static unsigned    planned;
-static uint64_t    cancelled, before_begin, too_late, refused, asked_count, finished_count, bytes_moved;
-static bool        stopping;
+static uint64_t    cancelled, before_begin, too_late, refused, asked_count, finished_count,
+    bytes_moved;
+static bool stopping;
 
 #define HERE  "lane %zu, %s"
 #define ME(a) (size_t)((a)->lane - lanes), role_names[(a)->role]
@@ -104,7 +116,8 @@ static uint64_t word_at(const struct lane *lane, uint64_t index)
     return mix(index ^ lane->salt);
 }
 
-static void write_pattern(const struct lane *lane, uint64_t offset, unsigned char *memory, size_t len)
+static void write_pattern(const struct lane *lane, uint64_t offset, unsigned char *memory,
+                          size_t len)
 {
     for (size_t i = 0; i < len;) {
         uint64_t word = word_at(lane, (offset + i) / 8) >> (offset + i) % 8 * 8;
@@ -125,8 +138,8 @@ static void check_pattern(const struct actor *a, uint64_t offset, const void *me
             continue;
         while (expected[0] == *((const unsigned char *)memory + at))
             memmove(expected, expected + 1, --n), at++;
-        fail(HERE ": a wrong byte at offset %" PRIu64 ", %zu into %zu bytes; it was %s", ME(a), offset + at, at, len,
-             a->inner ? unr_explain_op(a->inner) : "idle");
+        fail(HERE ": a wrong byte at offset %" PRIu64 ", %zu into %zu bytes; it was %s", ME(a),
+             offset + at, at, len, a->inner ? unr_explain_op(a->inner) : "idle");
     }
 }
 
@@ -149,27 +162,32 @@ static void gather_step(struct unr_compose *self, struct unr_op *finished)
 }
 
 /* More than one byte, at times. */
-static struct unr_op *gather(struct layer *layer, enum unr_direction direction, const struct iovec *iov, unsigned n)
+static struct unr_op *gather(struct layer *layer, enum unr_direction direction,
+                             const struct iovec *iov, unsigned n)
 {
     size_t goal = 1 + below(one_in(2) ? 8 : 2000), room = 0;
     for (unsigned i = 0; i < n; i++)
         room += iov[i].iov_len;
     goal = goal < room ? goal : room;
-    layer->described =
-        unr_transfer_while(&layer->gathered, &layer->below, direction, iov, n, unr_transfer_at_least, (void *)(uintptr_t)goal);
+    layer->described = unr_transfer_while(&layer->gathered, &layer->below, direction, iov, n,
+                                          unr_transfer_at_least, (void *)(uintptr_t)goal);
     return unr_compose(&layer->gather, "gather", UNR_CANCEL_PARTIAL, gather_step);
 }
 
-static struct unr_op *layer_read(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *layer_read(struct unr_stream *stream, struct unr_some *some,
+                                 const struct iovec *iov, unsigned n)
 {
     struct layer *layer = layer_of(stream);
-    return layer->actor->lane->layered == 2 ? gather(layer, UNR_READ, iov, n) : unr_read_some(some, &layer->below, iov, n);
+    return layer->actor->lane->layered == 2 ? gather(layer, UNR_READ, iov, n)
+                                            : unr_read_some(some, &layer->below, iov, n);
 }
 
-static struct unr_op *layer_write(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *layer_write(struct unr_stream *stream, struct unr_some *some,
+                                  const struct iovec *iov, unsigned n)
 {
     struct layer *layer = layer_of(stream);
-    return layer->actor->lane->layered == 2 ? gather(layer, UNR_WRITE, iov, n) : unr_write_some(some, &layer->below, iov, n);
+    return layer->actor->lane->layered == 2 ? gather(layer, UNR_WRITE, iov, n)
+                                            : unr_write_some(some, &layer->below, iov, n);
 }
 
 static void layer_moved(struct unr_stream *stream, uint64_t bytes)
@@ -277,7 +295,8 @@ static void begin(struct actor *a, enum what what, struct unr_op *op, unr_done_f
     unr_start(loop, op, done, a);
 }
 
-/* The steps in flight on a descriptor are asked, and those that they belong to learn it from them. */
+/* The steps in flight on a descriptor are asked, and those that they belong to learn it from
+ * them. */
 static void ask_descriptor(int fd)
 {
     for (unsigned i = 0; i < LANES * ROLES; i++) {
@@ -294,7 +313,9 @@ static void ask(struct actor *a)
     unsigned types = one_in(8) ? UNR_CANCEL_TOTAL : random_types();
     int      cause = -1001 - (int)below(100);
     if (one_in(24)) {
-        ask_descriptor(one_in(2) && a->out_fd >= 0 ? a->out_fd : a->in_fd >= 0 ? a->in_fd : a->out_fd);
+        ask_descriptor(one_in(2) && a->out_fd >= 0 ? a->out_fd
+                       : a->in_fd >= 0             ? a->in_fd
+                                                   : a->out_fd);
     } else if (one_in(24) && a->op != a->inner) {
         a->loose = true; /* by itself, behind the back of what is around it */
         unr_cancel_cause(a->inner, types, cause);
@@ -337,17 +358,20 @@ static void check_wrapped(const struct actor *a)
     bool                     right;
     if (r->error == -ECANCELED)
         right = is_cause(a, r->cause) && r->guarantee
-                && (r->verdict == UNR_VERDICT_CANCELLED || (r->verdict == UNR_VERDICT_UNSUBMITTED && r->bytes == 0));
+                && (r->verdict == UNR_VERDICT_CANCELLED
+                    || (r->verdict == UNR_VERDICT_UNSUBMITTED && r->bytes == 0));
     else
-        right = !r->guarantee && r->verdict != UNR_VERDICT_CANCELLED && r->verdict != UNR_VERDICT_UNSUBMITTED;
+        right = !r->guarantee && r->verdict != UNR_VERDICT_CANCELLED
+                && r->verdict != UNR_VERDICT_UNSUBMITTED;
     if (!a->asked.types && a->when == UNR_NEVER && !a->loose)
         right &= r->verdict == UNR_VERDICT_NONE;
     if (a->asked.types && !a->asked.honoured && a->when == UNR_NEVER && !a->loose)
         right &= r->verdict == UNR_VERDICT_REFUSED || r->verdict == UNR_VERDICT_TOO_LATE;
     right &= r->error == a->inner->result.error && r->bytes == a->inner->result.bytes;
     if (!right)
-        fail(HERE ": verdict %u, cause %d, guarantee %u, asked %#x (honoured %#x) with %d%s: %s", ME(a), r->verdict, r->cause,
-             r->guarantee, a->asked.types, a->asked.honoured, a->asked.cause, a->loose ? ", loose" : "", unr_explain_op(a->op));
+        fail(HERE ": verdict %u, cause %d, guarantee %u, asked %#x (honoured %#x) with %d%s: %s",
+             ME(a), r->verdict, r->cause, r->guarantee, a->asked.types, a->asked.honoured,
+             a->asked.cause, a->loose ? ", loose" : "", unr_explain_op(a->op));
 }
 
 static void account(struct actor *a)
@@ -363,7 +387,8 @@ static void account(struct actor *a)
         check_wrapped(a);
     }
     check(!unr_slot_has_handler(unr_signal_slot(&a->signal)));
-    check(!unr_in_flight(a->inner) && !unr_in_flight(&a->reader.private_fields.some.op) && !unr_in_flight(&a->some.op));
+    check(!unr_in_flight(a->inner) && !unr_in_flight(&a->reader.private_fields.some.op)
+          && !unr_in_flight(&a->some.op));
     finished_count++;
     cancelled += r->verdict == UNR_VERDICT_CANCELLED;
     before_begin += r->verdict == UNR_VERDICT_UNSUBMITTED;
@@ -374,11 +399,11 @@ static void account(struct actor *a)
         ask_another();
 }
 
-#define WRONG(a, ...)                                                                                                          \
-    do {                                                                                                                       \
-        char text[128];                                                                                                        \
-        snprintf(text, sizeof text, __VA_ARGS__);                                                                              \
-        fail(HERE ": %s: %s", ME(a), unr_explain_op((a)->inner), text);                                                        \
+#define WRONG(a, ...)                                                                              \
+    do {                                                                                           \
+        char text[128];                                                                            \
+        snprintf(text, sizeof text, __VA_ARGS__);                                                  \
+        fail(HERE ": %s: %s", ME(a), unr_explain_op((a)->inner), text);                            \
     } while (0)
 
 /* A transfer's own rules; how many bytes it moved. */
@@ -442,8 +467,8 @@ static void start_writer(struct actor *a)
     case 1: op = unr_writev_all(&a->transfer, stream, a->iov, cut(a)); break;
     default:
         a->goal = 1 + below((unsigned)a->len);
-        op = unr_transfer_while(&a->transfer, stream, UNR_WRITE, a->iov, cut(a), unr_transfer_exactly,
-                                (void *)(uintptr_t)a->goal);
+        op = unr_transfer_while(&a->transfer, stream, UNR_WRITE, a->iov, cut(a),
+                                unr_transfer_exactly, (void *)(uintptr_t)a->goal);
         a->len = a->goal;
         break;
     }
@@ -510,7 +535,9 @@ static void echo_write(struct actor *a)
 
 static void echo_took(struct actor *a, const struct unr_op *finished)
 {
-    if (a->preempted && (finished->result.error != -ECANCELED || finished->result.bytes || finished->result.verdict == 0))
+    if (a->preempted
+        && (finished->result.error != -ECANCELED || finished->result.bytes
+            || finished->result.verdict == 0))
         fail(HERE ": a child began after the request: %s", ME(a), unr_explain_op(finished));
     if (a->reading) {
         unr_buffer_commit(&a->buffer, finished->result.bytes);
@@ -573,7 +600,8 @@ static void start_middle(struct actor *a)
     } else if (held(a)) {
         void *data = unr_buffer_data(&a->buffer, &a->len);
         a->goal = a->len;
-        begin(a, REST, unr_write_all(&a->transfer, stream_of(a, &a->out), data, a->len), rest_written);
+        begin(a, REST, unr_write_all(&a->transfer, stream_of(a, &a->out), data, a->len),
+              rest_written);
     } else {
         begin(a, RELAY, unr_relay(&a->relay, stream_of(a, &a->in), stream_of(a, &a->out)), relayed);
     }
@@ -641,7 +669,8 @@ static ssize_t match_pair(void *context, const void *data, size_t len, size_t se
     return 0;
 }
 
-/* What is to be found in the buffer, by the description of each operation: 0 nothing, else its end or an error. */
+/* What is to be found in the buffer, by the description of each operation: 0 nothing, else its end
+ * or an error. */
 static ssize_t expected_in(const struct actor *a, const void *data, size_t len)
 {
     const unsigned char *bytes = data;
@@ -707,7 +736,8 @@ static void was_buffered(struct unr_op *op)
         WRONG(a, "%zu were added", len - a->before);
     if (r->error == 0 && a->what == FRAME) {
         unsigned char *payload = unr_frame_payload(&a->framing, &a->buffer, r->bytes, &shown);
-        check(payload == data + (a->goal ? 0 : a->delimiter_len) && shown == r->bytes - a->delimiter_len);
+        check(payload == data + (a->goal ? 0 : a->delimiter_len)
+              && shown == r->bytes - a->delimiter_len);
     }
     size_t used = r->error == 0                                   ? r->bytes
                   : r->error == -ENOBUFS || r->error == -EMSGSIZE ? 1 + below((unsigned)len)
@@ -730,16 +760,21 @@ static void start_buffer_read(struct actor *a)
     write_pattern(a->lane, a->offset + below(3000), a->delimiter, 4); /* which it may meet */
     a->what = (enum what)(UNTIL + below(4));
     switch (a->what) {
-    case UNTIL: op = unr_read_until(&a->reader, stream, &a->buffer, a->delimiter, a->delimiter_len); break;
+    case UNTIL:
+        op = unr_read_until(&a->reader, stream, &a->buffer, a->delimiter, a->delimiter_len);
+        break;
     case MATCH: op = unr_read_match(&a->reader, stream, &a->buffer, match_pair, NULL); break;
-    case REGEX: op = unr_read_match(&a->reader, stream, &a->buffer, unr_match_regex, a->regex); break;
+    case REGEX:
+        op = unr_read_match(&a->reader, stream, &a->buffer, unr_match_regex, a->regex);
+        break;
     default:
         a->goal = one_in(2) ? 1 + below(1000) : 0;
         a->len = one_in(2) ? 200 : 20000;
         if (a->goal)
             unr_framing_delimiter(&a->framing, a->delimiter, a->delimiter_len, a->goal);
         else
-            unr_framing_length(&a->framing, 0, (unsigned)a->delimiter_len, UNR_BIG_ENDIAN, (int64_t)a->delimiter_len, a->len);
+            unr_framing_length(&a->framing, 0, (unsigned)a->delimiter_len, UNR_BIG_ENDIAN,
+                               (int64_t)a->delimiter_len, a->len);
         op = unr_read_frame(&a->reader, stream, &a->buffer, &a->framing);
     }
     begin(a, a->what, op, was_buffered);
@@ -787,7 +822,8 @@ static void narrow(int fd)
 static void tcp_pair(int ret_ends[2])
 {
     const int          one = 1;
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t          len = sizeof address;
     int                listener = must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     narrow(listener);
@@ -803,7 +839,8 @@ static void tcp_pair(int ret_ends[2])
     close(listener);
 }
 
-/* fds: where the writer writes, where the middle reads and writes, where the reader reads; -1: none. */
+/* fds: where the writer writes, where the middle reads and writes, where the reader reads; -1:
+ * none. */
 static void open_lane(char part, bool middle, int fds[4])
 {
     int ends[2];
@@ -833,7 +870,8 @@ static void open_lane(char part, bool middle, int fds[4])
     fds[1] = fds[2] = middle ? ends[1] : -1;
 }
 
-static void set_actor(struct lane *lane, enum role role, int in, int out, bool is_pipe, regex_t *regex)
+static void set_actor(struct lane *lane, enum role role, int in, int out, bool is_pipe,
+                      regex_t *regex)
 {
     struct actor *a = &lane->actors[role];
     a->role = role;
@@ -870,8 +908,8 @@ static void check_lane(struct lane *lane, char part, const int fds[4])
     uint64_t read_bytes = lane->actors[READER].offset;
     bool     middle = lane->actors[MIDDLE].in_fd >= 0;
     if (written_bytes != read_bytes || (middle && passed != read_bytes))
-        fail("lane %zu: %" PRIu64 " bytes written, %" PRIu64 " passed on, %" PRIu64 " read", (size_t)(lane - lanes),
-             written_bytes, passed, read_bytes);
+        fail("lane %zu: %" PRIu64 " bytes written, %" PRIu64 " passed on, %" PRIu64 " read",
+             (size_t)(lane - lanes), written_bytes, passed, read_bytes);
     bytes_moved += read_bytes;
     for (unsigned i = 0; i < ROLES; i++)
         unr_buffer_free(&lane->actors[i].buffer);
@@ -925,10 +963,11 @@ static void play(const char *part, uint64_t cancels, unsigned flags)
     if (count_descriptors() != descriptors)
         fail("%u descriptors were open before, and %u are", descriptors, count_descriptors());
     alarm(0);
-    printf("%-5s %" PRIu64 " composed operations, %" PRIu64 " requests: cancelled in flight %" PRIu64 ", before %" PRIu64
-           ", too late %" PRIu64 ", refused %" PRIu64 "; %" PRIu64 " steps repeated; %.1f MB; %.1f s\n",
-           part, finished_count, asked_count, cancelled, before_begin, too_late, refused, stats.cancels_repeated,
-           (double)bytes_moved / 1e6, seconds() - begin_seconds);
+    printf("%-5s %" PRIu64 " composed operations, %" PRIu64
+           " requests: cancelled in flight %" PRIu64 ", before %" PRIu64 ", too late %" PRIu64
+           ", refused %" PRIu64 "; %" PRIu64 " steps repeated; %.1f MB; %.1f s\n",
+           part, finished_count, asked_count, cancelled, before_begin, too_late, refused,
+           stats.cancels_repeated, (double)bytes_moved / 1e6, seconds() - begin_seconds);
     fflush(stdout);
 }
 

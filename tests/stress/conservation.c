@@ -2,14 +2,19 @@
  *
  * Two processes, each with a loop of its own, one of them a plain one.
  *
- *   tcp, unix, pipe   They exchange streams in both directions whose bytes tell where in the stream they belong, with every
- *                     call that can read and write them.  Most operations are asked to cancel: before they start, before
- *                     they are submitted, turns later, twice, from inside a `done`, for all types or some.  Each side goes
- *                     on in its stream by what the results say.  So a byte that a cancelled operation took or gave
- *                     without counting it, or counted without moving it, shows as a wrong byte at the other side, or as
- *                     one too few or too many at the end, when both tell each other what they have counted.
- *   connections       One side connects, over TCP and unix sockets, the other accepts.  Each connection that was reported to
- *                     the one is found once by the other, accepted or in the backlog, and no other that works. */
+ *   tcp, unix, pipe   They exchange streams in both directions whose bytes tell where in the stream
+ *   they belong, with every
+ *                     call that can read and write them.  Most operations are asked to cancel:
+ *                     before they start, before they are submitted, turns later, twice, from inside
+ *                     a `done`, for all types or some.  Each side goes on in its stream by what the
+ *                     results say.  So a byte that a cancelled operation took or gave without
+ *                     counting it, or counted without moving it, shows as a wrong byte at the other
+ *                     side, or as one too few or too many at the end, when both tell each other
+ *                     what they have counted.
+ *   connections       One side connects, over TCP and unix sockets, the other accepts.  Each
+ *   connection that was reported to
+ *                     the one is found once by the other, accepted or in the backlog, and no other
+ *                     that works. */
 #include "stress.h"
 
 #include <arpa/inet.h>
@@ -29,7 +34,7 @@
 enum { CANCELS = 1000000, FEW_CANCELS = 20000 };
 
 static uint64_t cancelled; /* operations of this process, in flight */
-static int      control;   /* a socket to the other process         */
+static int      control;   /* a socket to the other process */
 
 /* ---- requests at random times ---- */
 
@@ -40,9 +45,9 @@ struct victim {
     struct unr_signal signal; /* latched: it is used for one operation only */
     struct asked      asked;
     int               fd;
-    int               turns;    /* until the next request; -1: none is planned   */
-    bool              must_end; /* it may wait for ever                          */
-    bool              hidden;   /* it is on no descriptor, as it has not begun   */
+    int               turns;    /* until the next request; -1: none is planned */
+    bool              must_end; /* it may wait for ever */
+    bool              hidden;   /* it is on no descriptor, as it has not begun */
 };
 
 static struct victim *victims;
@@ -73,7 +78,8 @@ static void lead_astray(struct victim *v, struct unr_op *op, int fd, bool must_e
     v->fd = fd;
     v->asked = (struct asked){ 0 };
     v->must_end = must_end;
-    v->hidden = strcmp(op->type->name, "sqe") == 0; /* the descriptor is in its SQE, once that is filled */
+    v->hidden =
+        strcmp(op->type->name, "sqe") == 0; /* the descriptor is in its SQE, once that is filled */
     unr_signal_init_latched(&v->signal);
     if (one_in(8)) { /* no slot: only unr_cancel() and unr_cancel_fd() reach it */
     } else if (one_in(10)) {
@@ -153,14 +159,15 @@ enum { STREAMS = 6, BUFFER = 16384, UNTOUCHED = 0xa5, LOOKED_AT = 512 };
 
 /* This process's end of one direction of a stream. */
 struct flow {
-    struct unr_op  op;
-    struct victim  victim;
-    int            fd;
-    bool           is_socket, is_tcp, writes, stopped, all;
-    bool           dribbles; /* the one writes little at a time, the other waits for much: on its way from one part to
-                                the next, the kernel does not find the operation that a cancel is for */
+    struct unr_op op;
+    struct victim victim;
+    int           fd;
+    bool          is_socket, is_tcp, writes, stopped, all;
+    bool dribbles; /* the one writes little at a time, the other waits for much: on its way from one
+                      part to the next, the kernel does not find the operation that a cancel is for
+                    */
     uint64_t       salt;
-    uint64_t       offset; /* bytes counted                                                      */
+    uint64_t       offset; /* bytes counted */
     uint64_t       end;    /* of the stream, as the other side has counted; UINT64_MAX: not known */
     size_t         len;
     struct iovec   iov[2];
@@ -202,8 +209,8 @@ static void check_pattern(const struct flow *f, size_t len)
 {
     for (size_t i = 0; i < len; i++)
         if (f->buffer[i] != byte_at(f, f->offset + i))
-            fail("stream %zu, a wrong byte at offset %" PRIu64 ", %zu into a read of %zu by %s", (size_t)(f - flows) / 2,
-                 f->offset + i, i, len, f->op.type->name);
+            fail("stream %zu, a wrong byte at offset %" PRIu64 ", %zu into a read of %zu by %s",
+                 (size_t)(f - flows) / 2, f->offset + i, i, len, f->op.type->name);
 }
 
 /* Nothing was written behind the bytes that were counted. */
@@ -211,8 +218,8 @@ static void check_untouched(const struct flow *f, size_t len)
 {
     for (size_t i = len; i < f->len && i < LOOKED_AT; i++)
         if (f->buffer[i] != UNTOUCHED)
-            fail("stream %zu, byte %zu of the buffer was touched, though %s says that it read %zu", (size_t)(f - flows) / 2, i,
-                 f->op.type->name, len);
+            fail("stream %zu, byte %zu of the buffer was touched, though %s says that it read %zu",
+                 (size_t)(f - flows) / 2, i, f->op.type->name, len);
 }
 
 static struct msghdr *message(struct flow *f)
@@ -301,12 +308,13 @@ static void transferred(struct unr_op *op)
 {
     struct flow *f = op->data;
     if (op->result.error != 0 && op->result.error != -ECANCELED)
-        fail("stream %zu at offset %" PRIu64 ": %s", (size_t)(f - flows) / 2, f->offset, unr_explain_op(op));
+        fail("stream %zu at offset %" PRIu64 ": %s", (size_t)(f - flows) / 2, f->offset,
+             unr_explain_op(op));
     bool   was_cancelled = account(&f->victim);
     size_t n = op->result.bytes; /* of unr_sqe() too: a result's counts share their place */
     if (n > f->len || (n == 0 && !was_cancelled))
-        fail("stream %zu at offset %" PRIu64 ", %zu bytes wanted: %s", (size_t)(f - flows) / 2, f->offset, f->len,
-             unr_explain_op(op));
+        fail("stream %zu at offset %" PRIu64 ", %zu bytes wanted: %s", (size_t)(f - flows) / 2,
+             f->offset, f->len, unr_explain_op(op));
     if (!f->writes) {
         check_pattern(f, n);
         check_untouched(f, n);
@@ -318,7 +326,8 @@ static void transferred(struct unr_op *op)
         start_flow(f);
 }
 
-/* ---- the end of an exchange: both sides tell what they have written, then what they have read ---- */
+/* ---- the end of an exchange: both sides tell what they have written, then what they have read
+ * ---- */
 
 static struct unr_op listening;
 static struct told   heard;
@@ -378,7 +387,8 @@ static void learn_ends(void)
         struct flow *f = &flows[i * 2 + 1];
         f->end = heard.offsets[i];
         if (f->offset > f->end)
-            fail("stream %u: %" PRIu64 " bytes were read, and only %" PRIu64 " written", i, f->offset, f->end);
+            fail("stream %u: %" PRIu64 " bytes were read, and only %" PRIu64 " written", i,
+                 f->offset, f->end);
     }
 }
 
@@ -388,9 +398,11 @@ static void check_ends(void)
         struct flow  *reads = &flows[i * 2 + 1];
         struct pollfd poll_fd = { .fd = reads->fd, .events = POLLIN };
         if (flows[i * 2].offset != heard.offsets[i])
-            fail("stream %u: %" PRIu64 " bytes were written, and %" PRIu64 " read", i, flows[i * 2].offset, heard.offsets[i]);
+            fail("stream %u: %" PRIu64 " bytes were written, and %" PRIu64 " read", i,
+                 flows[i * 2].offset, heard.offsets[i]);
         if (poll(&poll_fd, 1, 0) != 0)
-            fail("stream %u: there is more behind the %" PRIu64 " bytes that were written", i, reads->offset);
+            fail("stream %u: there is more behind the %" PRIu64 " bytes that were written", i,
+                 reads->offset);
     }
 }
 
@@ -436,7 +448,8 @@ static int tcp_socket(struct sockaddr_in *ret_address)
     struct sockaddr_in  any = loopback();
     socklen_t           len = sizeof any;
     int                 fd = must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none)); /* no port waits for a lost segment */
+    must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &none,
+                    sizeof none)); /* no port waits for a lost segment */
     must(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one));
     if (ret_address) {
         must(bind(fd, (struct sockaddr *)&any, len));
@@ -472,7 +485,8 @@ static void small_pipe(int ret_ends[2])
     must(fcntl(ret_ends[1], F_SETPIPE_SZ, 8192));
 }
 
-/* Opens the streams, for both processes: fds[i][side] are the descriptors for writing and for reading. */
+/* Opens the streams, for both processes: fds[i][side] are the descriptors for writing and for
+ * reading. */
 static void open_streams(const char *part, int fds[STREAMS][2][2])
 {
     for (unsigned i = 0; i < STREAMS; i++) {
@@ -522,10 +536,11 @@ static void play_streams(const char *part, uint64_t cancels, int fds[STREAMS][2]
     }
     struct unr_stats stats = stats_of_loop();
     if (side == 0)
-        printf("%-12s here %" PRIu64 " cancelled in flight, %" PRIu64 " before, %" PRIu64 " too late, %" PRIu64
-               " refused, %" PRIu64 " repeated; %.1f MB; %.1f s\n",
-               part, stats.cancels_won, stats.cancels_unsubmitted, stats.cancels_too_late, stats.cancels_refused,
-               stats.cancels_repeated, (double)bytes / 1e6, seconds() - begin);
+        printf("%-12s here %" PRIu64 " cancelled in flight, %" PRIu64 " before, %" PRIu64
+               " too late, %" PRIu64 " refused, %" PRIu64 " repeated; %.1f MB; %.1f s\n",
+               part, stats.cancels_won, stats.cancels_unsubmitted, stats.cancels_too_late,
+               stats.cancels_refused, stats.cancels_repeated, (double)bytes / 1e6,
+               seconds() - begin);
 }
 
 /* ---- connections: the side that connects ---- */
@@ -544,8 +559,8 @@ struct client {
 static struct sockaddr_storage address;
 static socklen_t               address_len;
 static struct client           clients[CLIENTS];
-static uint64_t                connected; /* connections that were reported; each is told its number */
-static bool                    is_unix, stopping;
+static uint64_t connected; /* connections that were reported; each is told its number */
+static bool     is_unix, stopping;
 
 static void start_client(struct client *c);
 
@@ -589,7 +604,8 @@ static void start_client(struct client *c)
 {
     if (c->fd < 0)
         c->fd = is_unix ? must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) : tcp_socket(NULL);
-    lead_astray(&c->victim, unr_connect(&c->op, c->fd, (struct sockaddr *)&address, address_len), c->fd, true);
+    lead_astray(&c->victim, unr_connect(&c->op, c->fd, (struct sockaddr *)&address, address_len),
+                c->fd, true);
     unr_start(loop, &c->op, connect_ended, c);
 }
 
@@ -613,7 +629,8 @@ static bool connecting(void)
     return false;
 }
 
-/* Connects until enough was cancelled - or, as unix sockets hardly ever wait, until enough was not - then tells how many connections there were: the last are still in the backlog. */
+/* Connects until enough was cancelled - or, as unix sockets hardly ever wait, until enough was not
+ * - then tells how many connections there were: the last are still in the backlog. */
 static void play_client(uint64_t cancels)
 {
     struct told told = { 0 }; /* the connections, and the cancelled ones */
@@ -658,10 +675,11 @@ enum { ACCEPTORS = 4 };
 static struct connection connections[CONNECTIONS];
 static struct acceptor   acceptors[ACCEPTORS];
 static unsigned          busy;
-static uint64_t          orphans; /* connections of a connect that was cancelled: TCP had let the peer see them */
-static unsigned char    *seen;    /* a bit for each number */
-static uint64_t          seen_room, seen_count;
-static int               listener;
+static uint64_t
+    orphans; /* connections of a connect that was cancelled: TCP had let the peer see them */
+static unsigned char *seen; /* a bit for each number */
+static uint64_t       seen_room, seen_count;
+static int            listener;
 
 static void see(uint64_t number)
 {
@@ -733,7 +751,8 @@ static void run_acceptors(void)
         if (unr_in_flight(&a->op)) {
             pass_turn(&a->victim);
         } else if (!stopping && !pause && busy + ACCEPTORS < CONNECTIONS) {
-            lead_astray(&a->victim, unr_accept(&a->op, listener, NULL, NULL, SOCK_CLOEXEC), listener, false);
+            lead_astray(&a->victim, unr_accept(&a->op, listener, NULL, NULL, SOCK_CLOEXEC),
+                        listener, false);
             unr_start(loop, &a->op, accepted, a);
         }
     }
@@ -770,7 +789,8 @@ static void play_server(void)
     check(unr_loop_run(loop) == 0);
     drain_backlog();
     if (seen_count != heard.offsets[0])
-        fail("%" PRIu64 " connections were made, and %" PRIu64 " found", heard.offsets[0], seen_count);
+        fail("%" PRIu64 " connections were made, and %" PRIu64 " found", heard.offsets[0],
+             seen_count);
     must(send(control, "", 1, MSG_NOSIGNAL));
     free(seen);
     seen = NULL;
@@ -783,9 +803,9 @@ static void open_listener(void)
     struct sockaddr_un un = { .sun_family = AF_UNIX };
     if (is_unix) {
         listener = must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        address_len =
-            (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1
-                        + (size_t)snprintf(un.sun_path + 1, sizeof un.sun_path - 1, "unring-stress-%d", (int)getpid()));
+        address_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1
+                                  + (size_t)snprintf(un.sun_path + 1, sizeof un.sun_path - 1,
+                                                     "unring-stress-%d", (int)getpid()));
         memcpy(&address, &un, sizeof un);
         must(bind(listener, (struct sockaddr *)&address, address_len));
     } else {
@@ -803,9 +823,10 @@ static void play_connections(const char *part, uint64_t cancels, unsigned side)
         play_client(cancels);
     } else {
         play_server();
-        printf("%-12s %" PRIu64 " accepts and %" PRIu64 " connects cancelled; %s: %" PRIu64 " connections, %" PRIu64
-               " seen by the peer alone; %.1f s\n",
-               part, cancelled, heard.offsets[1], kind_names[is_unix], seen_count, orphans, seconds() - begin);
+        printf("%-12s %" PRIu64 " accepts and %" PRIu64 " connects cancelled; %s: %" PRIu64
+               " connections, %" PRIu64 " seen by the peer alone; %.1f s\n",
+               part, cancelled, heard.offsets[1], kind_names[is_unix], seen_count, orphans,
+               seconds() - begin);
     }
 }
 
@@ -813,7 +834,8 @@ static void play_connections(const char *part, uint64_t cancels, unsigned side)
 
 static unsigned plain_side; /* which of the processes has the plain loop */
 
-static void play(const char *part, uint64_t cancels, unsigned side, int fds[STREAMS][2][2], bool streams)
+static void play(const char *part, uint64_t cancels, unsigned side, int fds[STREAMS][2][2],
+                 bool streams)
 {
     seed_random(side + 1);
     cancelled = planned = 0;
@@ -886,7 +908,8 @@ int main(int argc, char **argv)
         for (unsigned kind = 0; wanted && i == 3 && kind < KINDS * 2; kind++) {
             is_unix = kind / 2;
             plain_side = kind % 2;
-            /* A unix socket that waits to be connected occupies a thread of the kernel, and is slow to let go. */
+            /* A unix socket that waits to be connected occupies a thread of the kernel, and is slow
+             * to let go. */
             play_both("connections", options.cancels / (is_unix ? 1000 : 25), false);
         }
     }

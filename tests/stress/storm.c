@@ -1,9 +1,10 @@
-/* Storms of cancels: thousands of operations armed on a ring whose submission queue has 8 entries and whose completion
- * queue has 16, started and cancelled in every pattern that comes to mind, thousands in one turn among them.
+/* Storms of cancels: thousands of operations armed on a ring whose submission queue has 8 entries
+ * and whose completion queue has 16, started and cancelled in every pattern that comes to mind,
+ * thousands in one turn among them.
  *
- * None may be lost: each `done` runs once for each start, the results agree with what was asked, the loop's statistics add
- * up to what was seen, nothing remains in flight, and every count and byte that was written has been read by an operation
- * that says so, or can still be read. */
+ * None may be lost: each `done` runs once for each start, the results agree with what was asked,
+ * the loop's statistics add up to what was seen, nothing remains in flight, and every count and
+ * byte that was written has been read by an operation that says so, or can still be read. */
 #include "stress.h"
 
 #include <fcntl.h>
@@ -27,9 +28,9 @@ struct victim {
 static struct victim     victims[OPS];
 static struct unr_signal root;
 static int               event, pairs[PAIRS][2];
-static uint64_t          written[PAIRS + 1], taken[PAIRS + 1]; /* bytes on each pair; counts of the event */
-static uint64_t          starts, ends, requests, verdicts[UNR_VERDICT_REFUSED + 1];
-static bool              closing;
+static uint64_t written[PAIRS + 1], taken[PAIRS + 1]; /* bytes on each pair; counts of the event */
+static uint64_t starts, ends, requests, verdicts[UNR_VERDICT_REFUSED + 1];
+static bool     closing;
 
 static size_t stream_of(const struct victim *v)
 {
@@ -190,8 +191,9 @@ static void send_some(void)
     }
 }
 
-static void (*const patterns[])(void) = { start_many,  start_some,        cancel_some, cancel_all, start_and_cancel,
-                                          emit_to_all, cancel_descriptor, count_up,    send_some };
+static void (*const patterns[])(void) = { start_many,        start_some,       cancel_some,
+                                          cancel_all,        start_and_cancel, emit_to_all,
+                                          cancel_descriptor, count_up,         send_some };
 
 /* ---- one storm ---- */
 
@@ -225,7 +227,8 @@ static void close_descriptors(void)
         taken[i] += left(pairs[i][0]);
     for (unsigned i = 0; i <= PAIRS; i++)
         if (taken[i] != written[i])
-            fail("%s %u: %" PRIu64 " were written, %" PRIu64 " found", i < PAIRS ? "pair" : "event", i, written[i], taken[i]);
+            fail("%s %u: %" PRIu64 " were written, %" PRIu64 " found", i < PAIRS ? "pair" : "event",
+                 i, written[i], taken[i]);
     close(event);
     for (unsigned i = 0; i < PAIRS; i++) {
         close(pairs[i][0]);
@@ -297,10 +300,12 @@ static void storm(unsigned flags, uint64_t cancels)
     check(starts == ends);
     close_descriptors();
     alarm(0);
-    printf("%-8s %" PRIu64 " started; cancelled in flight %" PRIu64 ", before %" PRIu64 ", too late %" PRIu64
-           ", refused %" PRIu64 ", repeated %" PRIu64 "; SQ full %" PRIu64 ", CQ overflown %" PRIu64 " turns; %.1f s\n",
-           where, stats.started, stats.cancels_won, stats.cancels_unsubmitted, stats.cancels_too_late, stats.cancels_refused,
-           stats.cancels_repeated, stats.sq_full, stats.cq_overflows, seconds() - begin);
+    printf("%-8s %" PRIu64 " started; cancelled in flight %" PRIu64 ", before %" PRIu64
+           ", too late %" PRIu64 ", refused %" PRIu64 ", repeated %" PRIu64 "; SQ full %" PRIu64
+           ", CQ overflown %" PRIu64 " turns; %.1f s\n",
+           where, stats.started, stats.cancels_won, stats.cancels_unsubmitted,
+           stats.cancels_too_late, stats.cancels_refused, stats.cancels_repeated, stats.sq_full,
+           stats.cq_overflows, seconds() - begin);
     fflush(stdout);
 }
 

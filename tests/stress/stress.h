@@ -1,4 +1,5 @@
-/* What the stress programs share: options, random numbers that a seed repeats, and ends that say what was wrong.
+/* What the stress programs share: options, random numbers that a seed repeats, and ends that say
+ * what was wrong.
  *
  *   --seed N      repeats a run; also SEED in the environment; printed at the start
  *   --cancels N   how many cancellations; with SHORT in the environment, few */
@@ -28,18 +29,18 @@ static char where[64]; /* which part of the program this process is in */
 /* ---- ends ---- */
 
 /* Ends the process, and says why and how to have it again. */
-#define fail(...)                                                                                                              \
-    do {                                                                                                                       \
-        fprintf(stderr, "%s: %s: ", options.program, where);                                                                   \
-        fprintf(stderr, __VA_ARGS__);                                                                                          \
-        fprintf(stderr, "\n%s: failed with --seed %" PRIu64 "\n", options.program, options.seed);                              \
-        _exit(1);                                                                                                              \
+#define fail(...)                                                                                  \
+    do {                                                                                           \
+        fprintf(stderr, "%s: %s: ", options.program, where);                                       \
+        fprintf(stderr, __VA_ARGS__);                                                              \
+        fprintf(stderr, "\n%s: failed with --seed %" PRIu64 "\n", options.program, options.seed);  \
+        _exit(1);                                                                                  \
     } while (0)
 
-#define check(condition)                                                                                                       \
-    do {                                                                                                                       \
-        if (!(condition))                                                                                                      \
-            fail("line %d: %s", __LINE__, #condition);                                                                         \
+#define check(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            fail("line %d: %s", __LINE__, #condition);                                             \
     } while (0)
 
 /* What the environment must grant: the call's result. */
@@ -83,7 +84,8 @@ static inline bool one_in(unsigned n)
 
 /* ---- options ---- */
 
-/* Reads the options.  What is left of the arguments are names: returns how many, with `argv` moved up. */
+/* Reads the options.  What is left of the arguments are names: returns how many, with `argv` moved
+ * up. */
 static inline int read_options(int argc, char **argv, uint64_t cancels, uint64_t few)
 {
     const char *seed = getenv("SEED");
@@ -103,7 +105,8 @@ static inline int read_options(int argc, char **argv, uint64_t cancels, uint64_t
             exit(2);
         }
     }
-    printf("%s: --seed %" PRIu64 " --cancels %" PRIu64 "\n", options.program, options.seed, options.cancels);
+    printf("%s: --seed %" PRIu64 " --cancels %" PRIu64 "\n", options.program, options.seed,
+           options.cancels);
     fflush(stdout);
     return names;
 }
@@ -178,8 +181,8 @@ static inline unsigned random_types(void)
 
 struct asked {
     unsigned types;
-    unsigned honoured; /* of the first request that was, 0: none         */
-    int      cause;    /* of that; while none was honoured, of the last  */
+    unsigned honoured; /* of the first request that was, 0: none */
+    int      cause;    /* of that; while none was honoured, of the last */
 };
 
 static inline void note_request(struct asked *asked, unsigned supports, unsigned types, int cause)
@@ -192,19 +195,26 @@ static inline void note_request(struct asked *asked, unsigned supports, unsigned
 }
 
 /* Ends the process unless the result agrees with itself and with what was asked. */
-static inline void check_result(const struct unr_op *op, const struct asked *asked, unsigned supports)
+static inline void check_result(const struct unr_op *op, const struct asked *asked,
+                                unsigned supports)
 {
     const struct unr_result *r = &op->result;
-    unsigned                 strongest = supports & UNR_CANCEL_TOTAL ? UNR_CANCEL_TOTAL : supports & UNR_CANCEL_PARTIAL;
-    bool                     cancelled = r->error == -ECANCELED;
-    bool                     right = r->requested == asked->types && r->cause == asked->cause;
+    unsigned                 strongest =
+        supports & UNR_CANCEL_TOTAL ? UNR_CANCEL_TOTAL : supports & UNR_CANCEL_PARTIAL;
+    bool cancelled = r->error == -ECANCELED;
+    bool right = r->requested == asked->types && r->cause == asked->cause;
     switch (r->verdict) {
     case UNR_VERDICT_NONE: right &= !cancelled && !asked->types; break;
-    case UNR_VERDICT_UNSUBMITTED: right &= cancelled && asked->honoured && r->guarantee == UNR_CANCEL_TOTAL; break;
-    case UNR_VERDICT_CANCELLED: right &= cancelled && asked->honoured && r->guarantee == strongest; break;
+    case UNR_VERDICT_UNSUBMITTED:
+        right &= cancelled && asked->honoured && r->guarantee == UNR_CANCEL_TOTAL;
+        break;
+    case UNR_VERDICT_CANCELLED:
+        right &= cancelled && asked->honoured && r->guarantee == strongest;
+        break;
     case UNR_VERDICT_RUNNING: right &= !cancelled && asked->honoured; break;
     case UNR_VERDICT_REFUSED: right &= !cancelled && asked->types && !asked->honoured; break;
-    case UNR_VERDICT_TOO_LATE: /* between completion and `done` it is the first cause that stays, honoured or not */
+    case UNR_VERDICT_TOO_LATE: /* between completion and `done` it is the first cause that stays,
+                                  honoured or not */
         right = !cancelled && asked->types && r->requested == asked->types && r->cause < 0;
         break;
     default: right = false;
@@ -214,8 +224,10 @@ static inline void check_result(const struct unr_op *op, const struct asked *ask
     else if (r->guarantee == UNR_CANCEL_TOTAL)
         right &= r->bytes == 0;
     if (!right)
-        fail("asked for %#x (honoured %#x) with cause %d; the result: verdict %u, guarantee %u, requested %#x, cause %d, %s",
-             asked->types, asked->honoured, asked->cause, r->verdict, r->guarantee, r->requested, r->cause, unr_explain_op(op));
+        fail("asked for %#x (honoured %#x) with cause %d; the result: verdict %u, guarantee %u, "
+             "requested %#x, cause %d, %s",
+             asked->types, asked->honoured, asked->cause, r->verdict, r->guarantee, r->requested,
+             r->cause, unr_explain_op(op));
 }
 
 #endif

@@ -1,7 +1,8 @@
-/* Random trees of groups, deadlines, delays and filters over reads, timers, nops and operations of an own type, asked to cancel
- * at random at any node, joined, half of them in a scope.  When a tree has ended, everything in it has, once; each group's
- * result is worked out again from its members' as group.h says, each wrapper's from what it holds; and the memory is as it was.
- * Then a million deadlines at once, each of which ends once, none too early, in little memory. */
+/* Random trees of groups, deadlines, delays and filters over reads, timers, nops and operations of
+ * an own type, asked to cancel at random at any node, joined, half of them in a scope.  When a tree
+ * has ended, everything in it has, once; each group's result is worked out again from its members'
+ * as group.h says, each wrapper's from what it holds; and the memory is as it was.  Then a million
+ * deadlines at once, each of which ends once, none too early, in little memory. */
 #include "stress.h"
 
 #include <fcntl.h>
@@ -10,7 +11,13 @@
 #include <sys/mman.h>
 
 enum { CANCELS = 2000000, FEW_CANCELS = 40000, DEADLINES = 1000000, FEW_DEADLINES = 50000 };
-enum { TREES = 48, NODES = 32, MEMBERS = 6, JOINS = 16, SLACK = 4096 /* of the heap: the loop's own tables find their size */ };
+enum {
+    TREES = 48,
+    NODES = 32,
+    MEMBERS = 6,
+    JOINS = 16,
+    SLACK = 4096 /* of the heap: the loop's own tables find their size */
+};
 enum { NODE_CAUSE = -2000, SCOPE_CAUSE = -4000 };
 
 enum kind { NOP, READ, TIMER, OWN, ANY, ALL, WAIT_ALL, WAIT_ONE, CUSTOM, DEADLINE, DELAY, FILTER };
@@ -62,8 +69,9 @@ static struct unr_scope scope;
 static bool             scope_open, scope_asked, scope_hit;
 static unsigned         scope_starts, scope_ends, scope_types;
 static int              event;
-static uint64_t         tree_count, node_count, group_checks, join_count, scope_count, requests, woken, taken;
-static bool             stopping;
+static uint64_t tree_count, node_count, group_checks, join_count, scope_count, requests, woken,
+    taken;
+static bool stopping;
 
 static bool is_group(const struct node *n)
 {
@@ -118,9 +126,11 @@ static void own_turn(struct node *n)
 static struct unr_op *describe_own(struct node *n, bool bounded)
 {
     static const unsigned supports[] = { 7, 7, 3, 1, 0 };
-    n->type = (struct unr_op_type){
-        .size = sizeof n->type, .supports = supports[below(5)], .name = "own", .start = own_start, .cancel = own_cancel
-    };
+    n->type = (struct unr_op_type){ .size = sizeof n->type,
+                                    .supports = supports[below(5)],
+                                    .name = "own",
+                                    .start = own_start,
+                                    .cancel = own_cancel };
     n->manner = below(3);
     n->life = bounded || n->type.supports == 0 || n->manner == IGNORES ? 1 + below(20) : 0;
     return unr_describe(&n->op, &n->type);
@@ -153,10 +163,13 @@ static unsigned custom(void *context, const struct unr_op *finished)
 static unsigned swapped(void *context, unsigned type)
 {
     (void)context;
-    return type == UNR_CANCEL_TOTAL ? UNR_CANCEL_PARTIAL | UNR_CANCEL_TERMINAL : type == UNR_CANCEL_TERMINAL ? 0 : type;
+    return type == UNR_CANCEL_TOTAL      ? UNR_CANCEL_PARTIAL | UNR_CANCEL_TERMINAL
+           : type == UNR_CANCEL_TERMINAL ? 0
+                                         : type;
 }
 
-static struct unr_op *grow(struct tree *tree, struct node *parent, unsigned depth, bool bounded, struct node **ret_node);
+static struct unr_op *grow(struct tree *tree, struct node *parent, unsigned depth, bool bounded,
+                           struct node **ret_node);
 
 static struct unr_op *grow_group(struct node *n, unsigned depth, bool bounded)
 {
@@ -182,11 +195,14 @@ static unr_time random_delay(void)
 
 static struct unr_op *grow_wrapper(struct node *n, unsigned depth, bool bounded)
 {
-    static unr_filter_fn *const filters[] = { unr_let_none, unr_let_terminal, unr_let_partial, unr_let_total, swapped };
-    struct unr_op              *inner = grow(n->tree, n, depth + 1, bounded || n->kind == FILTER, &n->members[0]);
+    static unr_filter_fn *const filters[] = { unr_let_none, unr_let_terminal, unr_let_partial,
+                                              unr_let_total, swapped };
+    struct unr_op              *inner =
+        grow(n->tree, n, depth + 1, bounded || n->kind == FILTER, &n->members[0]);
     n->count = 1;
     switch (n->kind) {
-    case DEADLINE: return unr_cancel_after(&n->deadline, inner, one_in(6) ? UNR_NEVER : random_delay());
+    case DEADLINE:
+        return unr_cancel_after(&n->deadline, inner, one_in(6) ? UNR_NEVER : random_delay());
     case DELAY: return unr_delay(&n->delay, inner, random_delay());
     default: return unr_filter(&n->filter, inner, filters[below(5)], NULL);
     }
@@ -197,12 +213,14 @@ static struct unr_op *grow_leaf(struct node *n, bool bounded)
     switch (n->kind) {
     case NOP: return unr_nop(&n->op);
     case READ: return unr_read(&n->op, event, n->memory, sizeof n->memory, -1);
-    case TIMER: return unr_timer_after(&n->timer, !bounded && one_in(3) ? UNR_NEVER : random_delay());
+    case TIMER:
+        return unr_timer_after(&n->timer, !bounded && one_in(3) ? UNR_NEVER : random_delay());
     default: return describe_own(n, bounded);
     }
 }
 
-static struct unr_op *grow(struct tree *tree, struct node *parent, unsigned depth, bool bounded, struct node **ret_node)
+static struct unr_op *grow(struct tree *tree, struct node *parent, unsigned depth, bool bounded,
+                           struct node **ret_node)
 {
     struct node   *n = new_node(tree, parent);
     struct unr_op *op;
@@ -211,7 +229,9 @@ static struct unr_op *grow(struct tree *tree, struct node *parent, unsigned dept
     n->kind = is_deep || one_in(3) ? below(OWN + 1) : ANY + below(FILTER - ANY + 1);
     if (bounded && n->kind == READ)
         n->kind = NOP;
-    op = is_leaf(n) ? grow_leaf(n, bounded) : is_group(n) ? grow_group(n, depth, bounded) : grow_wrapper(n, depth, bounded);
+    op = is_leaf(n)    ? grow_leaf(n, bounded)
+         : is_group(n) ? grow_group(n, depth, bounded)
+                       : grow_wrapper(n, depth, bounded);
     check(op == &n->op);
     if (one_in(4))
         unr_bind_slot(op, unr_signal_slot(&n->signal));
@@ -222,12 +242,15 @@ static struct unr_op *grow(struct tree *tree, struct node *parent, unsigned dept
 
 static void show(const struct node *n, int depth)
 {
-    static const char *const names[] = { "nop",      "read",     "timer",  "own",      "any",   "all",
-                                         "wait_all", "wait_one", "custom", "deadline", "delay", "filter" };
+    static const char *const names[] = { "nop",    "read",     "timer",    "own",
+                                         "any",    "all",      "wait_all", "wait_one",
+                                         "custom", "deadline", "delay",    "filter" };
     const struct unr_result *r = &n->op.result;
-    fprintf(stderr, "%*s%td %s: error %d, cause %d, verdict %u, guarantee %u, requested %#x, supports %#x%s\n", depth * 3, "",
-            n - n->tree->nodes, names[n->kind], r->error, r->cause, r->verdict, r->guarantee, r->requested,
-            unr_supports(&n->op), n->asked ? ", asked" : "");
+    fprintf(
+        stderr,
+        "%*s%td %s: error %d, cause %d, verdict %u, guarantee %u, requested %#x, supports %#x%s\n",
+        depth * 3, "", n - n->tree->nodes, names[n->kind], r->error, r->cause, r->verdict,
+        r->guarantee, r->requested, unr_supports(&n->op), n->asked ? ", asked" : "");
     for (unsigned i = 0; i < n->count; i++)
         show(n->members[i], depth + 1);
 }
@@ -258,7 +281,8 @@ static bool is_under(const struct node *n, enum kind first, enum kind last)
     return false;
 }
 
-/* Whether a request that came to the group from outside has this cause; one to a node below it has not. */
+/* Whether a request that came to the group from outside has this cause; one to a node below it has
+ * not. */
 static bool is_outside(const struct node *group, int cause)
 {
     if (cause == -ETIMEDOUT)
@@ -293,7 +317,7 @@ struct expected {
     const struct unr_op *decider, *first, *last;
     bool                 outside; /* it ended a member */
     unsigned             weakest, own, ended;
-    bool                 may_be_either; /* a member was ending of its own, and asked from outside meanwhile */
+    bool may_be_either; /* a member was ending of its own, and asked from outside meanwhile */
 };
 
 static void look_at(struct expected *e, const struct node *group, const struct unr_op *member)
@@ -304,10 +328,11 @@ static void look_at(struct expected *e, const struct node *group, const struct u
     bool                     by_outside = is_cancelled && is_outside(group, r->cause);
     unsigned                 types = answer(group, e->ended++, member);
     if (e->own & ~r->requested)
-        fail("a group asked %#x of its members, and one that ended later heard %#x", e->own, r->requested);
+        fail("a group asked %#x of its members, and one that ended later heard %#x", e->own,
+             r->requested);
     unsigned proven = is_cancelled ? r->guarantee : UNR_CANCEL_PARTIAL;
-    e->may_be_either |=
-        is_cancelled && !by_group && !by_outside && group->op.result.requested && !is_leaf(node_of((void *)member));
+    e->may_be_either |= is_cancelled && !by_group && !by_outside && group->op.result.requested
+                        && !is_leaf(node_of((void *)member));
     e->first = e->first ? e->first : member;
     e->last = member;
     e->outside |= by_outside && !by_group;
@@ -329,7 +354,8 @@ static void check_group(const struct node *n)
     const struct unr_result *r = &n->op.result;
     struct expected          e = { .weakest = UNR_CANCEL_TOTAL };
     unsigned                 seen = 0;
-    for (struct unr_op *member = unr_group_first(&n->group); member; member = unr_group_next(member)) {
+    for (struct unr_op *member = unr_group_first(&n->group); member;
+         member = unr_group_next(member)) {
         unsigned bit = 1u << index_of(n, member);
         if (seen & bit)
             fail("a member ended twice");
@@ -345,7 +371,9 @@ static void check_group(const struct node *n)
     const struct unr_op *decider = e.decider;
     if (!decider && !e.outside)
         decider = n->kind == ANY ? e.first : e.last;
-    int     error = !decider ? -ECANCELED : n->kind == ANY || n->kind == ALL ? decider->result.error : 0;
+    int     error = !decider                           ? -ECANCELED
+                    : n->kind == ANY || n->kind == ALL ? decider->result.error
+                                                       : 0;
     int64_t value = decider ? index_of(n, decider) : -1;
     bool    right = r->error == error && r->value == value;
     if (error == -ECANCELED)
@@ -355,12 +383,14 @@ static void check_group(const struct node *n)
     if (right)
         return;
     fprintf(stderr, "group %td, whose members ended in this order:", n - n->tree->nodes);
-    for (struct unr_op *member = unr_group_first(&n->group); member; member = unr_group_next(member))
+    for (struct unr_op *member = unr_group_first(&n->group); member;
+         member = unr_group_next(member))
         fprintf(stderr, " %td", node_of(member) - n->tree->nodes);
     fputs("\n", stderr);
     show(n, 0);
-    fail("a group ended with error %d, value %" PRId64 ", guarantee %u, cause %d, not %d, %" PRId64 ", %u", r->error, r->value,
-         r->guarantee, r->cause, error, value, e.weakest);
+    fail("a group ended with error %d, value %" PRId64 ", guarantee %u, cause %d, not %d, %" PRId64
+         ", %u",
+         r->error, r->value, r->guarantee, r->cause, error, value, e.weakest);
 }
 
 /* ---- what must hold: the others ---- */
@@ -389,8 +419,9 @@ static void check_leaf(const struct node *n)
 {
     const struct unr_result *r = &n->op.result;
     bool                     is_cancelled = r->error == -ECANCELED;
-    bool                     right = r->error == 0 || is_cancelled || (n->kind == OWN && r->error == -EIO);
-    right &= is_cancelled == (r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED);
+    bool right = r->error == 0 || is_cancelled || (n->kind == OWN && r->error == -EIO);
+    right &= is_cancelled
+             == (r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED);
     right &= is_cancelled == (r->guarantee != 0);
     if (is_cancelled)
         right &= may_be_cancelled(n, r->cause) && (r->requested & unr_supports(&n->op));
@@ -403,8 +434,8 @@ static void check_leaf(const struct node *n)
     if (n->kind == READ && r->error == 0)
         right &= r->bytes == 8, taken++;
     if (!right)
-        fail("node %td, started %u, ended %u, cause %d: %s", n - n->tree->nodes, n->starts, n->ends, r->cause,
-             unr_explain_op(&n->op));
+        fail("node %td, started %u, ended %u, cause %d: %s", n - n->tree->nodes, n->starts, n->ends,
+             r->cause, unr_explain_op(&n->op));
 }
 
 /* What never began is in nothing that did, and has left no trace. */
@@ -419,7 +450,8 @@ static bool began(const struct node *n)
 static void check_unsubmitted(const struct node *n)
 {
     const struct unr_result *r = &n->op.result;
-    if (r->verdict != UNR_VERDICT_UNSUBMITTED || (r->guarantee == UNR_CANCEL_TOTAL && r->error == -ECANCELED && !began(n)))
+    if (r->verdict != UNR_VERDICT_UNSUBMITTED
+        || (r->guarantee == UNR_CANCEL_TOTAL && r->error == -ECANCELED && !began(n)))
         return;
     show(n, 0);
     fail("node %td is said never to have begun", n - n->tree->nodes);
@@ -451,7 +483,8 @@ static void tree_ended(struct unr_op *op)
     check_tree(tree);
     if (tree->scoped) {
         if (tree->asked & ~op->result.requested)
-            fail("a scope was asked %#x, and a member of it %#x", tree->asked, op->result.requested);
+            fail("a scope was asked %#x, and a member of it %#x", tree->asked,
+                 op->result.requested);
         scope_ends++;
         scope_hit |= op->result.error == -ECANCELED && op->result.cause == SCOPE_CAUSE;
     }
@@ -468,7 +501,8 @@ static void joined(struct unr_op *op)
     if (w->asked && r->error == -ECANCELED && r->cause == -1
         && (r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED))
         check(r->guarantee == UNR_CANCEL_TOTAL);
-    else if (unr_in_flight(&w->node->op) || r->error != of->error || r->value != of->value || r->guarantee != of->guarantee)
+    else if (unr_in_flight(&w->node->op) || r->error != of->error || r->value != of->value
+             || r->guarantee != of->guarantee)
         fail("a join ended with error %d, what it waited for with %d", r->error, of->error);
 }
 
@@ -500,7 +534,8 @@ static void scope_over(struct unr_op *op)
 {
     check(scope_ends == scope_starts && op->result.value == (int64_t)scope_ends);
     if (op->result.error != (scope_hit ? -ECANCELED : 0))
-        fail("a scope ended with error %d, though a request %s a member", op->result.error, scope_hit ? "ended" : "ended not");
+        fail("a scope ended with error %d, though a request %s a member", op->result.error,
+             scope_hit ? "ended" : "ended not");
     scope_open = false;
     scope_count++;
 }
@@ -567,7 +602,8 @@ static void ask(struct node *n, unsigned types)
 static void move_some(struct node *n)
 {
     if (n->kind == DEADLINE && unr_in_flight(&n->op))
-        unr_deadline_move(&n->deadline, one_in(2) ? UNR_NEVER : unr_loop_now(loop) + random_delay());
+        unr_deadline_move(&n->deadline,
+                          one_in(2) ? UNR_NEVER : unr_loop_now(loop) + random_delay());
     else if (n->kind == TIMER && unr_in_flight(&n->op))
         unr_timer_move(&n->timer, unr_loop_now(loop) + random_delay());
 }
@@ -656,12 +692,13 @@ static void play_trees(uint64_t cancels)
     check(unr_loop_close(loop) == 0);
     loop = NULL;
     alarm(0);
-    printf("trees     %" PRIu64 " trees of %" PRIu64 " nodes, %" PRIu64 " groups worked out, %" PRIu64 " joins, %" PRIu64
-           " scopes, %" PRIu64 " requests: cancelled in flight %" PRIu64 ", before %" PRIu64 ", too late %" PRIu64
+    printf("trees     %" PRIu64 " trees of %" PRIu64 " nodes, %" PRIu64
+           " groups worked out, %" PRIu64 " joins, %" PRIu64 " scopes, %" PRIu64
+           " requests: cancelled in flight %" PRIu64 ", before %" PRIu64 ", too late %" PRIu64
            ", refused %" PRIu64 "; heap %+td bytes; %.1f s\n",
-           tree_count, node_count, group_checks, join_count, scope_count, requests, stats.cancels_won,
-           stats.cancels_unsubmitted, stats.cancels_too_late, stats.cancels_refused, (ptrdiff_t)(after - before),
-           seconds() - begin);
+           tree_count, node_count, group_checks, join_count, scope_count, requests,
+           stats.cancels_won, stats.cancels_unsubmitted, stats.cancels_too_late,
+           stats.cancels_refused, (ptrdiff_t)(after - before), seconds() - begin);
     fflush(stdout);
 }
 
@@ -685,9 +722,11 @@ static void patient_cancel(struct unr_op *op, struct unr_cancel_request request)
     unr_finish(op, -ECANCELED);
 }
 
-static const struct unr_op_type patient_type = {
-    .size = sizeof patient_type, .supports = UNR_CANCEL_ALL, .name = "patient", .start = patient_start, .cancel = patient_cancel
-};
+static const struct unr_op_type patient_type = { .size = sizeof patient_type,
+                                                 .supports = UNR_CANCEL_ALL,
+                                                 .name = "patient",
+                                                 .start = patient_start,
+                                                 .cancel = patient_cancel };
 
 static void patient_ended(struct unr_op *op)
 {
@@ -718,15 +757,16 @@ static void start_patients(struct patient *patients, uint64_t n)
     for (uint64_t i = 0; i < n; i++) {
         struct patient *p = &patients[i];
         unr_time        when = now + UNR_MSEC(one_in(3) ? 3600000 : 500 + below(2000));
-        unr_start(loop, unr_cancel_at(&p->deadline, unr_describe(&p->op, &patient_type), when), patient_ended, p);
+        unr_start(loop, unr_cancel_at(&p->deadline, unr_describe(&p->op, &patient_type), when),
+                  patient_ended, p);
     }
 }
 
 static void play_deadlines(uint64_t n)
 {
     double          begin = seconds();
-    struct patient *patients =
-        mmap(NULL, n * sizeof *patients, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    struct patient *patients = mmap(NULL, n * sizeof *patients, PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     snprintf(where, sizeof where, "deadlines");
     guard(n);
     seed_random(2);
@@ -764,8 +804,8 @@ static void play_deadlines(uint64_t n)
     loop = NULL;
     munmap(patients, n * sizeof *patients);
     alarm(0);
-    printf("deadlines %" PRIu64 " outstanding, %.0f bytes of the loop's each; %" PRIu64 " timed out, %" PRIu64
-           " cancelled before, each once; started in %.2f s; %.1f s\n",
+    printf("deadlines %" PRIu64 " outstanding, %.0f bytes of the loop's each; %" PRIu64
+           " timed out, %" PRIu64 " cancelled before, each once; started in %.2f s; %.1f s\n",
            n, each, timed_out, n - timed_out, started - begin, seconds() - begin);
     check(each < 64 || n < DEADLINES);
 }

@@ -1,10 +1,11 @@
-/* <unring/sim.h> over the real kernel: the scenarios, linked with this, lib/, uring/ and liburing in place of the simulated
- * kernel, run on the kernel that is there, many times, with other processes acting at random moments.  What they end with must
- * be something that the simulated kernel can produce: ../conformance compares.
+/* <unring/sim.h> over the real kernel: the scenarios, linked with this, lib/, uring/ and liburing
+ * in place of the simulated kernel, run on the kernel that is there, many times, with other
+ * processes acting at random moments.  What they end with must be something that the simulated
+ * kernel can produce: ../conformance compares.
  *
- * The calls into the kernel are interposed: io_uring_enter2(), to act before, during and after it; and
- * io_uring_queue_init_params(), to refuse setups, so that all kinds of rings are seen.  For that liburing is linked as a
- * shared library. */
+ * The calls into the kernel are interposed: io_uring_enter2(), to act before, during and after it;
+ * and io_uring_queue_init_params(), to refuse setups, so that all kinds of rings are seen.  For
+ * that liburing is linked as a shared library. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -108,7 +109,8 @@ static int64_t now_ns(void)
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-/* Lets a time pass that is mostly none, at times long enough for a worker of the kernel to begin or to end. */
+/* Lets a time pass that is mostly none, at times long enough for a worker of the kernel to begin or
+ * to end. */
 static void dawdle(void)
 {
     switch (unr_sim_choose(24)) {
@@ -127,10 +129,10 @@ static void dawdle(void)
 /* ---- what is known of the descriptors that scenarios made ---- */
 
 static struct fd_info {
-    ino_t  inode; /* of what it was made for: the number may be another's by now                     */
-    int    peer;  /* the other end                                                                   */
+    ino_t  inode; /* of what it was made for: the number may be another's by now */
+    int    peer;  /* the other end */
     size_t capacity;
-    size_t filler; /* bytes to be read from here that the scenario knows nothing of                  */
+    size_t filler; /* bytes to be read from here that the scenario knows nothing of */
     bool   read_by_operations;
     bool   tcp;
 } infos[FDS];
@@ -143,14 +145,17 @@ static ino_t inode_of(int fd)
 
 static struct fd_info *info_of(int fd)
 {
-    return fd >= 0 && fd < FDS && infos[fd].inode && infos[fd].inode == inode_of(fd) ? &infos[fd] : NULL;
+    return fd >= 0 && fd < FDS && infos[fd].inode && infos[fd].inode == inode_of(fd) ? &infos[fd]
+                                                                                     : NULL;
 }
 
 static void note_pair(int a, int b, size_t capacity, bool tcp)
 {
     need(a < FDS && b < FDS ? 0 : -1, "descriptors");
-    infos[a] = (struct fd_info){ .inode = inode_of(a), .peer = b, .capacity = capacity, .tcp = tcp };
-    infos[b] = (struct fd_info){ .inode = inode_of(b), .peer = a, .capacity = capacity, .tcp = tcp };
+    infos[a] =
+        (struct fd_info){ .inode = inode_of(a), .peer = b, .capacity = capacity, .tcp = tcp };
+    infos[b] =
+        (struct fd_info){ .inode = inode_of(b), .peer = a, .capacity = capacity, .tcp = tcp };
 }
 
 static mode_t mode_of(int fd)
@@ -193,8 +198,9 @@ static ssize_t write_now(int fd, const void *buf, size_t len)
 
 /* ---- fullness ----
  *
- * The kernel's buffers cannot be as small as the simulation's, so what is to find them full finds them filled: with bytes that
- * are taken out again before the scenario, or an operation, looks at the other end. */
+ * The kernel's buffers cannot be as small as the simulation's, so what is to find them full finds
+ * them filled: with bytes that are taken out again before the scenario, or an operation, looks at
+ * the other end. */
 
 static void drain(struct fd_info *info)
 {
@@ -224,16 +230,18 @@ static bool any_filler(void)
     return false;
 }
 
-/* Writes until no more fits, at most `most` bytes; how many did.  TCP keeps the last of them to itself, so that what comes next
- * is appended to them. */
+/* Writes until no more fits, at most `most` bytes; how many did.  TCP keeps the last of them to
+ * itself, so that what comes next is appended to them. */
 static size_t stuff(int fd, const struct fd_info *info, size_t most)
 {
     static const char bytes[4096];
-    bool              unix_socket = mode_of(fd) == S_IFSOCK && !info->tcp; /* it counts messages rather than bytes */
-    size_t            sum = 0;
+    bool              unix_socket =
+        mode_of(fd) == S_IFSOCK && !info->tcp; /* it counts messages rather than bytes */
+    size_t sum = 0;
     for (ssize_t n; sum < most; sum += (size_t)n) {
         size_t len = unix_socket ? 1 : sizeof bytes < most - sum ? sizeof bytes : most - sum;
-        n = info->tcp ? send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) : write_now(fd, bytes, len);
+        n = info->tcp ? send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE)
+                      : write_now(fd, bytes, len);
         if (n <= 0)
             break;
     }
@@ -242,8 +250,8 @@ static size_t stuff(int fd, const struct fd_info *info, size_t most)
 
 static void tcp_pair(int fds[2]);
 
-/* How many bytes leave a TCP connection that nobody reads with room for just `capacity`; SIZE_MAX: that is not known.  It
- * differs between kernels, not between connections. */
+/* How many bytes leave a TCP connection that nobody reads with room for just `capacity`; SIZE_MAX:
+ * that is not known.  It differs between kernels, not between connections. */
 static size_t tcp_stuffing(size_t capacity)
 {
     static const struct fd_info tcp = { .tcp = true };
@@ -267,13 +275,15 @@ static size_t tcp_stuffing(size_t capacity)
     return full;
 }
 
-/* Pipes and unix sockets take a small write whole or not at all.  TCP can be left with room for a part. */
+/* Pipes and unix sockets take a small write whole or not at all.  TCP can be left with room for a
+ * part. */
 static void fill_up(int fd, const struct fd_info *info)
 {
     struct fd_info *peer = info_of(info->peer);
     if (!peer || peer->read_by_operations)
         return;
-    peer->filler += stuff(fd, info, info->tcp && !one_in(3) ? tcp_stuffing(info->capacity) : SIZE_MAX);
+    peer->filler +=
+        stuff(fd, info, info->tcp && !one_in(3) ? tcp_stuffing(info->capacity) : SIZE_MAX);
 }
 
 static size_t bytes_waiting(int fd)
@@ -317,9 +327,11 @@ ssize_t unr_sim_write(int fd, const void *buf, size_t len)
 
 static void tcp_pair(int fds[2])
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t          len = sizeof address;
-    int listener = need(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"), yes = 1, smallest = 0, small = 4096;
+    int listener = need(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"), yes = 1,
+        smallest = 0, small = 4096;
     need(bind(listener, (struct sockaddr *)&address, sizeof address), "bind");
     need(listen(listener, 1), "listen");
     need(getsockname(listener, (struct sockaddr *)&address, &len), "getsockname");
@@ -374,10 +386,12 @@ static uint16_t port_given(uint16_t wanted)
     return wanted;
 }
 
-/* A TCP handshake that finds the backlog full is tried again after a second.  So that is rare here. */
+/* A TCP handshake that finds the backlog full is tried again after a second.  So that is rare
+ * here. */
 int unr_sim_listener(uint16_t port, int backlog)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t          len = sizeof address;
     int                fd = unr_sim_socket();
     need(bind(fd, (struct sockaddr *)&address, sizeof address), "bind");
@@ -393,9 +407,9 @@ int unr_sim_connect(uint16_t port)
     struct sockaddr_in address = { .sin_family = AF_INET,
                                    .sin_port = htons(port_given(port)),
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int                fd = need(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), "socket");
-    int                error = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : errno;
-    socklen_t          len = sizeof error;
+    int       fd = need(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), "socket");
+    int       error = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : errno;
+    socklen_t len = sizeof error;
     if (error == EINPROGRESS) {
         error = is_ready(fd, POLLOUT, 100) ? 0 : EAGAIN;
         if (!error)
@@ -419,7 +433,8 @@ int unr_sim_accept(int fd)
 
 int unr_sim_file(const void *data, size_t len)
 {
-    int fd = one_in(2) ? memfd_create("scenario", MFD_CLOEXEC) : open(".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int fd = one_in(2) ? memfd_create("scenario", MFD_CLOEXEC)
+                       : open(".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0)
         fd = memfd_create("scenario", MFD_CLOEXEC);
     need(fd, "a file");
@@ -507,8 +522,9 @@ void unr_sim_child_exit(pid_t pid, int status)
     siginfo_t     info;
     for (unsigned i = 0; i < child_count; i++)
         if (children[i].pid == pid)
-            need(write(children[i].pipe, &byte, 1) == 1 || errno == EPIPE ? 0 : -1, "the child"); /* or it has exited before */
-    if (one_in(2)) /* at once; or when it gets round to it */
+            need(write(children[i].pipe, &byte, 1) == 1 || errno == EPIPE ? 0 : -1,
+                 "the child"); /* or it has exited before */
+    if (one_in(2))             /* at once; or when it gets round to it */
         waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);
 }
 
@@ -526,8 +542,9 @@ static void end_children(void)
 
 /* ---- other processes ----
  *
- * What is to happen later happens while the loop is in the kernel: before the system call, after it, or during it, by another
- * thread.  That one does nothing outside of the call, so that scenarios need no locks. */
+ * What is to happen later happens while the loop is in the kernel: before the system call, after
+ * it, or during it, by another thread.  That one does nothing outside of the call, so that
+ * scenarios need no locks. */
 
 struct later {
     void (*action)(void *context);
@@ -585,7 +602,8 @@ static void wait_a_while(void)
             ;
 }
 
-/* One action; or, when none is left, what they would have found full is made empty.  Called and returns locked. */
+/* One action; or, when none is left, what they would have found full is made empty.  Called and
+ * returns locked. */
 static void act_during(void)
 {
     struct later later = { 0 };
@@ -683,7 +701,8 @@ int io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct i
     static int (*real)(unsigned, struct io_uring *, struct io_uring_params *);
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "io_uring_queue_init_params");
-    if ((ring_kind > 0 && p->flags & IORING_SETUP_DEFER_TASKRUN) || (ring_kind > 1 && p->flags & IORING_SETUP_COOP_TASKRUN)
+    if ((ring_kind > 0 && p->flags & IORING_SETUP_DEFER_TASKRUN)
+        || (ring_kind > 1 && p->flags & IORING_SETUP_COOP_TASKRUN)
         || (ring_kind > 2 && p->flags & IORING_SETUP_SUBMIT_ALL))
         return -EINVAL;
     int error = real(entries, ring, p);
@@ -706,7 +725,8 @@ void io_uring_queue_exit(struct io_uring *ring)
     real(ring);
 }
 
-/* The ring that is entered by `fd`, its descriptor or its index among the thread's registered rings. */
+/* The ring that is entered by `fd`, its descriptor or its index among the thread's registered
+ * rings. */
 static struct io_uring *ring_entered(unsigned fd)
 {
     for (unsigned i = 0; i < sizeof rings / sizeof *rings; i++)
@@ -775,7 +795,8 @@ static void replace_by_tcp(int fd, int peer)
 static void before_writing(const struct io_uring_sqe *sqe)
 {
     struct fd_info *info = info_of(sqe->fd);
-    if (info && !info->tcp && (sqe->opcode == IORING_OP_SEND_ZC || sqe->opcode == IORING_OP_SENDMSG_ZC)) {
+    if (info && !info->tcp
+        && (sqe->opcode == IORING_OP_SEND_ZC || sqe->opcode == IORING_OP_SENDMSG_ZC)) {
         replace_by_tcp(sqe->fd, info->peer);
         info = info_of(sqe->fd);
     }
@@ -812,7 +833,8 @@ static void look_at_submission(struct io_uring *io)
         before_writing(&io->sq.sqes[i & *io->sq.kring_mask]);
 }
 
-int io_uring_enter2(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, sigset_t *sig, size_t size)
+int io_uring_enter2(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags,
+                    sigset_t *sig, size_t size)
 {
     struct io_uring *ring = ring_entered(fd);
     if (!ring || !pthread_equal(pthread_self(), run.thread))
@@ -875,7 +897,8 @@ static void settle(void)
     const char *parent = getenv("TMPDIR");
     if (directory[0])
         return;
-    snprintf(directory, sizeof directory, "%s/unring-XXXXXX", parent && strlen(parent) < 40 ? parent : "/tmp");
+    snprintf(directory, sizeof directory, "%s/unring-XXXXXX",
+             parent && strlen(parent) < 40 ? parent : "/tmp");
     if (!mkdtemp(directory) || chdir(directory) != 0) {
         perror(directory);
         exit(2);
@@ -946,7 +969,8 @@ static bool run_once(unr_scenario_fn *scenario, void *context, uint64_t seed)
 
 static void caught(int number)
 {
-    fail("the program was ended by signal %d (%s); what it printed says more", number, strsignal(number));
+    fail("the program was ended by signal %d (%s); what it printed says more", number,
+         strsignal(number));
 }
 
 static void hung(int number)

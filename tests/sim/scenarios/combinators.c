@@ -1,6 +1,7 @@
-/* The combinators: composed operations and their states, deadlines, delays, filters, groups, scopes and joins, each asked to end
- * at every point, with what they hold completing or not.  What must come of it is worked out here a second time, from the
- * results of what they held: a model, as short as the promises in the headers. */
+/* The combinators: composed operations and their states, deadlines, delays, filters, groups, scopes
+ * and joins, each asked to end at every point, with what they hold completing or not.  What must
+ * come of it is worked out here a second time, from the results of what they held: a model, as
+ * short as the promises in the headers. */
 #include "scenario.h"
 
 #include <stddef.h>
@@ -30,7 +31,8 @@ static void count_run(struct unr_op *op)
     ++*(int *)op->data;
 }
 
-/* What a scenario chooses is one choice, so that a bound on deviations is one on the kernel's: this takes a part of it. */
+/* What a scenario chooses is one choice, so that a bound on deviations is one on the kernel's: this
+ * takes a part of it. */
 static unsigned pick(unsigned *choice, unsigned of)
 {
     unsigned part = *choice % of;
@@ -51,14 +53,16 @@ struct trial {
     struct unr_signal signal;
     enum when         when; /* INSIDE: whatever the combinator runs asks, by ask() */
     unsigned          types, requested;
-    bool              exact; /* it goes by the simulation's time: nothing to be compared with the real kernel */
-    int               runs;
-    unsigned          done_in; /* turn */
+    bool exact; /* it goes by the simulation's time: nothing to be compared with the real kernel */
+    int  runs;
+    unsigned done_in; /* turn */
 };
 
 static void begin(struct trial *t, unsigned when, unsigned types)
 {
-    struct unr_loop_options options = { .size = sizeof options, .entries = 8, .completion_entries = 16 };
+    struct unr_loop_options options = { .size = sizeof options,
+                                        .entries = 8,
+                                        .completion_entries = 16 };
     *t = (struct trial){ .when = (enum when)when, .types = types };
     turn_number = 0;
     unr_sim_check(unr_loop_open(&t->loop, &options) == 0, "the loop opens");
@@ -102,7 +106,8 @@ static void start_trial(struct trial *t, struct unr_op *root)
     unr_start(t->loop, unr_bind_slot(root, unr_signal_slot(&t->signal)), trial_done, t);
 }
 
-/* Three turns, and the request where it is to come; the second and the third may take `patience`. */
+/* Three turns, and the request where it is to come; the second and the third may take
+ * `patience`. */
 static void ask_on_the_way(struct trial *t, unr_time patience)
 {
     for (int turns = 0; turns < 3 && unr_in_flight(t->root); turns++) {
@@ -124,22 +129,27 @@ static void carry_out(struct trial *t)
 
 static bool is_one_type(unsigned guarantee)
 {
-    return guarantee == UNR_CANCEL_TERMINAL || guarantee == UNR_CANCEL_PARTIAL || guarantee == UNR_CANCEL_TOTAL;
+    return guarantee == UNR_CANCEL_TERMINAL || guarantee == UNR_CANCEL_PARTIAL
+           || guarantee == UNR_CANCEL_TOTAL;
 }
 
 /* What holds of every result, whatever held whatever. */
 static void check_truth(const struct unr_op *op)
 {
     const struct unr_result *r = &op->result;
-    bool                     took_effect = r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED;
+    bool took_effect = r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED;
     unr_sim_check(!unr_in_flight(op), "it has ended");
     unr_sim_check(r->error <= 0 && r->error != -EIO, "no error that nobody asked for");
-    unr_sim_check((r->error == -ECANCELED) == took_effect, "-ECANCELED exactly when a cancellation took effect");
+    unr_sim_check((r->error == -ECANCELED) == took_effect,
+                  "-ECANCELED exactly when a cancellation took effect");
     unr_sim_check(took_effect ? is_one_type(r->guarantee) : r->guarantee == UNR_CANCEL_NONE,
                   "a guarantee, of one type, exactly when it was cancelled");
-    unr_sim_check(r->verdict != UNR_VERDICT_UNSUBMITTED || r->guarantee == UNR_CANCEL_TOTAL, "what never began left nothing");
-    unr_sim_check((r->cause != 0) == (r->verdict != UNR_VERDICT_NONE), "a cause exactly if there is a verdict");
-    unr_sim_check(r->verdict != UNR_VERDICT_NONE || r->requested == 0, "a verdict if something was asked");
+    unr_sim_check(r->verdict != UNR_VERDICT_UNSUBMITTED || r->guarantee == UNR_CANCEL_TOTAL,
+                  "what never began left nothing");
+    unr_sim_check((r->cause != 0) == (r->verdict != UNR_VERDICT_NONE),
+                  "a cause exactly if there is a verdict");
+    unr_sim_check(r->verdict != UNR_VERDICT_NONE || r->requested == 0,
+                  "a verdict if something was asked");
     unr_sim_check(unr_outcome(r) == (took_effect ? r->cause : r->error), "one number to test");
     unr_sim_check(r->fd == -1, "nothing was produced");
 }
@@ -148,14 +158,14 @@ static void check_truth(const struct unr_op *op)
 
 enum kind {
     NOP,
-    READS,     /* what its peer writes, at any point       */
-    WAITS,     /* for a peer that says nothing             */
+    READS,     /* what its peer writes, at any point */
+    WAITS,     /* for a peer that says nothing */
     WAITS_ALL, /* for four bytes, of which there are two: cannot be undone wholly */
     FAILS,
     TIMER,
     CLOSES, /* supports NONE */
-    EMITS,  /* makes the trial's request while it is started, and ends at once    */
-    HEARS,  /* requests, and ends by the first unless it is stubborn  */
+    EMITS,  /* makes the trial's request while it is started, and ends at once */
+    HEARS,  /* requests, and ends by the first unless it is stubborn */
 };
 
 struct leaf {
@@ -199,15 +209,19 @@ static void hears_cancel(struct unr_op *op, struct unr_cancel_request request)
         unr_finish(op, -ECANCELED);
 }
 
-static const struct unr_op_type emits_type = { .size = sizeof emits_type, .name = "emits", .start = emits_start };
+static const struct unr_op_type emits_type = { .size = sizeof emits_type,
+                                               .name = "emits",
+                                               .start = emits_start };
 
-#define HEARS_TYPE(mask)                                                                                                       \
-    {                                                                                                                          \
-        .size = sizeof(struct unr_op_type), .supports = mask, .name = "hears", .start = hears_start, .cancel = hears_cancel    \
+#define HEARS_TYPE(mask)                                                                           \
+    {                                                                                              \
+        .size = sizeof(struct unr_op_type), .supports = mask, .name = "hears",                     \
+        .start = hears_start, .cancel = hears_cancel                                               \
     }
-static const struct unr_op_type hears_types[] = { HEARS_TYPE(UNR_CANCEL_ALL),
-                                                  HEARS_TYPE(UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL),
-                                                  HEARS_TYPE(UNR_CANCEL_TERMINAL) };
+static const struct unr_op_type hears_types[] = {
+    HEARS_TYPE(UNR_CANCEL_ALL), HEARS_TYPE(UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL),
+    HEARS_TYPE(UNR_CANCEL_TERMINAL)
+};
 
 static void peer_writes(void *leaf)
 {
@@ -243,12 +257,14 @@ static void end_leaf(struct leaf *l)
         return;
     check_truth(&l->op);
     if (l->kind == CLOSES) {
-        unr_sim_check(l->op.result.error == 0 && unr_sim_read(l->fds[1], rest, 1) == 0, "what supports NONE runs");
+        unr_sim_check(l->op.result.error == 0 && unr_sim_read(l->fds[1], rest, 1) == 0,
+                      "what supports NONE runs");
     } else if (l->fds[0] >= 0) {
         ssize_t left = unr_sim_read(l->fds[0], rest, sizeof rest);
         unr_sim_check(l->op.result.bytes + (left > 0 ? (size_t)left : 0) == l->sent,
                       "every byte was read once or is still there");
-        unr_sim_check(memcmp(l->buf, "abab", l->op.result.bytes) == 0, "what was read is what was sent");
+        unr_sim_check(memcmp(l->buf, "abab", l->op.result.bytes) == 0,
+                      "what was read is what was sent");
         unr_sim_close(l->fds[0]);
     }
     if (l->fds[1] >= 0)
@@ -256,7 +272,8 @@ static void end_leaf(struct leaf *l)
     unr_sim_check(l->kind != FAILS || l->op.result.error != 0, "it cannot succeed");
 }
 
-/* The loop may be closed, and NULL, already.  What others still do is done before the descriptors go. */
+/* The loop may be closed, and NULL, already.  What others still do is done before the descriptors
+ * go. */
 static void end_trial(struct trial *t, struct leaf *leaves, unsigned n)
 {
     check_truth(t->root);
@@ -313,7 +330,8 @@ static void session_step(struct unr_compose *compose, struct unr_op *finished)
     struct session *s = unr_container_of(compose, struct session, compose);
     s->last_step_in = turn_number;
     if (finished && s->let_in & unr_supports(finished))
-        unr_sim_check(finished->result.verdict == UNR_VERDICT_UNSUBMITTED && finished->result.cause == CAUSE,
+        unr_sim_check(finished->result.verdict == UNR_VERDICT_UNSUBMITTED
+                          && finished->result.cause == CAUSE,
                       "what was let in pre-empts each later child");
     if (++s->steps == s->asks_in)
         ask_inside(&s->t);
@@ -344,8 +362,9 @@ static void peer_of_session(void *session)
     s->sent = (size_t)unr_sim_write(s->from[1], "abcd", 4);
 }
 
-/* The step function knows nothing of cancellation but that an error ends it.  Asked at any point, no step begins behind
- * what was asked but the close, the counts are what the peers find, and a request for more than it can give changes nothing. */
+/* The step function knows nothing of cancellation but that an error ends it.  Asked at any point,
+ * no step begins behind what was asked but the close, the counts are what the peers find, and a
+ * request for more than it can give changes nothing. */
 static void read_write_close(const struct scenario *scenario)
 {
     struct session s = { .closing = false };
@@ -369,16 +388,20 @@ static void read_write_close(const struct scenario *scenario)
     } else {
         unr_sim_check(r->error == s.error, "it ends as its last step says");
         unr_sim_check(s.t.done_in == s.last_step_in, "it ends in the turn of its last step");
-        unr_sim_check(r->error != -ECANCELED || r->guarantee == UNR_CANCEL_PARTIAL, "the strongest that it supports");
+        unr_sim_check(r->error != -ECANCELED || r->guarantee == UNR_CANCEL_PARTIAL,
+                      "the strongest that it supports");
     }
-    unr_sim_check((r->verdict == UNR_VERDICT_REFUSED) == (r->requested == UNR_CANCEL_TOTAL), "refused what it cannot give");
+    unr_sim_check((r->verdict == UNR_VERDICT_REFUSED) == (r->requested == UNR_CANCEL_TOTAL),
+                  "refused what it cannot give");
     unr_sim_check(r->error != -ECANCELED || r->cause == CAUSE, "and why");
-    unr_sim_check(s.written <= s.read && (s.error || s.steps == 0 || s.written), "what was read is written");
+    unr_sim_check(s.written <= s.read && (s.error || s.steps == 0 || s.written),
+                  "what was read is written");
     ssize_t left = unr_sim_read(s.from[0], found, sizeof found);
-    unr_sim_check(s.read + (left > 0 ? (size_t)left : 0) == s.sent, "every byte was read once or is still there");
+    unr_sim_check(s.read + (left > 0 ? (size_t)left : 0) == s.sent,
+                  "every byte was read once or is still there");
     unr_sim_check(s.written == 0
-                      || (unr_sim_read(s.to[1], found, sizeof found) == (ssize_t)s.written && r->bytes == s.written
-                          && memcmp(found, "abcd", s.written) == 0),
+                      || (unr_sim_read(s.to[1], found, sizeof found) == (ssize_t)s.written
+                          && r->bytes == s.written && memcmp(found, "abcd", s.written) == 0),
                   "what was written arrived");
     unr_sim_check(unr_sim_read(s.to[1], found, 1) == 0, "it was closed");
     end_trial(&s.t, NULL, 0);
@@ -391,11 +414,13 @@ static void read_write_close(const struct scenario *scenario)
 
 enum { FILTERS = 5 };
 
-static unr_filter_fn *const filters[FILTERS] = { NULL, unr_let_none, unr_let_terminal, unr_let_partial, unr_let_total };
+static unr_filter_fn *const filters[FILTERS] = { NULL, unr_let_none, unr_let_terminal,
+                                                 unr_let_partial, unr_let_total };
 
 static unsigned let(unsigned filter, unsigned types, unsigned unfiltered)
 {
-    static const unsigned lets[FILTERS] = { 0, 0, UNR_CANCEL_TERMINAL, UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL,
+    static const unsigned lets[FILTERS] = { 0, 0, UNR_CANCEL_TERMINAL,
+                                            UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL,
                                             UNR_CANCEL_ALL };
     return types & (filter ? lets[filter] : unfiltered);
 }
@@ -414,7 +439,9 @@ static void stated_step(struct unr_compose *compose, struct unr_op *finished)
     struct stated *s = unr_container_of(compose, struct stated, compose);
     (void)finished;
     switch (s->steps++) {
-    case 0: unr_compose_next(compose, unr_describe(&s->first.op, &hears_types[s->child_supports])); break;
+    case 0:
+        unr_compose_next(compose, unr_describe(&s->first.op, &hears_types[s->child_supports]));
+        break;
     case 1:
         unr_state_preempt(unr_compose_state(compose), s->preempts);
         unr_compose_next(compose, unr_describe(&s->second.op, &hears_types[s->child_supports]));
@@ -423,8 +450,8 @@ static void stated_step(struct unr_compose *compose, struct unr_op *finished)
     }
 }
 
-/* Two requests for a composed operation, its filters set before and perhaps again in between: what it lets in, what the child
- * in flight is asked, and whether the next one begins. */
+/* Two requests for a composed operation, its filters set before and perhaps again in between: what
+ * it lets in, what the child in flight is asked, and whether the next one begins. */
 static void states(const struct scenario *scenario)
 {
     struct stated  s = { .steps = 0 };
@@ -461,7 +488,8 @@ static void states(const struct scenario *scenario)
             s.first.heard = 0;
         }
         unsigned now = let(in, types[i], own);
-        unr_sim_check(unr_supports(op) == let(in, UNR_CANCEL_ALL, own), "it supports the types that it lets in");
+        unr_sim_check(unr_supports(op) == let(in, UNR_CANCEL_ALL, own),
+                      "it supports the types that it lets in");
         unr_cancel_cause(op, types[i], -1 - i);
         if (now && !honoured)
             cause = -1 - i;
@@ -472,15 +500,19 @@ static void states(const struct scenario *scenario)
         honoured |= now;
         let_in |= now;
         passed |= let(out, now, UNR_CANCEL_ALL);
-        unr_sim_check(unr_state_cancelled(unr_compose_state(&s.compose)) == let_in, "what passes is recorded, nothing else");
-        unr_sim_check(unr_state_cause(unr_compose_state(&s.compose)) == first_let_in, "with the first cause");
-        unr_sim_check(s.first.op.result.requested == passed, "the child in flight is asked what passes both filters");
+        unr_sim_check(unr_state_cancelled(unr_compose_state(&s.compose)) == let_in,
+                      "what passes is recorded, nothing else");
+        unr_sim_check(unr_state_cause(unr_compose_state(&s.compose)) == first_let_in,
+                      "with the first cause");
+        unr_sim_check(s.first.op.result.requested == passed,
+                      "the child in flight is asked what passes both filters");
     }
     unr_finish(&s.first.op, 0);
     one_turn(s.t.loop, 0);
     bool     began = s.second.op.result.verdict != UNR_VERDICT_UNSUBMITTED;
     unsigned again = s.preempts ? let(out, let_in, UNR_CANCEL_ALL) : 0;
-    unr_sim_check(began == !(again & child), "what was let in pre-empts the next child, if it honours it");
+    unr_sim_check(began == !(again & child),
+                  "what was let in pre-empts the next child, if it honours it");
     unr_sim_check(s.second.op.result.requested == again, "and is requested of it");
     unr_sim_check(!again || s.second.op.result.cause == first_let_in, "with the first cause");
     if (began)
@@ -503,8 +535,8 @@ static void states(const struct scenario *scenario)
 
 enum { DEADLINE_KINDS = 5 };
 
-/* Around what may end before, with it, after it or never: it ends by one cause, that of whoever came first, and the timer is
- * gone with it, so its memory can be anything else. */
+/* Around what may end before, with it, after it or never: it ends by one cause, that of whoever
+ * came first, and the timer is gone with it, so its memory can be anything else. */
 static void deadline(const struct scenario *scenario)
 {
     static const enum kind kinds[DEADLINE_KINDS] = { READS, WAITS, WAITS_ALL, NOP, TIMER };
@@ -533,12 +565,16 @@ static void deadline(const struct scenario *scenario)
                   "the result is that of what it held");
     unr_sim_check(!(t.requested & ~r->requested), "with what was asked of the deadline");
     if (r->error == -ECANCELED)
-        unr_sim_check(r->cause == -ETIMEDOUT ? delay != UNR_NEVER : r->cause == CAUSE && t.requested & unr_supports(t.root),
+        unr_sim_check(r->cause == -ETIMEDOUT
+                          ? delay != UNR_NEVER
+                          : r->cause == CAUSE && t.requested & unr_supports(t.root),
                       "a time-out and a request are told from one another");
     if (ended_by(t.root, -ETIMEDOUT))
-        unr_sim_check(unr_loop_now(t.loop) >= inner.timer.deadline || kind != TIMER || delay <= 0, "no deadline passes early");
+        unr_sim_check(unr_loop_now(t.loop) >= inner.timer.deadline || kind != TIMER || delay <= 0,
+                      "no deadline passes early");
     if (delay <= 0 && t.when != LATCHED)
-        unr_sim_check(r->verdict == UNR_VERDICT_UNSUBMITTED && r->cause == -ETIMEDOUT, "past at the start, it never begins");
+        unr_sim_check(r->verdict == UNR_VERDICT_UNSUBMITTED && r->cause == -ETIMEDOUT,
+                      "past at the start, it never begins");
     unr_sim_check(!unr_deadline_move(&d, 0), "what has ended has no deadline to move");
     memset(&d, 0xff, sizeof d);
     run_to_the_end(t.loop); /* past the deadline */
@@ -548,8 +584,8 @@ static void deadline(const struct scenario *scenario)
     end_trial(&t, &inner, 1);
 }
 
-/* It and what it holds are due at the same moment: which comes first is a matter of who was set last, and the second changes
- * nothing. */
+/* It and what it holds are due at the same moment: which comes first is a matter of who was set
+ * last, and the second changes nothing. */
 static void deadline_tie(const struct scenario *scenario)
 {
     struct trial        t;
@@ -566,12 +602,15 @@ static void deadline_tie(const struct scenario *scenario)
     run_to_the_end(t.loop);
     const struct unr_result *r = &d.op.result;
     unr_sim_check(r->error == (inner_first ? 0 : -ECANCELED), "who was set first comes first");
-    unr_sim_check(r->cause == -ETIMEDOUT && r->requested == UNR_CANCEL_ALL, "the deadline has asked");
-    unr_sim_check(r->verdict == (inner_first ? UNR_VERDICT_TOO_LATE : UNR_VERDICT_CANCELLED), "and what became of it");
+    unr_sim_check(r->cause == -ETIMEDOUT && r->requested == UNR_CANCEL_ALL,
+                  "the deadline has asked");
+    unr_sim_check(r->verdict == (inner_first ? UNR_VERDICT_TOO_LATE : UNR_VERDICT_CANCELLED),
+                  "and what became of it");
     end_trial(&t, NULL, 0);
 }
 
-/* What a timer of the same time, or of an earlier one, does to a deadline: moves it to each place, perhaps twice. */
+/* What a timer of the same time, or of an earlier one, does to a deadline: moves it to each place,
+ * perhaps twice. */
 struct mover {
     struct trial        t;
     struct unr_timer    timer;
@@ -598,7 +637,8 @@ static void moves(struct unr_op *op)
 static void deadline_moved(const struct scenario *scenario)
 {
     enum { PLACES = 6, MOVERS = 4 };
-    static const unr_time places[PLACES] = { -UNR_MSEC(1), 0, UNR_MSEC(5), UNR_MSEC(7), UNR_MSEC(20), UNR_NEVER };
+    static const unr_time places[PLACES] = { -UNR_MSEC(1), 0,        UNR_MSEC(5), UNR_MSEC(7),
+                                             UNR_MSEC(20), UNR_NEVER };
     struct mover          m = { .refused = false };
     unsigned              choice = unr_sim_choose(PLACES * PLACES * MOVERS * 2);
     (void)scenario;
@@ -609,7 +649,8 @@ static void deadline_moved(const struct scenario *scenario)
         unr_time place = places[pick(&choice, PLACES)];
         m.to[i] = place == UNR_NEVER ? UNR_NEVER : m.begin + place;
     }
-    unsigned moves_at = pick(&choice, MOVERS); /* at once; earlier; the same moment, before it; and behind it */
+    unsigned moves_at =
+        pick(&choice, MOVERS); /* at once; earlier; the same moment, before it; and behind it */
     unr_time first = choice ? UNR_NEVER : m.begin + UNR_MSEC(5);
     m.when = first;
     struct unr_op *inner = describe_leaf(&m.inner, HEARS, &m.t);
@@ -631,7 +672,8 @@ static void deadline_moved(const struct scenario *scenario)
         ask_for(&m.t, UNR_CANCEL_ALL);
     while (unr_in_flight(d))
         one_turn(m.t.loop, UNR_NEVER);
-    unr_sim_check(unr_outcome(&d->result) == (never ? CAUSE : -ETIMEDOUT), "it times out, unless it never does");
+    unr_sim_check(unr_outcome(&d->result) == (never ? CAUSE : -ETIMEDOUT),
+                  "it times out, unless it never does");
     unr_time due = m.when > m.moved ? m.when : m.moved;
     /* Not at once where io_uring_enter(2) fails and is tried again. */
     unr_sim_check(never || (m.inner.heard_at >= due && m.inner.heard_at < due + UNR_MSEC(2)),
@@ -640,7 +682,8 @@ static void deadline_moved(const struct scenario *scenario)
     end_trial(&m.t, &m.inner, 1);
 }
 
-/* Past at the start, and perhaps something was asked before: what it holds never begins, for the first that it honours. */
+/* Past at the start, and perhaps something was asked before: what it holds never begins, for the
+ * first that it honours. */
 static void deadline_past(const struct scenario *scenario)
 {
     static const unsigned before[] = { 0, UNR_CANCEL_TERMINAL, UNR_CANCEL_TOTAL };
@@ -653,10 +696,13 @@ static void deadline_past(const struct scenario *scenario)
     begin(&t, types ? LATCHED : LAST, types);
     describe_leaf(&inner, HEARS, &t);
     struct unr_op *op = unr_describe(&inner.op, &hears_types[2]);
-    start_trial(&t, choice ? unr_cancel_at(&d, op, unr_loop_now(t.loop)) : unr_cancel_after(&d, op, 0));
+    start_trial(&t,
+                choice ? unr_cancel_at(&d, op, unr_loop_now(t.loop)) : unr_cancel_after(&d, op, 0));
     run_to_the_end(t.loop);
-    unr_sim_check(d.op.result.verdict == UNR_VERDICT_UNSUBMITTED, "past at the start, it never begins");
-    unr_sim_check(d.op.result.cause == (types == UNR_CANCEL_TERMINAL ? CAUSE : -ETIMEDOUT), "and why");
+    unr_sim_check(d.op.result.verdict == UNR_VERDICT_UNSUBMITTED,
+                  "past at the start, it never begins");
+    unr_sim_check(d.op.result.cause == (types == UNR_CANCEL_TERMINAL ? CAUSE : -ETIMEDOUT),
+                  "and why");
     end_trial(&t, &inner, 1);
 }
 
@@ -675,12 +721,14 @@ static void deadline_over(const struct scenario *scenario)
         one_turn(t.loop, UNR_NEVER);
     unr_sim_check(!passes || !unr_deadline_move(&d, UNR_NEVER), "what has passed cannot be moved");
     unr_finish(&inner.op, 0);
-    unr_sim_check(!unr_deadline_move(&d, unr_loop_now(t.loop) + UNR_MSEC(1)), "what has ended has no deadline to move");
+    unr_sim_check(!unr_deadline_move(&d, unr_loop_now(t.loop) + UNR_MSEC(1)),
+                  "what has ended has no deadline to move");
     run_to_the_end(t.loop);
     end_trial(&t, &inner, 1);
 }
 
-/* Behind a deadline in line for the same moment there is a timer: closing the loop does not wait for it. */
+/* Behind a deadline in line for the same moment there is a timer: closing the loop does not wait
+ * for it. */
 static void closed_in_line(const struct scenario *scenario)
 {
     struct trial        t;
@@ -694,7 +742,8 @@ static void closed_in_line(const struct scenario *scenario)
     unr_start(t.loop, unr_timer_after(&behind, UNR_SEC(1)), count_run, &runs);
     close_loop(t.loop);
     t.loop = NULL;
-    unr_sim_check(runs == 1 && ended_by(&behind.op, -ESHUTDOWN), "closing does not wait for timers");
+    unr_sim_check(runs == 1 && ended_by(&behind.op, -ESHUTDOWN),
+                  "closing does not wait for timers");
     end_trial(&t, &inner, 1);
 }
 
@@ -709,7 +758,9 @@ static void deadlines_nested(const struct scenario *scenario)
     (void)scenario;
     begin(&t, when, UNR_CANCEL_TERMINAL);
     unr_time begun = unr_loop_now(t.loop), after[2] = { UNR_MSEC(1 + choice), UNR_MSEC(2) };
-    start_trial(&t, unr_cancel_after(&d[1], unr_cancel_after(&d[0], describe_leaf(&inner, WAITS, &t), after[0]), after[1]));
+    start_trial(&t, unr_cancel_after(
+                        &d[1], unr_cancel_after(&d[0], describe_leaf(&inner, WAITS, &t), after[0]),
+                        after[1]));
     if (t.when == AT_ONCE)
         ask(&t);
     for (int turns = 0; turns < 2 && unr_in_flight(t.root); turns++) {
@@ -724,12 +775,15 @@ static void deadlines_nested(const struct scenario *scenario)
         unr_sim_check(unr_loop_now(t.loop) >= due, "no deadline passes early");
     }
     unr_sim_check(d[0].op.result.cause == t.root->result.cause, "each says the same");
-    unr_sim_check(when == LAST ? t.root->result.cause == -ETIMEDOUT : !(t.requested) || t.root->result.cause < 0, "and why");
+    unr_sim_check(when == LAST ? t.root->result.cause == -ETIMEDOUT
+                               : !(t.requested) || t.root->result.cause < 0,
+                  "and why");
     check_truth(&d[0].op);
     end_trial(&t, &inner, 1);
 }
 
-/* A step that has a deadline of its own: what times out is the step, and the whole says so unless it was asked itself. */
+/* A step that has a deadline of its own: what times out is the step, and the whole says so unless
+ * it was asked itself. */
 struct timed_step {
     struct unr_compose  compose;
     struct trial        t;
@@ -743,7 +797,9 @@ static void timed_step(struct unr_compose *compose, struct unr_op *finished)
     if (finished)
         unr_compose_end(compose, finished->result.error);
     else
-        unr_compose_next(compose, unr_cancel_after(&s->d, describe_leaf(&s->inner, WAITS_ALL, &s->t), UNR_MSEC(1)));
+        unr_compose_next(
+            compose,
+            unr_cancel_after(&s->d, describe_leaf(&s->inner, WAITS_ALL, &s->t), UNR_MSEC(1)));
 }
 
 static void deadline_of_a_step(const struct scenario *scenario)
@@ -766,7 +822,8 @@ static void deadline_of_a_step(const struct scenario *scenario)
     const struct unr_result *r = &s.compose.op.result;
     unr_sim_check(s.t.runs == 1 && r->error == -ECANCELED, "something ends it");
     unr_sim_check(r->requested == s.t.requested, "asked is what it was asked, not its child");
-    unr_sim_check(r->cause == (s.t.requested ? CAUSE : -ETIMEDOUT), "the cause of the request, or the child's");
+    unr_sim_check(r->cause == (s.t.requested ? CAUSE : -ETIMEDOUT),
+                  "the cause of the request, or the child's");
     if (r->verdict != UNR_VERDICT_UNSUBMITTED)
         unr_sim_check(r->guarantee == weaker(UNR_CANCEL_TOTAL, s.inner.op.result.guarantee),
                       "no guarantee is stronger than what a child proved");
@@ -775,8 +832,8 @@ static void deadline_of_a_step(const struct scenario *scenario)
 
 /* ---- delays ---- */
 
-/* Nothing begins before the pause is over, and what is asked in it never does; of two that are due in one turn, the first one's
- * `done` may still ask the other. */
+/* Nothing begins before the pause is over, and what is asked in it never does; of two that are due
+ * in one turn, the first one's `done` may still ask the other. */
 static void delay(const struct scenario *scenario)
 {
     enum { DELAY_KINDS = 4 };
@@ -802,7 +859,8 @@ static void delay(const struct scenario *scenario)
         }
         if (unr_in_flight(t.root)) {
             one_turn(t.loop, turns ? UNR_MSEC(1) : 0);
-            unr_sim_check(unr_loop_now(t.loop) > begun || asked_in_the_pause || unr_in_flight(t.root),
+            unr_sim_check(unr_loop_now(t.loop) > begun || asked_in_the_pause
+                              || unr_in_flight(t.root),
                           "not before the pause is over");
         }
     }
@@ -825,11 +883,13 @@ static void delay(const struct scenario *scenario)
     }
     const struct unr_result *r = &t.root->result;
     unr_sim_check(t.runs == 1, "each done once");
-    unr_sim_check(r->error == inner.op.result.error && r->bytes == inner.op.result.bytes
-                      && (r->verdict == inner.op.result.verdict || r->verdict == UNR_VERDICT_REFUSED),
-                  "the result is that of what it held");
+    unr_sim_check(
+        r->error == inner.op.result.error && r->bytes == inner.op.result.bytes
+            && (r->verdict == inner.op.result.verdict || r->verdict == UNR_VERDICT_REFUSED),
+        "the result is that of what it held");
     if (asked_in_the_pause)
-        unr_sim_check(r->verdict == UNR_VERDICT_UNSUBMITTED && r->cause == CAUSE, "what is asked in the pause never begins");
+        unr_sim_check(r->verdict == UNR_VERDICT_UNSUBMITTED && r->cause == CAUSE,
+                      "what is asked in the pause never begins");
     end_trial(&t, &inner, 1);
 }
 
@@ -845,7 +905,8 @@ static void ask_in_done(struct unr_op *op)
     ask(op->data);
 }
 
-/* Asked in the `done` of a timer that is due in the same turn: the kernel has seen nothing yet, so it never began. */
+/* Asked in the `done` of a timer that is due in the same turn: the kernel has seen nothing yet, so
+ * it never began. */
 static void delay_tie(const struct scenario *scenario)
 {
     struct delay_tie x = { .t.loop = NULL };
@@ -860,7 +921,8 @@ static void delay_tie(const struct scenario *scenario)
     if (!timer_first)
         unr_start(x.t.loop, unr_timer_at(&x.timer, when), ask_in_done, &x.t);
     run_to_the_end(x.t.loop);
-    unr_sim_check(x.d.op.result.verdict == UNR_VERDICT_UNSUBMITTED && x.d.op.result.cause == CAUSE, "it never began");
+    unr_sim_check(x.d.op.result.verdict == UNR_VERDICT_UNSUBMITTED && x.d.op.result.cause == CAUSE,
+                  "it never began");
     end_trial(&x.t, &x.inner, 1);
 }
 
@@ -886,8 +948,9 @@ static unsigned terminal_is_total(void *context, unsigned type)
 
 enum { OUT_FILTERS = 7, FILTERED = 3 };
 
-static unr_filter_fn *const out_filters[OUT_FILTERS] = { unr_let_none,     unr_let_terminal, unr_let_partial,
-                                                         unr_let_total,    total_is_partial, only_total_as_terminal,
+static unr_filter_fn *const out_filters[OUT_FILTERS] = { unr_let_none,     unr_let_terminal,
+                                                         unr_let_partial,  unr_let_total,
+                                                         total_is_partial, only_total_as_terminal,
                                                          terminal_is_total };
 
 static unsigned through(unr_filter_fn *filter, unsigned types)
@@ -924,7 +987,8 @@ static void filtered(const struct scenario *scenario)
     for (unsigned type = UNR_CANCEL_TERMINAL; type <= UNR_CANCEL_TOTAL; type <<= 1)
         if (through(out, type) & unr_supports(&inner.op))
             supports |= type;
-    unr_sim_check(unr_supports(op) == supports, "it supports the types of which the filter makes one that it honours");
+    unr_sim_check(unr_supports(op) == supports,
+                  "it supports the types of which the filter makes one that it honours");
     start_trial(&t, op);
     ask_on_the_way(&t, 0);
     bool asked_inside = unr_in_flight(op) && kind != READS && !unr_sim_choose(2);
@@ -938,14 +1002,18 @@ static void filtered(const struct scenario *scenario)
     }
     const struct unr_result *r = &op->result, *i = &inner.op.result;
     bool                     honoured = t.requested & supports;
-    unr_sim_check(t.runs == 1 && r->error == i->error && r->bytes == i->bytes, "the result is that of what it held");
+    unr_sim_check(t.runs == 1 && r->error == i->error && r->bytes == i->bytes,
+                  "the result is that of what it held");
     if (honoured && (t.loop || kind == READS))
         unr_sim_check(r->requested == t.requested, "in the terms of the requests from outside");
     if (t.requested && !honoured && r->error == 0)
-        unr_sim_check(r->verdict == UNR_VERDICT_REFUSED && i->requested == 0, "what the filter keeps out is refused");
+        unr_sim_check(r->verdict == UNR_VERDICT_REFUSED && i->requested == 0,
+                      "what the filter keeps out is refused");
     if (r->error == -ECANCELED)
         unr_sim_check(r->guarantee
-                          == (r->verdict == UNR_VERDICT_UNSUBMITTED ? UNR_CANCEL_TOTAL : outer_terms(out, i->guarantee)),
+                          == (r->verdict == UNR_VERDICT_UNSUBMITTED
+                                  ? UNR_CANCEL_TOTAL
+                                  : outer_terms(out, i->guarantee)),
                       "the guarantee is in the terms of the requests from outside");
     if (r->error == -ECANCELED && t.loop && !asked_inside)
         unr_sim_check(honoured && r->cause == CAUSE, "only what passes ends it");
@@ -957,12 +1025,12 @@ static void filtered(const struct scenario *scenario)
 enum { MEMBERS = 3 };
 
 struct grouped {
-    struct trial         t;
-    struct unr_group     group;
-    struct leaf          leaves[MEMBERS];
-    struct unr_op       *members[MEMBERS];
-    unsigned             n;
-    unsigned             ended, ended_in; /* as the condition was told: how many, the last in which turn */
+    struct trial     t;
+    struct unr_group group;
+    struct leaf      leaves[MEMBERS];
+    struct unr_op   *members[MEMBERS];
+    unsigned         n;
+    unsigned ended, ended_in; /* as the condition was told: how many, the last in which turn */
     const struct unr_op *order[MEMBERS];
     bool                 custom;
 };
@@ -992,11 +1060,14 @@ static void check_group(const struct grouped *g)
     const struct unr_result *r = &g->group.op.result;
     const struct unr_op     *decider = NULL, *first = unr_group_first(&g->group), *last = NULL;
     unr_group_condition_fn  *condition = g->group.private_fields.condition;
-    bool                     reports = condition == unr_wait_one_success || condition == unr_wait_one_error, outside = false;
-    unsigned                 place = 0, weakest = UNR_CANCEL_TOTAL;
-    for (struct unr_op *member = unr_group_first(&g->group); member; member = unr_group_next(member), place++) {
+    bool reports = condition == unr_wait_one_success || condition == unr_wait_one_error,
+         outside = false;
+    unsigned place = 0, weakest = UNR_CANCEL_TOTAL;
+    for (struct unr_op *member = unr_group_first(&g->group); member;
+         member = unr_group_next(member), place++) {
         unr_sim_check(place < g->n, "each member ends once");
-        unr_sim_check(!g->custom || g->order[place] == member, "members are told of in the order of their ends");
+        unr_sim_check(!g->custom || g->order[place] == member,
+                      "members are told of in the order of their ends");
         bool own = !ended_by(member, CAUSE) && !ended_by(member, -ECANCELED);
         outside |= ended_by(member, CAUSE);
         weakest = weaker(weakest, proven_by(member));
@@ -1005,14 +1076,19 @@ static void check_group(const struct grouped *g)
         last = member;
     }
     unr_sim_check(place == g->n, "the group ends when each member has");
-    unr_sim_check(!g->custom || g->t.done_in == g->ended_in, "it ends in the turn of its last member");
+    unr_sim_check(!g->custom || g->t.done_in == g->ended_in,
+                  "it ends in the turn of its last member");
     if (!decider && !outside)
         decider = condition == unr_wait_one_success ? first : last;
     int error = !decider ? -ECANCELED : reports ? decider->result.error : 0;
-    unr_sim_check(r->error == error, "a group's error is its decider's, or of a request from outside");
-    unr_sim_check(decider ? r->value >= 0 && g->members[r->value] == decider : r->value == -1, "the member that decided");
-    unr_sim_check(error != -ECANCELED || r->guarantee == weakest, "a group promises no more than each of its members");
-    unr_sim_check(error != -ECANCELED || r->cause == (decider ? decider->result.cause : CAUSE), "and says why");
+    unr_sim_check(r->error == error,
+                  "a group's error is its decider's, or of a request from outside");
+    unr_sim_check(decider ? r->value >= 0 && g->members[r->value] == decider : r->value == -1,
+                  "the member that decided");
+    unr_sim_check(error != -ECANCELED || r->guarantee == weakest,
+                  "a group promises no more than each of its members");
+    unr_sim_check(error != -ECANCELED || r->cause == (decider ? decider->result.cause : CAUSE),
+                  "and says why");
     unr_sim_check(!(g->t.requested & ~r->requested), "requests are or-ed");
 }
 
@@ -1035,19 +1111,25 @@ static void group(const struct scenario *scenario)
     carry_out(&g.t);
     check_group(&g);
     for (unsigned i = 0; i < g.n; i++) {
-        /* The launch comes to them in their order: what was asked before is asked of each before it begins. */
+        /* The launch comes to them in their order: what was asked before is asked of each before it
+         * begins. */
         if (g.t.when == LATCHED && g.t.types & unr_supports(g.members[i]))
-            unr_sim_check(g.members[i]->result.verdict == UNR_VERDICT_UNSUBMITTED, "asked before the launch, none begins");
-        if (g.t.when == INSIDE && i && of->kinds[i - 1] == EMITS && g.t.types & unr_supports(g.members[i]))
-            unr_sim_check(ended_by(g.members[i], CAUSE) && g.members[i]->result.verdict == UNR_VERDICT_UNSUBMITTED,
+            unr_sim_check(g.members[i]->result.verdict == UNR_VERDICT_UNSUBMITTED,
+                          "asked before the launch, none begins");
+        if (g.t.when == INSIDE && i && of->kinds[i - 1] == EMITS
+            && g.t.types & unr_supports(g.members[i]))
+            unr_sim_check(ended_by(g.members[i], CAUSE)
+                              && g.members[i]->result.verdict == UNR_VERDICT_UNSUBMITTED,
                           "asked during the launch, the rest does not begin");
     }
     if (g.custom && g.n == 1 && g.t.when == INSIDE)
-        unr_sim_check(g.group.op.result.verdict == UNR_VERDICT_TOO_LATE, "asked when its last has ended, it is too late");
+        unr_sim_check(g.group.op.result.verdict == UNR_VERDICT_TOO_LATE,
+                      "asked when its last has ended, it is too late");
     end_trial(&g.t, g.leaves, g.n);
 }
 
-/* Members of one's own that hear: what reaches each, when conditions and requests from outside ask for more and more. */
+/* Members of one's own that hear: what reaches each, when conditions and requests from outside ask
+ * for more and more. */
 static void group_escalates(const struct scenario *scenario)
 {
     struct grouped g = { .n = MEMBERS, .custom = true };
@@ -1069,12 +1151,14 @@ static void group_escalates(const struct scenario *scenario)
     }
     for (unsigned i = 0; i < g.n; i++) {
         for (unsigned j = i; j < g.n; j++)
-            unr_sim_check(g.members[j]->result.requested == asked, "each request and each condition reaches the others");
+            unr_sim_check(g.members[j]->result.requested == asked,
+                          "each request and each condition reaches the others");
         if (i == 1 && between) {
             ask_for(&g.t, types[1]);
             asked |= types[1];
             for (unsigned j = i; j < g.n; j++)
-                unr_sim_check(g.members[j]->result.requested == asked, "and so does an escalation from outside");
+                unr_sim_check(g.members[j]->result.requested == asked,
+                              "and so does an escalation from outside");
         }
         unr_sim_check(unr_in_flight(g.t.root), "the group waits for each member");
         unr_finish(g.members[i], 0);
@@ -1083,7 +1167,8 @@ static void group_escalates(const struct scenario *scenario)
     }
     run_to_the_end(g.t.loop);
     for (unsigned i = 0; i < g.n; i++)
-        unr_sim_check(g.leaves[i].heard == 0 || g.leaves[i].heard & unr_supports(g.members[i]), "nobody hears what it refuses");
+        unr_sim_check(g.leaves[i].heard == 0 || g.leaves[i].heard & unr_supports(g.members[i]),
+                      "nobody hears what it refuses");
     check_group(&g);
     end_trial(&g.t, NULL, 0);
 }
@@ -1100,7 +1185,8 @@ static void group_nested(const struct scenario *scenario)
     struct trial           t;
     struct leaf            leaves[4];
     struct unr_op         *ops[4];
-    unsigned choice = unr_sim_choose(SETS * WHENS * MASKS), set = pick(&choice, SETS), when = pick(&choice, WHENS);
+    unsigned               choice = unr_sim_choose(SETS * WHENS * MASKS), set = pick(&choice, SETS),
+             when = pick(&choice, WHENS);
     (void)scenario;
     begin(&t, when, masks[choice]);
     for (int i = 0; i < 4; i++)
@@ -1114,24 +1200,28 @@ static void group_nested(const struct scenario *scenario)
         ask_for(&t, UNR_CANCEL_ALL);
     run_to_the_end(t.loop);
     unr_sim_check(t.runs == 1, "each done once");
-    const struct unr_result *both = &g[0].group.op.result, *either = &g[1].group.op.result, *r = &g[2].group.op.result;
-    bool                     ok[4];
+    const struct unr_result *both = &g[0].group.op.result, *either = &g[1].group.op.result,
+                            *r = &g[2].group.op.result;
+    bool ok[4];
     for (int i = 0; i < 4; i++)
         ok[i] = leaves[i].op.result.error == 0;
     unr_sim_check((both->error == 0) == (ok[0] && ok[1]), "a && b succeeds if both did");
     unr_sim_check((either->error == 0) == ((ok[0] && ok[1]) || ok[2]), "|| c succeeds if one did");
-    unr_sim_check((r->error == 0) == (((ok[0] && ok[1]) || ok[2]) && ok[3]), "&& d succeeds if both did");
+    unr_sim_check((r->error == 0) == (((ok[0] && ok[1]) || ok[2]) && ok[3]),
+                  "&& d succeeds if both did");
     unr_sim_check(r->error != -EBADF || !(ok[0] && ok[1]), "an error is a member's own");
     for (int i = 0; i < DEEP; i++) {
         unsigned weakest = UNR_CANCEL_TOTAL;
         for (int j = 0; j < 2; j++)
             weakest = weaker(weakest, proven_by(g[i].members[j]));
         check_truth(&g[i].group.op);
-        unr_sim_check(g[i].group.op.result.error != -ECANCELED || g[i].group.op.result.guarantee == weakest,
+        unr_sim_check(g[i].group.op.result.error != -ECANCELED
+                          || g[i].group.op.result.guarantee == weakest,
                       "a group promises no more than each of its members");
     }
     if (set == 1 && !ended_by(ops[0], CAUSE))
-        unr_sim_check(both->error == -EBADF && both->value == 0, "the failure, not what it did to the other, is the group's");
+        unr_sim_check(both->error == -EBADF && both->value == 0,
+                      "the failure, not what it did to the other, is the group's");
     end_trial(&t, leaves, 4);
 }
 
@@ -1141,12 +1231,14 @@ static void group_of_deadlines(const struct scenario *scenario)
     struct grouped          g = { .n = 2 };
     struct unr_deadline     d[2] = { { .op = { .data = NULL } } };
     unsigned                choice = unr_sim_choose(4 * (WHENS - 1));
-    unr_group_condition_fn *conditions[] = { unr_wait_all, unr_wait_one, unr_wait_one_success, unr_wait_one_error };
+    unr_group_condition_fn *conditions[] = { unr_wait_all, unr_wait_one, unr_wait_one_success,
+                                             unr_wait_one_error };
     unr_group_condition_fn *condition = conditions[pick(&choice, 4)];
     (void)scenario;
     begin(&g.t, choice, UNR_CANCEL_ALL);
     for (unsigned i = 0; i < 2; i++)
-        g.members[i] = unr_cancel_after(&d[i], describe_leaf(&g.leaves[i], WAITS, &g.t), UNR_MSEC(1 + i));
+        g.members[i] =
+            unr_cancel_after(&d[i], describe_leaf(&g.leaves[i], WAITS, &g.t), UNR_MSEC(1 + i));
     start_trial(&g.t, unr_group(&g.group, g.members, 2, condition, NULL));
     ask_on_the_way(&g.t, UNR_MSEC(1));
     run_to_the_end(g.t.loop);
@@ -1218,8 +1310,8 @@ static void in_scope_done(struct unr_op *op)
     }
 }
 
-/* Two operations, two more that the `done` of the first starts, a request and the closing at every point, and perhaps all of that
- * in a scope inside the scope. */
+/* Two operations, two more that the `done` of the first starts, a request and the closing at every
+ * point, and perhaps all of that in a scope inside the scope. */
 static void scope(const struct scenario *scenario)
 {
     enum { CLOSINGS = 6 };
@@ -1258,7 +1350,8 @@ static void scope(const struct scenario *scenario)
     }
     run_to_the_end(s.t.loop);
     unr_sim_check(s.t.runs == 1 && inner_runs == s.nested, "each done once");
-    unr_sim_check(s.last_in <= s.closed_in || s.t.done_in == s.last_in, "it ends in the turn of its last");
+    unr_sim_check(s.last_in <= s.closed_in || s.t.done_in == s.last_in,
+                  "it ends in the turn of its last");
 
     unsigned weakest = UNR_CANCEL_TOTAL;
     bool     cancelled = false;
@@ -1266,17 +1359,22 @@ static void scope(const struct scenario *scenario)
         const struct unr_op *op = &s.leaves[i].op;
         unr_sim_check(s.leaves[i].runs == 1, "each done once");
         if (s.asked_before[i] & unr_supports(op))
-            unr_sim_check(op->result.verdict == UNR_VERDICT_UNSUBMITTED && op->result.cause == CAUSE,
+            unr_sim_check(op->result.verdict == UNR_VERDICT_UNSUBMITTED
+                              && op->result.cause == CAUSE,
                           "a request to a scope is for what comes later, too");
-        unr_sim_check(!(s.asked_before[i] & ~op->result.requested), "what was asked is asked of each");
+        unr_sim_check(!(s.asked_before[i] & ~op->result.requested),
+                      "what was asked is asked of each");
         weakest = weaker(weakest, proven_by(op));
         cancelled |= ended_by(op, CAUSE);
     }
     const struct unr_op *last = s.nested ? &s.inner.op : &s.scope.op;
-    unr_sim_check(last->result.value == IN_SCOPE && s.scope.op.result.value == (s.nested ? 1 : IN_SCOPE),
+    unr_sim_check(last->result.value == IN_SCOPE
+                      && s.scope.op.result.value == (s.nested ? 1 : IN_SCOPE),
                   "it counts what ended in it");
-    unr_sim_check(s.scope.op.result.error == (cancelled ? -ECANCELED : 0), "cancelled if one of them was");
-    unr_sim_check(!cancelled || s.scope.op.result.guarantee == weakest, "a scope promises no more than each of what it held");
+    unr_sim_check(s.scope.op.result.error == (cancelled ? -ECANCELED : 0),
+                  "cancelled if one of them was");
+    unr_sim_check(!cancelled || s.scope.op.result.guarantee == weakest,
+                  "a scope promises no more than each of what it held");
     check_truth(last);
     end_trial(&s.t, s.leaves, IN_SCOPE);
 }
@@ -1305,7 +1403,8 @@ static void last_in_scope(const struct scenario *scenario)
     struct last_in_scope x = { .loop_closes = scenario->parameter };
     begin(&x.t, LAST, 0);
     start_trial(&x.t, unr_scope(&x.scope));
-    unr_scope_start(&x.scope, describe_leaf(&x.leaves[0], x.loop_closes ? WAITS : NOP, &x.t), starts_another, &x);
+    unr_scope_start(&x.scope, describe_leaf(&x.leaves[0], x.loop_closes ? WAITS : NOP, &x.t),
+                    starts_another, &x);
     if (x.loop_closes) {
         close_loop(x.t.loop);
         x.t.loop = NULL;
@@ -1360,15 +1459,19 @@ static void grows_cancel(struct unr_op *op, struct unr_cancel_request request)
     (void)request;
     if (x->asked++ == 0)
         for (unsigned i = 0; i < GROWN; i++)
-            unr_scope_start(&x->scope, describe_leaf(&x->leaves[i], EMITS, &x->t), count_growing, x);
+            unr_scope_start(&x->scope, describe_leaf(&x->leaves[i], EMITS, &x->t), count_growing,
+                            x);
     unr_finish(op, -ECANCELED);
 }
 
-static const struct unr_op_type grows_type = {
-    .size = sizeof grows_type, .supports = UNR_CANCEL_ALL, .name = "grows", .start = hears_start, .cancel = grows_cancel
-};
+static const struct unr_op_type grows_type = { .size = sizeof grows_type,
+                                               .supports = UNR_CANCEL_ALL,
+                                               .name = "grows",
+                                               .start = hears_start,
+                                               .cancel = grows_cancel };
 
-/* The first that is asked starts more in the scope than it had room for: the request reaches the others all the same. */
+/* The first that is asked starts more in the scope than it had room for: the request reaches the
+ * others all the same. */
 static void scope_grows(const struct scenario *scenario)
 {
     struct growing x = { .runs = 0 };
@@ -1411,19 +1514,18 @@ static void join_done(struct unr_op *op)
     unr_sim_check(op->result.requested || !unr_in_flight(&j->leaf.op), "what is joined has ended");
 }
 
-/* Joins of one read, which is outermost or a member, some of them cancelled, in any order and at any point: what is joined does
- * not notice, nor do the others. */
+/* Joins of one read, which is outermost or a member, some of them cancelled, in any order and at
+ * any point: what is joined does not notice, nor do the others. */
 static void joins(const struct scenario *scenario)
 {
-    static const unsigned char orders[6][JOINS] = {
-        { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 }
-    };
-    struct joined        j = { .t.loop = NULL };
-    bool                 member = scenario->parameter;
-    unsigned             choice = unr_sim_choose(6 * (JOINS + 1) * 3 * 2);
-    const unsigned char *order = orders[pick(&choice, 6)];
-    unsigned             cancelled = pick(&choice, JOINS + 1), turns = pick(&choice, 3);
-    bool                 idle = pick(&choice, 2);
+    static const unsigned char orders[6][JOINS] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
+                                                    { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
+    struct joined              j = { .t.loop = NULL };
+    bool                       member = scenario->parameter;
+    unsigned                   choice = unr_sim_choose(6 * (JOINS + 1) * 3 * 2);
+    const unsigned char       *order = orders[pick(&choice, 6)];
+    unsigned                   cancelled = pick(&choice, JOINS + 1), turns = pick(&choice, 3);
+    bool                       idle = pick(&choice, 2);
     begin(&j.t, LAST, UNR_CANCEL_ALL);
     struct unr_op *leaf = describe_leaf(&j.leaf, READS, &j.t);
     start_trial(&j.t, member ? unr_all(&j.group, &leaf, 1) : leaf);
@@ -1435,7 +1537,8 @@ static void joins(const struct scenario *scenario)
     for (unsigned i = 0; i < cancelled; i++) {
         bool in_flight = unr_in_flight(leaf);
         told[order[i]] = unr_cancel_cause(&j.joins[order[i]].op, UNR_CANCEL_TOTAL, -8);
-        unr_sim_check(unr_in_flight(leaf) == in_flight && leaf->result.requested == 0, "only the wait is cancelled");
+        unr_sim_check(unr_in_flight(leaf) == in_flight && leaf->result.requested == 0,
+                      "only the wait is cancelled");
     }
     if (turns == 2)
         one_turn(j.t.loop, 0);
@@ -1443,24 +1546,28 @@ static void joins(const struct scenario *scenario)
         ask_for(&j.t, UNR_CANCEL_TOTAL);
     run_to_the_end(j.t.loop);
     unr_sim_check(j.t.runs == 1, "what is joined ends once, as if nobody had waited");
-    unr_sim_check(leaf->result.cause == (j.t.requested ? CAUSE : 0), "asked only what it was asked");
+    unr_sim_check(leaf->result.cause == (j.t.requested ? CAUSE : 0),
+                  "asked only what it was asked");
     for (int i = 0; i < JOINS; i++) {
         const struct unr_result *r = &j.joins[i].op.result;
         unr_sim_check(j.runs[i] == 1, "each done once");
         check_truth(&j.joins[i].op);
         if (told[i]) {
-            unr_sim_check(r->error == -ECANCELED && r->cause == -8 && r->guarantee == UNR_CANCEL_TOTAL, "it was cancelled");
+            unr_sim_check(r->error == -ECANCELED && r->cause == -8
+                              && r->guarantee == UNR_CANCEL_TOTAL,
+                          "it was cancelled");
             continue;
         }
-        unr_sim_check(r->error == leaf->result.error && r->bytes == leaf->result.bytes && r->cause == leaf->result.cause
-                          && r->verdict == leaf->result.verdict,
+        unr_sim_check(r->error == leaf->result.error && r->bytes == leaf->result.bytes
+                          && r->cause == leaf->result.cause && r->verdict == leaf->result.verdict,
                       "a join ends with the result of what is joined");
         unr_sim_check(j.done_in[i] == j.t.done_in, "and in its turn");
     }
     if (idle) {
         unr_start(j.t.loop, unr_join(&j.joins[0], leaf), join_done, &j);
         run_to_the_end(j.t.loop);
-        unr_sim_check(j.runs[0] == 2 && j.joins[0].op.result.error == leaf->result.error, "what is idle is read");
+        unr_sim_check(j.runs[0] == 2 && j.joins[0].op.result.error == leaf->result.error,
+                      "what is idle is read");
     }
     end_trial(&j.t, &j.leaf, 1);
 }
@@ -1489,23 +1596,29 @@ static void everything_step(struct unr_compose *compose, struct unr_op *finished
         e->error = finished->result.error;
     switch (e->steps++) {
     case 0:
-        members[0] = unr_cancel_after(&e->deadline, describe_leaf(&e->leaves[0], READS, &e->t), UNR_MSEC(1));
-        members[1] = unr_filter(&e->filter, describe_leaf(&e->leaves[1], WAITS, &e->t), total_is_partial, NULL);
+        members[0] =
+            unr_cancel_after(&e->deadline, describe_leaf(&e->leaves[0], READS, &e->t), UNR_MSEC(1));
+        members[1] = unr_filter(&e->filter, describe_leaf(&e->leaves[1], WAITS, &e->t),
+                                total_is_partial, NULL);
         unr_compose_next(compose, unr_any(&e->group, members, 2));
         break;
-    case 1: unr_compose_next(compose, unr_delay(&e->delay, describe_leaf(&e->leaves[2], NOP, &e->t), UNR_MSEC(1))); break;
+    case 1:
+        unr_compose_next(
+            compose, unr_delay(&e->delay, describe_leaf(&e->leaves[2], NOP, &e->t), UNR_MSEC(1)));
+        break;
     case 2: unr_compose_next(compose, unr_close(&e->closer, e->fds[0])); break;
     default: unr_compose_end(compose, e->error);
     }
 }
 
-/* A composed operation of a group of a deadline and a filter, then a delay, then a close; the loop may be closed under it. */
+/* A composed operation of a group of a deadline and a filter, then a delay, then a close; the loop
+ * may be closed under it. */
 static void everything(const struct scenario *scenario)
 {
     struct everything e = { .steps = 0 };
-    unsigned          choice = unr_sim_choose((WHENS - 1) * MASKS * 2), when = pick(&choice, WHENS - 1);
-    unsigned          types = masks[pick(&choice, MASKS)];
-    unsigned char     byte;
+    unsigned      choice = unr_sim_choose((WHENS - 1) * MASKS * 2), when = pick(&choice, WHENS - 1);
+    unsigned      types = masks[pick(&choice, MASKS)];
+    unsigned char byte;
     (void)scenario;
     begin(&e.t, when, types);
     unr_sim_socketpair(e.fds, 0);
@@ -1528,7 +1641,8 @@ static void everything(const struct scenario *scenario)
         unr_sim_check(e.steps == 0, "what never began has not run a step");
         unr_sim_close(e.fds[0]);
     } else {
-        unr_sim_check(e.steps == 4 && e.closer.result.error == 0, "clean-up runs, whatever was asked");
+        unr_sim_check(e.steps == 4 && e.closer.result.error == 0,
+                      "clean-up runs, whatever was asked");
         unr_sim_check(r->error == e.error, "it ends as its last step says");
     }
     unr_sim_check(unr_sim_read(e.fds[1], &byte, 1) == 0, "it was closed");
@@ -1549,13 +1663,15 @@ static void ended_behind(struct unr_op *op)
     unr_sim_check(x->t.runs == 1, "what held the first that ended comes before the second");
 }
 
-/* Two end at once, the first of them deep inside: all around it is handed back before the second. */
+/* Two end at once, the first of them deep inside: all around it is handed back before the
+ * second. */
 static void in_order(const struct scenario *scenario)
 {
     struct in_order x = { .t.loop = NULL };
     (void)scenario;
     begin(&x.t, LAST, 0);
-    struct unr_op *inner = unr_filter(&x.filter, describe_leaf(&x.leaves[0], EMITS, &x.t), unr_let_total, NULL);
+    struct unr_op *inner =
+        unr_filter(&x.filter, describe_leaf(&x.leaves[0], EMITS, &x.t), unr_let_total, NULL);
     start_trial(&x.t, unr_cancel_after(&x.deadline, inner, UNR_SEC(1)));
     unr_start(x.t.loop, describe_leaf(&x.leaves[1], EMITS, &x.t), ended_behind, &x);
     run_to_the_end(x.t.loop);
@@ -1624,29 +1740,37 @@ static void sequence_step(struct unr_compose *compose, struct unr_op *finished)
 
 static struct node *plant(struct tree *tree, unsigned depth)
 {
-    static const enum kind               leaves[] = { READS, WAITS, WAITS_ALL, NOP, TIMER, CLOSES, FAILS };
-    static const unr_time                delays[] = { 0, UNR_MSEC(1), UNR_MSEC(2), UNR_NEVER };
-    static unr_group_condition_fn *const conditions[] = { unr_wait_all, unr_wait_one, unr_wait_one_success,
+    static const enum kind leaves[] = { READS, WAITS, WAITS_ALL, NOP, TIMER, CLOSES, FAILS };
+    static const unr_time  delays[] = { 0, UNR_MSEC(1), UNR_MSEC(2), UNR_NEVER };
+    static unr_group_condition_fn *const conditions[] = { unr_wait_all, unr_wait_one,
+                                                          unr_wait_one_success,
                                                           unr_wait_one_error };
     struct node                         *node = &tree->nodes[tree->count++];
     node->kind = depth ? (enum node_kind)draw(tree, NODE_KINDS) : LEAF;
     if (node->kind == LEAF) {
-        node->op = describe_leaf(&node->leaf, leaves[draw(tree, sizeof leaves / sizeof *leaves)], &tree->t);
+        node->op = describe_leaf(&node->leaf, leaves[draw(tree, sizeof leaves / sizeof *leaves)],
+                                 &tree->t);
         return node;
     }
     for (int i = 0; i < (node->kind >= GROUP_OF_TWO ? 2 : 1); i++)
         node->children[i] = plant(tree, depth - 1);
     struct unr_op *inner = node->children[0]->op;
     switch (node->kind) {
-    case DEADLINE: node->op = unr_cancel_after(&node->deadline, inner, delays[draw(tree, 4)]); break;
+    case DEADLINE:
+        node->op = unr_cancel_after(&node->deadline, inner, delays[draw(tree, 4)]);
+        break;
     case DELAY: node->op = unr_delay(&node->delay, inner, delays[draw(tree, 3)]); break;
-    case FILTER: node->op = unr_filter(&node->filter, inner, out_filters[draw(tree, OUT_FILTERS)], NULL); break;
+    case FILTER:
+        node->op = unr_filter(&node->filter, inner, out_filters[draw(tree, OUT_FILTERS)], NULL);
+        break;
     case GROUP_OF_TWO: {
         struct unr_op *members[] = { inner, node->children[1]->op };
         node->op = unr_group(&node->group, members, 2, conditions[draw(tree, 4)], NULL);
         break;
     }
-    default: node->op = unr_compose(&node->compose, "sequence", draw(tree, 8), sequence_step); break;
+    default:
+        node->op = unr_compose(&node->compose, "sequence", draw(tree, 8), sequence_step);
+        break;
     }
     return node;
 }
@@ -1661,13 +1785,15 @@ static void do_something(struct tree *tree)
     case 1: unr_cancel_cause(node->op, types, -9); break;
     case 2:
         if (unr_in_flight(node->op) && tree->join_count < TREE_JOINS)
-            unr_start(tree->t.loop, unr_join(&tree->joins[tree->join_count++], node->op), count_run, &tree->join_runs);
+            unr_start(tree->t.loop, unr_join(&tree->joins[tree->join_count++], node->op), count_run,
+                      &tree->join_runs);
         break;
     case 3: unr_cancel(&tree->joins[draw(tree, TREE_JOINS)].op, UNR_CANCEL_ALL); break;
     case 4:
         if (node->kind == DEADLINE)
             unr_deadline_move(&node->deadline,
-                              draw(tree, 4) ? unr_loop_now(tree->t.loop) + UNR_MSEC(draw(tree, 3)) : UNR_NEVER);
+                              draw(tree, 4) ? unr_loop_now(tree->t.loop) + UNR_MSEC(draw(tree, 3))
+                                            : UNR_NEVER);
         break;
     default: break;
     }
@@ -1688,16 +1814,19 @@ static void end_node(struct node *node)
         unr_sim_check(r->error <= 0 && r->error != -EIO, "no error that nobody asked for");
         unr_sim_check((r->error == -ECANCELED) == is_one_type(r->guarantee),
                       "a guarantee, of one type, exactly when it was cancelled");
-        unr_sim_check(r->error != -ECANCELED || r->cause == CAUSE || r->cause == -9 || r->cause == -ETIMEDOUT
-                          || r->cause == -ESHUTDOWN || r->cause == -ECANCELED,
+        unr_sim_check(r->error != -ECANCELED || r->cause == CAUSE || r->cause == -9
+                          || r->cause == -ETIMEDOUT || r->cause == -ESHUTDOWN
+                          || r->cause == -ECANCELED,
                       "and a cause that somebody gave");
     }
     if (began && node->kind != LEAF && node->kind < GROUP_OF_TWO)
-        unr_sim_check(r->error == node->children[0]->op->result.error, "the result is that of what it held");
+        unr_sim_check(r->error == node->children[0]->op->result.error,
+                      "the result is that of what it held");
 }
 
-/* Trees of all of them, with requests, joins and moves at random; then the loop is closed.  Each done runs once, everything has
- * ended before what holds it, every byte is somewhere, what supports NONE has run. */
+/* Trees of all of them, with requests, joins and moves at random; then the loop is closed.  Each
+ * done runs once, everything has ended before what holds it, every byte is somewhere, what supports
+ * NONE has run. */
 static void trees(const struct scenario *scenario)
 {
     struct tree tree = { .count = 0 };
@@ -1723,7 +1852,8 @@ static void trees(const struct scenario *scenario)
         end_node(&tree.nodes[i]);
 }
 
-/* ---- promises that are not kept yet: each of these fails as its entry in the table says; mended, that goes ---- */
+/* ---- promises that are not kept yet: each of these fails as its entry in the table says; mended,
+ * that goes ---- */
 
 struct relenting {
     struct unr_compose compose;
@@ -1741,14 +1871,15 @@ static void relenting_step(struct unr_compose *compose, struct unr_op *finished)
         return;
     }
     bool first = x->steps == 0, lets_none = first && !x->widens;
-    unr_state_reset(unr_compose_state(compose), lets_none ? unr_let_none : unr_let_total, NULL, NULL);
+    unr_state_reset(unr_compose_state(compose), lets_none ? unr_let_none : unr_let_total, NULL,
+                    NULL);
     unr_compose_next(compose, describe_leaf(&x->leaves[x->steps++], HEARS, &x->t));
 }
 
 enum { WRAPPERS = 4 };
 
-static struct unr_op *wrap(unsigned wrapper, struct unr_deadline *deadline, struct unr_filter *filter, struct unr_group *group,
-                           struct unr_op *inner)
+static struct unr_op *wrap(unsigned wrapper, struct unr_deadline *deadline,
+                           struct unr_filter *filter, struct unr_group *group, struct unr_op *inner)
 {
     switch (wrapper) {
     case 1: return unr_cancel_after(deadline, inner, UNR_NEVER);
@@ -1768,9 +1899,11 @@ static void asked_again_through(const struct scenario *scenario)
     (void)scenario;
     begin(&x.t, LAST, 0);
     struct unr_op *op = unr_compose(&x.compose, "relenting", UNR_CANCEL_ALL, relenting_step);
-    start_trial(&x.t, wrap((unr_sim_choose(WRAPPERS) + 1) % WRAPPERS, &deadline, &filter, &group, op));
+    start_trial(&x.t,
+                wrap((unr_sim_choose(WRAPPERS) + 1) % WRAPPERS, &deadline, &filter, &group, op));
     ask_for(&x.t, UNR_CANCEL_ALL);
-    unr_sim_check(unr_in_flight(&x.leaves[0].op) && !x.leaves[0].heard, "its state lets nothing in");
+    unr_sim_check(unr_in_flight(&x.leaves[0].op) && !x.leaves[0].heard,
+                  "its state lets nothing in");
     unr_finish(&x.leaves[0].op, 0);
     one_turn(x.t.loop, 0);
     ask_for(&x.t, UNR_CANCEL_ALL);
@@ -1789,8 +1922,10 @@ static void wider_through(const struct scenario *scenario)
     (void)scenario;
     begin(&x.t, LAST, 0);
     struct unr_op *op = unr_compose(&x.compose, "widening", UNR_CANCEL_TERMINAL, relenting_step);
-    start_trial(&x.t, wrap((unr_sim_choose(WRAPPERS) + 1) % WRAPPERS, &deadline, &filter, &group, op));
-    unr_sim_check(unr_supports(x.t.root) == UNR_CANCEL_ALL, "what the state lets in now is supported");
+    start_trial(&x.t,
+                wrap((unr_sim_choose(WRAPPERS) + 1) % WRAPPERS, &deadline, &filter, &group, op));
+    unr_sim_check(unr_supports(x.t.root) == UNR_CANCEL_ALL,
+                  "what the state lets in now is supported");
     ask_for(&x.t, UNR_CANCEL_TOTAL);
     unr_sim_check(x.leaves[1].heard == UNR_CANCEL_TOTAL, "what the state lets in now is honoured");
     run_to_the_end(x.t.loop);
@@ -1812,7 +1947,8 @@ static void second_cause_of_a_group(const struct scenario *scenario)
     unr_cancel_cause(g.t.root, UNR_CANCEL_TERMINAL, -8);
     run_to_the_end(g.t.loop);
     unr_sim_check(ended_by(g.members[1], -8), "the second request ended it");
-    unr_sim_check(g.group.op.result.error == -ECANCELED && g.group.op.result.value == -1, "the group says so");
+    unr_sim_check(g.group.op.result.error == -ECANCELED && g.group.op.result.value == -1,
+                  "the group says so");
     end_trial(&g.t, g.leaves, 2);
 }
 
@@ -1845,7 +1981,9 @@ static void same_cause_as_outside(const struct scenario *scenario)
     g.members[0] = unr_cancel_after(&own, describe_leaf(&g.leaves[0], WAITS, &g.t), UNR_MSEC(1));
     g.members[1] = describe_leaf(&g.leaves[1], HEARS, &g.t);
     g.leaves[1].stubborn = true;
-    start_trial(&g.t, unr_cancel_after(&whole, unr_group(&g.group, g.members, 2, unr_wait_all, NULL), UNR_NEVER));
+    start_trial(
+        &g.t,
+        unr_cancel_after(&whole, unr_group(&g.group, g.members, 2, unr_wait_all, NULL), UNR_NEVER));
     while (unr_in_flight(g.members[0]))
         one_turn(g.t.loop, UNR_NEVER);
     unr_deadline_move(&whole, unr_loop_now(g.t.loop));
@@ -1853,7 +1991,8 @@ static void same_cause_as_outside(const struct scenario *scenario)
         one_turn(g.t.loop, UNR_NEVER);
     unr_finish(g.members[1], 0);
     run_to_the_end(g.t.loop);
-    unr_sim_check(g.group.op.result.error == 0 && g.group.op.result.value == 1, "the request from outside ended nobody");
+    unr_sim_check(g.group.op.result.error == 0 && g.group.op.result.value == 1,
+                  "the request from outside ended nobody");
     end_trial(&g.t, g.leaves, 2);
 }
 
@@ -1868,12 +2007,13 @@ static void group_of_a_past_deadline(const struct scenario *scenario)
     g.members[1] = unr_cancel_after(&past, describe_leaf(&g.leaves[1], WAITS, &g.t), 0);
     start_trial(&g.t, unr_all(&g.group, g.members, 2));
     run_to_the_end(g.t.loop);
-    unr_sim_check(g.members[0]->result.error == 0 && g.group.op.result.cause == -ETIMEDOUT, "it times out");
+    unr_sim_check(g.members[0]->result.error == 0 && g.group.op.result.cause == -ETIMEDOUT,
+                  "it times out");
     end_trial(&g.t, g.leaves, 2);
 }
 
-/* Asked before it began, a group of which one member honours that goes on with the other, after a delay at once, and its
- * deadline holds. */
+/* Asked before it began, a group of which one member honours that goes on with the other, after a
+ * delay at once, and its deadline holds. */
 static void latched_in_part(const struct scenario *scenario)
 {
     struct grouped      g = { .n = 2 };
@@ -1884,7 +2024,8 @@ static void latched_in_part(const struct scenario *scenario)
     g.members[0] = describe_leaf(&g.leaves[0], WAITS, &g.t);
     g.members[1] = describe_leaf(&g.leaves[1], WAITS_ALL, &g.t);
     struct unr_op *group = unr_group(&g.group, g.members, 2, unr_wait_all, NULL);
-    start_trial(&g.t, delayed ? unr_delay(&pause, group, UNR_MSEC(1)) : unr_cancel_after(&deadline, group, UNR_MSEC(1)));
+    start_trial(&g.t, delayed ? unr_delay(&pause, group, UNR_MSEC(1))
+                              : unr_cancel_after(&deadline, group, UNR_MSEC(1)));
     one_turn(g.t.loop, 0);
     one_turn(g.t.loop, UNR_MSEC(2));
     if (delayed)
@@ -1913,15 +2054,16 @@ static void asked_twice_before_it_began(const struct scenario *scenario)
     struct unr_op *op = alone ? g.members[1] : unr_all(&g.group, g.members, 2);
     unr_scope_start(&scope, unr_bind_slot(op, unr_signal_slot(&own)), count_run, &runs);
     unr_scope_close(&scope);
-    unr_sim_check(op->result.requested == (UNR_CANCEL_TOTAL | UNR_CANCEL_TERMINAL), "both are requested of it");
+    unr_sim_check(op->result.requested == (UNR_CANCEL_TOTAL | UNR_CANCEL_TERMINAL),
+                  "both are requested of it");
     unr_sim_check(g.members[1]->result.verdict == UNR_VERDICT_UNSUBMITTED, "and of each member");
     unr_sim_check(!alone || op->result.cause == -8, "the first that it honours is the cause");
     run_to_the_end(g.t.loop);
     end_trial(&g.t, g.leaves, 2);
 }
 
-/* One that was moved is no longer in line with those of its length: closing its loop does not go on from it to who stood there,
- * which by now may be another loop's. */
+/* One that was moved is no longer in line with those of its length: closing its loop does not go on
+ * from it to who stood there, which by now may be another loop's. */
 static void timer_moved_out_of_line(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop(), *other = open_small_loop();
@@ -1936,17 +2078,19 @@ static void timer_moved_out_of_line(const struct scenario *scenario)
         unr_loop_run_once(loop, UNR_NEVER);
     unr_start(other, unr_timer_after(&second, UNR_MSEC(5)), count_run, &runs);
     close_loop(loop);
-    unr_sim_check(unr_in_flight(&second.op) && second.op.result.requested == 0, "a timer of another loop is not touched");
+    unr_sim_check(unr_in_flight(&second.op) && second.op.result.requested == 0,
+                  "a timer of another loop is not touched");
     close_loop(other);
     unr_sim_check(runs == 3, "each done once");
 }
 
-#define GROUP(title, deviations, ...)                                                                                          \
-    {                                                                                                                          \
-        .name = "group/" title, .run = group, .deviations_max = deviations, .parameter = &(const struct members)               \
-        {                                                                                                                      \
-            __VA_ARGS__                                                                                                        \
-        }                                                                                                                      \
+#define GROUP(title, deviations, ...)                                                              \
+    {                                                                                              \
+        .name = "group/" title, .run = group, .deviations_max = deviations,                        \
+        .parameter = &(const struct members)                                                       \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
     }
 
 static const struct scenario table[] = {
@@ -2002,7 +2146,9 @@ static const struct scenario table[] = {
     { .name = "promise/deadline-latched-in-part", .run = latched_in_part },
     { .name = "promise/delay-latched-in-part", .run = latched_in_part, .parameter = "delay" },
     { .name = "promise/asked-twice-before-it-began", .run = asked_twice_before_it_began },
-    { .name = "promise/one-asked-twice-before-it-began", .run = asked_twice_before_it_began, .parameter = "alone" },
+    { .name = "promise/one-asked-twice-before-it-began",
+      .run = asked_twice_before_it_began,
+      .parameter = "alone" },
     { .name = "promise/timer-moved-out-of-line", .run = timer_moved_out_of_line },
     { .name = NULL },
 };

@@ -1,6 +1,7 @@
-/* The composed operations: transfers, readers, frames, connect_any, relay, sigwait and process_wait, each with a peer that acts at
- * any point, and asked to end, or its loop closed, at each point.  What must hold afterwards is worked out from what the peer
- * sent and found: every byte, connection, signal and child is in one place, and the result tells which. */
+/* The composed operations: transfers, readers, frames, connect_any, relay, sigwait and
+ * process_wait, each with a peer that acts at any point, and asked to end, or its loop closed, at
+ * each point.  What must hold afterwards is worked out from what the peer sent and found: every
+ * byte, connection, signal and child is in one place, and the result tells which. */
 #include "scenario.h"
 
 #include <signal.h>
@@ -12,7 +13,8 @@ enum { CAUSE = -7, TURNS = 4, TURNS_MAX = 200 };
 enum point { TURN, LATCHED = TURNS, IN_FIRST_CALL, IN_SECOND_CALL, NEVER };
 enum { MASKS = 4, CLOSES = MASKS, KINDS };
 
-static const unsigned masks[MASKS] = { UNR_CANCEL_ALL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL, UNR_CANCEL_TERMINAL };
+static const unsigned masks[MASKS] = { UNR_CANCEL_ALL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL,
+                                       UNR_CANCEL_TERMINAL };
 
 struct job {
     struct unr_loop  *loop; /* NULL: closed */
@@ -24,13 +26,17 @@ struct job {
     uint64_t          asked_at; /* bytes, when it was asked inside a call; else UINT64_MAX */
 };
 
-/* What a scenario chooses is one choice, so that a bound on deviations is one on the kernel's.  Returns which variant. */
+/* What a scenario chooses is one choice, so that a bound on deviations is one on the kernel's.
+ * Returns which variant. */
 static unsigned begin(struct job *j, unsigned guarantee, bool has_calls, unsigned variants)
 {
     unsigned points = has_calls ? NEVER : IN_FIRST_CALL;
     unsigned choice = unr_sim_choose(variants * (1 + points * MASKS + TURNS));
     unsigned request = choice / variants;
-    *j = (struct job){ .loop = open_small_loop(), .supports = 2 * guarantee - 1, .cause = CAUSE, .asked_at = UINT64_MAX };
+    *j = (struct job){ .loop = open_small_loop(),
+                       .supports = 2 * guarantee - 1,
+                       .cause = CAUSE,
+                       .asked_at = UINT64_MAX };
     if (request == 0) {
         j->point = NEVER;
     } else if (request <= points * MASKS) {
@@ -66,7 +72,10 @@ static void ask(struct job *j)
 /* By what the operation calls. */
 static void called(struct job *j, uint64_t bytes)
 {
-    if (j->point == (++j->calls == 1 ? IN_FIRST_CALL : j->calls == 2 ? IN_SECOND_CALL : NEVER + 1)) {
+    if (j->point
+        == (++j->calls == 1 ? IN_FIRST_CALL
+            : j->calls == 2 ? IN_SECOND_CALL
+                            : NEVER + 1)) {
         ask(j);
         j->asked_at = bytes;
     }
@@ -155,20 +164,25 @@ static void check_cancelled(const struct job *j)
     unr_sim_check(timed_out(j) || j->requested & j->supports, "cancelled only as asked");
     unr_sim_check(timed_out(j) || r->cause == j->cause, "and why");
     unr_sim_check(r->verdict == UNR_VERDICT_CANCELLED || never_began(j), "cancelled says so");
-    unr_sim_check(r->guarantee == (never_began(j) ? UNR_CANCEL_TOTAL : strongest), "the strongest guarantee that it can give");
+    unr_sim_check(r->guarantee == (never_began(j) ? UNR_CANCEL_TOTAL : strongest),
+                  "the strongest guarantee that it can give");
 }
 
 static void check_completed(const struct job *j)
 {
     const struct unr_result *r = result_of(j);
     unr_sim_check(r->guarantee == UNR_CANCEL_NONE, "not cancelled, no guarantee");
-    unr_sim_check(r->verdict != UNR_VERDICT_CANCELLED && !never_began(j), "not cancelled, and no word of it");
-    unr_sim_check((r->verdict == UNR_VERDICT_NONE) == (r->requested == 0), "a verdict exactly if something was asked");
-    unr_sim_check((r->verdict == UNR_VERDICT_REFUSED) == (r->requested && !(r->requested & j->supports)),
+    unr_sim_check(r->verdict != UNR_VERDICT_CANCELLED && !never_began(j),
+                  "not cancelled, and no word of it");
+    unr_sim_check((r->verdict == UNR_VERDICT_NONE) == (r->requested == 0),
+                  "a verdict exactly if something was asked");
+    unr_sim_check((r->verdict == UNR_VERDICT_REFUSED)
+                      == (r->requested && !(r->requested & j->supports)),
                   "refused exactly what it cannot give");
 }
 
-/* For what is compared with the real kernel: of what completed, not whether a request came while it did. */
+/* For what is compared with the real kernel: of what completed, not whether a request came while it
+ * did. */
 static const char *fate(const struct unr_result *r)
 {
     switch (r->verdict) {
@@ -182,7 +196,9 @@ static const char *fate(const struct unr_result *r)
 static void check(const struct job *j, const char *what)
 {
     const struct unr_result *r = result_of(j);
-    unr_sim_check(r->requested == j->requested || (j->has_deadline && r->requested == UNR_CANCEL_ALL), "requests are or-ed");
+    unr_sim_check(r->requested == j->requested
+                      || (j->has_deadline && r->requested == UNR_CANCEL_ALL),
+                  "requests are or-ed");
     unr_sim_check(never_began(j) == (j->point == LATCHED && masks[j->kind] & j->supports),
                   "what was latched, and nothing else, ends it before it begins");
     if (r->error == -ECANCELED)
@@ -201,30 +217,35 @@ static const char *amount(uint64_t bytes, uint64_t goal)
 
 enum medium { SOCKET, PIPE, REGULAR, LAYER };
 enum manner {
-    PATIENT, /* the peer goes on for as long as it takes        */
-    STOPS,   /* it acts once                                    */
+    PATIENT, /* the peer goes on for as long as it takes */
+    STOPS,   /* it acts once */
     ENDS,    /* it acts once, and ends its side, or the file ends */
 };
 
 static const unsigned char said[] = "0123456789abcdefghijklmnopqrstuv";
 
-enum { BASE = 2, PIECE = 3 }; /* where an operation on a file begins; how much a peer moves at once */
+enum {
+    BASE = 2,
+    PIECE = 3
+}; /* where an operation on a file begins; how much a peer moves at once */
 
-/* A stream, or a layer on a socket: its steps are composed themselves, and so come to an end with a part moved and an error.  Its
- * reads bring two bytes or more, or -ENODATA. */
+/* A stream, or a layer on a socket: its steps are composed themselves, and so come to an end with a
+ * part moved and an error.  Its reads bring two bytes or more, or -ENODATA. */
 struct layer {
     struct unr_stream   stream, below;
     struct unr_transfer transfer;
 };
 
-static struct unr_op *layer_reads(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *layer_reads(struct unr_stream *stream, struct unr_some *some,
+                                  const struct iovec *iov, unsigned n)
 {
     struct layer *layer = unr_container_of(stream, struct layer, stream);
     (void)some, (void)n;
     return unr_read_at_least(&layer->transfer, &layer->below, iov->iov_base, iov->iov_len, 2);
 }
 
-static struct unr_op *layer_writes(struct unr_stream *stream, struct unr_some *some, const struct iovec *iov, unsigned n)
+static struct unr_op *layer_writes(struct unr_stream *stream, struct unr_some *some,
+                                   const struct iovec *iov, unsigned n)
 {
     struct layer *layer = unr_container_of(stream, struct layer, stream);
     (void)some;
@@ -236,8 +257,8 @@ static const struct unr_stream_type layer_type = {
 };
 
 /* fds[0] is for the operation, fds[1] for its peer: -1 for a file. */
-static void open_stream(struct layer *layer, int fds[2], enum medium medium, enum unr_direction direction, size_t capacity,
-                        size_t file_len)
+static void open_stream(struct layer *layer, int fds[2], enum medium medium,
+                        enum unr_direction direction, size_t capacity, size_t file_len)
 {
     struct unr_stream *stream = &layer->stream;
     int                pipe[2];
@@ -314,8 +335,8 @@ struct transfer_job {
     struct iovec                pieces[PIECES_MAX];
     unsigned char               buf[ROOM_MAX], arrived[ROOM_MAX];
     int                         fds[2];
-    bool                        ended;          /* the peer's side                    */
-    size_t                      sent, received; /* by the peer                        */
+    bool                        ended;          /* the peer's side */
+    size_t                      sent, received; /* by the peer */
     size_t                      bytes, allowed; /* as the condition was told, and said */
     int                         error;
 };
@@ -378,7 +399,8 @@ static size_t condition(void *job, int error, size_t bytes)
 {
     struct transfer_job *t = job;
     unr_sim_check(t->job.calls || (error == 0 && bytes == 0), "asked before the first step");
-    unr_sim_check(bytes >= t->bytes && bytes - t->bytes <= t->allowed, "a step moves at most what the condition said");
+    unr_sim_check(bytes >= t->bytes && bytes - t->bytes <= t->allowed,
+                  "a step moves at most what the condition said");
     t->bytes = bytes;
     t->error = error;
     called(&t->job, bytes);
@@ -412,8 +434,11 @@ static struct unr_op *describe_transfer(struct transfer_job *t)
     case PIECES:
         return reads ? unr_readv_exact(&t->transfer, &t->stream.stream, t->pieces, n)
                      : unr_writev_all(&t->transfer, &t->stream.stream, t->pieces, n);
-    case AT_LEAST: return unr_read_at_least(&t->transfer, &t->stream.stream, t->buf, type->len, LEAST);
-    default: return unr_transfer_while(&t->transfer, &t->stream.stream, type->direction, t->pieces, n, condition, t);
+    case AT_LEAST:
+        return unr_read_at_least(&t->transfer, &t->stream.stream, t->buf, type->len, LEAST);
+    default:
+        return unr_transfer_while(&t->transfer, &t->stream.stream, type->direction, t->pieces, n,
+                                  condition, t);
     }
 }
 
@@ -422,13 +447,15 @@ static void verify_written(struct transfer_job *t, size_t bytes)
 {
     unsigned char found[BASE + ROOM_MAX];
     if (t->type->medium == REGULAR) {
-        unr_sim_check(read_all(t->fds[0], found, sizeof found) == BASE + bytes, "the bytes counted are the bytes in the file");
+        unr_sim_check(read_all(t->fds[0], found, sizeof found) == BASE + bytes,
+                      "the bytes counted are the bytes in the file");
         unr_sim_check(memcmp(found, said, BASE + bytes) == 0, "and where they belong");
         return;
     }
     if (t->fds[1] >= 0)
         t->received += read_all(t->fds[1], t->arrived + t->received, ROOM_MAX - t->received);
-    unr_sim_check(t->ended ? bytes >= t->received : bytes == t->received, "the bytes counted are the bytes that arrived");
+    unr_sim_check(t->ended ? bytes >= t->received : bytes == t->received,
+                  "the bytes counted are the bytes that arrived");
     unr_sim_check(memcmp(t->arrived, said, t->received) == 0, "what arrived is what was sent");
 }
 
@@ -440,9 +467,11 @@ static void verify_read(struct transfer_job *t, size_t bytes)
         size_t n = read_all(t->fds[0], left, sizeof left);
         unr_sim_check(bytes + n == t->sent, "every byte was read once or is still there");
         unr_sim_check(memcmp(left, said + bytes, n) == 0, "what is left is what comes next");
-        unr_sim_check(result_of(&t->job)->error != -ENODATA || (n == 0 && t->ended), "no end before the end");
+        unr_sim_check(result_of(&t->job)->error != -ENODATA || (n == 0 && t->ended),
+                      "no end before the end");
     }
-    unr_sim_check(memcmp(t->buf, said + (t->type->medium == REGULAR ? BASE : 0), bytes) == 0, "what was read is what was sent");
+    unr_sim_check(memcmp(t->buf, said + (t->type->medium == REGULAR ? BASE : 0), bytes) == 0,
+                  "what was read is what was sent");
 }
 
 static void verify_transfer(struct transfer_job *t)
@@ -451,17 +480,20 @@ static void verify_transfer(struct transfer_job *t)
     bool                     reads = t->type->direction == UNR_READ;
     size_t                   bytes = (size_t)r->bytes;
     int                      at_the_end = t->type->manner == ENDS && reads ? -ENODATA : -ECANCELED;
-    unr_sim_check((r->error == 0) == (bytes >= goal_of(t)), "a success exactly if the goal was reached");
+    unr_sim_check((r->error == 0) == (bytes >= goal_of(t)),
+                  "a success exactly if the goal was reached");
     unr_sim_check(bytes <= t->type->len, "no more than there was room for");
     unr_sim_check(r->error == 0 || r->error == -ECANCELED || r->error == at_the_end
                       || (t->type->manner == ENDS && !reads && is_broken(r->error)),
                   "no error that nobody caused");
-    unr_sim_check(t->job.calls == 0 || (t->bytes == bytes && t->error == r->error), "the condition was told how it ended");
+    unr_sim_check(t->job.calls == 0 || (t->bytes == bytes && t->error == r->error),
+                  "the condition was told how it ended");
     unr_sim_check(t->job.asked_at >= goal_of(t) || !(t->job.requested & t->job.supports)
                       || (r->error == -ECANCELED && bytes == t->job.asked_at),
                   "asked between two steps, it does not begin the second");
     if (t->type->medium == REGULAR)
-        unr_sim_check(t->stream.stream.offset == (int64_t)(BASE + bytes), "the offset moves with what is transferred");
+        unr_sim_check(t->stream.stream.offset == (int64_t)(BASE + bytes),
+                      "the offset moves with what is transferred");
     if (reads)
         verify_read(t, bytes);
     else
@@ -473,10 +505,11 @@ static void transfer(const struct scenario *scenario)
 {
     struct transfer_job         t = { .type = scenario->parameter };
     const struct transfer_type *type = t.type;
-    bool                        reads = type->direction == UNR_READ, has_calls = type->call >= WHILE;
+    bool reads = type->direction == UNR_READ, has_calls = type->call >= WHILE;
     /* The real kernel may have room for all of it. */
-    unsigned larger = begin(&t.job, UNR_CANCEL_PARTIAL, has_calls, !reads && type->manner != PATIENT ? 2 : 1);
-    size_t   file_len = !reads ? BASE : type->manner == ENDS ? BASE + LEAST - 1 : sizeof said - 1;
+    unsigned larger =
+        begin(&t.job, UNR_CANCEL_PARTIAL, has_calls, !reads && type->manner != PATIENT ? 2 : 1);
+    size_t file_len = !reads ? BASE : type->manner == ENDS ? BASE + LEAST - 1 : sizeof said - 1;
     if (!reads)
         memcpy(t.buf, said + (type->medium == REGULAR ? BASE : 0), type->len);
     open_stream(&t.stream, t.fds, type->medium, type->direction, reads || larger ? 0 : 4, file_len);
@@ -503,21 +536,22 @@ struct chunk {
     size_t      len;
 };
 
-#define C(text)                                                                                                                \
-    {                                                                                                                          \
-        text, sizeof(text) - 1                                                                                                 \
+#define C(text)                                                                                    \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
     }
 
 struct reader_type {
     enum search  search;
     enum medium  medium;
-    struct chunk before, chunks[CHUNKS]; /* in the buffer at first; what the peer sends, or the file holds */
-    unsigned     found;                  /* how many there are                                               */
-    enum manner  manner;                 /* STOPS: nothing but a request ends what comes after these        */
-    int          fails_with;             /* what comes after these                                          */
-    size_t       limit, frame_limit;     /* 0: 32, 16                                                       */
-    int64_t      adjustment;
-    bool         timed; /* under a deadline of a millisecond */
+    struct chunk before,
+        chunks[CHUNKS];     /* in the buffer at first; what the peer sends, or the file holds */
+    unsigned    found;      /* how many there are */
+    enum manner manner;     /* STOPS: nothing but a request ends what comes after these */
+    int         fails_with; /* what comes after these */
+    size_t      limit, frame_limit; /* 0: 32, 16 */
+    int64_t     adjustment;
+    bool        timed; /* under a deadline of a millisecond */
 };
 
 struct reader_job {
@@ -559,7 +593,8 @@ static ssize_t match(void *job, const void *data, size_t len, size_t seen)
     struct reader_job *x = job;
     const char        *text = data;
     unr_sim_check(len > seen && seen == x->shown, "called for what it has not seen");
-    unr_sim_check(memcmp(text, x->all + x->consumed, len) == 0 && text[len] == 0, "it is shown what the buffer holds");
+    unr_sim_check(memcmp(text, x->all + x->consumed, len) == 0 && text[len] == 0,
+                  "it is shown what the buffer holds");
     x->shown = len;
     called(&x->job, len);
     for (size_t i = 0; i < len; i++)
@@ -568,13 +603,15 @@ static ssize_t match(void *job, const void *data, size_t len, size_t seen)
     return 0;
 }
 
-/* A model of all four: where the first one ends in the `len` bytes that begin at what is consumed; 0: not yet; or an error. */
+/* A model of all four: where the first one ends in the `len` bytes that begin at what is consumed;
+ * 0: not yet; or an error. */
 static int model(const struct reader_job *x, size_t len)
 {
     const struct reader_type *type = x->type;
     const unsigned char      *text = (const unsigned char *)x->all + x->consumed;
-    size_t                    limit = type->limit ? type->limit : 32, frame_limit = type->frame_limit ? type->frame_limit : 16;
-    size_t                    within = type->search == FRAME && frame_limit < len ? frame_limit : len;
+    size_t                    limit = type->limit ? type->limit : 32,
+           frame_limit = type->frame_limit ? type->frame_limit : 16;
+    size_t within = type->search == FRAME && frame_limit < len ? frame_limit : len;
     if (type->search == LENGTH) {
         int64_t n = len < 2 ? 2 : text[0] * 256 + text[1] + type->adjustment;
         if (n < 2)
@@ -616,15 +653,18 @@ static void verify_reader(struct reader_job *x)
     const char              *data = unr_buffer_data(&x->buffer, &len);
     int                      found = model(x, len);
     unr_sim_check(len >= x->held && len <= limit, "nothing is consumed, and the limit kept");
-    unr_sim_check(memcmp(data, x->all + x->consumed, len) == 0, "the buffer holds what came, in order");
+    unr_sim_check(memcmp(data, x->all + x->consumed, len) == 0,
+                  "the buffer holds what came, in order");
     if (x->type->medium == REGULAR)
-        unr_sim_check(x->stream.stream.offset == (int64_t)(BASE + x->consumed + len), "the offset moves with what is read");
+        unr_sim_check(x->stream.stream.offset == (int64_t)(BASE + x->consumed + len),
+                      "the offset moves with what is read");
     else
         unr_sim_check(x->consumed + len <= x->sent, "and no more than came");
     if (never_began(&x->job))
         unr_sim_check(len == x->held, "what never began reads nothing");
     else if (found > 0)
-        unr_sim_check(r->error == 0 && r->bytes == (uint64_t)found, "what has arrived is found, whatever else happened");
+        unr_sim_check(r->error == 0 && r->bytes == (uint64_t)found,
+                      "what has arrived is found, whatever else happened");
     else if (found < 0)
         unr_sim_check(r->error == found, "what cannot be is told as soon as it is known");
     else
@@ -632,9 +672,11 @@ static void verify_reader(struct reader_job *x)
                           || (r->error == -ENODATA && x->ended && x->consumed + len == x->sent),
                       "without a match it is cancelled, full, or at the end");
     if (r->error)
-        unr_sim_check(r->bytes == (frame ? 0 : len - x->held), "what was added is counted, and of a frame nothing");
+        unr_sim_check(r->bytes == (frame ? 0 : len - x->held),
+                      "what was added is counted, and of a frame nothing");
     else if (frame)
-        unr_sim_check(r->bytes <= (x->type->frame_limit ? x->type->frame_limit : 16), "the limit of a frame is kept");
+        unr_sim_check(r->bytes <= (x->type->frame_limit ? x->type->frame_limit : 16),
+                      "the limit of a frame is kept");
     check(&x->job, frame ? "frame" : amount(r->bytes, r->error ? UINT64_MAX : 1));
 }
 
@@ -648,10 +690,12 @@ static void open_reader(struct reader_job *x)
         x->all_len += type->chunks[i].len;
     }
     unr_buffer_init(&x->buffer, type->limit ? type->limit : 32);
-    unr_sim_check(unr_buffer_append(&x->buffer, type->before.text, type->before.len) == 0, "that fits");
+    unr_sim_check(unr_buffer_append(&x->buffer, type->before.text, type->before.len) == 0,
+                  "that fits");
     x->sent = type->before.len;
     if (type->search == LENGTH)
-        unr_framing_length(&x->framing, 0, 2, UNR_BIG_ENDIAN, type->adjustment, type->frame_limit ? type->frame_limit : 16);
+        unr_framing_length(&x->framing, 0, 2, UNR_BIG_ENDIAN, type->adjustment,
+                           type->frame_limit ? type->frame_limit : 16);
     else
         unr_framing_delimiter(&x->framing, "\r\n", 2, type->frame_limit ? type->frame_limit : 16);
     if (type->medium == REGULAR) {
@@ -668,7 +712,8 @@ static void open_reader(struct reader_job *x)
     }
 }
 
-/* After a cancellation it is called again, until all are found and what comes after them has ended it. */
+/* After a cancellation it is called again, until all are found and what comes after them has ended
+ * it. */
 static void reader(const struct scenario *scenario)
 {
     struct reader_job x = { .type = scenario->parameter };
@@ -677,7 +722,8 @@ static void reader(const struct scenario *scenario)
     begin(&x.job, frame ? UNR_CANCEL_TOTAL : UNR_CANCEL_PARTIAL, x.type->search == MATCH, 1);
     x.job.has_deadline = x.type->timed;
     open_reader(&x);
-    run(&x.job, describe_reader(&x), x.type->manner == STOPS && !x.type->found && !x.type->fails_with);
+    run(&x.job, describe_reader(&x),
+        x.type->manner == STOPS && !x.type->found && !x.type->fails_with);
     verify_reader(&x);
     for (int calls = 0;; calls++) {
         const struct unr_result *r = result_of(&x.job);
@@ -698,8 +744,10 @@ static void reader(const struct scenario *scenario)
     unsigned char left[TEXT_MAX];
     size_t        len, n = x.type->medium == REGULAR ? 0 : read_all(x.fds[0], left, sizeof left);
     unr_buffer_data(&x.buffer, &len);
-    unr_sim_check(x.type->medium == REGULAR || x.consumed + len + n == x.sent, "every byte is in one place");
-    unr_sim_check(memcmp(left, x.all + x.consumed + len, n) == 0, "what is left is what comes next");
+    unr_sim_check(x.type->medium == REGULAR || x.consumed + len + n == x.sent,
+                  "every byte is in one place");
+    unr_sim_check(memcmp(left, x.all + x.consumed + len, n) == 0,
+                  "what is left is what comes next");
     unr_buffer_free(&x.buffer);
     close_fd(&x.fds[0]);
     close_fd(&x.fds[1]);
@@ -711,8 +759,8 @@ enum { ADDRESSES = 3 };
 
 struct connect_type {
     uint16_t ports[ADDRESSES]; /* 0: there is none; LIVE: one that answers; UNUSABLE: no address */
-    int      tried;            /* to the end, and failed; -1: all                                */
-    int      error;            /* of the last                                                    */
+    int      tried;            /* to the end, and failed; -1: all */
+    int      error;            /* of the last */
 };
 
 enum { LIVE = 80, REFUSES = 81, UNUSABLE = 1 };
@@ -720,7 +768,7 @@ enum { LIVE = 80, REFUSES = 81, UNUSABLE = 1 };
 struct connect_job {
     struct job                 job;
     const struct connect_type *type;
-    struct unr_connect_any         connect;
+    struct unr_connect_any     connect;
     struct sockaddr_in         in[ADDRESSES];
     struct unr_address         addresses[ADDRESSES];
     unsigned                   n;
@@ -751,7 +799,8 @@ static void verify_connect(struct connect_job *c)
     char                     byte;
     unsigned                 said_to_us = 0;
     unr_sim_check((r->fd >= 0) == (r->error == 0), "a descriptor exactly with success");
-    unr_sim_check(r->error == 0 || r->error == -ECANCELED || r->error == c->type->error, "no error that nobody caused");
+    unr_sim_check(r->error == 0 || r->error == -ECANCELED || r->error == c->type->error,
+                  "no error that nobody caused");
     unr_sim_check(r->error == -ECANCELED || r->value == c->type->tried, "it says how many failed");
     unr_sim_check(r->value <= c->type->tried, "no address is left out");
     if (r->fd >= 0)
@@ -799,7 +848,7 @@ static void connect_any(const struct scenario *scenario)
 struct relay_type {
     enum medium from, to;
     enum manner source;      /* PATIENT: it ends once all is said */
-    enum manner destination; /* PATIENT, or ENDS                  */
+    enum manner destination; /* PATIENT, or ENDS */
 };
 
 enum { RELAYED = 7 };
@@ -856,25 +905,32 @@ static void verify_relay(struct relay_job *y)
     unsigned char            left[ROOM_MAX], file[BASE + ROOM_MAX];
     size_t                   bytes = (size_t)r->bytes, rest_len, n = 0;
     const void              *rest = unr_buffer_data(&y->relay.rest, &rest_len);
-    unr_sim_check(r->error == 0 || r->error == -ECANCELED || (y->type->destination == ENDS && is_broken(r->error))
+    unr_sim_check(r->error == 0 || r->error == -ECANCELED
+                      || (y->type->destination == ENDS && is_broken(r->error))
                       || (y->type->from == LAYER && y->ended && r->error == -ENODATA),
                   "no error that nobody caused");
     if (y->type->from == REGULAR)
-        unr_sim_check(y->from.stream.offset == (int64_t)(BASE + bytes + rest_len), "the offset moves with what is taken");
+        unr_sim_check(y->from.stream.offset == (int64_t)(BASE + bytes + rest_len),
+                      "the offset moves with what is taken");
     else
         n = read_all(y->in[0], left, sizeof left);
-    unr_sim_check(y->type->from == REGULAR || bytes + rest_len + n == y->sent, "delivered, in the rest, or still there");
-    unr_sim_check(memcmp(rest, stream + bytes, rest_len) == 0 && memcmp(left, stream + bytes + rest_len, n) == 0,
+    unr_sim_check(y->type->from == REGULAR || bytes + rest_len + n == y->sent,
+                  "delivered, in the rest, or still there");
+    unr_sim_check(memcmp(rest, stream + bytes, rest_len) == 0
+                      && memcmp(left, stream + bytes + rest_len, n) == 0,
                   "each in its place");
-    unr_sim_check(r->error || (y->ended && rest_len == 0 && bytes == y->sent), "a success at the end, with all delivered");
+    unr_sim_check(r->error || (y->ended && rest_len == 0 && bytes == y->sent),
+                  "a success at the end, with all delivered");
     if (y->type->to == REGULAR) {
         y->received = read_all(y->out[0], file, sizeof file) - BASE;
         memcpy(y->arrived, file + BASE, y->received);
-        unr_sim_check(y->to.stream.offset == (int64_t)(BASE + bytes), "the offset moves with what is delivered");
+        unr_sim_check(y->to.stream.offset == (int64_t)(BASE + bytes),
+                      "the offset moves with what is delivered");
     } else if (y->out[1] >= 0) {
         y->received += read_all(y->out[1], y->arrived + y->received, ROOM_MAX - y->received);
     }
-    unr_sim_check(y->closed ? bytes >= y->received : bytes == y->received, "the bytes counted are the bytes that arrived");
+    unr_sim_check(y->closed ? bytes >= y->received : bytes == y->received,
+                  "the bytes counted are the bytes that arrived");
     unr_sim_check(memcmp(y->arrived, stream, y->received) == 0, "what arrived is what was sent");
     check(&y->job, r->error ? rest_len ? "rest" : "no rest" : "all");
     if (rest_len)
@@ -884,7 +940,8 @@ static void verify_relay(struct relay_job *y)
 static void relay(const struct scenario *scenario)
 {
     struct relay_job y = { .type = scenario->parameter };
-    unsigned         larger = begin(&y.job, UNR_CANCEL_PARTIAL, false, y.type->destination == PATIENT ? 1 : 2);
+    unsigned         larger =
+        begin(&y.job, UNR_CANCEL_PARTIAL, false, y.type->destination == PATIENT ? 1 : 2);
     open_stream(&y.from, y.in, y.type->from, UNR_READ, 0, BASE + RELAYED);
     open_stream(&y.to, y.out, y.type->to, UNR_WRITE, larger ? 0 : 4, BASE);
     y.ended = y.type->from == REGULAR;
@@ -909,7 +966,7 @@ struct process_job {
     struct job job;
     union {
         struct unr_sigwait sigwait;
-        struct unr_process   child;
+        struct unr_process child;
     };
     uint64_t raised;
     pid_t    pid;
@@ -961,7 +1018,8 @@ static void sigwait_of_two(const struct scenario *scenario)
     const struct unr_result *r = result_of(&p.job);
     uint64_t                 taken = r->error ? 0 : bit((int)r->value), pending = take_pending(fd);
     unr_sim_check(r->error == 0 || r->error == -ECANCELED, "no error that nobody caused");
-    unr_sim_check((taken | pending) == p.raised && !(taken & pending), "each signal was taken, or is pending");
+    unr_sim_check((taken | pending) == p.raised && !(taken & pending),
+                  "each signal was taken, or is pending");
     check(&p.job, r->error ? "nothing" : "a signal");
     end(&p.job);
     take_pending(fd);
@@ -1003,39 +1061,39 @@ static void process_wait(const struct scenario *scenario)
 
 /* ---- all of them ---- */
 
-#define TRANSFER(title, ...)                                                                                                   \
-    {                                                                                                                          \
-        .name = title, .run = transfer, .parameter = &(const struct transfer_type)                                             \
-        {                                                                                                                      \
-            __VA_ARGS__                                                                                                        \
+#define TRANSFER(title, ...)                                                                       \
+    {                                                                                              \
+        .name = title, .run = transfer, .parameter = &(const struct transfer_type)                 \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
         }
-#define READER(title, ...)                                                                                                     \
-    {                                                                                                                          \
-        .name = title, .run = reader, .parameter = &(const struct reader_type)                                                 \
-        {                                                                                                                      \
-            __VA_ARGS__                                                                                                        \
+#define READER(title, ...)                                                                         \
+    {                                                                                              \
+        .name = title, .run = reader, .parameter = &(const struct reader_type)                     \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
         }
-#define CONNECT(title, ...)                                                                                                    \
-    {                                                                                                                          \
-        .name = title, .run = connect_any, .parameter = &(const struct connect_type)                                           \
-        {                                                                                                                      \
-            __VA_ARGS__                                                                                                        \
+#define CONNECT(title, ...)                                                                        \
+    {                                                                                              \
+        .name = title, .run = connect_any, .parameter = &(const struct connect_type)               \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
         }
-#define RELAY(title, ...)                                                                                                      \
-    {                                                                                                                          \
-        .name = title, .run = relay, .parameter = &(const struct relay_type)                                                   \
-        {                                                                                                                      \
-            __VA_ARGS__                                                                                                        \
+#define RELAY(title, ...)                                                                          \
+    {                                                                                              \
+        .name = title, .run = relay, .parameter = &(const struct relay_type)                       \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
         }
-#define BOUNDED(n)                                                                                                             \
-    , .deviations_max = n                                                                                                      \
+#define BOUNDED(n)                                                                                 \
+    , .deviations_max = n                                                                          \
     }
-#define FAULTY(n)                                                                                                              \
-    , .deviations_max = n, .faults = UNR_FAULT_TRANSFER                                                                        \
+#define FAULTY(n)                                                                                  \
+    , .deviations_max = n, .faults = UNR_FAULT_TRANSFER                                            \
     }
 #define COMPLETE }
-#define COMPLETE_FAULTY                                                                                                        \
-    , .faults = UNR_FAULT_TRANSFER                                                                                             \
+#define COMPLETE_FAULTY                                                                            \
+    , .faults = UNR_FAULT_TRANSFER                                                                 \
     }
 
 /* clang-format off */

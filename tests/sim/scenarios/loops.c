@@ -1,4 +1,5 @@
-/* The loop: storms on small queues, what other threads do, calls of the kernel that fail, another event loop around it. */
+/* The loop: storms on small queues, what other threads do, calls of the kernel that fail, another
+ * event loop around it. */
 #include "scenario.h"
 
 #include <signal.h>
@@ -14,11 +15,13 @@ static void count_run(struct unr_op *op)
 
 enum { STORM = 5 };
 
-/* More operations and cancels than either queue holds, in any order: each is handed back once, and every byte is accounted
- * for. */
+/* More operations and cancels than either queue holds, in any order: each is handed back once, and
+ * every byte is accounted for. */
 static void storm(const struct scenario *scenario)
 {
-    struct unr_loop_options options = { .size = sizeof options, .entries = 2, .completion_entries = 2 };
+    struct unr_loop_options options = { .size = sizeof options,
+                                        .entries = 2,
+                                        .completion_entries = 2 };
     struct unr_loop        *loop;
     struct unr_op           ops[STORM] = { { 0 } };
     struct unr_stats        stats;
@@ -94,7 +97,8 @@ static void stop_and_release(void *context)
         unr_loop_stop(p->loop);
 }
 
-/* Whatever another thread does, at any moment, reaches a loop that waits: none is lost between its look and its sleep. */
+/* Whatever another thread does, at any moment, reaches a loop that waits: none is lost between its
+ * look and its sleep. */
 static void other_threads(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -105,11 +109,13 @@ static void other_threads(const struct scenario *scenario)
     (void)scenario;
     unr_sim_socketpair(fds, 0);
     unr_remote_init(&p.remote, loop, &p.signal);
-    unr_start(loop, unr_bind_slot(unr_recv(&recv, fds[0], &byte, 1, 0), unr_signal_slot(&p.signal)), count_run, &runs);
+    unr_start(loop, unr_bind_slot(unr_recv(&recv, fds[0], &byte, 1, 0), unr_signal_slot(&p.signal)),
+              count_run, &runs);
     bool both = unr_sim_choose(2);
     unr_sim_later(both ? emit_and_post : emit, &p);
     unr_loop_run(loop);
-    unr_sim_check(runs == 1 && recv.result.error == -ECANCELED && recv.result.cause == -7, "the remote emit cancelled it");
+    unr_sim_check(runs == 1 && recv.result.error == -ECANCELED && recv.result.cause == -7,
+                  "the remote emit cancelled it");
     if (both && !p.ran)
         unr_loop_run(loop); /* posted as run was returning: the next run has it */
     unr_sim_check(p.ran == both, "the task ran");
@@ -138,14 +144,16 @@ static void remote_disarmed(const struct scenario *scenario)
     unr_remote_disarm(&p.remote);
     emit(&p);
     unr_loop_run(loop);
-    unr_sim_check(runs == 1 && nop.result.error == 0 && nop.result.requested == 0, "nothing was delivered");
+    unr_sim_check(runs == 1 && nop.result.error == 0 && nop.result.requested == 0,
+                  "nothing was delivered");
     unr_sim_check(p.ran == 1, "what was posted before it ran");
     close_loop(loop);
 }
 
 /* ---- calls that fail ---- */
 
-/* The kernel is interrupted, short of memory, busy, and takes fewer SQEs than shown: nothing is lost or done twice. */
+/* The kernel is interrupted, short of memory, busy, and takes fewer SQEs than shown: nothing is
+ * lost or done twice. */
 static void faults(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -162,7 +170,8 @@ static void faults(const struct scenario *scenario)
     unr_loop_run(loop);
     unr_sim_check(runs == 3, "each done once");
     ssize_t left = unr_sim_read(fds[0], rest, sizeof rest);
-    unr_sim_check(ops[0].result.bytes + (left > 0 ? (uint64_t)left : 0) == ops[2].result.bytes, "every byte once");
+    unr_sim_check(ops[0].result.bytes + (left > 0 ? (uint64_t)left : 0) == ops[2].result.bytes,
+                  "every byte once");
     close_loop(loop);
     unr_sim_close(fds[0]);
     unr_sim_close(fds[1]);
@@ -181,7 +190,8 @@ static void start_another(struct unr_op *op)
     unr_start(unr_loop_of(op) ? unr_loop_of(op) : NULL, unr_nop(*next), NULL, NULL);
 }
 
-/* Whatever there is to do, the descriptor is readable: an event loop that waits for it alone never waits in vain. */
+/* Whatever there is to do, the descriptor is readable: an event loop that waits for it alone never
+ * waits in vain. */
 static void embedded(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -211,7 +221,8 @@ static void embedded(const struct scenario *scenario)
         unr_sim_wait_readable(fd);
         unr_sim_check(unr_loop_run_once(loop, 0) >= 0, "a turn");
     }
-    unr_sim_check(early.op.result.error == 0 && late.op.result.error == 0 && recv.result.error == (write ? 0 : -ECANCELED),
+    unr_sim_check(early.op.result.error == 0 && late.op.result.error == 0
+                      && recv.result.error == (write ? 0 : -ECANCELED),
                   "all that was started has ended");
     close_loop(loop);
     unr_sim_close(fds[0]);
@@ -242,7 +253,8 @@ static void signal_is_taken_once(const struct scenario *scenario)
     unr_loop_run(loop);
     unr_sim_check(runs == 1, "each done once");
     if (read.result.error == 0)
-        unr_sim_check(read.result.bytes == sizeof info && info.ssi_signo == SIGUSR1, "the signal was read");
+        unr_sim_check(read.result.bytes == sizeof info && info.ssi_signo == SIGUSR1,
+                      "the signal was read");
     else
         unr_sim_check(read.result.error == -ECANCELED, "or the read was cancelled");
     close_loop(loop);

@@ -1,6 +1,6 @@
-/* Runs the scenarios: `scenarios [--driver exhaustive|random|pct] [--schedules N] [--seconds N] [--seed N] [--replay S]
- * [--faults N] [--outcomes FILE] [NAME...]`, names with wildcards.  Prints a line for each: how many schedules, choices,
- * distinct outcomes; and appends these to FILE. */
+/* Runs the scenarios: `scenarios [--driver exhaustive|random|pct] [--schedules N] [--seconds N]
+ * [--seed N] [--replay S] [--faults N] [--outcomes FILE] [NAME...]`, names with wildcards.  Prints
+ * a line for each: how many schedules, choices, distinct outcomes; and appends these to FILE. */
 #include "scenario.h"
 
 #include <fnmatch.h>
@@ -33,7 +33,9 @@ void outcome(const char *format, ...)
 
 struct unr_loop *open_small_loop(void)
 {
-    struct unr_loop_options options = { .size = sizeof options, .entries = 4, .completion_entries = 8 };
+    struct unr_loop_options options = { .size = sizeof options,
+                                        .entries = 4,
+                                        .completion_entries = 8 };
     struct unr_loop        *loop = NULL;
     unr_sim_check(unr_loop_open(&loop, &options) == 0, "the loop opens");
     return loop;
@@ -60,7 +62,8 @@ static void subject_done(struct unr_op *op)
 
 void start(struct subject *s)
 {
-    unr_start(s->loop, unr_bind_slot(s->type->describe(s), unr_signal_slot(&s->signal)), subject_done, s);
+    unr_start(s->loop, unr_bind_slot(s->type->describe(s), unr_signal_slot(&s->signal)),
+              subject_done, s);
 }
 
 void tear_down(struct subject *s)
@@ -74,11 +77,14 @@ void tear_down(struct subject *s)
 static void verify_cancelled(const struct unr_result *r, unsigned supports)
 {
     bool began = r->verdict != UNR_VERDICT_UNSUBMITTED;
-    unr_sim_check(r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED, "cancelled says so");
+    unr_sim_check(r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED,
+                  "cancelled says so");
     unr_sim_check(r->requested & supports, "cancelled only as asked");
     unr_sim_check(r->cause < 0, "cancelled with a cause");
-    unr_sim_check(r->guarantee && !(r->guarantee & (r->guarantee - 1)), "the guarantee is one type");
-    unr_sim_check(began ? (r->guarantee & supports) != 0 : r->guarantee == UNR_CANCEL_TOTAL, "a guarantee that it can give");
+    unr_sim_check(r->guarantee && !(r->guarantee & (r->guarantee - 1)),
+                  "the guarantee is one type");
+    unr_sim_check(began ? (r->guarantee & supports) != 0 : r->guarantee == UNR_CANCEL_TOTAL,
+                  "a guarantee that it can give");
     unr_sim_check(r->fd == -1, "nothing was produced");
     unr_sim_check(r->guarantee != UNR_CANCEL_TOTAL || r->bytes == 0, "total is total");
 }
@@ -86,10 +92,12 @@ static void verify_cancelled(const struct unr_result *r, unsigned supports)
 static void verify_completed(const struct unr_result *r, unsigned supports)
 {
     unr_sim_check(r->guarantee == UNR_CANCEL_NONE, "not cancelled, no guarantee");
-    unr_sim_check((r->verdict == UNR_VERDICT_NONE) == (r->requested == 0), "a verdict exactly if something was asked");
+    unr_sim_check((r->verdict == UNR_VERDICT_NONE) == (r->requested == 0),
+                  "a verdict exactly if something was asked");
     if (r->verdict == UNR_VERDICT_REFUSED)
         unr_sim_check(!(r->requested & supports), "refused only what it does not support");
-    unr_sim_check(r->verdict != UNR_VERDICT_CANCELLED && r->verdict != UNR_VERDICT_UNSUBMITTED, "not cancelled");
+    unr_sim_check(r->verdict != UNR_VERDICT_CANCELLED && r->verdict != UNR_VERDICT_UNSUBMITTED,
+                  "not cancelled");
 }
 
 void verify(struct subject *s)
@@ -102,7 +110,8 @@ void verify(struct subject *s)
     else
         verify_completed(r, unr_supports(&s->op));
     unr_sim_check(r->error <= 0 && r->error != -EIO, "no error that nobody asked for");
-    outcome("%s error %d verdict %u bytes %llu", s->type->name, r->error, r->verdict, (unsigned long long)r->bytes);
+    outcome("%s error %d verdict %u bytes %llu", s->type->name, r->error, r->verdict,
+            (unsigned long long)r->bytes);
     s->type->verify(s);
 }
 
@@ -153,18 +162,22 @@ static bool explore(const struct scenario *scenario, const struct settings *sett
     double begin = now();
     int    error = unr_explore(run_scenario, (void *)scenario, &options, &found);
     double seconds = now() - begin;
-    bool   passed = scenario->fails_with && error ? strstr(found.failure, scenario->fails_with) != NULL : error == 0;
+    bool   passed = scenario->fails_with && error
+                        ? strstr(found.failure, scenario->fails_with) != NULL
+                        : error == 0;
     if (scenario->fails_with && !error && options.driver == UNR_EXHAUSTIVE)
         passed = false; /* the other drivers need luck */
     all_schedules += found.schedules;
     if (!settings->quiet || !passed)
-        printf("%-32s %9llu schedules%s %4u deep %4u outcomes %8.0f/s%s\n", scenario->name, (unsigned long long)found.schedules,
-               found.complete ? ", all" : "     ", found.depth, outcome_count, (double)found.schedules / seconds,
+        printf("%-32s %9llu schedules%s %4u deep %4u outcomes %8.0f/s%s\n", scenario->name,
+               (unsigned long long)found.schedules, found.complete ? ", all" : "     ", found.depth,
+               outcome_count, (double)found.schedules / seconds,
                !passed                ? "  FAILED"
                : scenario->fails_with ? "  fails, as it should"
                                       : "");
     if (!passed || scenario->fails_with)
-        printf("    %s\n    replay: %s\n", error ? found.failure : "it was meant to fail, and did not",
+        printf("    %s\n    replay: %s\n",
+               error ? found.failure : "it was meant to fail, and did not",
                error ? found.schedule : "-");
     for (unsigned i = 0; settings->outcomes && !scenario->fails_with && i < outcome_count; i++)
         fprintf(settings->outcomes, "%s\t%s\n", scenario->name, outcomes[i]);
@@ -175,8 +188,10 @@ static bool explore(const struct scenario *scenario, const struct settings *sett
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: scenarios [--driver exhaustive|random|pct] [--schedules N] [--seconds N] [--seed N]\n"
-                    "                 [--replay SCHEDULE] [--faults N] [--outcomes FILE] [--quiet] [NAME...]\n");
+    fprintf(stderr, "usage: scenarios [--driver exhaustive|random|pct] [--schedules N] [--seconds "
+                    "N] [--seed N]\n"
+                    "                 [--replay SCHEDULE] [--faults N] [--outcomes FILE] [--quiet] "
+                    "[NAME...]\n");
     return 2;
 }
 
@@ -186,7 +201,9 @@ static bool parse(int argc, char **argv, struct settings *settings)
     for (; i + 1 < argc && argv[i][0] == '-'; i += 2) {
         const char *value = argv[i + 1];
         if (!strcmp(argv[i], "--driver"))
-            settings->options.driver = !strcmp(value, "random") ? UNR_RANDOM : !strcmp(value, "pct") ? UNR_PCT : UNR_EXHAUSTIVE;
+            settings->options.driver = !strcmp(value, "random") ? UNR_RANDOM
+                                       : !strcmp(value, "pct")  ? UNR_PCT
+                                                                : UNR_EXHAUSTIVE;
         else if (!strcmp(argv[i], "--schedules"))
             settings->options.schedules_max = strtoull(value, NULL, 0);
         else if (!strcmp(argv[i], "--seconds"))
@@ -221,8 +238,9 @@ int main(int argc, char **argv)
     struct settings settings = { .options = { .size = sizeof settings.options, .seed = 1 } };
     if (!parse(argc, argv, &settings))
         return usage();
-    const struct scenario *tables[] = { scenarios_operations_table(), scenarios_pairs_table(), scenarios_loops_table(),
-                                        scenarios_sessions_table(),   scenarios_rules_table(), scenarios_combinators_table(),
+    const struct scenario *tables[] = { scenarios_operations_table(), scenarios_pairs_table(),
+                                        scenarios_loops_table(),      scenarios_sessions_table(),
+                                        scenarios_rules_table(),      scenarios_combinators_table(),
                                         scenarios_composed_table() };
     unsigned               passed = 0, failed = 0;
     double                 begin = now();
@@ -234,7 +252,7 @@ int main(int argc, char **argv)
                     *(explore(s, &settings) ? &passed : &failed) += 1;
         settings.options.seed++;
     } while (failed == 0 && now() - begin < settings.seconds);
-    printf("scenarios: %llu schedules in %.1f s\nscenarios: %u passed, %u failed\n", (unsigned long long)all_schedules,
-           now() - begin, passed, failed);
+    printf("scenarios: %llu schedules in %.1f s\nscenarios: %u passed, %u failed\n",
+           (unsigned long long)all_schedules, now() - begin, passed, failed);
     return failed != 0 || passed == 0;
 }

@@ -1,4 +1,5 @@
-/* Every system call, started and cancelled at every point: the subjects, what must hold of each, and the scenarios. */
+/* Every system call, started and cancelled at every point: the subjects, what must hold of each,
+ * and the scenarios. */
 #include "scenario.h"
 
 #include <fcntl.h>
@@ -44,13 +45,15 @@ static void verify_read(struct subject *s)
     size_t        left = n > 0 ? (size_t)n : 0;
     unr_sim_check(bytes_done(s) + left == s->sent, "every byte was read once or is still there");
     unr_sim_check(memcmp(s->buf, pattern, bytes_done(s)) == 0, "what was read is what was sent");
-    unr_sim_check(memcmp(rest, pattern + bytes_done(s), left) == 0, "what is left is what comes next");
+    unr_sim_check(memcmp(rest, pattern + bytes_done(s), left) == 0,
+                  "what is left is what comes next");
 }
 
 /* What the operation counts is what the other end finds. */
 static void verify_write(struct subject *s)
 {
-    for (ssize_t n; (n = unr_sim_read(s->fds[1], s->arrived + s->received, ROOM - s->received)) > 0;)
+    for (ssize_t n;
+         (n = unr_sim_read(s->fds[1], s->arrived + s->received, ROOM - s->received)) > 0;)
         s->received += (size_t)n;
     unr_sim_check(bytes_done(s) == s->received, "the bytes counted are the bytes that arrived");
     unr_sim_check(memcmp(s->arrived, pattern, s->received) == 0, "what arrived is what was sent");
@@ -212,7 +215,8 @@ static void peer_connects(void *subject)
 static void verify_accept(struct subject *s)
 {
     int waiting = unr_sim_accept(s->fds[0]);
-    unr_sim_check((s->op.result.fd >= 0) + (waiting >= 0) == (s->fds[1] >= 0), "a connection is taken once or still waits");
+    unr_sim_check((s->op.result.fd >= 0) + (waiting >= 0) == (s->fds[1] >= 0),
+                  "a connection is taken once or still waits");
     if (waiting >= 0)
         unr_sim_close(waiting);
 }
@@ -232,8 +236,9 @@ static void to_connect(struct subject *s)
     s->fds[1] = unr_sim_listener(80, 0);
     s->fds[2] = unr_sim_connect(80);
     s->fds[3] = -1;
-    s->address =
-        (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    s->address = (struct sockaddr_in){ .sin_family = AF_INET,
+                                       .sin_port = htons(80),
+                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 
 static struct unr_op *d_connect(struct subject *s)
@@ -254,14 +259,17 @@ static void verify_connect(struct subject *s)
 {
     struct unr_op again = { 0 };
     if (s->op.result.error == 0) {
-        unr_sim_check(unr_sim_write(s->fds[0], "x", 1) == 1, "a connect that succeeded is connected");
+        unr_sim_check(unr_sim_write(s->fds[0], "x", 1) == 1,
+                      "a connect that succeeded is connected");
         return;
     }
     if (s->fds[3] < 0)
         s->fds[3] = unr_sim_accept(s->fds[1]);
     if (s->op.result.guarantee != UNR_CANCEL_TOTAL)
         return;
-    unr_start(s->loop, unr_connect(&again, s->fds[0], (struct sockaddr *)&s->address, sizeof s->address), NULL, NULL);
+    unr_start(s->loop,
+              unr_connect(&again, s->fds[0], (struct sockaddr *)&s->address, sizeof s->address),
+              NULL, NULL);
     unr_loop_run(s->loop);
     unr_sim_check(again.result.error == 0, "a socket whose connect was cancelled connects again");
 }
@@ -325,7 +333,9 @@ static void verify_splice(struct subject *s)
     n = n > 0 ? n : 0;
     m = m > 0 ? m : 0;
     unr_sim_check((uint64_t)m == bytes_done(s), "what it counts has moved");
-    unr_sim_check((size_t)(n + m) == s->sent || (s->type->describe == d_tee && (size_t)n == s->sent), "nothing is lost");
+    unr_sim_check((size_t)(n + m) == s->sent
+                      || (s->type->describe == d_tee && (size_t)n == s->sent),
+                  "nothing is lost");
 }
 
 static void close_four(struct subject *s)
@@ -394,7 +404,8 @@ static void verify_pread(struct subject *s)
 
 static void verify_pwrite(struct subject *s)
 {
-    unr_sim_check(file_size(s) == (s->op.result.error ? 8u : (unsigned)ROOM), "all was written, or nothing");
+    unr_sim_check(file_size(s) == (s->op.result.error ? 8u : (unsigned)ROOM),
+                  "all was written, or nothing");
 }
 
 static void verify_ftruncate(struct subject *s)
@@ -428,7 +439,8 @@ static struct unr_op *d_pipe(struct subject *s)
 
 static void verify_produced(struct subject *s)
 {
-    unr_sim_check((s->op.result.error == 0) == (s->op.result.fd >= 0), "a descriptor exactly with success");
+    unr_sim_check((s->op.result.error == 0) == (s->op.result.fd >= 0),
+                  "a descriptor exactly with success");
 }
 
 static void verify_pipe(struct subject *s)
@@ -447,7 +459,8 @@ static void one_socket(struct subject *s)
 {
     no_descriptor(s);
     s->fds[0] = unr_sim_socket();
-    s->address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    s->address =
+        (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 
 static struct unr_op *d_bind(struct subject *s)
@@ -499,7 +512,8 @@ static void verify_waitid(struct subject *s)
         child_exits(s);
     unr_start(s->loop, unr_waitid(&again, P_PID, (unsigned)s->child, NULL, WEXITED), NULL, NULL);
     unr_loop_run(s->loop);
-    unr_sim_check(again.result.error == 0, "a child that was not reported is there for the next wait");
+    unr_sim_check(again.result.error == 0,
+                  "a child that was not reported is there for the next wait");
 }
 
 static struct unr_op *d_futex_wake(struct subject *s)
@@ -509,9 +523,11 @@ static struct unr_op *d_futex_wake(struct subject *s)
 
 /* ---- the table of subjects ---- */
 
-#define SUBJECT(name, set_up, provoke, verify, tear_down) BOUNDED(name, set_up, provoke, verify, tear_down, 0)
-#define BOUNDED(name, set_up, provoke, verify, tear_down, deviations_max)                                                      \
-    static const struct subject_type subject_##name = { #name, set_up, d_##name, provoke, verify, tear_down, deviations_max }
+#define SUBJECT(name, set_up, provoke, verify, tear_down)                                          \
+    BOUNDED(name, set_up, provoke, verify, tear_down, 0)
+#define BOUNDED(name, set_up, provoke, verify, tear_down, deviations_max)                          \
+    static const struct subject_type subject_##name = { #name,  set_up,    d_##name,      provoke, \
+                                                        verify, tear_down, deviations_max }
 
 SUBJECT(nop, no_descriptor, NULL, verify_nothing, NULL);
 SUBJECT(recv, pair, peer_writes, verify_read, close_both);
@@ -563,7 +579,8 @@ static void make_old(struct subject *s)
 {
     struct unr_op open = { 0 };
     no_descriptor(s);
-    unr_start(s->loop, unr_openat(&open, AT_FDCWD, "old", O_CREAT | O_RDWR | O_CLOEXEC, 0600), NULL, NULL);
+    unr_start(s->loop, unr_openat(&open, AT_FDCWD, "old", O_CREAT | O_RDWR | O_CLOEXEC, 0600), NULL,
+              NULL);
     unr_loop_run(s->loop);
     unr_sim_check(open.result.fd >= 0, "the file is made");
     unr_sim_close(open.result.fd);
@@ -675,20 +692,24 @@ SUBJECT(sqe_recv, pair, peer_writes, verify_read, close_both);
 SUBJECT(send_zc, full_pair, peer_reads, verify_write, close_both);
 
 const struct subject_type *const subject_types[] = {
-    &subject_nop,       &subject_recv,      &subject_recv_all,    &subject_recvmsg, &subject_recvmsg_all, &subject_send,
-    &subject_send_all,  &subject_sendmsg,   &subject_sendmsg_all, &subject_read,    &subject_readv,       &subject_write,
-    &subject_writev,    &subject_poll,      &subject_accept,      &subject_connect, &subject_close,       &subject_cancel_close,
-    &subject_splice,    &subject_tee,       &subject_pread,       &subject_pwrite,  &subject_fsync,       &subject_ftruncate,
-    &subject_fallocate, &subject_fadvise,   &subject_sync_range,  &subject_socket,  &subject_pipe,        &subject_bind,
-    &subject_listen,    &subject_shutdown,  &subject_openat,      &subject_statx,   &subject_unlinkat,    &subject_renameat,
-    &subject_linkat,    &subject_symlinkat, &subject_mkdirat,     &subject_waitid,  &subject_futex_wait,  &subject_futex_wake,
-    &subject_sqe_recv,  &subject_send_zc,
+    &subject_nop,         &subject_recv,         &subject_recv_all,   &subject_recvmsg,
+    &subject_recvmsg_all, &subject_send,         &subject_send_all,   &subject_sendmsg,
+    &subject_sendmsg_all, &subject_read,         &subject_readv,      &subject_write,
+    &subject_writev,      &subject_poll,         &subject_accept,     &subject_connect,
+    &subject_close,       &subject_cancel_close, &subject_splice,     &subject_tee,
+    &subject_pread,       &subject_pwrite,       &subject_fsync,      &subject_ftruncate,
+    &subject_fallocate,   &subject_fadvise,      &subject_sync_range, &subject_socket,
+    &subject_pipe,        &subject_bind,         &subject_listen,     &subject_shutdown,
+    &subject_openat,      &subject_statx,        &subject_unlinkat,   &subject_renameat,
+    &subject_linkat,      &subject_symlinkat,    &subject_mkdirat,    &subject_waitid,
+    &subject_futex_wait,  &subject_futex_wake,   &subject_sqe_recv,   &subject_send_zc,
 };
 const unsigned subject_type_count = sizeof subject_types / sizeof *subject_types;
 
 /* ---- the scenarios ---- */
 
-/* What ends only when somebody provokes it must be cancelled in the end, or the run would wait for ever. */
+/* What ends only when somebody provokes it must be cancelled in the end, or the run would wait for
+ * ever. */
 static bool ends_by_itself(const struct subject *s)
 {
     return s->type->provoke || s->type != &subject_futex_wait;
@@ -696,7 +717,8 @@ static bool ends_by_itself(const struct subject *s)
 
 static unsigned some_types(void)
 {
-    static const unsigned types[] = { UNR_CANCEL_ALL, UNR_CANCEL_TOTAL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TERMINAL };
+    static const unsigned types[] = { UNR_CANCEL_ALL, UNR_CANCEL_TOTAL, UNR_CANCEL_PARTIAL,
+                                      UNR_CANCEL_TERMINAL };
     return types[unr_sim_choose(4)];
 }
 
@@ -707,7 +729,8 @@ static void ask(struct subject *s, unsigned types)
     unr_sim_check(told == live, "a request is heard exactly while the operation is in flight");
 }
 
-/* Started, perhaps asked to cancel at any point, with any types, once or twice, completing when it will. */
+/* Started, perhaps asked to cancel at any point, with any types, once or twice, completing when it
+ * will. */
 static void cancelled_at_every_point(const struct scenario *scenario)
 {
     struct subject s;
@@ -791,7 +814,8 @@ static void latched_before_it_starts(const struct scenario *scenario)
     if (s.type->provoke)
         unr_sim_later(s.type->provoke, &s);
     unr_loop_run(s.loop);
-    unr_sim_check(s.op.result.verdict == (types & supports ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_REFUSED),
+    unr_sim_check(s.op.result.verdict
+                      == (types & supports ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_REFUSED),
                   "a latched request is one made at start");
     verify(&s);
     tear_down(&s);
@@ -828,13 +852,15 @@ const struct scenario *scenarios_operations_table(void)
         const char *prefix;
         void (*run)(const struct scenario *scenario);
     } kinds[KINDS] = {
-        { "cancel", cancelled_at_every_point },  { "close", closed_at_every_point },    { "in-done", cancelled_inside_a_done },
-        { "latched", latched_before_it_starts }, { "by-fd", its_descriptor_cancelled },
+        { "cancel", cancelled_at_every_point }, { "close", closed_at_every_point },
+        { "in-done", cancelled_inside_a_done }, { "latched", latched_before_it_starts },
+        { "by-fd", its_descriptor_cancelled },
     };
     unsigned n = 0;
     for (unsigned kind = 0; kind < KINDS; kind++)
         for (unsigned i = 0; i < subject_type_count; i++, n++) {
-            snprintf(names[n], sizeof names[n], "%s/%s", kinds[kind].prefix, subject_types[i]->name);
+            snprintf(names[n], sizeof names[n], "%s/%s", kinds[kind].prefix,
+                     subject_types[i]->name);
             all[n] = (struct scenario){ .name = names[n],
                                         .run = kinds[kind].run,
                                         .parameter = subject_types[i],

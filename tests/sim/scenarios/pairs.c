@@ -1,9 +1,11 @@
-/* Two operations at a time: on one descriptor, on two, and what one's cancellation does to the other: nothing. */
+/* Two operations at a time: on one descriptor, on two, and what one's cancellation does to the
+ * other: nothing. */
 #include "scenario.h"
 
 #include <stdio.h>
 
-/* Any two of these, each with a peer of its own, one of them asked to cancel: both results tell the truth. */
+/* Any two of these, each with a peer of its own, one of them asked to cancel: both results tell the
+ * truth. */
 static void two_at_a_time(const struct scenario *scenario)
 {
     const struct subject_type *const *types = scenario->parameter;
@@ -25,7 +27,8 @@ static void two_at_a_time(const struct scenario *scenario)
     bool b_asked = b.op.result.requested;
     unr_loop_run(loop);
     if (!b_asked && b.runs)
-        unr_sim_check(b.op.result.requested == 0, "a request reaches the operation that it was made of");
+        unr_sim_check(b.op.result.requested == 0,
+                      "a request reaches the operation that it was made of");
     verify(&a);
     verify(&b);
     close_loop(loop);
@@ -39,7 +42,8 @@ static void count_run(struct unr_op *op)
     ++*(int *)op->data;
 }
 
-/* Two reads of one socket, one of which is cancelled: the bytes go to one of them, once, or stay. */
+/* Two reads of one socket, one of which is cancelled: the bytes go to one of them, once, or
+ * stay. */
 static void two_reads_of_one_socket(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -62,7 +66,8 @@ static void two_reads_of_one_socket(const struct scenario *scenario)
     unr_loop_run(loop);
     unr_sim_check(runs == 2, "each done once");
     ssize_t left = unr_sim_read(fds[0], rest, sizeof rest);
-    unr_sim_check(a.result.bytes + b.result.bytes + (left > 0 ? (size_t)left : 0) == 4, "every byte once");
+    unr_sim_check(a.result.bytes + b.result.bytes + (left > 0 ? (size_t)left : 0) == 4,
+                  "every byte once");
     outcome("%d %d", a.result.error, b.result.error);
     close_loop(loop);
     unr_sim_close(fds[0]);
@@ -85,10 +90,12 @@ static void read_and_write_then_cancel_close(const struct scenario *scenario)
     unr_start(loop, unr_cancel_close(&closing, fds[0]), count_run, &runs);
     unr_loop_run(loop);
     unr_sim_check(runs == 3, "each done once");
-    unr_sim_check(in.result.error == -ECANCELED && in.result.cause == -ESHUTDOWN, "the read was cancelled by the closing");
+    unr_sim_check(in.result.error == -ECANCELED && in.result.cause == -ESHUTDOWN,
+                  "the read was cancelled by the closing");
     unr_sim_check(closing.result.error == 0, "it is closed");
     ssize_t n = unr_sim_read(fds[1], found, sizeof found);
-    unr_sim_check((n > 0 ? (uint64_t)n : 0) == out.result.bytes, "the count of the write is what the peer finds");
+    unr_sim_check((n > 0 ? (uint64_t)n : 0) == out.result.bytes,
+                  "the count of the write is what the peer finds");
     close_loop(loop);
     unr_sim_close(fds[1]);
 }
@@ -108,18 +115,20 @@ static const struct subject_type *type_named(const char *name)
 
 const struct scenario *scenarios_pairs_table(void)
 {
-    static const char *const of[PAIRED] = {
-        "recv", "recv_all", "send_all", "write", "splice", "pread", "waitid", "cancel_close"
-    };
-    unsigned n = 0;
+    static const char *const of[PAIRED] = { "recv",   "recv_all", "send_all", "write",
+                                            "splice", "pread",    "waitid",   "cancel_close" };
+    unsigned                 n = 0;
     for (unsigned i = 0; i < PAIRED; i++)
         for (unsigned j = i; j < PAIRED; j++, n++) {
             paired[n][0] = type_named(of[i]);
             paired[n][1] = type_named(of[j]);
             snprintf(names[n], sizeof names[n], "pair/%s+%s", of[i], of[j]);
-            all[n] = (struct scenario){ .name = names[n], .run = two_at_a_time, .parameter = paired[n], .deviations_max = 6 };
+            all[n] = (struct scenario){
+                .name = names[n], .run = two_at_a_time, .parameter = paired[n], .deviations_max = 6
+            };
         }
     all[n++] = (struct scenario){ .name = "pair/two-reads", .run = two_reads_of_one_socket };
-    all[n++] = (struct scenario){ .name = "pair/read-write-cancel_close", .run = read_and_write_then_cancel_close };
+    all[n++] = (struct scenario){ .name = "pair/read-write-cancel_close",
+                                  .run = read_and_write_then_cancel_close };
     return all;
 }

@@ -1,6 +1,7 @@
-/* The rules of design.md, one scenario each, where the other files do not get to them: timers in virtual time, requests that
- * are or-ed, slots and trees of signals, operation types of a caller's own, multishot and zero copy, descriptors, closing,
- * small queues and calls of the kernel that fail. */
+/* The rules of design.md, one scenario each, where the other files do not get to them: timers in
+ * virtual time, requests that are or-ed, slots and trees of signals, operation types of a caller's
+ * own, multishot and zero copy, descriptors, closing, small queues and calls of the kernel that
+ * fail. */
 #include "scenario.h"
 
 #include <stddef.h>
@@ -69,7 +70,8 @@ static bool is_first(const struct clock *c, unsigned i)
         if (!c->timers[j].waits || j == i)
             continue;
         if (c->timers[j].deadline < c->timers[i].deadline
-            || (c->timers[j].deadline == c->timers[i].deadline && c->timers[j].since < c->timers[i].since))
+            || (c->timers[j].deadline == c->timers[i].deadline
+                && c->timers[j].since < c->timers[i].since))
             return false;
     }
     return true;
@@ -83,7 +85,10 @@ static void change_one(struct clock *c)
     bool                  waits = c->timers[c->victim].waits;
     switch (c->change) {
     case 0: break;
-    case 1: unr_sim_check(unr_cancel(&timer->op, UNR_CANCEL_TOTAL) || !waits, "it waits, so it can be cancelled"); break;
+    case 1:
+        unr_sim_check(unr_cancel(&timer->op, UNR_CANCEL_TOTAL) || !waits,
+                      "it waits, so it can be cancelled");
+        break;
     default:
         if (unr_timer_move(timer, deadline)) {
             unr_sim_check(waits, "only a timer that waits can be moved");
@@ -104,8 +109,11 @@ static void timer_done(struct unr_op *op)
         i++;
     unr_sim_check(c->timers[i].waits, "a timer ends once");
     if (op->result.error == 0) {
-        unr_sim_check(unr_loop_now(c->loop) >= c->timers[i].deadline, "no timer fires before its time");
-        unr_sim_check(is_first(c, i), "timers fire in the order of their deadlines, then of their starts and moves");
+        unr_sim_check(unr_loop_now(c->loop) >= c->timers[i].deadline,
+                      "no timer fires before its time");
+        unr_sim_check(
+            is_first(c, i),
+            "timers fire in the order of their deadlines, then of their starts and moves");
         c->fired++;
     } else {
         unr_sim_check(op->result.error == -ECANCELED && i == c->victim && c->change == 1,
@@ -118,12 +126,13 @@ static void timer_done(struct unr_op *op)
         change_one(c);
 }
 
-/* Ten timers, in heaps of every kind; one is cancelled or moved, before the loop runs, after the first fired, or inside its
- * `done`. */
+/* Ten timers, in heaps of every kind; one is cancelled or moved, before the loop runs, after the
+ * first fired, or inside its `done`. */
 static void timers_in_order(const struct scenario *scenario)
 {
     static const unr_time shapes[SHAPES][TIMERS] = {
-        { 0, 100, 10, 20, 30, 110, 120, 130, 140, 11 }, /* the last belongs above those that it may replace */
+        { 0, 100, 10, 20, 30, 110, 120, 130, 140, 11 }, /* the last belongs above those that it may
+                                                           replace */
         { 90, 80, 70, 60, 50, 40, 30, 20, 10, 0 },      { 10, 20, 30, 40, 50, 60, 70, 80, 90, 100 },
         { 20, 20, 20, 20, 20, 20, 20, 20, 20, 20 },     { 50, 10, 50, 20, 10, 50, 0, 20, 115, 5 },
     };
@@ -161,11 +170,14 @@ static void timers_now_and_never(const struct scenario *scenario)
     unr_start(loop, unr_timer_after(&now, 0), count_run, &runs);
     unr_start(loop, unr_timer_at(&past, begin - 1), count_run, &runs);
     unr_sim_check(unr_loop_run_once(loop, 0) == 2 && runs == 2, "two are due at once");
-    unr_sim_check(!unr_timer_move(&past, begin + UNR_SEC(1)) && !unr_cancel(&past.op, UNR_CANCEL_TOTAL), "that one is over");
+    unr_sim_check(!unr_timer_move(&past, begin + UNR_SEC(1))
+                      && !unr_cancel(&past.op, UNR_CANCEL_TOTAL),
+                  "that one is over");
     unr_sim_check(unr_in_flight(&soon.op), "no timer fires before its time");
     while (unr_in_flight(&soon.op))
         unr_loop_run_once(loop, UNR_NEVER);
-    unr_sim_check(unr_loop_now(loop) == begin + UNR_MSEC(3), "the loop sleeps exactly until the next timer");
+    unr_sim_check(unr_loop_now(loop) == begin + UNR_MSEC(3),
+                  "the loop sleeps exactly until the next timer");
     if (unr_sim_choose(2)) {
         unr_cancel(&never.op, UNR_CANCEL_TERMINAL);
     } else {
@@ -188,11 +200,13 @@ static void ask_for(struct asked *a, unsigned types, int cause)
 {
     if (unr_cancel_cause(&a->s.op, types, cause))
         a->types |= types;
-    unr_sim_check(!unr_in_flight(&a->s.op) || a->s.op.result.requested == a->types, "requests are or-ed");
+    unr_sim_check(!unr_in_flight(&a->s.op) || a->s.op.result.requested == a->types,
+                  "requests are or-ed");
 }
 
-/* One that is refused, two that are honoured, one that is refused again: nothing that was asked is forgotten, the cause is that of
- * the first that was honoured, and the guarantee is the strongest that it supports. */
+/* One that is refused, two that are honoured, one that is refused again: nothing that was asked is
+ * forgotten, the cause is that of the first that was honoured, and the guarantee is the strongest
+ * that it supports. */
 static void requests_are_or_ed(const struct scenario *scenario)
 {
     struct asked a = { 0 };
@@ -200,7 +214,8 @@ static void requests_are_or_ed(const struct scenario *scenario)
     start(&a.s);
     some_turns(a.s.loop, 2);
     ask_for(&a, UNR_CANCEL_TOTAL, -7);
-    unr_sim_check(a.s.op.result.verdict == UNR_VERDICT_REFUSED && a.s.op.result.cause == -7, "it cannot be undone wholly");
+    unr_sim_check(a.s.op.result.verdict == UNR_VERDICT_REFUSED && a.s.op.result.cause == -7,
+                  "it cannot be undone wholly");
     some_turns(a.s.loop, 1);
     ask_for(&a, UNR_CANCEL_TERMINAL, -8);
     some_turns(a.s.loop, 1);
@@ -219,7 +234,8 @@ static void requests_are_or_ed(const struct scenario *scenario)
     tear_down(&a.s);
 }
 
-/* What nobody provokes ends by a request, and by one: the kernel answers that it took effect, and nothing is asked again. */
+/* What nobody provokes ends by a request, and by one: the kernel answers that it took effect, and
+ * nothing is asked again. */
 static void request_ends_what_waits(const struct scenario *scenario)
 {
     struct subject s;
@@ -228,14 +244,17 @@ static void request_ends_what_waits(const struct scenario *scenario)
     some_turns(s.loop, 2);
     unr_sim_check(unr_cancel_cause(&s.op, UNR_CANCEL_ALL, -9), "it waits");
     run_to_the_end(s.loop);
-    unr_sim_check(s.op.result.error == -ECANCELED && unr_outcome(&s.op.result) == -9, "the request ended it");
-    unr_sim_check(s.op.result.guarantee == UNR_CANCEL_TOTAL, "the guarantee is the strongest that it supports");
+    unr_sim_check(s.op.result.error == -ECANCELED && unr_outcome(&s.op.result) == -9,
+                  "the request ended it");
+    unr_sim_check(s.op.result.guarantee == UNR_CANCEL_TOTAL,
+                  "the guarantee is the strongest that it supports");
     unr_sim_check(repeated(s.loop) == 0, "a cancel that took effect is not repeated");
     verify(&s);
     tear_down(&s);
 }
 
-/* MSG_WAITALL cut short: a count below what was asked is no success, also when the cancel was lost and had to be repeated. */
+/* MSG_WAITALL cut short: a count below what was asked is no success, also when the cancel was lost
+ * and had to be repeated. */
 static void request_cuts_short(const struct scenario *scenario)
 {
     struct subject s;
@@ -252,7 +271,8 @@ static void request_cuts_short(const struct scenario *scenario)
     run_to_the_end(s.loop);
     unr_sim_check(s.op.result.error == -ECANCELED, "cut short is cancelled");
     unr_sim_check(s.op.result.guarantee
-                      == (s.op.result.verdict == UNR_VERDICT_UNSUBMITTED ? UNR_CANCEL_TOTAL : UNR_CANCEL_PARTIAL),
+                      == (s.op.result.verdict == UNR_VERDICT_UNSUBMITTED ? UNR_CANCEL_TOTAL
+                                                                         : UNR_CANCEL_PARTIAL),
                   "and partial, once it began");
     verify(&s);
     tear_down(&s);
@@ -269,7 +289,8 @@ static void all_or_cut_short(const struct scenario *scenario)
     unr_cancel(&s.op, UNR_CANCEL_ALL);
     run_to_the_end(s.loop);
     size_t asked = strncmp(s.type->name, "recv", 4) ? (size_t)ROOM : 12;
-    unr_sim_check(s.op.result.error == -ECANCELED || (s.op.result.error == 0 && s.op.result.bytes == asked),
+    unr_sim_check(s.op.result.error == -ECANCELED
+                      || (s.op.result.error == 0 && s.op.result.bytes == asked),
                   "a count short of what was asked is no success");
     verify(&s);
     tear_down(&s);
@@ -298,7 +319,8 @@ static void second_done(struct unr_op *op)
     unr_sim_check(!unr_cancel(op, UNR_CANCEL_ALL), "in done there is nothing to cancel");
 }
 
-/* Asked inside the `done` of another, of the same turn or not: what answered true says so in its result. */
+/* Asked inside the `done` of another, of the same turn or not: what answered true says so in its
+ * result. */
 static void request_between_completion_and_done(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -312,12 +334,14 @@ static void request_between_completion_and_done(const struct scenario *scenario)
     unr_sim_check(r->requested == l.told, "what answered true is in the result");
     unr_sim_check(r->cause == (l.told ? -7 : 0), "with the cause of the first");
     if (r->error == 0)
-        unr_sim_check(r->verdict == (l.told ? UNR_VERDICT_TOO_LATE : UNR_VERDICT_NONE), "and with what became of it");
+        unr_sim_check(r->verdict == (l.told ? UNR_VERDICT_TOO_LATE : UNR_VERDICT_NONE),
+                      "and with what became of it");
     outcome("error %d told %u", r->error, l.told);
     close_loop(loop);
 }
 
-/* What runs in a worker and cannot be interrupted says so; interrupted, it is cancelled, whatever the worker's errno. */
+/* What runs in a worker and cannot be interrupted says so; interrupted, it is cancelled, whatever
+ * the worker's errno. */
 static void request_of_what_runs(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -337,10 +361,15 @@ static void request_of_what_runs(const struct scenario *scenario)
     unr_sim_write(from[1], "abcd", 4);
     run_to_the_end(loop);
     unr_sim_check(runs == 1, "each done once");
-    unr_sim_check(op.result.error == -ECANCELED || (op.result.error == 0 && op.result.bytes == 4), "interrupted is cancelled");
-    /* With something to move already, the worker may come to its end before the cancel looks for it. */
-    bool may_be_late = turns_before == 0 && op.result.error == 0 && op.result.verdict == UNR_VERDICT_TOO_LATE;
-    unr_sim_check(may_be_late || op.result.verdict == (op.result.error ? UNR_VERDICT_CANCELLED : UNR_VERDICT_RUNNING),
+    unr_sim_check(op.result.error == -ECANCELED || (op.result.error == 0 && op.result.bytes == 4),
+                  "interrupted is cancelled");
+    /* With something to move already, the worker may come to its end before the cancel looks for
+     * it. */
+    bool may_be_late =
+        turns_before == 0 && op.result.error == 0 && op.result.verdict == UNR_VERDICT_TOO_LATE;
+    unr_sim_check(may_be_late
+                      || op.result.verdict
+                             == (op.result.error ? UNR_VERDICT_CANCELLED : UNR_VERDICT_RUNNING),
                   "the kernel's own word");
     close_loop(loop);
     for (int i = 0; i < 2; i++) {
@@ -349,13 +378,17 @@ static void request_of_what_runs(const struct scenario *scenario)
     }
 }
 
-/* A connect that was cancelled and cannot be undone, as its descriptor is gone, promises no more than TERMINAL. */
+/* A connect that was cancelled and cannot be undone, as its descriptor is gone, promises no more
+ * than TERMINAL. */
 static void undoing_fails(const struct scenario *scenario)
 {
     struct unr_loop   *loop = open_small_loop();
     struct unr_op      op = { 0 };
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int                listener = unr_sim_listener(80, 0), other = unr_sim_connect(80), fd = unr_sim_socket(), runs = 0;
+    struct sockaddr_in to = { .sin_family = AF_INET,
+                              .sin_port = htons(80),
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int listener = unr_sim_listener(80, 0), other = unr_sim_connect(80), fd = unr_sim_socket(),
+        runs = 0;
     (void)scenario;
     unr_start(loop, unr_connect(&op, fd, (struct sockaddr *)&to, sizeof to), count_run, &runs);
     unr_loop_run_once(loop, 0);
@@ -363,7 +396,8 @@ static void undoing_fails(const struct scenario *scenario)
     unr_cancel(&op, UNR_CANCEL_ALL);
     run_to_the_end(loop);
     unr_sim_check(runs == 1 && op.result.verdict == UNR_VERDICT_CANCELLED, "it was cancelled");
-    unr_sim_check(op.result.guarantee == UNR_CANCEL_TERMINAL, "what could not be undone is no total cancellation");
+    unr_sim_check(op.result.guarantee == UNR_CANCEL_TERMINAL,
+                  "what could not be undone is no total cancellation");
     close_loop(loop);
     unr_sim_close(listener);
     unr_sim_close(other);
@@ -433,7 +467,8 @@ static void own_done(struct unr_op *op)
 static void start_own(struct unr_loop *loop, struct own *o)
 {
     inside_a_call = true;
-    unr_start(loop, unr_bind_slot(unr_describe(&o->op, &own_type), unr_signal_slot(&o->signal)), own_done, o);
+    unr_start(loop, unr_bind_slot(unr_describe(&o->op, &own_type), unr_signal_slot(&o->signal)),
+              own_done, o);
     inside_a_call = false;
 }
 
@@ -448,14 +483,17 @@ static void handler_is_installed_before_start(const struct scenario *scenario)
     start_own(loop, &o);
     unr_sim_check(o.cancels == 1 && unr_in_flight(&o.op), "the request reached it");
     run_to_the_end(loop);
-    unr_sim_check(o.runs == 1 && o.op.result.error == -ECANCELED && o.op.result.cause == -5, "and ended it");
+    unr_sim_check(o.runs == 1 && o.op.result.error == -ECANCELED && o.op.result.cause == -5,
+                  "and ended it");
     unr_sim_check(o.op.result.guarantee == (o.guarantee ? o.guarantee : UNR_CANCEL_PARTIAL),
                   "with its own guarantee, or the strongest");
-    unr_sim_check(!unr_slot_has_handler(unr_signal_slot(&o.signal)), "the slot is empty afterwards");
+    unr_sim_check(!unr_slot_has_handler(unr_signal_slot(&o.signal)),
+                  "the slot is empty afterwards");
     close_loop(loop);
 }
 
-/* A type hears of each kind of request once, of none that it does not honour, and may complete all the same. */
+/* A type hears of each kind of request once, of none that it does not honour, and may complete all
+ * the same. */
 static void type_hears_each_request_once(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -475,9 +513,11 @@ static void type_hears_each_request_once(const struct scenario *scenario)
     unr_cancel_cause(&o.op, UNR_CANCEL_ALL, -10);
     unr_sim_check(o.cancels == 2, "what has finished is not asked");
     run_to_the_end(loop);
-    unr_sim_check(o.runs == 1 && o.op.result.error == 0 && o.op.result.verdict == UNR_VERDICT_TOO_LATE,
+    unr_sim_check(o.runs == 1 && o.op.result.error == 0
+                      && o.op.result.verdict == UNR_VERDICT_TOO_LATE,
                   "finished beats cancelled");
-    unr_sim_check(o.op.result.requested == UNR_CANCEL_ALL && o.op.result.cause == -7, "all that was asked is told");
+    unr_sim_check(o.op.result.requested == UNR_CANCEL_ALL && o.op.result.cause == -7,
+                  "all that was asked is told");
     close_loop(loop);
 }
 
@@ -505,7 +545,8 @@ static void no_done_inside_a_call(const struct scenario *scenario)
     close_loop(loop);
 }
 
-/* One that ends at once and is started again in its `done` starves nobody: a turn runs what was known when it began. */
+/* One that ends at once and is started again in its `done` starves nobody: a turn runs what was
+ * known when it began. */
 static void restarting_starves_nobody(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -514,12 +555,14 @@ static void restarting_starves_nobody(const struct scenario *scenario)
     inside_a_call = false;
     start_own(loop, &o);
     for (int turns = 1; turns <= 4; turns++)
-        unr_sim_check(unr_loop_run_once(loop, UNR_NEVER) == 1 && o.runs == turns, "one done a turn");
+        unr_sim_check(unr_loop_run_once(loop, UNR_NEVER) == 1 && o.runs == turns,
+                      "one done a turn");
     unr_sim_check(unr_loop_in_flight(loop) == 0, "that was all");
     close_loop(loop);
 }
 
-/* Bound to a latched signal, or to a child of one, that was emitted: it never begins, unless it honours none of it. */
+/* Bound to a latched signal, or to a child of one, that was emitted: it never begins, unless it
+ * honours none of it. */
 static void latched_above(const struct scenario *scenario)
 {
     struct unr_loop  *loop = open_small_loop();
@@ -547,9 +590,11 @@ static void latched_above(const struct scenario *scenario)
         unr_finish(&o.op, 0);
     run_to_the_end(loop);
     unr_sim_check(o.runs == 1, "each done once");
-    unr_sim_check(o.op.result.verdict == (honoured ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_REFUSED), "a request at start");
+    unr_sim_check(o.op.result.verdict == (honoured ? UNR_VERDICT_UNSUBMITTED : UNR_VERDICT_REFUSED),
+                  "a request at start");
     unr_sim_check(o.op.result.cause == -7, "the cause of the first emit");
-    unr_sim_check(!honoured || o.op.result.guarantee == UNR_CANCEL_TOTAL, "what never began left nothing");
+    unr_sim_check(!honoured || o.op.result.guarantee == UNR_CANCEL_TOTAL,
+                  "what never began left nothing");
 
     unr_signal_reset(&root);
     start_own(loop, &o);
@@ -606,8 +651,8 @@ static void hear(void *context, struct unr_cancel_request request)
     }
 }
 
-/* An emit reaches each child once, whatever the handlers do to the tree meanwhile: what is taken out before its turn is not
- * reached, what is put in is not reached. */
+/* An emit reaches each child once, whatever the handlers do to the tree meanwhile: what is taken
+ * out before its turn is not reached, what is put in is not reached. */
 static void emit_while_the_tree_changes(const struct scenario *scenario)
 {
     struct tree t = { 0 };
@@ -635,7 +680,8 @@ static void emit_while_the_tree_changes(const struct scenario *scenario)
     }
     unr_sim_check(t.heard[CHILDREN].count == 1, "its own handler runs once, last");
     unr_sim_check(t.heard[CHILDREN + 1].count == 0, "what is attached meanwhile is not reached");
-    unr_sim_check(t.heard[CHILDREN].types == UNR_CANCEL_PARTIAL && t.heard[CHILDREN].cause == -4, "with types and cause");
+    unr_sim_check(t.heard[CHILDREN].types == UNR_CANCEL_PARTIAL && t.heard[CHILDREN].cause == -4,
+                  "with types and cause");
 }
 
 static void do_nothing(void *context, struct unr_cancel_request request)
@@ -644,13 +690,15 @@ static void do_nothing(void *context, struct unr_cancel_request request)
     ++*(int *)context;
 }
 
-/* A slot that is given to another meanwhile stays the other's, and no request reaches the operation through it any more. */
+/* A slot that is given to another meanwhile stays the other's, and no request reaches the operation
+ * through it any more. */
 static void slot_reassigned(const struct scenario *scenario)
 {
     struct subject s;
     int            heard = 0;
     set_up(&s, type_named(scenario->parameter), open_small_loop());
-    unr_start(s.loop, unr_bind_slot(s.type->describe(&s), unr_signal_slot(&s.signal)), count_run, &s.runs);
+    unr_start(s.loop, unr_bind_slot(s.type->describe(&s), unr_signal_slot(&s.signal)), count_run,
+              &s.runs);
     some_turns(s.loop, 2);
     unr_sim_check(unr_in_flight(&s.op), "it waits");
     unr_slot_assign(unr_signal_slot(&s.signal), do_nothing, &heard);
@@ -658,7 +706,8 @@ static void slot_reassigned(const struct scenario *scenario)
     unr_sim_check(s.op.result.requested == 0, "the operation is not");
     unr_cancel(&s.op, UNR_CANCEL_ALL);
     run_to_the_end(s.loop);
-    unr_sim_check(s.signal.slot.handler == do_nothing && s.signal.slot.context == &heard, "a slot stays whose it is");
+    unr_sim_check(s.signal.slot.handler == do_nothing && s.signal.slot.context == &heard,
+                  "a slot stays whose it is");
     verify(&s);
     tear_down(&s);
 }
@@ -712,7 +761,8 @@ static void verify_shots(struct shots *s)
     unr_sim_check(s->ends == 1, "one done is the last");
     unr_sim_check((s->op.result.requested != 0) == s->told, "asked as it was told");
     if (s->op.result.error)
-        unr_sim_check(s->op.result.error == -ECANCELED && s->op.result.cause == -7, "ended by the request, and why");
+        unr_sim_check(s->op.result.error == -ECANCELED && s->op.result.cause == -7,
+                      "ended by the request, and why");
     unr_sim_close(s->fds[0]);
     unr_sim_close(s->fds[1]);
 }
@@ -722,7 +772,8 @@ static void shot_provoked(void *context)
     unr_sim_write(((struct shots *)context)->fds[1], "x", 1);
 }
 
-/* A poll that tells again and again, cancelled at any point, or inside a shot of its own: it ends once, and soon. */
+/* A poll that tells again and again, cancelled at any point, or inside a shot of its own: it ends
+ * once, and soon. */
 static void shots_cancelled(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -743,7 +794,8 @@ static void shots_cancelled(const struct scenario *scenario)
     verify_shots(&s);
 }
 
-/* Two of them, one of which is cancelled inside the other's shot, while its own may be on the way. */
+/* Two of them, one of which is cancelled inside the other's shot, while its own may be on the
+ * way. */
 static void shots_of_two(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -796,7 +848,8 @@ static void door_done(struct unr_op *op)
     }
 }
 
-/* Accepting again and again, cancelled at any point: each connection is taken once or still waits, and no descriptor is lost. */
+/* Accepting again and again, cancelled at any point: each connection is taken once or still waits,
+ * and no descriptor is lost. */
 static void shots_of_an_accept(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -823,7 +876,9 @@ static void fill_send_zc(void *entry, void *subject)
 {
     struct io_uring_sqe *sqe = entry;
     struct subject      *s = subject;
-    *sqe = (struct io_uring_sqe){ .opcode = IORING_OP_SEND_ZC, .fd = s->fds[0], .addr = (uintptr_t)s->buf, .len = 8 };
+    *sqe = (struct io_uring_sqe){
+        .opcode = IORING_OP_SEND_ZC, .fd = s->fds[0], .addr = (uintptr_t)s->buf, .len = 8
+    };
 }
 
 static void use_the_buffer_again(struct unr_op *op)
@@ -832,17 +887,20 @@ static void use_the_buffer_again(struct unr_op *op)
     s->received += (size_t)op->result.value;
     memset(s->buf, 'z', sizeof s->buf);
     if (++s->runs == 1)
-        unr_start(s->loop, unr_sqe(op, "send_zc", UNR_CANCEL_ALL, fill_send_zc, s), use_the_buffer_again, s);
+        unr_start(s->loop, unr_sqe(op, "send_zc", UNR_CANCEL_ALL, fill_send_zc, s),
+                  use_the_buffer_again, s);
 }
 
-/* In `done` the buffer of a zero-copy send is the caller's again, and the operation can be started anew. */
+/* In `done` the buffer of a zero-copy send is the caller's again, and the operation can be started
+ * anew. */
 static void zero_copy_again(const struct scenario *scenario)
 {
     struct subject s = { .loop = open_small_loop() };
     unsigned char  found[ROOM];
     (void)scenario;
     unr_sim_socketpair(s.fds, 0);
-    unr_start(s.loop, unr_sqe(&s.op, "send_zc", UNR_CANCEL_ALL, fill_send_zc, &s), use_the_buffer_again, &s);
+    unr_start(s.loop, unr_sqe(&s.op, "send_zc", UNR_CANCEL_ALL, fill_send_zc, &s),
+              use_the_buffer_again, &s);
     some_turns(s.loop, 1);
     unr_cancel(&s.op, UNR_CANCEL_TOTAL);
     run_to_the_end(s.loop);
@@ -857,25 +915,32 @@ static void zero_copy_again(const struct scenario *scenario)
 static void fill_refused(void *entry, void *context)
 {
     struct io_uring_sqe *sqe = entry;
-    *sqe = (struct io_uring_sqe){ .opcode = IORING_OP_NOP, .flags = *(const unsigned char *)context };
+    *sqe =
+        (struct io_uring_sqe){ .opcode = IORING_OP_NOP, .flags = *(const unsigned char *)context };
 }
 
-/* An SQE that would break the join is refused, and leaves no hole among those before and behind it. */
+/* An SQE that would break the join is refused, and leaves no hole among those before and behind
+ * it. */
 static void sqe_refused(const struct scenario *scenario)
 {
-    static const unsigned char flags[] = { IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_IO_DRAIN, IOSQE_CQE_SKIP_SUCCESS };
+    static const unsigned char flags[] = { IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_IO_DRAIN,
+                                           IOSQE_CQE_SKIP_SUCCESS };
     struct unr_loop           *loop = open_small_loop();
     struct unr_op              before = { 0 }, op = { 0 }, behind = { 0 };
     int                        runs = 0;
     (void)scenario;
     unr_start(loop, unr_nop(&before), count_run, &runs);
-    unr_start(loop, unr_sqe(&op, "refused", UNR_CANCEL_ALL, fill_refused, (void *)&flags[unr_sim_choose(4)]), count_run, &runs);
+    unr_start(
+        loop,
+        unr_sqe(&op, "refused", UNR_CANCEL_ALL, fill_refused, (void *)&flags[unr_sim_choose(4)]),
+        count_run, &runs);
     if (unr_sim_choose(2))
         unr_start(loop, unr_nop(&behind), count_run, &runs);
     else
         runs++;
     run_to_the_end(loop);
-    unr_sim_check(runs == 3 && before.result.error == 0 && behind.result.error == 0, "the others are not concerned");
+    unr_sim_check(runs == 3 && before.result.error == 0 && behind.result.error == 0,
+                  "the others are not concerned");
     unr_sim_check(op.result.error == -EINVAL, "it is refused");
     close_loop(loop);
 }
@@ -884,11 +949,13 @@ static void sqe_refused(const struct scenario *scenario)
 
 enum { ON_ONE = 4 };
 
-/* Cancelling by descriptor finds all that is in flight on it, as either descriptor of two, and nothing else, also after some of
- * it has ended. */
+/* Cancelling by descriptor finds all that is in flight on it, as either descriptor of two, and
+ * nothing else, also after some of it has ended. */
 static void by_descriptor(const struct scenario *scenario)
 {
-    struct unr_loop_options options = { .size = sizeof options, .entries = 16, .completion_entries = 16 };
+    struct unr_loop_options options = { .size = sizeof options,
+                                        .entries = 16,
+                                        .completion_entries = 16 };
     struct unr_loop        *loop;
     struct unr_op           ops[ON_ONE] = { { 0 } }, splice = { 0 }, elsewhere = { 0 };
     unsigned char           byte;
@@ -911,9 +978,11 @@ static void by_descriptor(const struct scenario *scenario)
     bool     second = unr_sim_choose(2);
     int      fd = second ? to[1] : from[0];
     unsigned found = unr_cancel_fd(loop, fd, UNR_CANCEL_ALL);
-    unr_sim_check(found == (second ? 1u : ON_ONE + 1u - (gone < ON_ONE)), "it finds all that is in flight on it");
+    unr_sim_check(found == (second ? 1u : ON_ONE + 1u - (gone < ON_ONE)),
+                  "it finds all that is in flight on it");
     unr_sim_check(elsewhere.result.requested == 0, "and nothing else");
-    unr_sim_check(splice.result.requested == UNR_CANCEL_ALL, "a splice is on both of its descriptors");
+    unr_sim_check(splice.result.requested == UNR_CANCEL_ALL,
+                  "a splice is on both of its descriptors");
     for (int i = 0; i < ON_ONE; i++)
         unr_cancel(&ops[i], UNR_CANCEL_ALL);
     unr_cancel(&elsewhere, UNR_CANCEL_ALL);
@@ -955,7 +1024,8 @@ static void closer_done(struct unr_op *op)
     c->runs++;
 }
 
-/* cancel_close is the last on its descriptor; what is started meanwhile never begins, a second one finds it closed. */
+/* cancel_close is the last on its descriptor; what is started meanwhile never begins, a second one
+ * finds it closed. */
 static void cancel_close_is_last(const struct scenario *scenario)
 {
     struct closing c = { .loop = open_small_loop() };
@@ -970,10 +1040,12 @@ static void cancel_close_is_last(const struct scenario *scenario)
     bool late = c.late.type;
     unr_sim_check(c.runs == 4 + late, "each done once");
     for (int i = 0; i < 2; i++)
-        unr_sim_check(c.in[i].result.error == -ECANCELED && c.in[i].result.cause == -ESHUTDOWN, "cancelled, and why");
+        unr_sim_check(c.in[i].result.error == -ECANCELED && c.in[i].result.cause == -ESHUTDOWN,
+                      "cancelled, and why");
     unr_sim_check(c.second_closer.result.error == -EBADF, "it is being closed already");
     if (late)
-        unr_sim_check(c.late.result.verdict == UNR_VERDICT_UNSUBMITTED && c.late.result.cause == -ESHUTDOWN,
+        unr_sim_check(c.late.result.verdict == UNR_VERDICT_UNSUBMITTED
+                          && c.late.result.cause == -ESHUTDOWN,
                       "nothing more begins");
     close_loop(c.loop);
     unr_sim_close(c.fds[1]);
@@ -995,15 +1067,16 @@ static void ended(struct unr_op *op)
     struct ending *e = op->data;
     e->runs++;
     unr_sim_check(unr_loop_now(e->loop) < UNR_SEC(1001), "closing does not wait for timers");
-    unr_sim_check(op->result.error == -ECANCELED && op->result.cause == -ESHUTDOWN, "closing cancels all, and says why");
+    unr_sim_check(op->result.error == -ECANCELED && op->result.cause == -ESHUTDOWN,
+                  "closing cancels all, and says why");
     if (op == &e->recv) {
         unr_start(e->loop, unr_recv(&e->again, e->fds[0], &e->byte, 1, 0), ended, e);
         unr_start(e->loop, unr_close(&e->closer, e->fds[0]), count_run, &e->runs);
     }
 }
 
-/* Timers, types of a caller's own, system calls: all are asked to end, all end before the loop is gone; what is started meanwhile
- * never begins, but a close does. */
+/* Timers, types of a caller's own, system calls: all are asked to end, all end before the loop is
+ * gone; what is started meanwhile never begins, but a close does. */
 static void loop_closed(const struct scenario *scenario)
 {
     struct ending e = { .loop = open_small_loop() };
@@ -1019,7 +1092,8 @@ static void loop_closed(const struct scenario *scenario)
     unr_sim_check(e.runs == 6 && e.own.runs == 1, "each done once, before the loop is gone");
     unr_sim_check(e.own.op.result.cause == -ESHUTDOWN, "types of one's own are asked, too");
     unr_sim_check(e.again.result.verdict == UNR_VERDICT_UNSUBMITTED, "nothing more begins");
-    unr_sim_check(e.closer.result.error == 0 && unr_sim_read(e.fds[1], &e.byte, 1) == 0, "but a close");
+    unr_sim_check(e.closer.result.error == 0 && unr_sim_read(e.fds[1], &e.byte, 1) == 0,
+                  "but a close");
     unr_sim_close(e.fds[1]);
 }
 
@@ -1043,11 +1117,14 @@ static void lived(struct unr_op *op)
 
 static const unsigned narrow = 2, roomy = 8;
 
-/* An operation is started again in its `done`: no cancel that was meant for its first life hits the second. */
+/* An operation is started again in its `done`: no cancel that was meant for its first life hits the
+ * second. */
 static void no_cancel_hits_the_next_life(const struct scenario *scenario)
 {
     unsigned                entries = *(const unsigned *)scenario->parameter;
-    struct unr_loop_options options = { .size = sizeof options, .entries = entries, .completion_entries = entries };
+    struct unr_loop_options options = { .size = sizeof options,
+                                        .entries = entries,
+                                        .completion_entries = entries };
     struct lives            l = { 0 };
     struct unr_op           nops[3] = { { 0 } };
     unsigned char           rest[4];
@@ -1095,10 +1172,13 @@ static bool is_overwritten(const struct unr_op *op)
     return memcmp(op, &same, sizeof same) == 0;
 }
 
-/* After the last `done` nothing of unring touches the structure: it may be freed, or be anything else. */
+/* After the last `done` nothing of unring touches the structure: it may be freed, or be anything
+ * else. */
 static void left_alone_after_done(const struct scenario *scenario)
 {
-    struct unr_loop_options options = { .size = sizeof options, .entries = 4, .completion_entries = 4 };
+    struct unr_loop_options options = { .size = sizeof options,
+                                        .entries = 4,
+                                        .completion_entries = 4 };
     struct subject          s = { 0 };
     struct unr_op           recv = { 0 };
     unsigned char           byte;
@@ -1107,7 +1187,8 @@ static void left_alone_after_done(const struct scenario *scenario)
     unr_sim_check(unr_loop_open(&s.loop, &options) == 0, "the loop opens");
     unr_sim_socketpair(s.fds, 0);
     unr_start(s.loop, unr_recv(&recv, s.fds[0], &byte, 1, 0), overwrite, &runs);
-    unr_start(s.loop, unr_sqe(&s.op, "send_zc", UNR_CANCEL_ALL, fill_send_zc, &s), overwrite, &runs);
+    unr_start(s.loop, unr_sqe(&s.op, "send_zc", UNR_CANCEL_ALL, fill_send_zc, &s), overwrite,
+              &runs);
     some_turns(s.loop, 1);
     if (unr_sim_choose(2))
         unr_sim_write(s.fds[1], "a", 1);
@@ -1121,18 +1202,21 @@ static void left_alone_after_done(const struct scenario *scenario)
     run_to_the_end(s.loop);
     close_loop(s.loop);
     unr_sim_check(runs == 2, "each done once");
-    unr_sim_check(is_overwritten(&recv) && is_overwritten(&s.op), "after done nothing touches the structure");
+    unr_sim_check(is_overwritten(&recv) && is_overwritten(&s.op),
+                  "after done nothing touches the structure");
     unr_sim_close(s.fds[0]);
     unr_sim_close(s.fds[1]);
 }
 
 enum { MANY = 7 };
 
-/* Far more operations than entries, then cancels for all of them: none is lost, each took effect, and the run goes on whatever
- * the kernel refuses for a moment. */
+/* Far more operations than entries, then cancels for all of them: none is lost, each took effect,
+ * and the run goes on whatever the kernel refuses for a moment. */
 static void many_on_a_tiny_ring(const struct scenario *scenario)
 {
-    struct unr_loop_options options = { .size = sizeof options, .entries = 1, .completion_entries = 1 };
+    struct unr_loop_options options = { .size = sizeof options,
+                                        .entries = 1,
+                                        .completion_entries = 1 };
     struct unr_loop        *loop;
     struct unr_op           ops[MANY] = { { 0 } };
     unsigned char           bytes[MANY];
@@ -1156,10 +1240,13 @@ static void many_on_a_tiny_ring(const struct scenario *scenario)
     unr_sim_close(fds[1]);
 }
 
-/* What finds no SQE is not left behind by a loop that waits: the last of many ends though all before it go on. */
+/* What finds no SQE is not left behind by a loop that waits: the last of many ends though all
+ * before it go on. */
 static void all_are_submitted(const struct scenario *scenario)
 {
-    struct unr_loop_options options = { .size = sizeof options, .entries = 1, .completion_entries = 2 };
+    struct unr_loop_options options = { .size = sizeof options,
+                                        .entries = 1,
+                                        .completion_entries = 2 };
     struct unr_loop        *loop;
     struct unr_op           ops[MANY] = { { 0 } }, last = { 0 };
     unsigned char           bytes[MANY];
@@ -1194,7 +1281,8 @@ static void wait_until_ended(struct unr_loop *loop, const struct unr_op *op, int
     }
 }
 
-/* A timer that is started while an alarm is set for a later one wakes the other event loop in time. */
+/* A timer that is started while an alarm is set for a later one wakes the other event loop in
+ * time. */
 static void embedded_timer_in_time(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -1213,7 +1301,8 @@ static void embedded_timer_in_time(const struct scenario *scenario)
     wait_until_ended(loop, first, fd);
     unr_sim_check(unr_loop_now(loop) == begin + UNR_SEC(1), "a timer is in time");
     wait_until_ended(loop, &late.op, fd);
-    unr_sim_check(first == &late.op || unr_loop_now(loop) == begin + UNR_SEC(5), "and so is the other");
+    unr_sim_check(first == &late.op || unr_loop_now(loop) == begin + UNR_SEC(5),
+                  "and so is the other");
     close_loop(loop);
 }
 
@@ -1241,14 +1330,15 @@ static void embedded_ends_in_done(const struct scenario *scenario)
     close_loop(loop);
 }
 
-#define WAITS(op)                                                                                                              \
-    {                                                                                                                          \
-        .name = "requests/ends-" op, .run = request_ends_what_waits, .parameter = op                                           \
+#define WAITS(op)                                                                                  \
+    {                                                                                              \
+        .name = "requests/ends-" op, .run = request_ends_what_waits, .parameter = op               \
     }
-#define CUT_SHORT(op)                                                                                                          \
-    { .name = "requests/cuts-short-" op, .run = request_cuts_short, .parameter = op },                                         \
-    {                                                                                                                          \
-        .name = "requests/all-or-cut-short-" op, .run = all_or_cut_short, .parameter = op, .deviations_max = 5                 \
+#define CUT_SHORT(op)                                                                              \
+    { .name = "requests/cuts-short-" op, .run = request_cuts_short, .parameter = op },             \
+    {                                                                                              \
+        .name = "requests/all-or-cut-short-" op, .run = all_or_cut_short, .parameter = op,         \
+        .deviations_max = 5                                                                        \
     }
 
 const struct scenario *scenarios_rules_table(void)
@@ -1268,7 +1358,8 @@ const struct scenario *scenarios_rules_table(void)
         CUT_SHORT("recvmsg_all"),
         CUT_SHORT("send_all"),
         CUT_SHORT("sendmsg_all"),
-        { .name = "requests/between-completion-and-done", .run = request_between_completion_and_done },
+        { .name = "requests/between-completion-and-done",
+          .run = request_between_completion_and_done },
         { .name = "requests/of-what-runs", .run = request_of_what_runs, .deviations_max = 4 },
         { .name = "requests/undoing-fails", .run = undoing_fails },
         { .name = "types/handler-before-start", .run = handler_is_installed_before_start },
@@ -1292,12 +1383,20 @@ const struct scenario *scenarios_rules_table(void)
           .parameter = &roomy,
           .faults = UNR_FAULT_ENTER,
           .deviations_max = 4 },
-        { .name = "rings/left-alone-after-done", .run = left_alone_after_done, .faults = UNR_FAULT_ENTER, .deviations_max = 4 },
+        { .name = "rings/left-alone-after-done",
+          .run = left_alone_after_done,
+          .faults = UNR_FAULT_ENTER,
+          .deviations_max = 4 },
         { .name = "rings/tiny", .run = many_on_a_tiny_ring, .deviations_max = 4 },
-        { .name = "rings/tiny-with-faults", .run = many_on_a_tiny_ring, .faults = UNR_FAULT_ALL, .deviations_max = 4 },
+        { .name = "rings/tiny-with-faults",
+          .run = many_on_a_tiny_ring,
+          .faults = UNR_FAULT_ALL,
+          .deviations_max = 4 },
         { .name = "rings/all-are-submitted", .run = all_are_submitted, .deviations_max = 4 },
         { .name = "descriptors/all-on-one", .run = by_descriptor, .deviations_max = 4 },
-        { .name = "descriptors/cancel_close-is-last", .run = cancel_close_is_last, .deviations_max = 6 },
+        { .name = "descriptors/cancel_close-is-last",
+          .run = cancel_close_is_last,
+          .deviations_max = 6 },
         { .name = "closing/all", .run = loop_closed },
         { .name = "embedded/timer-in-time", .run = embedded_timer_in_time },
         { .name = "embedded/ends-in-done", .run = embedded_ends_in_done },

@@ -1,15 +1,16 @@
-/* A scenario: a few lines that use the library on simulated descriptors, and say what must hold afterwards.  Scenarios run
- * on the simulated kernel, every schedule of them, and on the real one, many times (../real.c), where each outcome must be
- * one that the simulated kernel produces too.
+/* A scenario: a few lines that use the library on simulated descriptors, and say what must hold
+ * afterwards.  Scenarios run on the simulated kernel, every schedule of them, and on the real one,
+ * many times (../real.c), where each outcome must be one that the simulated kernel produces too.
  *
- *   main.c         runs them: exhaustively, at random, for coverage of outcomes, or one schedule again
- *   operations.c   every system call, started and cancelled at every point
+ *   main.c         runs them: exhaustively, at random, for coverage of outcomes, or one schedule
+ *   again operations.c   every system call, started and cancelled at every point
  *   pairs.c        two operations, on one descriptor and on two
  *   loops.c        closing, storms, other threads, faults of io_uring_enter
  *   sessions.c     what users write: the talk's race, the proxy
- *   rules.c        the rules of design.md that the others do not get to: timers, slots, types, shots, descriptors
- *   combinators.c  composed operations, deadlines, delays, filters, groups, scopes, joins
- *   composed.c     the library's own composed operations: transfers, readers, frames, connect_any, relay, processes */
+ *   rules.c        the rules of design.md that the others do not get to: timers, slots, types,
+ *   shots, descriptors combinators.c  composed operations, deadlines, delays, filters, groups,
+ *   scopes, joins composed.c     the library's own composed operations: transfers, readers, frames,
+ *   connect_any, relay, processes */
 #ifndef UNRI_SCENARIO_H
 #define UNRI_SCENARIO_H
 
@@ -26,15 +27,15 @@ struct scenario {
     void (*run)(const struct scenario *scenario);
     const void *parameter;
     unsigned    faults;         /* UNR_FAULT_* that it is explored with, exhaustively */
-    unsigned    deviations_max; /* 0: all schedules                                   */
-    bool        sampled;        /* too many schedules: at random and by PCT only      */
-    const char *fails_with;     /* NULL, or: it is meant to fail, with these words    */
+    unsigned    deviations_max; /* 0: all schedules */
+    bool        sampled;        /* too many schedules: at random and by PCT only */
+    const char *fails_with;     /* NULL, or: it is meant to fail, with these words */
 };
 
 /* The tables of the files above, each ended by an entry without a name. */
-const struct scenario *scenarios_operations_table(void), *scenarios_pairs_table(void), *scenarios_loops_table(void),
-    *scenarios_sessions_table(void), *scenarios_rules_table(void), *scenarios_combinators_table(void),
-    *scenarios_composed_table(void);
+const struct scenario *scenarios_operations_table(void), *scenarios_pairs_table(void),
+    *scenarios_loops_table(void), *scenarios_sessions_table(void), *scenarios_rules_table(void),
+    *scenarios_combinators_table(void), *scenarios_composed_table(void);
 
 /* Says how a schedule ended; on the real kernel, how a run did.  Compared between the two. */
 void outcome(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -52,7 +53,7 @@ struct subject {
     int                        fds[4];
     unsigned char              buf[ROOM];
     unsigned char              arrived[ROOM];  /* at the other end */
-    size_t                     sent, received; /* by the other end, bytes                    */
+    size_t                     sent, received; /* by the other end, bytes */
     bool                       provoked;
     struct iovec               iov[2];
     struct msghdr              msg;
@@ -66,10 +67,11 @@ struct subject_type {
     const char *name;
     void (*set_up)(struct subject *s);
     struct unr_op *(*describe)(struct subject *s);
-    void (*provoke)(void *subject);    /* another process makes it complete; NULL: it does by itself */
-    void (*verify)(struct subject *s); /* that what the result says is what happened                 */
+    void (*provoke)(void *subject); /* another process makes it complete; NULL: it does by itself */
+    void (*verify)(struct subject *s); /* that what the result says is what happened */
     void (*tear_down)(struct subject *s);
-    unsigned deviations_max; /* where the other end may go on for ever: of a schedule from the kindest */
+    unsigned
+        deviations_max; /* where the other end may go on for ever: of a schedule from the kindest */
 };
 
 extern const struct subject_type *const subject_types[];

@@ -1,8 +1,9 @@
-/* What users write: the race of the talk "Cancellation in depth", in the form in which it is broken and in ours; a buffer that
- * is used again too early; the proxy with heartbeats. */
+/* What users write: the race of the talk "Cancellation in depth", in the form in which it is broken
+ * and in ours; a buffer that is used again too early; the proxy with heartbeats. */
 #include "scenario.h"
 
-/* ---- the talk's step 2: reads and writes in turn, and a stop that cancels what is in flight ---- */
+/* ---- the talk's step 2: reads and writes in turn, and a stop that cancels what is in flight
+ * ---- */
 
 struct chain {
     struct unr_loop  *loop;
@@ -32,16 +33,23 @@ static void read_some(struct unr_op *op)
         return;
     }
     struct unr_signal *signal = c->mended ? &c->stop : &c->writing;
-    unr_start(c->loop, unr_bind_slot(unr_send(&c->op, c->fd, c->buf, op->result.bytes, 0), unr_signal_slot(signal)), wrote, c);
+    unr_start(c->loop,
+              unr_bind_slot(unr_send(&c->op, c->fd, c->buf, op->result.bytes, 0),
+                            unr_signal_slot(signal)),
+              wrote, c);
 }
 
 static void chain_read(struct chain *c)
 {
     struct unr_signal *signal = c->mended ? &c->stop : &c->reading;
-    unr_start(c->loop, unr_bind_slot(unr_recv(&c->op, c->fd, c->buf, sizeof c->buf, 0), unr_signal_slot(signal)), read_some, c);
+    unr_start(
+        c->loop,
+        unr_bind_slot(unr_recv(&c->op, c->fd, c->buf, sizeof c->buf, 0), unr_signal_slot(signal)),
+        read_some, c);
 }
 
-/* Two slots: a request that finds the read completed, and its write not started, is heard by nobody. */
+/* Two slots: a request that finds the read completed, and its write not started, is heard by
+ * nobody. */
 static void stop_chain(struct unr_op *op)
 {
     struct chain *c = op->data;
@@ -205,7 +213,8 @@ static void proxy_wrote(struct unr_op *op)
         return;
     }
     if (d->sent < d->held)
-        unr_start(d->session->loop, unr_send(&d->op, d->to, d->buf + d->sent, d->held - d->sent, 0), proxy_wrote, d);
+        unr_start(d->session->loop, unr_send(&d->op, d->to, d->buf + d->sent, d->held - d->sent, 0),
+                  proxy_wrote, d);
     else
         proxy_read(d);
 }
@@ -214,7 +223,8 @@ static void proxy_read_done(struct unr_op *op)
 {
     struct direction *d = op->data;
     if (op->result.error == -ECANCELED && op->result.cause == -ETIMEDOUT) {
-        unr_sim_check(op->result.guarantee == UNR_CANCEL_TOTAL && op->result.bytes == 0, "a heartbeat takes nothing");
+        unr_sim_check(op->result.guarantee == UNR_CANCEL_TOTAL && op->result.bytes == 0,
+                      "a heartbeat takes nothing");
         d->session->beats++;
         proxy_read(d);
         return;
@@ -230,7 +240,9 @@ static void proxy_read_done(struct unr_op *op)
 
 static void proxy_read(struct direction *d)
 {
-    unr_start(d->session->loop, unr_bind_slot(unr_recv(&d->op, d->from, d->buf, sizeof d->buf, 0), unr_signal_slot(&d->silence)),
+    unr_start(d->session->loop,
+              unr_bind_slot(unr_recv(&d->op, d->from, d->buf, sizeof d->buf, 0),
+                            unr_signal_slot(&d->silence)),
               proxy_read_done, d);
 }
 
@@ -277,7 +289,8 @@ static void expect_heard(int fd, const char *said)
 {
     char    heard[SAID + 4];
     ssize_t n = unr_sim_read(fd, heard, sizeof heard);
-    unr_sim_check(n == SAID && memcmp(heard, said, SAID) == 0, "what one side said is what the other heard");
+    unr_sim_check(n == SAID && memcmp(heard, said, SAID) == 0,
+                  "what one side said is what the other heard");
 }
 
 static void proxy(const struct scenario *scenario)
@@ -304,11 +317,17 @@ static void proxy(const struct scenario *scenario)
 const struct scenario *scenarios_sessions_table(void)
 {
     static const struct scenario table[] = {
-        { .name = "session/talk-step-2-as-shown", .run = talk_step_2_as_shown, .fails_with = "deadlock" },
+        { .name = "session/talk-step-2-as-shown",
+          .run = talk_step_2_as_shown,
+          .fails_with = "deadlock" },
         { .name = "session/talk-step-2-mended", .run = talk_step_2_mended },
-        { .name = "session/buffer-used-again-too-early", .run = buffer_used_again_too_early, .fails_with = "buffer" },
+        { .name = "session/buffer-used-again-too-early",
+          .run = buffer_used_again_too_early,
+          .fails_with = "buffer" },
         { .name = "session/buffer-used-again-in-done", .run = buffer_used_again_in_done },
-        { .name = "session/operation-moved-in-flight", .run = operation_moved_in_flight, .fails_with = "moved" },
+        { .name = "session/operation-moved-in-flight",
+          .run = operation_moved_in_flight,
+          .fails_with = "moved" },
         { .name = "session/proxy", .run = proxy, .sampled = true, .faults = UNR_FAULT_TRANSFER },
         { .name = NULL },
     };
