@@ -44,7 +44,7 @@ BUILD   ?= build/$(VARIANT)
 # ---- what there is ----
 
 HEADERS  := include/unring.h $(wildcard include/unring/*.h)
-SOURCES  := $(wildcard lib/*.c uring/*.c)
+SOURCES  := $(wildcard lib/*/*.c uring/*.c)
 LIBRARY  := $(BUILD)/libunring.a $(BUILD)/libunring.so
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(filter-out examples/common.c,$(wildcard examples/*.c)))
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
@@ -115,7 +115,7 @@ lib: $(LIBRARY)
 $(LIBRARY_OBJECTS): private FLAGS = $(LIBRARY_FLAGS)
 $(TEST_OBJECTS):    private FLAGS = $(TEST_FLAGS)
 # It compares the addresses of conditions with those that a program sees, which in one that is not PIE are its own.
-$(BUILD)/lib/group.o: private FLAGS = $(filter-out -fno-semantic-interposition,$(LIBRARY_FLAGS))
+$(BUILD)/lib/combine/group.o: private FLAGS = $(filter-out -fno-semantic-interposition,$(LIBRARY_FLAGS))
 
 $(OBJECTS): $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -368,7 +368,7 @@ uninstall:
 
 # ---- the look of the code ----
 
-C_FOLDERS := lib uring examples examples/sim tests tests/stress tests/fuzz tests/bench tests/sim tests/sim/scenarios tests/sim/real
+C_FOLDERS := lib/core lib/loop lib/combine lib/stream uring examples examples/sim tests tests/stress tests/fuzz tests/bench tests/sim tests/sim/scenarios tests/sim/real
 C_FILES   := $(HEADERS) $(wildcard $(addsuffix /*.[ch],$(C_FOLDERS)))
 
 CLANG_FORMAT ?= clang-format

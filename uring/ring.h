@@ -11,7 +11,7 @@
 #define UNRI_RING_H
 
 #include <liburing.h>
-#include "../lib/kernel.h"
+#include "kernel.h"
 #include "enter.h"
 #include "newer.h"
 

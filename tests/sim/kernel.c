@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../lib/internal.h"
+#include "../../lib/core/internal.h"
 #include "../../uring/newer.h"
 #include "sim.h"
 

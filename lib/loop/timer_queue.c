@@ -14,8 +14,8 @@
  *
  * Starting a timer must not allocate, so the heap is address space reserved when the loop is
  * opened, of which the kernel gives what is touched. */
-#include "internal.h"
-#include "../uring/enter.h"
+#include "../core/internal.h"
+#include "../../uring/enter.h"
 
 enum { ROOT = UNRI_TIMER_ROOT, ARITY = 4, RESERVED = 1 << 22, RESERVED_MIN = 1 << 8 };
 

@@ -6,8 +6,8 @@
  * renameat, linkat) has room for one membership only: such operations are on one list of the
  * loop's, and each bucket counts them, so that it is walked only for descriptors that it
  * concerns. */
-#include "kernel.h"
-#include "../uring/enter.h"
+#include "../../uring/kernel.h"
+#include "../../uring/enter.h"
 
 enum { COUNT_MIN = 1 << 8, COUNT_MAX = 1 << 20 };
 

@@ -1,7 +1,7 @@
 /* Signals and child processes: each wait opens the descriptor that it needs, if any, and has closed
  * it before `done`. */
-#include "internal.h"
-#include "../uring/enter.h"
+#include "../core/internal.h"
+#include "../../uring/enter.h"
 
 #include <poll.h>
 #include <signal.h>

@@ -2,7 +2,7 @@
 #ifndef UNRI_STATE_H
 #define UNRI_STATE_H
 
-#include "internal.h"
+#include "../core/internal.h"
 
 /* The state of an operation that has just been described. */
 void unri_state_init(struct unr_cancel_state *state, struct unr_op *op);

@@ -1,6 +1,6 @@
 /* Waiting for somebody else's operation: the join steps in as its holder and, when it is handed
  * back, hands it on.  Several joins of one operation stand in line, the last to come first. */
-#include "internal.h"
+#include "../core/internal.h"
 
 static struct unr_join *join_of(struct unr_op *op)
 {

@@ -2,8 +2,8 @@
  * has something to reap, and that unring writes to when there is work which the kernel does not
  * know of.  (The ring's own descriptor will not do: a poll that sleeps on it is not woken with
  * DEFER_TASKRUN.) */
-#include "kernel.h"
-#include "../uring/enter.h"
+#include "../../uring/kernel.h"
+#include "../../uring/enter.h"
 
 #include <sys/eventfd.h>
 

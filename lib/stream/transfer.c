@@ -1,5 +1,5 @@
 /* Transfers: reads or writes on a stream, one after another, until a condition ends them. */
-#include "internal.h"
+#include "../core/internal.h"
 
 /* ---- conditions ---- */
 

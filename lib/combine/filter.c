@@ -1,5 +1,5 @@
 /* A filter between the requests for an operation and the operation. */
-#include "internal.h"
+#include "../core/internal.h"
 
 static struct unr_filter *filter_of(struct unr_op *op)
 {

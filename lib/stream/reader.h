@@ -3,7 +3,7 @@
 #ifndef UNRI_READER_H
 #define UNRI_READER_H
 
-#include "internal.h"
+#include "../core/internal.h"
 
 /* Sets a composed operation that has just been described to reading from `stream` into `buffer`
  * until `match` finds an end. */

@@ -1,7 +1,7 @@
 /* Words for a person: why a loop could not be opened, what became of an operation, what is in
  * flight. */
-#include "kernel.h"
-#include "../uring/enter.h"
+#include "../../uring/kernel.h"
+#include "../../uring/enter.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* An operation that begins later: it waits among the timers, and what ends it meanwhile is its
  * inner operation's own end before it began. */
-#include "internal.h"
+#include "../core/internal.h"
 
 static struct unr_delay *delay_of(struct unr_op *op)
 {

@@ -1,5 +1,5 @@
 /* Timers, the operation.  Where they wait is timer_queue.c. */
-#include "internal.h"
+#include "../core/internal.h"
 
 /* ---- the operation ---- */
 

@@ -3,7 +3,7 @@
 #ifndef UNRI_KERNEL_H
 #define UNRI_KERNEL_H
 
-#include "internal.h"
+#include "../lib/core/internal.h"
 
 int  unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options);
 void unri_ring_close(struct unr_loop *loop);

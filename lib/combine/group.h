@@ -2,7 +2,7 @@
 #ifndef UNRI_GROUP_H
 #define UNRI_GROUP_H
 
-#include "internal.h"
+#include "../core/internal.h"
 
 /* The weaker of `weakest` and what a member that has ended leaves of it: completed, nothing better
  * than PARTIAL. */

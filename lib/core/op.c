@@ -1,6 +1,6 @@
 /* The life of one operation: described, bound, started, asked to cancel, ended, handed back.  What
  * happens in between is its type's affair: uring/ for system calls, timer.c, or a caller's own. */
-#include "kernel.h"
+#include "../../uring/kernel.h"
 
 static_assert(sizeof(struct unr_op) == 128, "two cache lines");
 static_assert(sizeof(struct unr_result) == 24, "");

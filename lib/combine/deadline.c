@@ -1,7 +1,7 @@
 /* Deadlines: a timer of the loop's that, when it is due, asks the operation inside to end.  It is
  * among the timers without being an operation of its own, so that one which is not reached costs a
  * place in the heap and no more. */
-#include "internal.h"
+#include "../core/internal.h"
 
 static struct unr_deadline *deadline_of(struct unr_op *op)
 {

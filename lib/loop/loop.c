@@ -1,7 +1,7 @@
 /* The loop: opened, run turn by turn, closed.  A turn is one visit to the kernel, then everything
  * that is known to have ended is handed back. */
-#include "kernel.h"
-#include "../uring/enter.h"
+#include "../../uring/kernel.h"
+#include "../../uring/enter.h"
 
 #include <stdlib.h>
 #include <string.h>

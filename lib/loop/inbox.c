@@ -4,8 +4,8 @@
  * wakes the loop if it announced that it may sleep: `sleeping` is set before the loop looks at the
  * stack for the last time, and cleared by the first who wakes it.  Both sides are sequentially
  * consistent, so one of them sees the other. */
-#include "internal.h"
-#include "../uring/enter.h"
+#include "../core/internal.h"
+#include "../../uring/enter.h"
 
 #include <sched.h>
 
