@@ -18,6 +18,7 @@
 #   make check-tsan      the tests under ThreadSanitizer (clang's, unless CC is given)
 #   make check-valgrind  a part of the tests under valgrind; FILTER picks another
 #   make check-headers   each public header alone, as C11, C++11 and C++20
+#   make check-floors    no file of the library knows one of a higher floor
 #   make check-install   the examples built against an installed library
 #   make cross           compile for musl and for aarch64; `make cross-deps` installs the compilers
 #   make format          lay the code out; `make format-check` only looks
@@ -209,7 +210,7 @@ ci-deps: deps tsan-deps valgrind-deps cross-deps
 # A target that may install packages goes on in a make of its own, which finds them.
 again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: demo check check-programs check-tests check-demo check-proxy check-headers check-install
+.PHONY: demo check check-programs check-tests check-demo check-proxy check-headers check-install check-floors
 .PHONY: check-asan check-tsan check-valgrind
 demo: demo-deps
 	@+$(again) $(BUILD)/examples/demo
@@ -218,7 +219,7 @@ demo: demo-deps
 check: deps
 	@+$(again) check-programs
 	@failed=; \
-	for part in tests sim demo proxy stress headers install; do \
+	for part in floors tests sim demo proxy stress headers install; do \
 		echo "== $$part"; \
 		$(MAKE) --no-print-directory check-$$part || failed="$$failed $$part"; \
 	done; \
@@ -247,6 +248,9 @@ check-demo: $(BUILD)/examples/demo
 
 check-proxy: $(BUILD)/examples/proxy
 	@tests/test_proxy.sh $<
+
+check-floors: lib
+	@tests/test_floors.sh $(BUILD)
 
 check-headers:
 	@tests/test_headers.sh $(HEADERS)

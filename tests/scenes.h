@@ -7,7 +7,9 @@
 #ifndef TESTS_SCENES_H
 #define TESTS_SCENES_H
 
+#include "../lib/loop/loop.h"
 #include "../uring/ring.h"
+#include "../uring/row.h"
 #include "fixture.h"
 
 #include <fcntl.h>

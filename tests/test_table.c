@@ -223,7 +223,8 @@ static bool request(struct play *p, enum way way, unsigned types, int cause)
     case BY_A_TREE: found = unr_signal_emit_cause(&p->root, types, cause); break;
     default:
         if (fd < 0
-            || find_in_library(p->row->name)->descriptors < (way == BY_ITS_DESCRIPTOR ? 1 : 2))
+            || find_in_library(p->row->name)->type.private_fields.descriptors
+                   < (way == BY_ITS_DESCRIPTOR ? 1 : 2))
             found = p->inside = false;
         else
             found = unr_cancel_fd(loop, fd, types) >= 1;
@@ -240,8 +241,10 @@ static int cause_of(enum way way)
 static bool leads_to(enum way way, const struct play *p)
 {
     switch (way) {
-    case BY_ITS_DESCRIPTOR: return find_in_library(p->row->name)->descriptors >= 1;
-    case BY_ITS_OTHER_DESCRIPTOR: return find_in_library(p->row->name)->descriptors == 2;
+    case BY_ITS_DESCRIPTOR:
+        return find_in_library(p->row->name)->type.private_fields.descriptors >= 1;
+    case BY_ITS_OTHER_DESCRIPTOR:
+        return find_in_library(p->row->name)->type.private_fields.descriptors == 2;
     default: return true;
     }
 }
@@ -744,7 +747,7 @@ SITUATION(closing_the_loop_ends_it)
     begin(p);
     if (none)
         let_happen(p->row, &p->scene);
-    unr_start(loop, unr_poll(&poll, loop->wake_fd, POLLPRI), start_late, p);
+    unr_start(loop, unr_poll(&poll, unri_whole(loop)->wake.fd, POLLPRI), start_late, p);
     turn();
     close_the_loop();
     check_is(p->ends, 1);

@@ -1,93 +1,73 @@
 /* unr_cancel_close: the one operation on a descriptor that is more than an SQE.  It asks all others
  * on the descriptor to cancel, waits among them until it is alone, and then is submitted as a
  * close. */
+#include "../lib/core/cancel.h"
 #include "ring.h"
+#include "row.h"
 
-static bool is_closer(const struct unr_op *op)
+static bool waits(const struct unr_op *closer)
 {
-    return op->type == &unri_row_cancel_close.type;
+    const struct unr_op_private *p = &closer->private_fields;
+    return p->state == UNRI_IN_FLIGHT && !(p->flags & UNRI_AWAITS);
 }
 
-static bool waits(const struct unr_op *op)
+static struct unr_op *next_peer(const struct unr_op *closer, const struct unr_op *behind)
 {
-    return is_closer(op) && op->private_fields.state == UNRI_IN_FLIGHT
-           && !(op->private_fields.flags & UNRI_AWAITS);
+    const struct unr_op_private *p = &closer->private_fields;
+    struct unr_op               *op = unri_peers_next(&p->loop->descriptors, p->fd, behind);
+    return op == closer ? unri_peers_next(&p->loop->descriptors, p->fd, op) : op;
 }
 
-/* Until its SQE is submitted; afterwards the number may already be another descriptor's. */
-static bool has_not_closed(const struct unr_op *op)
+static void request_peers(const struct unr_op *closer)
 {
-    return waits(op) || (is_closer(op) && op->private_fields.state == UNRI_QUEUED);
+    const struct unr_op_private *p = &closer->private_fields;
+    unri_request_fd(p->loop, p->fd, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN },
+                    closer);
 }
 
-static struct unr_op *find(struct unr_loop *loop, int fd, bool (*match)(const struct unr_op *op))
+/* The type's `peer_left`: another operation on the descriptor is about to run its `done`. */
+static void peer_left(struct unr_op *closer)
 {
-    struct unr_op *op = NULL;
-    while ((op = unri_peers_next(loop, fd, op)) && !match(op))
-        ;
-    return op;
-}
-
-bool unri_being_closed(struct unr_loop *loop, int fd)
-{
-    return fd >= 0 && unri_bucket(&loop->descriptors, fd)->closers
-           && find(loop, fd, has_not_closed);
-}
-
-static bool is_alone(struct unr_loop *loop, int fd, const struct unr_op *closer)
-{
-    for (const struct unr_op *op = NULL;
-         (op = unri_peers_next(loop, fd, (struct unr_op *)op)) != NULL;)
-        if (op != closer)
-            return false;
-    return true;
-}
-
-void unri_left_bucket_of_closers(struct unr_loop *loop, int fd, const struct unr_op *op)
-{
-    if (is_closer(op))
-        unri_bucket(&loop->descriptors, fd)->closers--;
-    struct unr_op *closer = find(loop, fd, waits);
-    if (closer && is_alone(loop, fd, closer))
+    if (waits(closer) && !next_peer(closer, NULL))
         unri_enqueue(closer);
 }
 
-static void request_others(struct unr_loop *loop, const struct unr_op *closer)
+static void cancel_close_start(struct unr_op *op)
 {
-    unri_request_fd(loop, closer->private_fields.fd,
-                    (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN }, closer);
-}
-
-void unri_cancel_close_start(struct unr_op *op)
-{
-    struct unr_op_private *p = unri_private(op);
-    struct unr_loop       *loop = p->loop;
-    bool                   busy = p->fd < 0 || unri_being_closed(loop, p->fd);
-    unri_set_state(op, UNRI_IN_FLIGHT);
-    if (p->fd >= 0)
-        unri_bucket(&loop->descriptors, p->fd)->closers++;
+    const struct unr_op_private *p = &op->private_fields;
+    bool                         busy = p->fd < 0 || unri_being_closed(p->loop, p->fd);
+    unri_set_op_state(op, UNRI_IN_FLIGHT);
     if (busy) {
         unri_end(op, -EBADF);
         return;
     }
-    request_others(loop, op);
-    if (is_alone(loop, p->fd, op))
+    request_peers(op);
+    if (!next_peer(op, NULL))
         unri_enqueue(op);
 }
 
 /* The descriptor of an unr_sqe() that was queued before is known only since it was filled in: then
- * this waits once more.  One whose `done` is all that it waits for is no reason, or an operation
- * that starts itself again would keep it open. */
-bool unri_cancel_close_fill(struct io_uring_sqe *sqe, struct unr_op *op)
+ * this waits once more.  A peer whose `done` alone is missing is no reason to, or an operation that
+ * starts itself again would keep the descriptor open. */
+static bool cancel_close_fill(struct io_uring_sqe *sqe, struct unr_op *op)
 {
-    struct unr_loop *loop = op->private_fields.loop;
     (void)sqe;
-    request_others(loop, op);
-    for (struct unr_op *other = NULL;
-         (other = unri_peers_next(loop, op->private_fields.fd, other)) != NULL;)
-        if (other != op && other->private_fields.state != UNRI_FINISHED) {
-            unri_private(op)->flags &= (uint16_t)~UNRI_AWAITS_TARGET;
+    request_peers(op);
+    for (struct unr_op *peer = NULL; (peer = next_peer(op, peer)) != NULL;)
+        if (peer->private_fields.state != UNRI_FINISHED) {
+            unri_clear_flags(op, UNRI_AWAITS_TARGET);
             return false;
         }
     return true;
 }
+
+const struct unri_row unri_row_cancel_close = {
+    .type = { .size = sizeof(struct unr_op_type),
+              .supports = UNR_CANCEL_NONE,
+              .name = "cancel_close",
+              .start = cancel_close_start,
+              .cancel = unri_row_cancel,
+              .private_fields = { .kind = UNRI_CLOSER, .descriptors = 1, .peer_left = peer_left } },
+    .opcode = IORING_OP_CLOSE,
+    .fill = cancel_close_fill,
+};

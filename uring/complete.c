@@ -2,7 +2,9 @@
  * a zero-copy send's notification, the answer to its cancel, the answer to a connect's undoing.  It
  * is finished when none that was submitted is missing, in whichever order they come (rule 7); only
  * then is the verdict known, and only then can no CQE refer to its memory any more. */
-#include "ring.h"
+#include "complete.h"
+#include "cancel.h"
+#include "row.h"
 
 /* ---- the result ---- */
 
@@ -18,13 +20,29 @@ static bool is_cancelled(int res)
     return res == -ECANCELED || res == -EINTR || is_restart(res);
 }
 
+/* What a MSG_WAITALL transfer was asked to move in all.  Asked before `done`, while the arguments
+ * are lent. */
+static uint64_t bytes_asked(const struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    unsigned                     opcode = unri_row_of(op)->opcode;
+    if (opcode != IORING_OP_RECVMSG && opcode != IORING_OP_SENDMSG)
+        return p->length;
+    const struct msghdr *msg = (const struct msghdr *)(uintptr_t)p->address;
+    uint64_t             total = 0;
+    for (size_t i = 0; i < (size_t)msg->msg_iovlen; i++)
+        total += msg->msg_iov[i].iov_len;
+    return total;
+}
+
 /* The kernel reports a MSG_WAITALL transfer that was cut short by a cancel with its count. */
 static bool was_cut_short(const struct unr_op *op, int res)
 {
     const struct unr_op_private *p = &op->private_fields;
     return p->flags & UNRI_CANCEL_HIT
-           && (p->supports & (UNR_CANCEL_PARTIAL | UNR_CANCEL_TOTAL)) == UNR_CANCEL_PARTIAL
-           && unri_row_of(op)->yields == UNRI_YIELDS_BYTES && (uint64_t)res < unri_bytes_asked(op);
+           && (unri_own_supports(op) & (UNR_CANCEL_PARTIAL | UNR_CANCEL_TOTAL))
+                  == UNR_CANCEL_PARTIAL
+           && unri_row_of(op)->yields == UNRI_YIELDS_BYTES && (uint64_t)res < bytes_asked(op);
 }
 
 static int error_of(const struct unr_op *op, int res)
@@ -55,7 +73,7 @@ static void yield_result(struct unr_result *r, enum unri_yields yields, int res)
 
 static void finish(struct unr_op *op)
 {
-    int res = op->result.error;
+    int res = unri_res(op);
     int error = error_of(op, res);
     yield_result(&op->result, unri_row_of(op)->yields, res);
     if (error == -ECANCELED && op->private_fields.flags & UNRI_UNDO_FAILED)
@@ -70,32 +88,21 @@ static void finish(struct unr_op *op)
 static bool needs_undoing(const struct unr_op *op, int res)
 {
     const struct unr_op_private *p = &op->private_fields;
-    if (op->type != &unri_row_connect.type || !(p->flags & UNRI_HONOURED) || !is_cancelled(res))
+    if (unri_row_of(op)->opcode != IORING_OP_CONNECT || !(p->flags & UNRI_HONOURED)
+        || !is_cancelled(res))
         return false;
     return p->offset >= sizeof(sa_family_t)
            && ((const struct sockaddr *)(uintptr_t)p->address)->sa_family != AF_UNIX;
 }
 
-/* No cancel needs to be sent any more. */
-void unri_withdraw_cancel(struct unri_ring *ring, struct unr_op *op)
-{
-    struct unr_op_private *p = unri_private(op);
-    if (p->flags & UNRI_WANTS_CANCEL) {
-        unri_queue_remove(&ring->urgent, op);
-    } else if (p->flags & UNRI_WANTS_REPEAT) {
-        unri_queue_remove(&ring->repeats[p->attempts], op);
-        ring->repeating--;
-    }
-    p->flags &= (uint16_t) ~(UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT);
-}
-
 static void target_arrived(struct unri_ring *ring, struct unr_op *op, int res)
 {
     struct unr_op_private *p = unri_private(op);
-    unri_withdraw_cancel(ring, op);
-    p->flags &= (uint16_t)~UNRI_AWAITS_TARGET;
-    op->result.error = res;
-    if (__builtin_expect(p->flags & UNRI_HONOURED, 0) && needs_undoing(op, res)) {
+    if (unlikely(op->private_fields.flags & (UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT)))
+        unri_withdraw_cancel(ring, op);
+    unri_clear_flags(op, UNRI_AWAITS_TARGET);
+    unri_set_res(op, res);
+    if (unlikely(p->flags & UNRI_HONOURED) && needs_undoing(op, res)) {
         p->flags |= UNRI_WANTS_UNDO;
         unri_queue_push(&ring->urgent, op);
     }
@@ -119,7 +126,7 @@ static void shot(struct unr_loop *loop, struct unr_op *op, int res)
 static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned flags)
 {
     struct unr_op_private *p = unri_private(op);
-    if (op->type == &unri_row_sqe.type && !(flags & IORING_CQE_F_NOTIF))
+    if (unri_row_of(op)->is_callers && !(flags & IORING_CQE_F_NOTIF))
         p->other_fd = (int32_t)flags;
     if (flags & IORING_CQE_F_NOTIF) {
         p->flags ^=
@@ -136,36 +143,10 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
 
 /* ---- the answers to what was sent about it ---- */
 
-/* -ENOENT and -EALREADY do not promise that the target will end: it may have been on its way from
- * one of the kernel's tables to another.  While its CQE is missing, the cancel is sent again, after
- * the next reap and then at growing intervals. */
-static void plan_repeat(struct unr_loop *loop, struct unr_op *op)
-{
-    struct unri_ring      *ring = loop->ring;
-    struct unr_op_private *p = unri_private(op);
-    unsigned               level = p->attempts;
-    p->flags |= UNRI_WANTS_REPEAT;
-    op->result.fd = (int)(level == 0 ? ring->reaps + 1 : unri_turn_ms(loop) + (1u << (level - 1)));
-    unri_queue_push(&ring->repeats[level], op);
-    ring->repeating++;
-}
-
-static void cancel_cqe(struct unr_loop *loop, struct unr_op *op, int res)
-{
-    struct unr_op_private *p = unri_private(op);
-    p->flags &= (uint16_t)~UNRI_AWAITS_CANCEL;
-    if (res >= 0) /* waitid's and futex's say 1 */
-        p->flags |= UNRI_CANCEL_HIT;
-    else if (res == -EALREADY)
-        op->result.verdict = UNR_VERDICT_RUNNING;
-    if (res < 0 && p->flags & UNRI_AWAITS_TARGET)
-        plan_repeat(loop, op);
-}
-
 static void undo_cqe(struct unr_op *op, int res)
 {
     struct unr_op_private *p = unri_private(op);
-    p->flags &= (uint16_t)~UNRI_AWAITS_UNDO;
+    unri_clear_flags(op, UNRI_AWAITS_UNDO);
     if (res < 0)
         p->flags |= UNRI_UNDO_FAILED;
 }
@@ -177,14 +158,14 @@ static bool is_plain(const struct unr_op *op, const struct io_uring_cqe *cqe)
 {
     const unsigned flags = UNRI_AWAITS | UNRI_HONOURED | UNRI_ZERO_COPY;
     return (cqe->user_data & UNRI_WHICH) == UNRI_OWN && cqe->res >= 0
-           && op->type != &unri_row_sqe.type
+           && !unri_row_of(op)->is_callers
            && (op->private_fields.flags & flags) == UNRI_AWAITS_TARGET;
 }
 
 static void cqe_arrived(struct unr_loop *loop, const struct io_uring_cqe *cqe)
 {
     struct unr_op *op = (struct unr_op *)(uintptr_t)(cqe->user_data & ~(uint64_t)UNRI_WHICH);
-    if (__builtin_expect(is_plain(op, cqe), 1)) {
+    if (likely(is_plain(op, cqe))) {
         unri_private(op)->flags ^= UNRI_AWAITS_TARGET;
         yield_result(&op->result, unri_row_of(op)->yields, cqe->res);
         unri_end(op, 0);
@@ -192,7 +173,7 @@ static void cqe_arrived(struct unr_loop *loop, const struct io_uring_cqe *cqe)
     }
     switch (cqe->user_data & UNRI_WHICH) {
     case UNRI_OWN: own_cqe(loop, op, cqe->res, cqe->flags); break;
-    case UNRI_CANCEL: cancel_cqe(loop, op, cqe->res); break;
+    case UNRI_CANCEL: unri_cancel_answered(loop, op, cqe->res); break;
     case UNRI_UNDO: undo_cqe(op, cqe->res); break;
     }
     if (!(op->private_fields.flags & (UNRI_AWAITS | UNRI_WANTS_UNDO)))

@@ -2,17 +2,12 @@
 #include <errno.h>
 #include <liburing.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "../lib/core/os.h"
 #include "enter.h"
 #include "newer.h"
 
@@ -64,7 +59,7 @@ bool unri_enter_has_absolute(struct io_uring *ring)
 
 static unr_time time_left(unr_time deadline)
 {
-    unr_time now = unri_enter_clock();
+    unr_time now = unri_os_clock();
     return deadline > now ? deadline - now : 0;
 }
 
@@ -86,75 +81,6 @@ int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete,
                            (sigset_t *)&argument, sizeof argument);
 }
 
-unr_time unri_enter_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return UNR_SEC(now.tv_sec) + now.tv_nsec;
-}
-
-uint32_t unri_enter_clock_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint32_t)now.tv_sec * 1000u + (uint32_t)now.tv_nsec / 1000000u;
-}
-
-int unri_enter_wake_open(int flags)
-{
-    int fd = eventfd(0, EFD_CLOEXEC | flags);
-    return fd < 0 ? -errno : fd;
-}
-
-void unri_enter_wake(int fd)
-{
-    /* Cannot fail but for a signal: the counter would have to reach 2^64. */
-    while (eventfd_write(fd, 1) != 0 && errno == EINTR)
-        ;
-}
-
-void unri_enter_wake_clear(int fd)
-{
-    eventfd_t count;
-    while (eventfd_read(fd, &count) != 0 && errno == EINTR)
-        ;
-}
-
-void unri_enter_wake_close(int fd)
-{
-    close(fd);
-}
-
-void *unri_enter_map(size_t size, bool wiped)
-{
-    int   flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
-    if (memory == MAP_FAILED)
-        return NULL;
-    if (wiped && madvise(memory, size, MADV_WIPEONFORK) != 0) {
-        munmap(memory, size);
-        return NULL;
-    }
-    return memory;
-}
-
-void *unri_enter_remap(void *memory, size_t size, size_t new_size)
-{
-    void *moved = mremap(memory, size, new_size, MREMAP_MAYMOVE);
-    return moved == MAP_FAILED ? NULL : moved;
-}
-
-void unri_enter_unmap(void *memory, size_t size)
-{
-    munmap(memory, size);
-}
-
-size_t unri_enter_descriptors_max(void)
-{
-    struct rlimit limit;
-    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : 0;
-}
-
 bool unri_enter_has_nosignal(void)
 {
     int fd = memfd_create("unring", MFD_CLOEXEC);
@@ -169,33 +95,4 @@ bool unri_enter_has_nosignal(void)
 #endif
     close(fd);
     return has;
-}
-
-int unri_enter_signalfd(uint64_t signals)
-{
-    sigset_t set, blocked;
-    sigemptyset(&set);
-    pthread_sigmask(SIG_BLOCK, NULL, &blocked);
-    for (int number = 1; number <= 64; number++)
-        if (signals >> (number - 1) & 1
-            && (sigismember(&blocked, number) != 1 || sigaddset(&set, number) != 0))
-            return -EINVAL;
-    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return fd < 0 ? -errno : fd;
-}
-
-int unri_enter_pidfd(pid_t pid)
-{
-    long fd = syscall(SYS_pidfd_open, pid, 0);
-    return fd < 0 ? -errno : (int)fd;
-}
-
-int unri_enter_reap(pid_t pid, void *ret_siginfo)
-{
-    siginfo_t *info = ret_siginfo;
-    info->si_pid = 0;
-    while (waitid(P_PID, (id_t)pid, info, WEXITED | WNOHANG) != 0)
-        if (errno != EINTR)
-            return -errno;
-    return info->si_pid ? 0 : -EAGAIN;
 }

@@ -1,9 +1,9 @@
-/* What lib/ asks of uring/: a ring for a loop, and turns with the kernel.  lib/ knows no SQE;
+/* What lib/loop/ asks of uring/: a ring for a loop, and turns with the kernel.  lib/ knows no SQE;
  * everything else about a system call it sees through its operation's type. */
 #ifndef UNRI_KERNEL_H
 #define UNRI_KERNEL_H
 
-#include "../lib/core/internal.h"
+#include "../lib/core/loop.h"
 
 int  unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options);
 void unri_ring_close(struct unr_loop *loop);
@@ -27,10 +27,6 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline);
 /* Whether a turn that does not wait would find something to do. */
 bool unri_ring_has_work(const struct unr_loop *loop);
 
-/* How many descriptors the system call of `op` works on: none, private_fields.fd, or that and
- * other_fd. */
-unsigned unri_row_descriptors(const struct unr_op *op);
-
 /* When the next cancel that had no effect is to be sent again; UNR_NEVER: there is none. */
 unr_time unri_ring_next_repeat(struct unr_loop *loop);
 
@@ -40,9 +36,5 @@ const char *unri_row_needs(const struct unr_op *op);
 /* An operation that ends at a time of CLOCK_MONOTONIC, kept by the kernel; `at` is lent, seconds
  * and nanoseconds. */
 struct unr_op *unri_alarm(struct unr_op *op, const int64_t at[2]);
-
-/* An operation on `fd` has left a bucket that holds a cancel_close, of `fd` or of another
- * descriptor. */
-void unri_left_bucket_of_closers(struct unr_loop *loop, int fd, const struct unr_op *op);
 
 #endif

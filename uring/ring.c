@@ -1,6 +1,10 @@
 /* The ring of a loop: set up from the best flags that the kernel takes to the plainest, asked what
  * it supports, closed. */
+#include "enter.h"
 #include "ring.h"
+#include "row.h"
+
+#include <unring/explain.h>
 
 #include <stdlib.h>
 #include <string.h>

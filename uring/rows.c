@@ -3,9 +3,11 @@
  * A description holds the SQE's own fields - fd, off, addr, len, the call's flags, splice_fd_in -
  * in the places that io_uring_prep_*(3) gives them, so that filling an SQE is copying them.  A row
  * whose SQE differs has a `fill`. */
-#include "ring.h"
+#include "row.h"
+#include "cancel.h"
 
 #include <limits.h>
+#include <unring.h>
 
 /* ---- rows whose SQE is more than their arguments ---- */
 
@@ -38,13 +40,13 @@ static const char *name_of_caller(const struct unr_op *op);
 
 /* ---- the table ---- */
 
-#define TYPE(call, cancels)                                                                        \
+#define TYPE(call, cancels, fds)                                                                   \
     .type = { .size = sizeof(struct unr_op_type),                                                  \
               .supports = cancels,                                                                 \
               .name = #call,                                                                       \
               .start = unri_row_start,                                                             \
               .cancel = unri_row_cancel,                                                           \
-              .private_fields.row = &unri_row_##call }
+              .private_fields = { .kind = UNRI_CALL, .descriptors = fds } }
 #define TOTAL UNR_CANCEL_ALL
 #define NONE  UNR_CANCEL_NONE
 
@@ -57,9 +59,8 @@ extern const struct unri_row unri_row_nop, unri_row_read, unri_row_write, unri_r
     unri_row_symlinkat, unri_row_mkdirat, unri_row_waitid, unri_row_futex_wait, unri_row_futex_wake;
 
 #define ROW(call, cancels, code, fds, result, ...)                                                 \
-    const struct unri_row unri_row_##call = { TYPE(call, cancels), .opcode = code,                 \
-                                              .descriptors = fds, .yields = UNRI_YIELDS_##result,  \
-                                              __VA_ARGS__ }
+    const struct unri_row unri_row_##call = { TYPE(call, cancels, fds), .opcode = code,            \
+                                              .yields = UNRI_YIELDS_##result, __VA_ARGS__ }
 
 /* clang-format off */
 /*  call             cancels  opcode                      fds  yields */
@@ -102,19 +103,6 @@ ROW(futex_wake,      TOTAL, UNRI_OP_FUTEX_WAKE,        0,   VALUE, .needs = "6.7
 ROW(alarm,           TOTAL, IORING_OP_TIMEOUT,         0,   VALUE);
 /* clang-format on */
 
-/* Cancels, waits, then closes: cancel_close.c. */
-const struct unri_row unri_row_cancel_close = {
-    .type = { .size = sizeof(struct unr_op_type),
-              .supports = NONE,
-              .name = "cancel_close",
-              .start = unri_cancel_close_start,
-              .cancel = unri_row_cancel,
-              .private_fields.row = &unri_row_cancel_close },
-    .opcode = IORING_OP_CLOSE,
-    .descriptors = 1,
-    .fill = unri_cancel_close_fill,
-};
-
 /* Whatever the caller fills in.  Its opcode and descriptor are known when it has; see
  * fill_of_caller(). */
 const struct unri_row unri_row_sqe = {
@@ -124,8 +112,9 @@ const struct unri_row unri_row_sqe = {
               .start = unri_row_start,
               .cancel = unri_row_cancel,
               .name_of = name_of_caller,
-              .private_fields.row = &unri_row_sqe },
+              .private_fields = { .kind = UNRI_CALL } },
     .opcode = IORING_OP_NOP,
+    .is_callers = true,
     .fill = fill_of_caller,
 };
 
@@ -142,11 +131,6 @@ const struct unri_row *const unri_rows[] = {
 };
 /* clang-format on */
 const unsigned unri_row_count = sizeof unri_rows / sizeof *unri_rows;
-
-unsigned unri_row_descriptors(const struct unr_op *op)
-{
-    return unri_row_of(op)->descriptors;
-}
 
 const char *unri_row_needs(const struct unr_op *op)
 {
@@ -178,7 +162,7 @@ static struct unr_op *with_flags(struct unr_op *op, unsigned flags)
 
 static struct unr_op *invalid_if(struct unr_op *op, bool invalid)
 {
-    if (__builtin_expect(invalid, 0))
+    if (unlikely(invalid))
         unri_private(op)->flags |= UNRI_INVALID;
     return op;
 }
@@ -195,7 +179,7 @@ static uint32_t transfer_length(size_t len)
 static struct unr_op *narrow(struct unr_op *op, int flags)
 {
     if (flags & MSG_WAITALL)
-        unri_private(op)->supports = UNR_CANCEL_PARTIAL | UNR_CANCEL_TERMINAL;
+        unri_set_supports(op, UNR_CANCEL_PARTIAL | UNR_CANCEL_TERMINAL);
     return with_flags(op, (unsigned)flags);
 }
 
@@ -445,20 +429,6 @@ struct unr_op *unri_alarm(struct unr_op *op, const int64_t at[2])
     return with_flags(op, IORING_TIMEOUT_ABS);
 }
 
-/* What a MSG_WAITALL transfer was asked to move in all; asked before `done`, while its arguments
- * are lent. */
-uint64_t unri_bytes_asked(const struct unr_op *op)
-{
-    const struct unr_op_private *p = &op->private_fields;
-    if (op->type != &unri_row_recvmsg.type && op->type != &unri_row_sendmsg.type)
-        return p->length;
-    const struct msghdr *msg = (const struct msghdr *)(uintptr_t)p->address;
-    uint64_t             total = 0;
-    for (size_t i = 0; i < (size_t)msg->msg_iovlen; i++)
-        total += msg->msg_iov[i].iov_len;
-    return total;
-}
-
 /* ---- any other SQE: `address` holds the filling function, `offset` its context, the wide argument
  * the name ---- */
 
@@ -467,7 +437,7 @@ struct unr_op *unr_sqe(struct unr_op *op, const char *name, unsigned supports, u
 {
     struct unr_op_private *p = describe(op, &unri_row_sqe, -1, NULL, 0, (uintptr_t)context);
     p->address = (uintptr_t)fill;
-    p->supports = (uint8_t)(supports & UNR_CANCEL_ALL);
+    unri_set_supports(op, supports & UNR_CANCEL_ALL);
     unri_set_wide(p, (uintptr_t)name);
     return op;
 }
@@ -486,7 +456,7 @@ uint32_t unr_sqe_flags(const struct unr_op *op)
 
 static void do_not_submit(struct unr_op *op)
 {
-    unri_private(op)->flags &= (uint16_t)~UNRI_AWAITS_TARGET;
+    unri_clear_flags(op, UNRI_AWAITS_TARGET);
     unri_withdraw_cancel(op->private_fields.loop->ring, op);
 }
 
@@ -531,10 +501,10 @@ static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
     if (has_fd(sqe->opcode) && !(sqe->flags & IOSQE_FIXED_FILE)) {
         /* Only now is its descriptor known: it moves from the operations on none to those on this
          * one. */
-        unri_peers_remove(p->loop, op);
+        unri_peers_remove(&p->loop->descriptors, op);
         p->fd = sqe->fd;
-        unri_peers_add(p->loop, op, 1);
-        if (p->supports && unri_being_closed(p->loop, p->fd)) {
+        unri_peers_add_on_one(&p->loop->descriptors, op);
+        if (unri_own_supports(op) && unri_being_closed(p->loop, p->fd)) {
             do_not_submit(op);
             unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
             return false;

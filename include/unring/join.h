@@ -12,9 +12,9 @@ struct unr_join_private {
     struct unr_join *above; /* the one that came after this and is told before it */
     union {
         unr_done_fn   *done;
-        struct unr_op *holder;
+        struct unr_op *combinator;
     };
-    bool inner;
+    bool was_child;
 };
 
 struct unr_join {

@@ -57,7 +57,11 @@ typedef void unr_done_fn(struct unr_op *op);
 
 /* unring's own part of a `struct unr_op_type`: not to be read or written. */
 struct unr_op_type_private {
-    const void *row, *holder; /* NULL in a caller's own type */
+    const struct unri_combinator *combinator; /* NULL: it has no children */
+    /* Another operation on the descriptor of a cancel_close has left. */
+    void (*peer_left)(struct unr_op *op);
+    uint8_t kind;        /* enum unri_kind; 0: a caller's own */
+    uint8_t descriptors; /* how many it works on: none, fd, or fd and other_fd */
 };
 
 /* A kind of operation.  Static; shared by all operations of the kind.  unring's own are its system
@@ -82,17 +86,15 @@ struct unr_op_type {
 struct unr_op_private {
     struct unr_loop *loop;
     union {
-        unr_done_fn   *done;   /* the caller's */
-        struct unr_op *holder; /* of a child or member: the combinator that it belongs to */
+        unr_done_fn   *done;       /* the caller's */
+        struct unr_op *combinator; /* of a child: whose it is */
     };
     struct unr_slot *slot;
     struct unr_op   *next;    /* behind this one on the list that `state` and `flags` name */
     struct unr_op   *peer;    /* behind this one among those in flight on its descriptor */
     struct unr_op  **peer_at; /* what points at this one there; NULL: on no such list */
     uint32_t         state;
-    uint16_t         flags;
-    uint8_t          supports;
-    uint8_t          attempts; /* cancels that the kernel has answered without effect */
+    uint32_t         flags; /* and what it supports, and the cancels that had no effect */
     int32_t          fd, other_fd;
     uint32_t         length, call_flags;
     uint64_t         address, offset;

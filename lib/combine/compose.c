@@ -1,5 +1,10 @@
 /* Operations made of steps: one child after another, under one cancellation state. */
+#include "../core/cancel.h"
+#include "../core/combinator.h"
+#include "../core/contract.h"
 #include "state.h"
+
+#include <unring/compose.h>
 
 enum phase { DESCRIBED, STEPPING, WAITING, ENDED };
 
@@ -26,9 +31,9 @@ static void compose_start(struct unr_op *op)
 static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_compose *self = compose_of(op);
-    unsigned            let_in = unri_state_let_in(&self->private_fields.state, request);
+    unsigned            let_in = unri_cancel_state_let_in(&self->private_fields.state, request);
     unri_note(op, request, let_in);
-    unsigned passed = let_in ? unri_state_let_out(&self->private_fields.state, let_in) : 0;
+    unsigned passed = let_in ? unri_cancel_state_let_out(&self->private_fields.state, let_in) : 0;
     if (passed && self->private_fields.phase == WAITING)
         unri_request(self->private_fields.child,
                      (struct unr_cancel_request){ passed, request.cause });
@@ -39,8 +44,8 @@ static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
 {
     struct unr_compose *self = compose_of(op);
-    bool                closing = op->private_fields.loop->closing && op->private_fields.supports;
-    bool                let_in = unri_state_let_in(&self->private_fields.state, asked);
+    bool                closing = op->private_fields.loop->closing && unri_own_supports(op);
+    bool                let_in = unri_cancel_state_let_in(&self->private_fields.state, asked);
     unri_note(op, asked, let_in);
     if (let_in || closing) {
         unri_end_unsubmitted(op, asked);
@@ -50,9 +55,9 @@ static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
     return false;
 }
 
-static void child_done(struct unr_op *holder, struct unr_op *child)
+static void child_done(struct unr_op *combinator, struct unr_op *child)
 {
-    struct unr_compose *self = compose_of(holder);
+    struct unr_compose *self = compose_of(combinator);
     if (child->result.error == -ECANCELED) {
         self->private_fields.child_cause = child->result.cause;
         if (child->result.guarantee < self->private_fields.proven)
@@ -66,16 +71,16 @@ static const char *name_of(const struct unr_op *op)
     return ((const struct unr_compose *)op)->private_fields.name;
 }
 
-static const struct unri_holder holder = { .child_done = child_done,
-                                           .deliver = deliver,
-                                           .start_asked = start_asked };
+static const struct unri_combinator combinator = { .child_done = child_done,
+                                                   .deliver = deliver,
+                                                   .start_asked = start_asked };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "compose",
     .start = compose_start,
     .name_of = name_of,
-    .private_fields.holder = &holder,
+    .private_fields = { .kind = UNRI_COMBINATOR, .combinator = &combinator },
 };
 
 struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned supports,
@@ -83,8 +88,8 @@ struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned 
 {
     unr_describe(&self->op, &type);
     unsigned strongest = unri_strongest(supports);
-    unri_private(&self->op)->supports = (uint8_t)(strongest | (strongest - !!strongest));
-    unri_state_init(&self->private_fields.state, &self->op);
+    unri_set_supports(&self->op, strongest | (strongest - !!strongest));
+    unri_cancel_state_init(&self->private_fields.state, &self->op);
     self->private_fields.step = step;
     self->private_fields.name = name;
     self->private_fields.child = NULL;
@@ -96,7 +101,7 @@ struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned 
 
 static void check_in_step(const struct unr_compose *self, const char *what)
 {
-    if (__builtin_expect(self->private_fields.phase != STEPPING, 0))
+    if (unlikely(self->private_fields.phase != STEPPING))
         unri_broken(
             what, &self->op,
             "each step begins one child with unr_compose_next() or ends with unr_compose_end()");
@@ -106,7 +111,7 @@ void unr_compose_next(struct unr_compose *self, struct unr_op *described)
 {
     check_in_step(self, "unr_compose_next called outside of a step, or twice in one");
     unri_hold(described);
-    struct unr_cancel_request asked = unri_state_preempting(&self->private_fields.state);
+    struct unr_cancel_request asked = unri_cancel_state_preempting(&self->private_fields.state);
     self->private_fields.phase = WAITING;
     self->private_fields.child = described;
     unri_start_child(&self->op, described, asked);
@@ -123,7 +128,7 @@ void unr_compose_end(struct unr_compose *self, int error)
         unri_end(&self->op, error);
         return;
     }
-    unsigned supported = unri_strongest(self->op.private_fields.supports);
+    unsigned supported = unri_strongest(unri_own_supports(&self->op));
     if (!supported)
         supported = UNR_CANCEL_TERMINAL; /* only its child was asked */
     if (!r->guarantee)

@@ -1,7 +1,12 @@
 /* Deadlines: a timer of the loop's that, when it is due, asks the operation inside to end.  It is
  * among the timers without being an operation of its own, so that one which is not reached costs a
  * place in the heap and no more. */
-#include "../core/internal.h"
+#include "../core/cancel.h"
+#include "../core/combinator.h"
+#include "../core/contract.h"
+#include "../loop/timer.h"
+
+#include <unring/deadline.h>
 
 static struct unr_deadline *deadline_of(struct unr_op *op)
 {
@@ -11,10 +16,10 @@ static struct unr_deadline *deadline_of(struct unr_op *op)
 static const struct unr_cancel_request timed_out = { UNR_CANCEL_ALL, -ETIMEDOUT };
 
 /* A deadline that is past is one more request that was there before. */
-static struct unr_cancel_request with_time_out(const struct unr_op      *inner,
+static struct unr_cancel_request with_time_out(const struct unr_op      *child,
                                                struct unr_cancel_request asked)
 {
-    if (!(asked.types & unr_supports(inner)))
+    if (!(asked.types & unr_supports(child)))
         asked.cause = timed_out.cause;
     asked.types |= timed_out.types;
     return asked;
@@ -26,12 +31,12 @@ static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
     struct unr_timer *timer = &deadline_of(op)->private_fields.timer;
     unri_timer_resolve(loop, timer);
     if (unri_timer_is_past(loop, timer)) {
-        asked = with_time_out(unri_inner(op), asked);
+        asked = with_time_out(unri_child(op), asked);
     } else if (timer->deadline != UNR_NEVER && !unri_timer_insert(loop, timer)) {
         unri_fail_wrapper(op, -ENOMEM);
         return false;
     }
-    return unri_start_child(op, unri_inner(op), asked);
+    return unri_start_child(op, unri_child(op), asked);
 }
 
 static void deadline_start(struct unr_op *op)
@@ -43,27 +48,26 @@ static void deadline_start(struct unr_op *op)
  * own. */
 static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
-    return unri_request(unri_inner(op), request);
+    return unri_request(unri_child(op), request);
 }
 
 static void due(struct unr_op *op)
 {
-    unri_request(unri_inner(op), timed_out);
+    unri_request(unri_child(op), timed_out);
 }
 
-static void child_done(struct unr_op *holder, struct unr_op *inner)
+static void child_done(struct unr_op *combinator, struct unr_op *child)
 {
-    struct unr_deadline *deadline = deadline_of(holder);
+    struct unr_deadline *deadline = deadline_of(combinator);
     if (unri_timer_waits(&deadline->private_fields.timer))
-        unri_timer_remove(holder->private_fields.loop, &deadline->private_fields.timer);
-    unri_unwrap(holder, inner);
+        unri_timer_remove(combinator->private_fields.loop, &deadline->private_fields.timer);
+    unri_unwrap(combinator, child);
 }
 
-static const struct unri_holder holder = {
+static const struct unri_combinator combinator = {
     .child_done = child_done,
     .deliver = deliver,
     .start_asked = start_asked,
-    .is_wrapper = true,
     .due = due,
 };
 
@@ -71,32 +75,32 @@ static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "deadline",
     .start = deadline_start,
-    .private_fields.holder = &holder,
+    .private_fields = { .kind = UNRI_WRAPPER, .combinator = &combinator },
 };
 
-static struct unr_op *describe(struct unr_deadline *deadline, struct unr_op *inner, unr_time when,
+static struct unr_op *describe(struct unr_deadline *deadline, struct unr_op *child, unr_time when,
                                bool relative)
 {
-    unri_wrap(&deadline->op, &type, inner);
+    unri_wrap(&deadline->op, &type, child);
     unri_timer_set(&deadline->private_fields.timer, when, relative);
     return &deadline->op;
 }
 
-struct unr_op *unr_cancel_at(struct unr_deadline *deadline, struct unr_op *inner, unr_time when)
+struct unr_op *unr_cancel_at(struct unr_deadline *deadline, struct unr_op *child, unr_time when)
 {
-    return describe(deadline, inner, when, false);
+    return describe(deadline, child, when, false);
 }
 
-struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct unr_op *inner, unr_time delay)
+struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct unr_op *child, unr_time delay)
 {
-    return describe(deadline, inner, delay, true);
+    return describe(deadline, child, delay, true);
 }
 
 /* What it holds has ended, and has not been handed back. */
 static bool has_ended(const struct unr_op *op)
 {
     while (unri_is_wrapper(op))
-        op = unri_inner(op);
+        op = unri_child(op);
     return op->private_fields.state == UNRI_FINISHED;
 }
 
@@ -124,7 +128,6 @@ bool unr_deadline_move(struct unr_deadline *started, unr_time when)
         timer->deadline = UNR_NEVER;
         return false;
     }
-    if (unri_outside_turn(p->loop))
-        unri_embed_notice(p->loop);
+    unri_notice(p->loop);
     return true;
 }

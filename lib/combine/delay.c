@@ -1,6 +1,11 @@
 /* An operation that begins later: it waits among the timers, and what ends it meanwhile is its
- * inner operation's own end before it began. */
-#include "../core/internal.h"
+ * child's own end before it began. */
+#include "../core/cancel.h"
+#include "../core/combinator.h"
+#include "../core/contract.h"
+#include "../loop/timer.h"
+
+#include <unring/deadline.h>
 
 static struct unr_delay *delay_of(struct unr_op *op)
 {
@@ -9,7 +14,7 @@ static struct unr_delay *delay_of(struct unr_op *op)
 
 static void due(struct unr_op *op)
 {
-    unri_start_child(op, unri_inner(op), (struct unr_cancel_request){ 0 });
+    unri_start_child(op, unri_child(op), (struct unr_cancel_request){ 0 });
 }
 
 static void delay_start(struct unr_op *op)
@@ -24,7 +29,7 @@ static void delay_start(struct unr_op *op)
     }
 }
 
-/* During the pause: what the inner operation honours begins it, for it to end before it has
+/* During the pause: what the child honours begins it, for it to end before it has
  * begun. */
 static bool end_pause(struct unr_op *op, struct unr_cancel_request request)
 {
@@ -35,7 +40,7 @@ static bool end_pause(struct unr_op *op, struct unr_cancel_request request)
     }
     if (unri_timer_waits(&delay->private_fields.timer))
         unri_timer_remove(op->private_fields.loop, &delay->private_fields.timer);
-    return unri_start_child(op, unri_inner(op), request);
+    return unri_start_child(op, unri_child(op), request);
 }
 
 static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
@@ -50,14 +55,13 @@ static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
     return unri_timer_waits(&delay_of(op)->private_fields.timer)
                ? end_pause(op, request)
-               : unri_request(unri_inner(op), request);
+               : unri_request(unri_child(op), request);
 }
 
-static const struct unri_holder holder = {
+static const struct unri_combinator combinator = {
     .child_done = unri_unwrap,
     .deliver = deliver,
     .start_asked = start_asked,
-    .is_wrapper = true,
     .due = due,
 };
 
@@ -65,17 +69,12 @@ static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "delay",
     .start = delay_start,
-    .private_fields.holder = &holder,
+    .private_fields = { .kind = UNRI_DELAY, .combinator = &combinator },
 };
 
-bool unri_is_delay(const struct unr_op *op)
+struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *child, unr_time pause)
 {
-    return op->type == &type;
-}
-
-struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *inner, unr_time pause)
-{
-    unri_wrap(&delay->op, &type, inner);
+    unri_wrap(&delay->op, &type, child);
     unri_timer_set(&delay->private_fields.timer, pause, true);
     return &delay->op;
 }

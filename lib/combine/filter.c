@@ -1,5 +1,9 @@
 /* A filter between the requests for an operation and the operation. */
-#include "../core/internal.h"
+#include "../core/cancel.h"
+#include "../core/combinator.h"
+#include "state.h"
+
+#include <unring/filter.h>
 
 static struct unr_filter *filter_of(struct unr_op *op)
 {
@@ -28,21 +32,21 @@ static unsigned types_for(const struct unr_filter *filter, unsigned accepted)
 
 static unsigned supports(const struct unr_op *op)
 {
-    return types_for((const struct unr_filter *)op, unr_supports(unri_inner(op)));
+    return types_for((const struct unr_filter *)op, unr_supports(unri_child(op)));
 }
 
 static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_filter        *filter = filter_of(op);
-    struct unr_op            *inner = unri_inner(op);
+    struct unr_op            *child = unri_child(op);
     struct unr_cancel_request passed = { pass(filter, request.types), request.cause };
     bool                      honoured;
-    if (unri_live(inner)) {
-        honoured = passed.types && unri_request(inner, passed);
-    } else { /* from inside the filter, which is being asked at the start: inner is asked when it
+    if (unri_live(child)) {
+        honoured = passed.types && unri_request(child, passed);
+    } else { /* from inside the filter, which is being asked at the start: child is asked when it
                 begins */
         filter->private_fields.early |= (uint8_t)passed.types;
-        honoured = passed.types & unr_supports(inner);
+        honoured = passed.types & unr_supports(child);
     }
     unri_note(op, request, honoured);
     return honoured;
@@ -53,14 +57,14 @@ static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
     struct unr_filter        *filter = filter_of(op);
     struct unr_cancel_request passed = { pass(filter, asked.types), asked.cause };
     passed.types |= filter->private_fields.early;
-    bool honoured = unri_start_child(op, unri_inner(op), passed);
+    bool honoured = unri_start_child(op, unri_child(op), passed);
     unri_note(op, asked, honoured);
     return honoured;
 }
 
 static void filter_start(struct unr_op *op)
 {
-    unri_start_child(op, unri_inner(op), (struct unr_cancel_request){ 0 });
+    unri_start_child(op, unri_child(op), (struct unr_cancel_request){ 0 });
 }
 
 /* The strongest type whose requester is content with `guarantee`. */
@@ -70,46 +74,44 @@ static unsigned in_outer_terms(const struct unr_filter *filter, unsigned guarant
     return type ? type : guarantee;
 }
 
-static void child_done(struct unr_op *holder, struct unr_op *inner)
+static void child_done(struct unr_op *combinator, struct unr_op *child)
 {
-    struct unr_filter *filter = filter_of(holder);
-    struct unr_result  result = inner->result;
-    if (holder->private_fields.flags & UNRI_HONOURED)
+    struct unr_filter *filter = filter_of(combinator);
+    struct unr_result  result = child->result;
+    if (combinator->private_fields.flags & UNRI_HONOURED)
         result.requested = 0; /* only what was asked of the filter, in its own terms */
     if (result.error == -ECANCELED && result.verdict != UNR_VERDICT_UNSUBMITTED)
         result.guarantee = (uint8_t)in_outer_terms(filter, result.guarantee);
-    unri_end_as(holder, &result);
+    unri_end_as(combinator, &result);
 }
 
-static const struct unri_holder holder = {
+static const struct unri_combinator combinator = {
     .child_done = child_done,
     .deliver = deliver,
     .start_asked = start_asked,
     .supports = supports,
-    .is_wrapper = true,
 };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "filter",
     .start = filter_start,
-    .private_fields.holder = &holder,
+    .private_fields = { .kind = UNRI_WRAPPER, .combinator = &combinator },
 };
 
-struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *inner, unr_filter_fn *out,
+struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *child, unr_filter_fn *out,
                           void *context)
 {
-    unri_wrap(&filter->op, &type, inner);
+    unri_wrap(&filter->op, &type, child);
     filter->private_fields.out = out;
     filter->private_fields.context = context;
     filter->private_fields.early = 0;
     pass(filter, UNR_CANCEL_ALL);
-    unri_private(&filter->op)->supports =
-        (uint8_t)types_for(filter, inner->private_fields.supports);
+    unri_set_supports(&filter->op, types_for(filter, unri_own_supports(child)));
     return &filter->op;
 }
 
-struct unr_op *unr_shield(struct unr_filter *filter, struct unr_op *inner)
+struct unr_op *unr_shield(struct unr_filter *filter, struct unr_op *child)
 {
-    return unr_filter(filter, inner, unr_let_none, NULL);
+    return unr_filter(filter, child, unr_let_none, NULL);
 }

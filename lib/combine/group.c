@@ -2,6 +2,9 @@
  * are held, and those that have ended by the `next` that the loop has no use for any more: so a
  * group of any size needs no memory.  The low bits of the link tell who ended a member. */
 #include "group.h"
+#include "../core/cancel.h"
+#include "../core/combinator.h"
+#include "../core/contract.h"
 
 unsigned unr_wait_all(void *context, const struct unr_op *finished)
 {
@@ -99,7 +102,7 @@ static bool deliver(struct unr_op *op, struct unr_cancel_request request)
     add_outside(group, request);
     bool honoured = request_members(group, request, OUTSIDE);
     if (!group->private_fields.left) /* too late, not refused */
-        honoured = request.types & op->private_fields.supports;
+        honoured = request.types & unri_own_supports(op);
     unri_note(op, request, honoured);
     return honoured;
 }
@@ -235,9 +238,9 @@ static bool decides(const struct unr_group *group, const struct unr_op *member, 
            && !ended_by_condition(member);
 }
 
-static void child_done(struct unr_op *holder, struct unr_op *member)
+static void child_done(struct unr_op *combinator, struct unr_op *member)
 {
-    struct unr_group *group = group_of(holder);
+    struct unr_group *group = group_of(combinator);
     unri_private(member)->next = NULL;
     if (group->private_fields.last)
         unri_private(group->private_fields.last)->next = member;
@@ -248,7 +251,7 @@ static void child_done(struct unr_op *holder, struct unr_op *member)
 
     unsigned types = group->private_fields.condition(group->private_fields.context, member);
     if (types & ~UNR_CANCEL_ALL)
-        unri_broken("a condition that answers with types that do not exist", holder,
+        unri_broken("a condition that answers with types that do not exist", combinator,
                     "a condition returns a mask of UNR_CANCEL_*");
     if (decides(group, member, types))
         group->private_fields.decider = member;
@@ -273,7 +276,7 @@ struct unr_op *unr_group_next(const struct unr_op *member)
 
 /* ---- describe ---- */
 
-static const struct unri_holder holder = {
+static const struct unri_combinator combinator = {
     .child_done = child_done,
     .deliver = deliver,
     .start_asked = start_asked,
@@ -284,7 +287,7 @@ static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .name = "group",
     .start = group_start,
-    .private_fields.holder = &holder,
+    .private_fields = { .kind = UNRI_COMBINATOR, .combinator = &combinator },
 };
 
 struct unr_op *unr_group(struct unr_group *group, struct unr_op *const *members, unsigned n,
@@ -296,10 +299,10 @@ struct unr_op *unr_group(struct unr_group *group, struct unr_op *const *members,
         unri_hold(members[i]);
         members[i]->data = first;
         first = members[i];
-        supports |= members[i]->private_fields.supports;
+        supports |= unri_own_supports(members[i]);
     }
     unr_describe(&group->op, &type);
-    unri_private(&group->op)->supports = (uint8_t)supports;
+    unri_set_supports(&group->op, supports);
     group->private_fields.condition = condition;
     group->private_fields.context = context;
     group->private_fields.members = first;

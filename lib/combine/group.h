@@ -2,7 +2,8 @@
 #ifndef UNRI_GROUP_H
 #define UNRI_GROUP_H
 
-#include "../core/internal.h"
+#include <unring/group.h>
+#include "../core/loop.h"
 
 /* The weaker of `weakest` and what a member that has ended leaves of it: completed, nothing better
  * than PARTIAL. */

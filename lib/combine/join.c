@@ -1,6 +1,10 @@
-/* Waiting for somebody else's operation: the join steps in as its holder and, when it is handed
+/* Waiting for somebody else's operation: the join steps in as its combinator and, when it is handed
  * back, hands it on.  Several joins of one operation stand in line, the last to come first. */
-#include "../core/internal.h"
+#include "../core/cancel.h"
+#include "../core/combinator.h"
+#include "../core/contract.h"
+
+#include <unring/join.h>
 
 static struct unr_join *join_of(struct unr_op *op)
 {
@@ -11,10 +15,10 @@ static struct unr_join *join_of(struct unr_op *op)
 static void step_aside(struct unr_join *join, struct unr_op *joined)
 {
     struct unr_op_private *p = unri_private(joined);
-    if (join->private_fields.inner) {
-        p->holder = join->private_fields.holder;
+    if (join->private_fields.was_child) {
+        p->combinator = join->private_fields.combinator;
     } else {
-        p->flags &= (uint16_t)~UNRI_INNER;
+        unri_clear_flags(joined, UNRI_CHILD);
         p->done = join->private_fields.done;
     }
 }
@@ -31,7 +35,7 @@ static const struct unr_op_type type;
 /* Whether another join is told after this one. */
 static bool has_join_behind(const struct unr_join *join)
 {
-    return join->private_fields.inner && join->private_fields.holder->type == &type;
+    return join->private_fields.was_child && join->private_fields.combinator->type == &type;
 }
 
 static void join_start(struct unr_op *op)
@@ -50,15 +54,15 @@ static void join_start(struct unr_op *op)
         unri_broken("joined from another loop", joined,
                     "a join is started on the loop of the operation that it waits for");
     join->private_fields.above = NULL;
-    join->private_fields.inner = p->flags & UNRI_INNER;
-    if (join->private_fields.inner)
-        join->private_fields.holder = p->holder;
+    join->private_fields.was_child = p->flags & UNRI_CHILD;
+    if (join->private_fields.was_child)
+        join->private_fields.combinator = p->combinator;
     else
         join->private_fields.done = p->done;
     if (has_join_behind(join))
-        join_of(join->private_fields.holder)->private_fields.above = join;
-    p->holder = op;
-    p->flags |= UNRI_INNER;
+        join_of(join->private_fields.combinator)->private_fields.above = join;
+    p->combinator = op;
+    p->flags |= UNRI_CHILD;
 }
 
 static void join_cancel(struct unr_op *op, struct unr_cancel_request request)
@@ -66,24 +70,24 @@ static void join_cancel(struct unr_op *op, struct unr_cancel_request request)
     (void)request;
     struct unr_join *join = join_of(op), *above = join->private_fields.above;
     if (has_join_behind(join))
-        join_of(join->private_fields.holder)->private_fields.above = above;
+        join_of(join->private_fields.combinator)->private_fields.above = above;
     if (!above) {
         step_aside(join, join->private_fields.joined);
     } else {
-        above->private_fields.inner = join->private_fields.inner;
-        if (join->private_fields.inner)
-            above->private_fields.holder = join->private_fields.holder;
+        above->private_fields.was_child = join->private_fields.was_child;
+        if (join->private_fields.was_child)
+            above->private_fields.combinator = join->private_fields.combinator;
         else
             above->private_fields.done = join->private_fields.done;
     }
     unri_end(op, -ECANCELED);
 }
 
-static void child_done(struct unr_op *holder, struct unr_op *joined)
+static void child_done(struct unr_op *combinator, struct unr_op *joined)
 {
-    struct unr_loop *loop = holder->private_fields.loop;
-    for (struct unr_join *join = join_of(holder), *behind; join; join = behind) {
-        behind = has_join_behind(join) ? join_of(join->private_fields.holder) : NULL;
+    struct unr_loop *loop = combinator->private_fields.loop;
+    for (struct unr_join *join = join_of(combinator), *behind; join; join = behind) {
+        behind = has_join_behind(join) ? join_of(join->private_fields.combinator) : NULL;
         loop->handed_to = &join->op;
         step_aside(join, joined);
         end_as_joined(join, joined);
@@ -91,7 +95,7 @@ static void child_done(struct unr_op *holder, struct unr_op *joined)
     unri_hand_back(loop, joined);
 }
 
-static const struct unri_holder holder = { .child_done = child_done };
+static const struct unri_combinator combinator = { .child_done = child_done };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
@@ -99,7 +103,7 @@ static const struct unr_op_type type = {
     .name = "join",
     .start = join_start,
     .cancel = join_cancel,
-    .private_fields.holder = &holder,
+    .private_fields = { .kind = UNRI_COMBINATOR, .combinator = &combinator },
 };
 
 struct unr_op *unr_join(struct unr_join *join, struct unr_op *started)

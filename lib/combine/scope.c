@@ -1,8 +1,13 @@
 /* Scopes.  A member is an operation as any other, with its own `done`; the scope stands between as
- * its holder and keeps that `done` in a table of its own, where requests find the members too. */
+ * its combinator and keeps that `done` in a table of its own, where requests find the members too.
+ */
 #include "group.h"
+#include "../core/cancel.h"
+#include "../core/combinator.h"
+#include "../core/contract.h"
 
 #include <stdlib.h>
+#include <unring/scope.h>
 
 static struct unr_scope *scope_of(struct unr_op *op)
 {
@@ -142,32 +147,32 @@ static unr_done_fn *leave(struct unr_scope *scope, const struct unr_op *op)
     return done;
 }
 
-static void child_done(struct unr_op *holder, struct unr_op *op)
+static void child_done(struct unr_op *combinator, struct unr_op *op)
 {
-    struct unr_scope *scope = scope_of(holder);
+    struct unr_scope *scope = scope_of(combinator);
     unri_private(op)->done = leave(scope, op);
-    unri_private(op)->flags &= (uint16_t)~UNRI_INNER;
+    unri_clear_flags(op, UNRI_CHILD);
     scope->private_fields.ended++;
     scope->private_fields.weakest =
         (uint8_t)unri_weakest_guarantee(scope->private_fields.weakest, &op->result);
     /* The scope outlives the `done` of its last member, which may start another in it, but ends in
      * the same turn. */
     scope->private_fields.busy = true;
-    unri_hand_back(holder->private_fields.loop, op);
+    unri_hand_back(combinator->private_fields.loop, op);
     scope->private_fields.busy = false;
     end_if_over(scope);
 }
 
-static const struct unri_holder holder = { .child_done = child_done,
-                                           .deliver = deliver,
-                                           .start_asked = start_asked };
+static const struct unri_combinator combinator = { .child_done = child_done,
+                                                   .deliver = deliver,
+                                                   .start_asked = start_asked };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .supports = UNR_CANCEL_ALL,
     .name = "scope",
     .start = scope_start,
-    .private_fields.holder = &holder,
+    .private_fields = { .kind = UNRI_COMBINATOR, .combinator = &combinator },
 };
 
 struct unr_op *unr_scope(struct unr_scope *scope)

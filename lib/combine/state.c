@@ -1,5 +1,7 @@
 /* Cancellation state: filters, and what was let in. */
 #include "state.h"
+#include "../core/contract.h"
+#include "../core/op.h"
 
 unsigned unr_let_none(void *context, unsigned type)
 {
@@ -37,10 +39,10 @@ unsigned unri_filtered(unr_filter_fn *filter, void *context, unsigned types)
     return let;
 }
 
-void unri_state_init(struct unr_cancel_state *state, struct unr_op *op)
+void unri_cancel_state_init(struct unr_cancel_state *state, struct unr_op *op)
 {
     *state = (struct unr_cancel_state){ .private_fields.op = op,
-                                        .private_fields.supports = op->private_fields.supports };
+                                        .private_fields.supports = (uint8_t)unri_own_supports(op) };
 }
 
 static unsigned let_in(const struct unr_cancel_state *state, unsigned types)
@@ -50,14 +52,14 @@ static unsigned let_in(const struct unr_cancel_state *state, unsigned types)
                : types & state->private_fields.supports;
 }
 
-unsigned unri_state_let_out(const struct unr_cancel_state *state, unsigned types)
+unsigned unri_cancel_state_let_out(const struct unr_cancel_state *state, unsigned types)
 {
     return state->private_fields.out
                ? unri_filtered(state->private_fields.out, state->private_fields.context, types)
                : types;
 }
 
-unsigned unri_state_let_in(struct unr_cancel_state *state, struct unr_cancel_request request)
+unsigned unri_cancel_state_let_in(struct unr_cancel_state *state, struct unr_cancel_request request)
 {
     unsigned let = let_in(state, request.types);
     if (let && !state->private_fields.let_in.types)
@@ -66,13 +68,13 @@ unsigned unri_state_let_in(struct unr_cancel_state *state, struct unr_cancel_req
     return let;
 }
 
-struct unr_cancel_request unri_state_preempting(const struct unr_cancel_state *state)
+struct unr_cancel_request unri_cancel_state_preempting(const struct unr_cancel_state *state)
 {
     unsigned let_in, passed;
     do { /* while it is asked, the filter may let in more */
         let_in = state->private_fields.let_in.types;
         passed = let_in && !state->private_fields.lets_children_begin
-                     ? unri_state_let_out(state, let_in)
+                     ? unri_cancel_state_let_out(state, let_in)
                      : 0;
     } while (let_in != state->private_fields.let_in.types);
     return (struct unr_cancel_request){ passed, state->private_fields.let_in.cause };
@@ -99,14 +101,15 @@ void unr_state_reset(struct unr_cancel_state *state, unr_filter_fn *in, unr_filt
     /* What was honoured so far has been dealt with; what ends the operation in the end is what
      * comes now. */
     if (p->flags & UNRI_HONOURED) {
-        p->flags &= (uint16_t)~UNRI_HONOURED;
+        unri_clear_flags(state->private_fields.op, UNRI_HONOURED);
         state->private_fields.op->result.verdict = UNR_VERDICT_NONE;
         state->private_fields.op->result.cause = 0;
     }
-    p->supports = 0;
+    unsigned supports = 0;
     for (unsigned type = UNR_CANCEL_TERMINAL; type <= UNR_CANCEL_TOTAL; type <<= 1)
         if (let_in(state, type))
-            p->supports |= (uint8_t)type;
+            supports |= type;
+    unri_set_supports(state->private_fields.op, supports);
 }
 
 void unr_state_preempt(struct unr_cancel_state *state, bool on)

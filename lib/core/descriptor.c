@@ -6,17 +6,18 @@
  * renameat, linkat) has room for one membership only: such operations are on one list of the
  * loop's, and each bucket counts them, so that it is walked only for descriptors that it
  * concerns. */
-#include "../../uring/kernel.h"
-#include "../../uring/enter.h"
+#include "descriptor.h"
+#include "op.h"
+#include "os.h"
 
 enum { COUNT_MIN = 1 << 8, COUNT_MAX = 1 << 20 };
 
 int unri_descriptors_open(struct unri_descriptors *descriptors)
 {
-    size_t count = COUNT_MIN, limit = unri_enter_descriptors_max();
+    size_t count = COUNT_MIN, limit = unri_os_descriptors_max();
     while (count < limit && count < COUNT_MAX)
         count *= 2;
-    struct unri_bucket *buckets = unri_enter_map(count * sizeof *buckets, false);
+    struct unri_bucket *buckets = unri_os_map(count * sizeof *buckets, false);
     if (!buckets)
         return -ENOMEM;
     *descriptors = (struct unri_descriptors){ .buckets = buckets, .count = count };
@@ -26,33 +27,14 @@ int unri_descriptors_open(struct unri_descriptors *descriptors)
 void unri_descriptors_close(struct unri_descriptors *descriptors)
 {
     if (descriptors->buckets)
-        unri_enter_unmap(descriptors->buckets, descriptors->count * sizeof *descriptors->buckets);
+        unri_os_unmap(descriptors->buckets, descriptors->count * sizeof *descriptors->buckets);
 }
 
-static void count_pair(struct unri_descriptors *descriptors, int fd, int change)
-{
-    if (fd >= 0)
-        unri_bucket(descriptors, fd)->pairs += (uint32_t)change;
-}
+/* ---- adding and removing ---- */
 
-void unri_peers_add(struct unr_loop *loop, struct unr_op *op, unsigned descriptors)
+static void link_at(struct unr_op **head, struct unr_op *op)
 {
-    struct unri_descriptors *d = &loop->descriptors;
-    struct unr_op_private   *p = unri_private(op);
-    struct unr_op          **head = &d->others;
-    if (descriptors == 2) {
-        p->flags |= UNRI_ON_TWO_FDS;
-        count_pair(d, p->fd, +1);
-        count_pair(d, p->other_fd, +1);
-        head = &d->pairs;
-    } else if (descriptors == 1 && p->fd >= 0) {
-        struct unri_bucket *bucket = unri_bucket(d, p->fd);
-        size_t              index = (size_t)(bucket - d->buckets);
-        p->flags |= UNRI_ON_FD;
-        head = &bucket->first;
-        if (index >= d->used)
-            d->used = index + 1;
-    }
+    struct unr_op_private *p = unri_private(op);
     p->peer = *head;
     p->peer_at = head;
     if (*head)
@@ -60,63 +42,104 @@ void unri_peers_add(struct unr_loop *loop, struct unr_op *op, unsigned descripto
     *head = op;
 }
 
-static void left_bucket(struct unr_loop *loop, int fd, const struct unr_op *op)
+static void add_on_one(struct unri_descriptors *descriptors, struct unr_op *op)
 {
-    if (fd >= 0 && unri_bucket(&loop->descriptors, fd)->closers)
-        unri_left_bucket_of_closers(loop, fd, op);
+    struct unr_op_private *p = unri_private(op);
+    if (p->fd < 0) {
+        link_at(&descriptors->others, op);
+        return;
+    }
+    struct unri_bucket *bucket = unri_bucket(descriptors, p->fd);
+    size_t              index = (size_t)(bucket - descriptors->buckets);
+    p->flags |= UNRI_ON_FD;
+    bucket->closers += unri_kind(op) == UNRI_CLOSER;
+    if (index >= descriptors->used)
+        descriptors->used = index + 1;
+    link_at(&bucket->first, op);
 }
 
-void unri_peers_remove(struct unr_loop *loop, struct unr_op *op)
+static void join_pair(struct unri_descriptors *descriptors, int fd)
+{
+    if (fd >= 0)
+        unri_bucket(descriptors, fd)->pairs++;
+}
+
+static void add_on_two(struct unri_descriptors *descriptors, struct unr_op *op)
+{
+    struct unr_op_private *p = unri_private(op);
+    p->flags |= UNRI_ON_TWO_FDS;
+    join_pair(descriptors, p->fd);
+    join_pair(descriptors, p->other_fd);
+    link_at(&descriptors->pairs, op);
+}
+
+void unri_peers_add(struct unri_descriptors *descriptors, struct unr_op *op)
+{
+    switch (op->type->private_fields.descriptors) {
+    case 0: link_at(&descriptors->others, op); break;
+    case 1: add_on_one(descriptors, op); break;
+    default: add_on_two(descriptors, op); break;
+    }
+}
+
+void unri_peers_add_on_one(struct unri_descriptors *descriptors, struct unr_op *op)
+{
+    add_on_one(descriptors, op);
+}
+
+/* Tells the cancel_closes of `fd` that an operation on it has left. */
+static void tell_closers(const struct unri_bucket *bucket, int fd)
+{
+    for (struct unr_op *op = bucket->first; op; op = op->private_fields.peer)
+        if (unri_kind(op) == UNRI_CLOSER && op->private_fields.fd == fd)
+            op->type->private_fields.peer_left(op);
+}
+
+static void leave_pair(struct unri_descriptors *descriptors, int fd)
+{
+    if (fd < 0)
+        return;
+    struct unri_bucket *bucket = unri_bucket(descriptors, fd);
+    bucket->pairs--;
+    if (bucket->closers)
+        tell_closers(bucket, fd);
+}
+
+void unri_peers_remove(struct unri_descriptors *descriptors, struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
     *p->peer_at = p->peer;
     if (p->peer)
         p->peer->private_fields.peer_at = p->peer_at;
     p->peer_at = NULL;
-    if (p->flags & UNRI_ON_TWO_FDS) {
-        count_pair(&loop->descriptors, p->fd, -1);
-        count_pair(&loop->descriptors, p->other_fd, -1);
-        left_bucket(loop, p->other_fd, op);
+    if (p->flags & UNRI_ON_FD) {
+        struct unri_bucket *bucket = unri_bucket(descriptors, p->fd);
+        bucket->closers -= unri_kind(op) == UNRI_CLOSER;
+        if (unlikely(bucket->closers))
+            tell_closers(bucket, p->fd);
+    } else if (p->flags & UNRI_ON_TWO_FDS) {
+        leave_pair(descriptors, p->other_fd);
+        leave_pair(descriptors, p->fd);
     }
-    if (p->flags & (UNRI_ON_FD | UNRI_ON_TWO_FDS))
-        left_bucket(loop, p->fd, op);
 }
 
-struct unr_op *unri_peers_next(struct unr_loop *loop, int fd, struct unr_op *behind)
+/* ---- finding ---- */
+
+struct unr_op *unri_peers_next(const struct unri_descriptors *descriptors, int fd,
+                               const struct unr_op *behind)
 {
-    struct unri_bucket *bucket = unri_bucket(&loop->descriptors, fd);
-    struct unr_op      *op = behind ? behind->private_fields.peer : bucket->first;
+    const struct unri_bucket *bucket = unri_bucket(descriptors, fd);
+    struct unr_op            *op = behind ? behind->private_fields.peer : bucket->first;
     if (!behind || behind->private_fields.flags & UNRI_ON_FD) {
         for (; op; op = op->private_fields.peer)
             if (op->private_fields.fd == fd)
                 return op;
-        op = bucket->pairs ? loop->descriptors.pairs : NULL;
+        op = bucket->pairs ? descriptors->pairs : NULL;
     }
     for (; op; op = op->private_fields.peer)
         if (op->private_fields.fd == fd || op->private_fields.other_fd == fd)
             return op;
     return NULL;
-}
-
-unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_request request,
-                         const struct unr_op *except)
-{
-    unsigned count = 0;
-    for (struct unr_op *op = NULL; (op = unri_peers_next(loop, fd, op)) != NULL;)
-        if (op != except && !(op->private_fields.flags & UNRI_HOUSEKEEPING)) {
-            count += unri_live(op);
-            unri_request(op, request);
-        }
-    return count;
-}
-
-unsigned unr_cancel_fd(struct unr_loop *loop, int fd, unsigned types)
-{
-    unri_check_thread(loop);
-    unri_check_request(types, -ECANCELED);
-    return fd < 0
-               ? 0
-               : unri_request_fd(loop, fd, (struct unr_cancel_request){ types, -ECANCELED }, NULL);
 }
 
 static void each_of(struct unr_op *op, void (*visit)(struct unr_op *op, void *context),
@@ -127,12 +150,11 @@ static void each_of(struct unr_op *op, void (*visit)(struct unr_op *op, void *co
             visit(op, context);
 }
 
-void unri_each_in_flight(const struct unr_loop *loop,
+void unri_each_in_flight(const struct unri_descriptors *descriptors,
                          void (*visit)(struct unr_op *op, void *context), void *context)
 {
-    const struct unri_descriptors *d = &loop->descriptors;
-    for (size_t i = 0; i < d->used; i++)
-        each_of(d->buckets[i].first, visit, context);
-    each_of(d->pairs, visit, context);
-    each_of(d->others, visit, context);
+    for (size_t i = 0; i < descriptors->used; i++)
+        each_of(descriptors->buckets[i].first, visit, context);
+    each_of(descriptors->pairs, visit, context);
+    each_of(descriptors->others, visit, context);
 }

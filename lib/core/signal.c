@@ -4,7 +4,8 @@
  * The walk stands at a cursor: a node of its own, on the emitter's stack, that is a sibling of the
  * children.  Whatever a handler does to the list keeps the cursor in its place, so there is nothing
  * to guard; children are attached in front, where the cursor has passed already. */
-#include "internal.h"
+#include "signal.h"
+#include "contract.h"
 
 #include <string.h>
 

@@ -1,13 +1,16 @@
 /* Words for a person: why a loop could not be opened, what became of an operation, what is in
  * flight. */
 #include "../../uring/kernel.h"
-#include "../../uring/enter.h"
+#include "../core/combinator.h"
+#include "../core/contract.h"
+#include "timer.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unring/explain.h>
 
 /* ---- a text that grows to a limit ---- */
 
@@ -172,7 +175,7 @@ static void add_name(struct text *text, const struct unr_op *op)
 {
     add(text, "%s", unri_name(op));
     if (op->type && unri_is_wrapper(op))
-        add(text, " of %s", unri_name_of_inner(op));
+        add(text, " of %s", unri_name_of_child(op));
 }
 
 static void add_types(struct text *text, unsigned types)
@@ -215,7 +218,7 @@ static void add_cancelled(struct text *text, const struct unr_op *op)
         r->guarantee == UNR_CANCEL_TOTAL     ? "total: it left no trace"
         : r->guarantee == UNR_CANCEL_PARTIAL ? "partial"
                                              : "terminal: what it worked on may only be closed");
-    if (op->type->private_fields.row)
+    if (unri_is_call(op))
         add(text, ", after %llu bytes", (unsigned long long)r->bytes);
     else if (r->value > 0) /* bytes, mostly */
         add(text, ", with %lld", (long long)r->value);
@@ -284,14 +287,14 @@ static void dump_op(struct unr_op *op, void *context)
         add(&text, " fd %-6d", p->fd);
     if (p->state != UNRI_FINISHED
         && (p->flags & UNRI_AWAITS_TARGET || !(p->flags & (UNRI_AWAITS | UNRI_WANTS_UNDO))))
-        add(&text, " for %u ms", unri_enter_clock_ms() - (uint32_t)op->result.error);
+        add(&text, " for %u ms", unri_os_clock_ms() - unri_started_ms(op));
     if (op->result.requested) {
         add(&text, ", asked to cancel (");
         add_types(&text, op->result.requested);
         add(&text, ")");
     }
-    if (p->attempts)
-        add(&text, ", %u cancels without effect", p->attempts);
+    if (unri_attempts(op))
+        add(&text, ", %u cancels without effect", unri_attempts(op));
     dprintf(dump->fd, "%s\n", text.data);
 }
 
@@ -301,6 +304,6 @@ void unr_loop_dump(const struct unr_loop *loop, int fd)
     dprintf(fd, "loop %p: %u in flight, %llu started, %llu finished\n", (const void *)loop,
             loop->in_flight, (unsigned long long)loop->stats.started,
             (unsigned long long)loop->stats.finished);
-    unri_each_in_flight(loop, dump_op, &dump);
+    unri_each_in_flight(&loop->descriptors, dump_op, &dump);
     unri_timers_each(loop, dump_op, &dump);
 }

@@ -4,40 +4,41 @@
  * wakes the loop if it announced that it may sleep: `sleeping` is set before the loop looks at the
  * stack for the last time, and cleared by the first who wakes it.  Both sides are sequentially
  * consistent, so one of them sees the other. */
-#include "../core/internal.h"
-#include "../../uring/enter.h"
+#include "../core/contract.h"
+#include "loop.h"
 
 #include <sched.h>
 
 static void wake(struct unr_loop *loop)
 {
-    if (atomic_exchange(&loop->inbox.sleeping, false))
-        unri_enter_wake(loop->wake_fd);
+    if (atomic_exchange(&unri_inbox(loop)->sleeping, false))
+        unri_os_wake(unri_whole(loop)->wake.fd);
 }
 
 void unr_loop_post(struct unr_loop *loop, struct unr_task *task)
 {
-    struct unr_task *newest = atomic_load_explicit(&loop->inbox.pushed, memory_order_relaxed);
+    struct unri_inbox *inbox = unri_inbox(loop);
+    struct unr_task   *newest = atomic_load_explicit(&inbox->pushed, memory_order_relaxed);
     do
         task->next = newest;
-    while (!atomic_compare_exchange_weak(&loop->inbox.pushed, &newest, task));
+    while (!atomic_compare_exchange_weak(&inbox->pushed, &newest, task));
     wake(loop);
 }
 
 void unr_loop_stop(struct unr_loop *loop)
 {
-    atomic_store(&loop->inbox.stop, true);
+    atomic_store(&unri_inbox(loop)->stop, true);
     wake(loop);
 }
 
 void unr_loop_hold(struct unr_loop *loop)
 {
-    atomic_fetch_add(&loop->inbox.holds, 1);
+    atomic_fetch_add(&unri_inbox(loop)->holds, 1);
 }
 
 void unr_loop_release(struct unr_loop *loop)
 {
-    unsigned holds = atomic_fetch_sub(&loop->inbox.holds, 1);
+    unsigned holds = atomic_fetch_sub(&unri_inbox(loop)->holds, 1);
     if (holds == 0)
         unri_broken("a loop released that nobody holds", NULL,
                     "each unr_loop_release has its unr_loop_hold");
@@ -92,10 +93,8 @@ static bool remove_task(struct unri_inbox *inbox, struct unr_task *task)
     return false;
 }
 
-/* Runs the tasks that are there now; one that posts itself again waits for the next turn. */
-void unri_inbox_run(struct unr_loop *loop)
+void unri_inbox_run(struct unri_inbox *inbox)
 {
-    struct unri_inbox *inbox = &loop->inbox;
     take_over(inbox);
     for (const struct unr_task *last = inbox->last; inbox->first;) {
         struct unr_task *task = pop(inbox);
@@ -151,7 +150,7 @@ void unr_remote_emit(struct unr_remote *remote, unsigned types, int cause)
 void unr_remote_disarm(struct unr_remote *remote)
 {
     unri_check_thread(remote->loop);
-    struct unri_inbox *inbox = &remote->loop->inbox;
+    struct unri_inbox *inbox = unri_inbox(remote->loop);
     uint64_t pending = __atomic_exchange_n(&remote->private_fields[0], DISARMED, __ATOMIC_ACQ_REL);
     if (!(pending & PENDING))
         return;

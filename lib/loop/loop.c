@@ -1,63 +1,44 @@
 /* The loop: opened, run turn by turn, closed.  A turn is one visit to the kernel, then everything
  * that is known to have ended is handed back. */
 #include "../../uring/kernel.h"
-#include "../../uring/enter.h"
+#include "../core/cancel.h"
+#include "../core/clock.h"
+#include "../core/contract.h"
+#include "loop.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- open ---- */
 
-unr_time unri_now(struct unr_loop *loop)
-{
-    if (!loop->now_known) {
-        loop->now = unri_enter_clock();
-        loop->now_known = true;
-    }
-    return loop->now;
-}
-
-/* Time has passed: outside the loop, or in the kernel. */
-static void new_time(struct unr_loop *loop)
-{
-    loop->now_known = loop->turn_ms_known = false;
-}
-
-uint32_t unri_read_turn_ms(struct unr_loop *loop)
-{
-    loop->turn_ms = unri_enter_clock_ms();
-    loop->turn_ms_known = true;
-    return loop->turn_ms;
-}
-
 /* Frees whatever a loop has of its own, also when it was half opened; its ring is closed or
  * abandoned already. */
 static void free_loop(struct unr_loop *loop)
 {
-    unri_timers_close(&loop->timers);
+    unri_timers_close(unri_timers(loop));
     unri_descriptors_close(&loop->descriptors);
     if (loop->embed_fd >= 0)
-        unri_enter_wake_close(loop->embed_fd);
-    if (loop->wake_fd >= 0)
-        unri_enter_wake_close(loop->wake_fd);
+        unri_os_wake_close(loop->embed_fd);
+    if (unri_whole(loop)->wake.fd >= 0)
+        unri_os_wake_close(unri_whole(loop)->wake.fd);
     if (loop->guard)
-        unri_enter_unmap(loop->guard, sizeof *loop->guard);
+        unri_os_unmap(loop->guard, sizeof *loop->guard);
     free(loop);
 }
 
 static int open_parts(struct unr_loop *loop, const struct unr_loop_options *options)
 {
     int error;
-    loop->guard = unri_enter_map(sizeof *loop->guard, true);
+    loop->guard = unri_os_map(sizeof *loop->guard, true);
     if (!loop->guard)
         return -ENOMEM;
     loop->guard->owner = UNRI_UNOWNED;
-    if ((error = unri_timers_open(&loop->timers)) < 0)
+    if ((error = unri_timers_open(unri_timers(loop))) < 0)
         return error;
     if ((error = unri_descriptors_open(&loop->descriptors)) < 0)
         return error;
-    if ((loop->wake_fd = unri_enter_wake_open(0)) < 0)
-        return loop->wake_fd;
+    if ((unri_whole(loop)->wake.fd = unri_os_wake_open(0)) < 0)
+        return unri_whole(loop)->wake.fd;
     return unri_ring_open(loop, options);
 }
 
@@ -73,45 +54,18 @@ int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *opt
     if (known.flags & ~UNR_LOOP_PLAIN)
         return -EINVAL;
 
-    struct unr_loop *loop = calloc(1, sizeof *loop);
-    if (!loop)
+    struct unri_whole_loop *whole = calloc(1, sizeof *whole);
+    if (!whole)
         return -ENOMEM;
-    loop->wake_fd = loop->embed_fd = -1;
+    struct unr_loop *loop = &whole->core;
+    whole->wake.fd = loop->embed_fd = -1;
     int error = open_parts(loop, &known);
     if (error < 0) {
         free_loop(loop);
         return error;
     }
-    new_time(loop);
+    unri_forget_time(loop);
     *ret_loop = loop;
-    return 0;
-}
-
-/* ---- ownership ---- */
-
-static struct unr_op *read_of_wake(struct unr_loop *loop)
-{
-    return unr_read(&loop->wake, loop->wake_fd, &loop->wake_count, sizeof loop->wake_count, -1);
-}
-
-/* The loop's own read of its eventfd: what other threads write there ends its wait. */
-static void wake_arrived(struct unr_op *op)
-{
-    struct unr_loop *loop = op->data;
-    if (!op->result.requested) /* the loop is not being closed */
-        unri_start_housekeeping(loop, read_of_wake(loop), wake_arrived);
-}
-
-int unri_loop_own(struct unr_loop *loop)
-{
-    unri_check_thread(loop);
-    if (unri_is_owner(loop))
-        return 0;
-    int error = unri_ring_enable(loop);
-    if (error < 0)
-        return error;
-    loop->guard->owner = (uintptr_t)pthread_self();
-    unri_start_housekeeping(loop, read_of_wake(loop), wake_arrived);
     return 0;
 }
 
@@ -137,14 +91,15 @@ static unr_time wait_until(struct unr_loop *loop, unr_time deadline)
 {
     if (loop->finished.first || deadline == INT64_MIN)
         return INT64_MIN;
-    unr_time timer = unri_timers_next(&loop->timers);
+    unr_time timer = unri_timers_next(unri_timers(loop));
     if (timer < deadline)
         deadline = timer;
     if (deadline != UNR_NEVER && deadline <= unri_now(loop))
         return INT64_MIN;
-    unri_inbox_announce_sleep(loop);
-    bool called = unri_inbox_has_tasks(loop) || atomic_load(&loop->inbox.stop);
-    bool needless = loop->in_flight == 0 && !loop->closing && !atomic_load(&loop->inbox.holds);
+    unri_inbox_announce_sleep(unri_inbox(loop));
+    bool called = unri_inbox_has_tasks(unri_inbox(loop)) || atomic_load(&unri_inbox(loop)->stop);
+    bool needless =
+        loop->in_flight == 0 && !loop->closing && !atomic_load(&unri_inbox(loop)->holds);
     return called || needless ? INT64_MIN : deadline;
 }
 
@@ -170,13 +125,13 @@ static int turn(struct unr_loop *loop, unr_time deadline)
     loop->in_turn = true;
     loop->ran = 0;
     int error = unri_ring_turn(loop, wait_until(loop, deadline));
-    new_time(loop);
-    uint64_t serial = loop->timers.serial;
-    bool     more = loop->timers.count && unri_timers_expire(loop, serial);
-    if (unri_inbox_has_tasks(loop))
-        unri_inbox_run(loop);
+    unri_forget_time(loop);
+    uint64_t serial = unri_timers(loop)->serial;
+    bool     more = unri_timers(loop)->count && unri_timers_expire(loop, serial);
+    if (unri_inbox_has_tasks(unri_inbox(loop)))
+        unri_inbox_run(unri_inbox(loop));
     dispatch(loop);
-    while (__builtin_expect(more, 0))
+    while (unlikely(more))
         more = dispatch_timers(loop, serial);
     loop->in_turn = false;
     return error;
@@ -184,7 +139,7 @@ static int turn(struct unr_loop *loop, unr_time deadline)
 
 static bool idle(struct unr_loop *loop)
 {
-    return loop->in_flight == 0 && !loop->finished.first && !unri_inbox_has_tasks(loop);
+    return loop->in_flight == 0 && !loop->finished.first && !unri_inbox_has_tasks(unri_inbox(loop));
 }
 
 static int enter_run(struct unr_loop *loop, const char *call)
@@ -195,7 +150,7 @@ static int enter_run(struct unr_loop *loop, const char *call)
     if (loop->in_turn)
         unri_broken(call, NULL,
                     "a loop is not run or closed from inside its own done, task or handler");
-    new_time(loop);
+    unri_forget_time(loop);
     return 0;
 }
 
@@ -204,12 +159,12 @@ int unr_loop_run(struct unr_loop *loop)
     int error = enter_run(loop, "unr_loop_run called inside a turn of the same loop");
     if (error < 0)
         return error;
-    while (error == 0 && !unri_inbox_take_stop(loop)
-           && (!idle(loop) || atomic_load(&loop->inbox.holds)))
+    while (error == 0 && !unri_inbox_take_stop(unri_inbox(loop))
+           && (!idle(loop) || atomic_load(&unri_inbox(loop)->holds)))
         error = turn(loop, UNR_NEVER);
     loop->in_turn = true; /* a stop leaves no task behind that was posted before it */
-    if (unri_inbox_has_tasks(loop))
-        unri_inbox_run(loop);
+    if (unri_inbox_has_tasks(unri_inbox(loop)))
+        unri_inbox_run(unri_inbox(loop));
     loop->in_turn = false;
     return error;
 }
@@ -217,29 +172,19 @@ int unr_loop_run(struct unr_loop *loop)
 int unr_loop_run_once(struct unr_loop *loop, unr_time timeout)
 {
     int error = enter_run(loop, "unr_loop_run_once called inside a turn of the same loop");
-    if (error < 0 || unri_inbox_take_stop(loop))
+    if (error < 0 || unri_inbox_take_stop(unri_inbox(loop)))
         return error;
     if (loop->embed_fd >= 0)
         unri_embed_begin(loop);
-    else if (idle(loop) && !atomic_load(&loop->inbox.holds))
+    else if (idle(loop) && !atomic_load(&unri_inbox(loop)->holds))
         return 0;
     error = turn(loop, timeout == UNR_NEVER ? UNR_NEVER
                        : timeout <= 0       ? INT64_MIN
                                             : unri_sum(unri_now(loop), timeout));
-    unri_inbox_take_stop(loop);
+    unri_inbox_take_stop(unri_inbox(loop));
     if (loop->embed_fd >= 0)
         unri_embed_end(loop);
     return error < 0 ? error : (int)loop->ran;
-}
-
-unr_time unr_loop_now(const struct unr_loop *loop)
-{
-    return unri_now((struct unr_loop *)loop); /* asking is no change that a caller could see */
-}
-
-unr_time unri_loop_time(struct unr_loop *loop)
-{
-    return loop->in_turn ? unri_now(loop) : unri_enter_clock();
 }
 
 unsigned unr_loop_in_flight(const struct unr_loop *loop)
@@ -265,7 +210,7 @@ static void request_shutdown(struct unr_op *op, void *context)
 static void request_all(struct unr_loop *loop)
 {
     unri_timers_request_all(loop, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
-    unri_each_in_flight(loop, request_shutdown, NULL);
+    unri_each_in_flight(&loop->descriptors, request_shutdown, NULL);
 }
 
 /* A `done` may start a few operations in turn to clean up; one that starts what is refused for ever
@@ -278,21 +223,22 @@ static uint64_t served_starts(const struct unr_loop *loop)
 static int drain(struct unr_loop *loop)
 {
     int error = unri_loop_own(loop);
-    new_time(loop);
+    unri_forget_time(loop);
     loop->closing = true;
     loop->starts_left = served_starts(loop);
     loop->in_turn = true; /* handlers that run inside the requests are inside the loop */
     request_all(loop);
     loop->in_turn = false;
     while (error == 0 && !idle(loop)) {
-        unri_inbox_take_stop(loop);
+        unri_inbox_take_stop(unri_inbox(loop));
         error = turn(loop, UNR_NEVER);
     }
-    request_shutdown(&loop->wake, NULL);
-    request_shutdown(&loop->alarm, NULL);
+    request_shutdown(&unri_whole(loop)->wake.read, NULL);
+    request_shutdown(&unri_whole(loop)->alarm.op, NULL);
     while (error == 0
-           && (!idle(loop) || unr_in_flight(&loop->wake) || unr_in_flight(&loop->alarm))) {
-        unri_inbox_take_stop(loop);
+           && (!idle(loop) || unr_in_flight(&unri_whole(loop)->wake.read)
+               || unr_in_flight(&unri_whole(loop)->alarm.op))) {
+        unri_inbox_take_stop(unri_inbox(loop));
         error = turn(loop, UNR_NEVER);
     }
     return error;

@@ -1,5 +1,7 @@
 /* Timers, the operation.  Where they wait is timer_queue.c. */
-#include "../core/internal.h"
+#include "timer.h"
+#include "../core/contract.h"
+#include "../core/op.h"
 
 /* ---- the operation ---- */
 
@@ -30,12 +32,8 @@ static const struct unr_op_type timer_type = {
     .name = "timer",
     .start = timer_start,
     .cancel = timer_cancel,
+    .private_fields = { .kind = UNRI_TIMER },
 };
-
-bool unri_is_timer(const struct unr_op *op)
-{
-    return op->type == &timer_type;
-}
 
 struct unr_op *unr_timer_at(struct unr_timer *timer, unr_time deadline)
 {
@@ -54,7 +52,7 @@ struct unr_op *unr_timer_after(struct unr_timer *timer, unr_time delay)
 bool unr_timer_move(struct unr_timer *started, unr_time deadline)
 {
     struct unr_op_private *p = unri_private(&started->op);
-    if (p->state != UNRI_IN_FLIGHT || !unri_is_timer(&started->op))
+    if (p->state != UNRI_IN_FLIGHT || unri_kind(&started->op) != UNRI_TIMER)
         return false;
     unri_check_thread(p->loop);
     return unri_timer_move(p->loop, started, deadline);

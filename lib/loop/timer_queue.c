@@ -14,8 +14,10 @@
  *
  * Starting a timer must not allocate, so the heap is address space reserved when the loop is
  * opened, of which the kernel gives what is touched. */
-#include "../core/internal.h"
-#include "../../uring/enter.h"
+#include "../core/cancel.h"
+#include "../core/clock.h"
+#include "../core/combinator.h"
+#include "loop.h"
 
 enum { ROOT = UNRI_TIMER_ROOT, ARITY = 4, RESERVED = 1 << 22, RESERVED_MIN = 1 << 8 };
 
@@ -43,7 +45,7 @@ int unri_timers_open(struct unri_timers *timers)
     for (size_t room = RESERVED; !timers->entries && room >= RESERVED_MIN; room /= 4) {
         timers->room = room;
         timers->mapped = (room + ROOT) * sizeof *timers->entries;
-        timers->entries = unri_enter_map(timers->mapped, false);
+        timers->entries = unri_os_map(timers->mapped, false);
     }
     return timers->entries ? 0 : -ENOMEM;
 }
@@ -51,7 +53,7 @@ int unri_timers_open(struct unri_timers *timers)
 void unri_timers_close(struct unri_timers *timers)
 {
     if (timers->entries)
-        unri_enter_unmap(timers->entries, timers->mapped);
+        unri_os_unmap(timers->entries, timers->mapped);
 }
 
 /* More timers than were reserved for: the one place where a start may map memory. */
@@ -60,7 +62,7 @@ static bool make_room(struct unri_timers *timers)
     if (timers->count < timers->room)
         return true;
     size_t bytes = (timers->room * 2 + ROOT) * sizeof *timers->entries;
-    void  *entries = unri_enter_remap(timers->entries, timers->mapped, bytes);
+    void  *entries = unri_os_remap(timers->entries, timers->mapped, bytes);
     if (!entries)
         return false;
     timers->entries = entries;
@@ -90,7 +92,7 @@ static size_t first_child_of(size_t index)
 
 static bool before(const struct unri_timer_entry *a, const struct unri_timer_entry *b)
 {
-    if (__builtin_expect(a->deadline != b->deadline, 1))
+    if (likely(a->deadline != b->deadline))
         return a->deadline < b->deadline;
     return a->timer->private_fields[ORDER] < b->timer->private_fields[ORDER];
 }
@@ -253,7 +255,7 @@ bool unri_timer_is_past(struct unr_loop *loop, const struct unr_timer *timer)
 
 bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer)
 {
-    struct unri_timers *timers = &loop->timers;
+    struct unri_timers *timers = unri_timers(loop);
     if (!make_room(timers))
         return false;
     unr_time delay =
@@ -279,7 +281,7 @@ bool unri_timer_waits(const struct unr_timer *timer)
 
 bool unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time deadline)
 {
-    struct unri_timers *timers = &loop->timers;
+    struct unri_timers *timers = unri_timers(loop);
     bool                in_queue = queue_of(timer);
     bool                leaves_a_place = index_of(timer) && !(in_queue && next_in_queue(timer));
     if (!leaves_a_place && !make_room(timers))
@@ -293,14 +295,13 @@ bool unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time de
         insert(timers, timer);
     else
         settle(timers, index_of(timer), (struct unri_timer_entry){ deadline, timer });
-    if (unri_outside_turn(loop))
-        unri_embed_notice(loop);
+    unri_notice(loop);
     return true;
 }
 
 void unri_timer_remove(struct unr_loop *loop, struct unr_timer *timer)
 {
-    take_out(&loop->timers, timer);
+    take_out(unri_timers(loop), timer);
 }
 
 /* ---- all that wait ---- */
@@ -310,7 +311,7 @@ void unri_timer_remove(struct unr_loop *loop, struct unr_timer *timer)
 bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
 {
     enum { CHUNK = 128 };
-    struct unri_timers *timers = &loop->timers;
+    struct unri_timers *timers = unri_timers(loop);
     unr_time            now = unri_now(loop);
     for (unsigned i = 0; timers->count && timers->entries[ROOT].deadline <= now; i++) {
         struct unr_timer *timer = timers->entries[ROOT].timer;
@@ -318,10 +319,10 @@ bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
             return i == CHUNK;
         take_out(timers, timer);
         __builtin_prefetch(timers->entries[ROOT].timer);
-        if (__builtin_expect(unri_is_timer(&timer->op), 1))
+        if (likely(unri_kind(&timer->op) == UNRI_TIMER))
             unri_end(&timer->op, 0);
         else
-            unri_holder_of(&timer->op)->due(&timer->op);
+            unri_combinator_of(&timer->op)->due(&timer->op);
     }
     return false;
 }
@@ -329,8 +330,8 @@ bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
 static void request_or_hurry(struct unr_loop *loop, struct unr_timer *timer,
                              struct unr_cancel_request request)
 {
-    bool pauses = unri_is_delay(&timer->op);
-    if (unri_is_timer(&timer->op) || (pauses && unr_supports(&timer->op)))
+    bool pauses = unri_kind(&timer->op) == UNRI_DELAY;
+    if (unri_kind(&timer->op) == UNRI_TIMER || (pauses && unr_supports(&timer->op)))
         unri_request(&timer->op, request);
     else if (pauses && timer->deadline != INT64_MIN)
         unri_timer_move(loop, timer, INT64_MIN);
@@ -352,7 +353,7 @@ static void request_behind(struct unr_loop *loop, struct unr_timer *first,
  * nothing, so the same place is looked at again. */
 static void request_all_once(struct unr_loop *loop, struct unr_cancel_request request)
 {
-    struct unri_timers *timers = &loop->timers;
+    struct unri_timers *timers = unri_timers(loop);
     for (size_t left = timers->count; left; left = left < timers->count ? left : timers->count) {
         struct unr_timer *timer = timers->entries[left - 1 + ROOT].timer;
         request_behind(loop, timer, request);
@@ -368,18 +369,19 @@ void unri_timers_request_all(struct unr_loop *loop, struct unr_cancel_request re
 {
     uint64_t serial;
     do {
-        serial = loop->timers.serial;
+        serial = unri_timers(loop)->serial;
         request_all_once(loop, request);
-    } while (serial != loop->timers.serial);
+    } while (serial != unri_timers(loop)->serial);
 }
 
 void unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context),
                       void                  *context)
 {
-    for (size_t i = 0; i < loop->timers.count; i++)
-        for (struct unr_timer *timer = loop->timers.entries[i + ROOT].timer; timer;
+    for (size_t i = 0; i < unri_timers(loop)->count; i++)
+        for (struct unr_timer *timer = unri_timers(loop)->entries[i + ROOT].timer; timer;
              timer = next_in_queue(timer))
-            if (unri_is_timer(&timer->op)
-                || unri_is_delay(&timer->op)) /* what has a deadline is among the peers, or here */
+            if (unri_kind(&timer->op) == UNRI_TIMER
+                || unri_kind(&timer->op)
+                       == UNRI_DELAY) /* what has a deadline is among the peers, or here */
                 visit(&timer->op, context);
 }

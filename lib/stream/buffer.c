@@ -1,6 +1,7 @@
 /* The growable buffer.  The bytes lie from `begin` to `end` in memory of `room` bytes and one,
  * which holds the zero behind them when they reach its end. */
-#include "reader.h"
+#include "buffer.h"
+#include "../core/contract.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +56,7 @@ void *unr_buffer_data(const struct unr_buffer *buffer, size_t *ret_len)
 
 void unr_buffer_consume(struct unr_buffer *buffer, size_t len)
 {
-    if (__builtin_expect(len > size_of(buffer), 0))
+    if (unlikely(len > size_of(buffer)))
         unri_broken("unr_buffer_consume of more bytes than the buffer holds", NULL,
                     "what is consumed is part of what unr_buffer_data() shows");
     buffer->private_fields.begin += len;
@@ -63,6 +64,16 @@ void unr_buffer_consume(struct unr_buffer *buffer, size_t len)
         buffer->private_fields.begin = buffer->private_fields.end = 0;
         terminate(buffer);
     }
+}
+
+size_t unri_find(const void *data, size_t len, size_t seen, const void *delimiter,
+                 size_t delimiter_len)
+{
+    size_t      from = seen < delimiter_len
+                           ? 0
+                           : seen - delimiter_len + 1; /* it may have begun in what was seen */
+    const char *found = memmem((const char *)data + from, len - from, delimiter, delimiter_len);
+    return found ? (size_t)(found - (const char *)data) + delimiter_len : 0;
 }
 
 size_t unr_buffer_find(const struct unr_buffer *buffer, const void *delimiter, size_t len)
@@ -154,7 +165,7 @@ int unr_buffer_prepare(struct unr_buffer *buffer, size_t want, struct iovec *ret
 
 void unr_buffer_commit(struct unr_buffer *buffer, size_t len)
 {
-    if (__builtin_expect(len > offered(buffer), 0))
+    if (unlikely(len > offered(buffer)))
         unri_broken(
             "unr_buffer_commit of more bytes than there was room for", NULL,
             "what is committed was written into the room that unr_buffer_prepare() returned");

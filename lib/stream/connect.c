@@ -1,6 +1,6 @@
 /* Connecting to one of several addresses: a socket, a connect, and where that fails a close, for
  * each in turn. */
-#include "../core/internal.h"
+#include <unring.h>
 
 enum phase { MAKING, CONNECTING, CLOSING };
 

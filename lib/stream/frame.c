@@ -1,5 +1,7 @@
 /* Reading whole frames. */
 #include "reader.h"
+#include "../core/contract.h"
+#include "buffer.h"
 
 #include <limits.h>
 

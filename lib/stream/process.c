@@ -1,12 +1,12 @@
 /* Signals and child processes: each wait opens the descriptor that it needs, if any, and has closed
  * it before `done`. */
-#include "../core/internal.h"
-#include "../../uring/enter.h"
+#include "../core/os.h"
 
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <unring.h>
 
 /* ---- signals ---- */
 
@@ -47,7 +47,7 @@ static void sigwait_read(struct unr_sigwait *wait)
 static void sigwait_open(struct unr_sigwait *wait)
 {
     int fd =
-        wait->private_fields.signals ? unri_enter_signalfd(wait->private_fields.signals) : -EINVAL;
+        wait->private_fields.signals ? unri_os_signalfd(wait->private_fields.signals) : -EINVAL;
     if (fd < 0) {
         unr_compose_end(&wait->private_fields.compose, fd);
         return;
@@ -140,7 +140,7 @@ static void process_close(struct unr_process *process, int error)
 /* Where the ring has no waitid: a pidfd is readable once the child has ended. */
 static void look(struct unr_process *process)
 {
-    int error = unri_enter_reap(process->private_fields.pid, info_of(process));
+    int error = unri_os_reap(process->private_fields.pid, info_of(process));
     if (error == -EAGAIN) {
         process_next(process, POLLING,
                      unr_poll(&process->private_fields.child, process->private_fields.fd, POLLIN));
@@ -153,7 +153,7 @@ static void look(struct unr_process *process)
 
 static void process_open(struct unr_process *process)
 {
-    int fd = unri_enter_pidfd(process->private_fields.pid);
+    int fd = unri_os_pidfd(process->private_fields.pid);
     if (fd < 0) {
         unr_compose_end(&process->private_fields.compose, fd == -ESRCH ? -ECHILD : fd);
         return;

@@ -1,5 +1,7 @@
 /* Reading until a delimiter or a match is found. */
 #include "reader.h"
+#include "../core/contract.h"
+#include "buffer.h"
 
 #include <regex.h>
 #include <string.h>
@@ -112,16 +114,6 @@ struct unr_op *unr_read_match(struct unr_reader *reader, struct unr_stream *stre
 }
 
 /* ---- until a delimiter ---- */
-
-size_t unri_find(const void *data, size_t len, size_t seen, const void *delimiter,
-                 size_t delimiter_len)
-{
-    size_t      from = seen < delimiter_len
-                           ? 0
-                           : seen - delimiter_len + 1; /* it may have begun in what was seen */
-    const char *found = memmem((const char *)data + from, len - from, delimiter, delimiter_len);
-    return found ? (size_t)(found - (const char *)data) + delimiter_len : 0;
-}
 
 static ssize_t match_delimiter(void *context, const void *data, size_t len, size_t seen)
 {

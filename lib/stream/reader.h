@@ -3,7 +3,8 @@
 #ifndef UNRI_READER_H
 #define UNRI_READER_H
 
-#include "../core/internal.h"
+#include <sys/types.h>
+#include <unring/reader.h>
 
 /* Sets a composed operation that has just been described to reading from `stream` into `buffer`
  * until `match` finds an end. */
@@ -17,10 +18,5 @@ void    unri_read_more(struct unr_reader *reader);
 
 /* The step of an operation whose arguments cannot be. */
 void unri_refuse(struct unr_compose *self, struct unr_op *finished);
-
-/* Where the first delimiter in `len` bytes ends, none of which ends in the first `seen`; 0: there
- * is none. */
-size_t unri_find(const void *data, size_t len, size_t seen, const void *delimiter,
-                 size_t delimiter_len);
 
 #endif

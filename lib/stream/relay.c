@@ -7,7 +7,7 @@
  * tcp_splice_read() and splice_to_socket() look at file->f_flags alone), so each idle or slow relay
  * would hold a thread.  And it gains nothing: between TCP sockets, in pieces of 64 KiB, a copy
  * moved 1.5 GB/s and a splice 1.1; between pipes and files they are within the noise. */
-#include "../core/internal.h"
+#include <unring.h>
 
 enum { BUFFER_MAX = 65536 };
 

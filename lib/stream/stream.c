@@ -1,5 +1,5 @@
 /* Streams: one read or write on a socket, a pipe, a file or a layer of the caller's. */
-#include "../core/internal.h"
+#include <unring.h>
 
 #include <limits.h>
 

@@ -1,5 +1,7 @@
 /* Transfers: reads or writes on a stream, one after another, until a condition ends them. */
-#include "../core/internal.h"
+#include "../core/contract.h"
+
+#include <unring.h>
 
 /* ---- conditions ---- */
 

@@ -20,8 +20,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BENCH_MAX_RUN_S 120 /* a program that hangs is ended by its own alarm, see bench_begin()   \
-                             */
+#define BENCH_MAX_RUN_S                                                                            \
+    120 /* a program that hangs is ended by its own alarm, see bench_begin()                       \
+         */
 
 static inline void die(const char *what, int error)
 {

@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../lib/core/internal.h"
+#include "../../lib/core/op.h"
+#include "../../lib/core/os.h"
 #include "../../uring/newer.h"
 #include "sim.h"
 
@@ -736,61 +737,61 @@ int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, u
 
 enum { MAP_MAX = 16 << 10 }; /* a loop makes do with this much, and a schedule stays cheap */
 
-void *unri_enter_map(size_t size, bool wiped)
+void *unri_os_map(size_t size, bool wiped)
 {
     (void)wiped;
     return size <= MAP_MAX ? sim_alloc(size) : NULL;
 }
 
-void *unri_enter_remap(void *memory, size_t size, size_t new_size)
+void *unri_os_remap(void *memory, size_t size, size_t new_size)
 {
     void *larger = sim_alloc(new_size);
     return memcpy(larger, memory, size);
 }
 
-void unri_enter_unmap(void *memory, size_t size)
+void unri_os_unmap(void *memory, size_t size)
 {
     (void)memory;
     (void)size;
 }
 
-size_t unri_enter_descriptors_max(void)
+size_t unri_os_descriptors_max(void)
 {
     return SIM_FDS;
 }
 
-unr_time unri_enter_clock(void)
+unr_time unri_os_clock(void)
 {
     return sim_world.now;
 }
 
-uint32_t unri_enter_clock_ms(void)
+uint32_t unri_os_clock_ms(void)
 {
     return (uint32_t)(sim_world.now / UNR_MSEC(1));
 }
 
-int unri_enter_wake_open(int flags)
+int unri_os_wake_open(int flags)
 {
     (void)flags;
     return unr_sim_eventfd(0);
 }
 
-void unri_enter_wake(int fd)
+void unri_os_wake(int fd)
 {
     sim_file_of(fd)->counter++;
 }
 
-void unri_enter_wake_clear(int fd)
+void unri_os_wake_clear(int fd)
 {
     sim_file_of(fd)->counter = 0;
 }
 
-void unri_enter_wake_close(int fd)
+void unri_os_wake_close(int fd)
 {
     sim_fd_close(fd);
 }
 
-int unri_enter_signalfd(uint64_t signals)
+int unri_os_signalfd(uint64_t signals)
 {
     struct sim_file *file = sim_file_new(SIM_SIGNALFD);
     file->signals = signals;
@@ -798,13 +799,13 @@ int unri_enter_signalfd(uint64_t signals)
 }
 
 /* Not needed: the simulated kernel has waitid. */
-int unri_enter_pidfd(pid_t pid)
+int unri_os_pidfd(pid_t pid)
 {
     (void)pid;
     return -ENOSYS;
 }
 
-int unri_enter_reap(pid_t pid, void *ret_siginfo)
+int unri_os_reap(pid_t pid, void *ret_siginfo)
 {
     (void)pid;
     (void)ret_siginfo;

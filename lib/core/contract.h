@@ -1,0 +1,36 @@
+/* Broken contracts: the checks that end a process whose memory is at stake. */
+#ifndef UNRI_CONTRACT_H
+#define UNRI_CONTRACT_H
+
+#include "loop.h"
+
+/* The name of an operation, also of one that was never described or has been overwritten since. */
+const char *unri_name(const struct unr_op *op);
+
+/* Prints what was broken, the operation (or NULL) and the rule, and ends the process. */
+_Noreturn void unri_broken(const char *what, const struct unr_op *op, const char *rule);
+_Noreturn void unri_wrong_thread(const struct unr_loop *loop);
+
+static inline bool unri_is_owner(const struct unr_loop *loop)
+{
+    return loop->guard->owner == (uintptr_t)pthread_self();
+}
+
+/* One comparison: is this the thread of the loop, or is the loop nobody's yet? */
+static inline void unri_check_thread(const struct unr_loop *loop)
+{
+    if (unlikely(!unri_is_owner(loop)) && loop->guard->owner != UNRI_UNOWNED)
+        unri_wrong_thread(loop);
+}
+
+static inline void unri_check_request(unsigned types, int cause)
+{
+    if (unlikely(types == 0 || (types & ~UNR_CANCEL_ALL) != 0))
+        unri_broken("a request for types that do not exist", NULL,
+                    "types is a mask of UNR_CANCEL_*, and not 0");
+    if (unlikely(cause >= 0))
+        unri_broken("a request whose cause is not negative", NULL,
+                    "a cause is -ECANCELED, -ETIMEDOUT, or negative and one's own");
+}
+
+#endif

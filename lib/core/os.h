@@ -1,0 +1,41 @@
+/* One half of the seam: what the library asks of the system besides a ring.  The other half, the
+ * ring, is uring/enter.h.  os.c is the real system; the simulated kernel has its own. */
+#ifndef UNRI_OS_H
+#define UNRI_OS_H
+
+#include <sys/types.h>
+#include "base.h"
+
+/* Reads CLOCK_MONOTONIC. */
+unr_time unri_os_clock(void);
+
+/* Reads CLOCK_MONOTONIC_COARSE in milliseconds, which costs a quarter of unri_os_clock().  The
+ * number wraps round after 49 days. */
+uint32_t unri_os_clock_ms(void);
+
+/* A descriptor that wakes a loop: an eventfd(2) made with `flags`.  Any thread may write to it. */
+int  unri_os_wake_open(int flags);
+void unri_os_wake(int fd);
+void unri_os_wake_clear(int fd);
+void unri_os_wake_close(int fd);
+
+/* Maps zeroed memory, of which the system provides what is touched; NULL: there is none.  The
+ * kernel zeroes `wiped` memory again in a child of fork(2). */
+void *unri_os_map(size_t size, bool wiped);
+void *unri_os_remap(void *memory, size_t size, size_t new_size);
+void  unri_os_unmap(void *memory, size_t size);
+
+/* How many descriptors the process may have open, now or later. */
+size_t unri_os_descriptors_max(void);
+
+/* Opens a non-blocking signalfd(2) for signals that the calling thread blocks: bit n - 1 stands for
+ * signal n.  -EINVAL: the thread does not block one of them, or there is no such signal. */
+int unri_os_signalfd(uint64_t signals);
+
+/* Opens a pidfd_open(2). */
+int unri_os_pidfd(pid_t pid);
+
+/* Reaps a child process that has ended: waitid(2).  0; -EAGAIN while the child runs; -ECHILD. */
+int unri_os_reap(pid_t pid, void *ret_siginfo);
+
+#endif

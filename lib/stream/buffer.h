@@ -1,0 +1,12 @@
+/* What readers and frames need of a buffer besides its public functions. */
+#ifndef UNRI_BUFFER_H
+#define UNRI_BUFFER_H
+
+#include <unring/buffer.h>
+
+/* Where the first delimiter in `len` bytes ends, none of which ends in the first `seen`; 0: there
+ * is none. */
+size_t unri_find(const void *data, size_t len, size_t seen, const void *delimiter,
+                 size_t delimiter_len);
+
+#endif

@@ -1,0 +1,73 @@
+/* What all rows have in common: how the operation is started, and how it is asked to cancel. */
+#include "row.h"
+#include "cancel.h"
+
+/* ---- a descriptor that is being closed ---- */
+
+/* Until the SQE of its close is submitted; afterwards the number may already be another
+ * descriptor's. */
+static bool has_not_closed(const struct unr_op *closer)
+{
+    const struct unr_op_private *p = &closer->private_fields;
+    return p->state == UNRI_QUEUED || (p->state == UNRI_IN_FLIGHT && !(p->flags & UNRI_AWAITS));
+}
+
+bool unri_being_closed(struct unr_loop *loop, int fd)
+{
+    const struct unri_descriptors *descriptors = &loop->descriptors;
+    if (fd < 0 || !unri_bucket(descriptors, fd)->closers)
+        return false;
+    for (struct unr_op *op = NULL; (op = unri_peers_next(descriptors, fd, op)) != NULL;)
+        if (unri_kind(op) == UNRI_CLOSER && has_not_closed(op))
+            return true;
+    return false;
+}
+
+/* ---- start and cancel ---- */
+
+static void end_unsupported(struct unr_op *op)
+{
+    /* On this kernel; a descriptor's own EOPNOTSUPP is another matter. */
+    unri_private(op)->flags |= UNRI_INVALID;
+    unri_end(op, -EOPNOTSUPP);
+}
+
+/* Whether a cancel_close waits on a descriptor of this operation, which it may not delay. */
+static bool comes_too_late(const struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    unsigned                     descriptors = op->type->private_fields.descriptors;
+    if (!descriptors || !unri_own_supports(op))
+        return false;
+    return unri_being_closed(p->loop, p->fd)
+           || (descriptors == 2 && unri_being_closed(p->loop, p->other_fd));
+}
+
+void unri_row_start(struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    if (unlikely(p->flags & UNRI_INVALID))
+        unri_end(op, -EINVAL);
+    else if (unlikely(!unri_ring_has(p->loop->ring, unri_row_of(op)->opcode)))
+        end_unsupported(op);
+    else if (unlikely(comes_too_late(op)))
+        unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+    else
+        unri_enqueue(op);
+}
+
+void unri_row_cancel(struct unr_op *op, struct unr_cancel_request request)
+{
+    struct unr_op_private *p = unri_private(op);
+    struct unri_ring      *ring = p->loop->ring;
+    if (p->state == UNRI_QUEUED) {
+        unri_queue_remove(&ring->queued, op);
+        unri_end_unsubmitted(op, request);
+        return;
+    }
+    /* One cancel at a time; and none for what only awaits its other CQEs, or has been hit. */
+    const unsigned under_way = UNRI_WANTS_CANCEL | UNRI_WANTS_UNDO | UNRI_WANTS_REPEAT
+                               | UNRI_AWAITS_CANCEL | UNRI_CANCEL_HIT;
+    if (p->flags & UNRI_AWAITS_TARGET && !(p->flags & under_way))
+        unri_want_cancel(ring, op);
+}

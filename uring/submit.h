@@ -1,0 +1,19 @@
+/* From the lists of a ring into its SQ. */
+#ifndef UNRI_SUBMIT_H
+#define UNRI_SUBMIT_H
+
+#include "ring.h"
+
+/* Fills SQEs from the lists.  True if the SQ is full and something was left. */
+bool unri_fill(struct unri_ring *ring);
+
+/* Shows the kernel what was filled.  Returns how many SQEs it has not taken yet. */
+static inline unsigned unri_publish(struct unri_ring *ring)
+{
+    struct io_uring_sq *sq = &ring->io.sq;
+    /* Release: the kernel sees the SQEs when it sees the tail. */
+    io_uring_smp_store_release(sq->ktail, sq->sqe_tail);
+    return sq->sqe_tail - io_uring_smp_load_acquire(sq->khead);
+}
+
+#endif
