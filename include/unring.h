@@ -1,6 +1,9 @@
 /* unring: asynchronous I/O on io_uring in which every operation can be cancelled on its own, and
- * says afterwards exactly what happened.  This header includes all the others; each can be included
- * alone. */
+ * says afterwards exactly what happened.
+ *
+ * This header includes all others but <unring/sim.h>, and each can be included alone.  The comment
+ * at the top of op.h explains the words that all headers use: described, started, in flight, lent,
+ * turn, honoured, guarantee, verdict, broken contract, combinator, child, member, wrapper. */
 #ifndef UNRING_H
 #define UNRING_H
 
