@@ -1,11 +1,13 @@
-/* What every header of unring begins with: the linkage of a C library in C++, and which names a
- * program linked against the shared library can see. */
+/* What every header of unring begins with: the library's version, the linkage of a C library in
+ * C++, and the mark of a function that programs can see in the shared library. */
 #ifndef UNRING_COMMON_H
 #define UNRING_COMMON_H
 
-/* The library's version: below 1.0, one with another minor number promises neither API nor ABI. */
+/* The version of the headers.  Below 1.0 two versions whose minor numbers differ need not agree in
+ * API or ABI. */
 #define UNR_VERSION "0.1.0"
 
+/* Around the declarations of a header: they have C linkage in C++, too. */
 #ifdef __cplusplus
 #define UNR_BEGIN extern "C" {
 #define UNR_END   }
@@ -14,6 +16,7 @@
 #define UNR_END
 #endif
 
+/* In front of each function that programs can see in the shared library. */
 #if defined(__GNUC__)
 #define UNR_API __attribute__((visibility("default")))
 #else
