@@ -1,5 +1,5 @@
-/* The loop: one ring of io_uring(7), one thread, and everything that is in flight on it.  What
- * other threads may do to a loop is in thread.h. */
+/* The loop: one ring of io_uring(7), one thread, and all operations that are in flight on it.
+ * thread.h has what other threads may do to a loop. */
 #ifndef UNRING_LOOP_H
 #define UNRING_LOOP_H
 
@@ -9,89 +9,133 @@
 
 UNR_BEGIN
 
-/* Sets the ring up without SINGLE_ISSUER, DEFER_TASKRUN and COOP_TASKRUN even where the kernel has
- * them; for tests and for comparison. */
+/* In unr_loop_options.flags: sets the ring up without SINGLE_ISSUER, DEFER_TASKRUN and
+ * COOP_TASKRUN even where the kernel has them; for tests and for comparison. */
 #define UNR_LOOP_PLAIN 1u
 
-/* Zeroed options, but for `size`, are the defaults. */
+/* How a loop is opened.  Options that are zeroed, but for `size`, are the defaults. */
 struct unr_loop_options {
     size_t size; /* of this structure */
-    unsigned
-        entries; /* of the submission queue; 0: 256.  Rounded up to a power of two by the kernel */
+    /* Of the submission queue; 0: 256.  The kernel rounds it up to a power of two, and down to the
+     * most that it allows. */
+    unsigned entries;
     unsigned flags; /* UNR_LOOP_* */
-    unsigned
-        completion_entries; /* of the completion queue; 0: 8192, or twice `entries` if that is more.
-                               Its size fixes that of the kernel's table of what can be cancelled */
+    /* Of the completion queue; 0: 8192, or twice `entries` if that is more.  It also sets the size
+     * of the table in which the kernel looks for an operation to cancel. */
+    unsigned completion_entries;
 };
 
 /* Opens a loop.
  *
- * ret_loop  set on success only.
+ * ret_loop  set on success only; given back with unr_loop_close().
  * options   NULL: the defaults.
- * Returns   0, or a negative errno that unr_explain() puts into words: -ENOSYS, -EPERM (io_uring is
- *           switched off, by sysctl or seccomp), -ENOMEM, -EMFILE, -ENFILE, -EINVAL (an option),
- *           -EOPNOTSUPP (a kernel too old).
- * Threads   opened in any thread; the loop belongs to the thread that first runs it, closes it or
- *           asks for its descriptor.  From then on a call from another thread is a broken contract,
- *           but for thread.h.
- * Source    io_uring_setup(2). */
+ * Returns   0, or a negative errno that unr_explain() puts into words: -ENOSYS and -EPERM
+ *           (io_uring is switched off, by sysctl or seccomp), -ENOMEM, -EMFILE, -ENFILE, -EINVAL
+ *           (an option), -EOPNOTSUPP (a kernel too old), and others of io_uring_setup(2).
+ * Memory    the loop, its ring and its tables are allocated here, and room for four million timers
+ *           is reserved.
+ * Threads   any.  The loop belongs to the thread that first runs it, closes it or asks for its
+ *           descriptor.  From then on a call from another thread is a broken contract, unless it
+ *           is one of thread.h.
+ * Source    io_uring_setup(2); tests/test_environment.c. */
 UNR_API int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *options);
 
-/* Closes a loop: requests UNR_CANCEL_ALL with cause -ESHUTDOWN of what is in flight, waits until
- * the kernel has let go of every buffer and every `done` has run, then frees.  What is started
- * meanwhile ends UNSUBMITTED with cause -ESHUTDOWN, except what supports NONE (a close), which
- * runs.  Tasks already posted run.  A hold does not delay it.
+/* Runs until nothing is in flight and nobody holds the loop, or it is stopped.
  *
- * Waits     for what cannot be cancelled: a disk, a caller's own type that refuses.
- * NULL      is 0.
- * Returns   0, or the negative errno of a ring that failed; the loop is gone either way.
- * Broken    inside a `done`, task or handler of this loop; a `done` that keeps starting new work.
- * Fork      in a child of fork(2) it only frees the child's memory and descriptors: the loop
- *           remains the parent's, and no `done` runs. */
-UNR_API int unr_loop_close(struct unr_loop *loop);
-
-/* Runs until nothing is in flight and nobody holds the loop, or until unr_loop_stop().  Tasks
- * already posted run before it returns.
- * Returns   0, or a negative errno of io_uring_enter(2) that cannot be waited out. */
+ * Stopped  by unr_loop_stop() of thread.h.
+ * Tasks    that were posted already run before it returns.
+ * Returns  0, or a negative errno of io_uring_enter(2) or io_uring_register(2) that cannot be
+ *          waited out.
+ * Broken   calling it inside a `done`, task or handler of this loop is a broken contract.
+ * Threads  the loop's. */
 UNR_API int unr_loop_run(struct unr_loop *loop);
 
-/* One turn: submits what is queued, waits up to `timeout` nanoseconds for something to happen, then
- * runs each `done` that is known at that moment.  0 polls, UNR_NEVER waits.  With nothing in
- * flight, and the loop not held, it returns 0 at once.
- * Returns   how many `done` ran, or a negative errno.  A signal handler, a task or unr_loop_stop()
- *           makes it return early, possibly with 0. */
+/* Runs one turn: submits, waits, and runs each `done` that is due.
+ *
+ * timeout  how many nanoseconds to wait for something to happen; 0 or less: not at all; UNR_NEVER:
+ *          without end.
+ * Due      a `done` is due if its operation has ended when the wait is over.  The `done` of an
+ *          operation that is started in such a `done` is due in the next turn at the earliest.
+ * Returns  how many `done` ran, or a negative errno as unr_loop_run().  0 at once if nothing is in
+ *          flight, no task is posted and nobody holds the loop.  A signal handler, a task and
+ *          unr_loop_stop() end the wait early.
+ * Broken   calling it inside a `done`, task or handler of this loop is a broken contract.
+ * Threads  the loop's. */
 UNR_API int unr_loop_run_once(struct unr_loop *loop, unr_time timeout);
 
-/* The time of the present turn, the same however often it is asked for: the clock is read when it
- * is first needed after entering run or run_once and after each return from the kernel. */
+/* Closes a loop: cancels everything on it, waits until all has ended, and frees.
+ *
+ * loop     NULL is allowed.
+ * Cancels  UNR_CANCEL_ALL is requested, with cause -ESHUTDOWN, from every operation in flight:
+ *          also from each child, past the filters around it.  An operation that is started
+ *          meanwhile ends UNSUBMITTED with that cause; one that supports NONE, as a close, runs.
+ * Waits    until the kernel has let go of every buffer and every `done` has run.  An operation
+ *          that cannot be cancelled takes its time: one on a disk, or one of a caller's own type
+ *          that refuses.  Posted tasks run, and a hold does not delay it.
+ * Returns  0, or the negative errno of a ring that failed: then there may be operations whose
+ *          `done` never runs.  The loop is gone either way.
+ * Broken   closing a loop inside a `done`, task or handler of its own is a broken contract, and so
+ *          is a `done` that goes on and on starting operations.
+ * Fork     a child of fork(2) may call this and nothing else: it frees the child's memory and
+ *          descriptors.  The loop remains the parent's, and no `done` runs.
+ * Threads  the loop's. */
+UNR_API int unr_loop_close(struct unr_loop *loop);
+
+/* Returns the time of the present turn: the same however often it is asked for.
+ *
+ * The clock is read when the time is first asked for after a turn has begun, and again when it is
+ * first asked for after the kernel has returned.  Between two turns the answer may be that of the
+ * last turn.
+ *
+ * Returns  nanoseconds of CLOCK_MONOTONIC.
+ * Threads  the loop's. */
 UNR_API unr_time unr_loop_now(const struct unr_loop *loop);
 
-/* A descriptor for another event loop: level-triggered, readable while unr_loop_run_once(loop, 0)
- * has work, spuriously at times.  Poll it and call that; do not read or close it.  The first call
- * makes the loop belong to the calling thread.
- * Returns   the descriptor, or a negative errno. */
+/* Returns a descriptor with which another event loop waits for this loop.
+ *
+ * Use      poll the descriptor for reading, and when it is readable call
+ *          unr_loop_run_once(loop, 0).  It is level-triggered: readable while that call has work,
+ *          at times without.  Do not read or close it: it is the loop's, until unr_loop_close().
+ * Returns  the same descriptor each time, or a negative errno.
+ * Threads  the loop's; the first call makes the loop that of the calling thread.
+ * Source   tests/test_embed.c. */
 UNR_API int unr_loop_fd(struct unr_loop *loop);
 
-/* Started operations whose `done` has not begun, outermost ones only. */
+/* Counts the operations in flight that the caller has started.
+ *
+ * A combinator counts as one operation, whatever it contains.  The members of a scope count beside
+ * the scope.
+ *
+ * Threads  the loop's. */
 UNR_API unsigned unr_loop_in_flight(const struct unr_loop *loop);
 
-/* Counts since the loop was opened; of cancels, one for each operation by its final verdict. */
+/* Counts since the loop was opened.  Of the cancels, each operation that a request reached counts
+ * once, by its final verdict. */
 struct unr_stats {
-    uint64_t started, finished; /* operations, members and children included */
-    uint64_t enters;            /* io_uring_enter(2) */
+    uint64_t started, finished; /* operations, children and members included */
+    uint64_t enters;            /* calls of io_uring_enter(2) */
     uint64_t cancels_asked;     /* requests that found an operation in flight */
     uint64_t cancels_won, cancels_too_late, cancels_running, cancels_unsubmitted, cancels_refused;
-    uint64_t cancels_repeated; /* cancels sent again, as the first had had no effect */
+    uint64_t cancels_repeated; /* cancels that were sent again, as the last had no effect */
     uint64_t sq_full;          /* submissions in which not everything found an SQE */
-    uint64_t cq_overflows;     /* turns in which the CQ had been too small */
+    uint64_t cq_overflows;     /* turns in which the completion queue had been too small */
 };
 
-/* Copies the counts, as many bytes of them as `size` says, so that a program built against a
- * smaller structure goes on working; what a larger one has beside them is zeroed. */
+/* Copies the counts of a loop.
+ *
+ * ret_stats  `size` bytes of it are written.
+ * size       sizeof(struct unr_stats) as the program was built.  Of counts that the program does
+ *            not know nothing is copied; counts that the library does not know are zeroed.
+ * Threads    the loop's. */
 UNR_API void unr_loop_stats(const struct unr_loop *loop, struct unr_stats *ret_stats, size_t size);
 
-/* Writes a line for each operation in flight to the descriptor `fd`: name, descriptor, state, age,
- * requests.  For a person; the form may change. */
+/* Writes a line for each operation in flight to the descriptor `fd`.
+ *
+ * A line has the operation's name, descriptor, state, age in milliseconds, and the requests to
+ * cancel it.  It is for a person; its form may change.
+ *
+ * Inside   any `done`, task and handler.
+ * Threads  the loop's. */
 UNR_API void unr_loop_dump(const struct unr_loop *loop, int fd);
 
 UNR_END
