@@ -1,5 +1,5 @@
-/* Timers.  They live in the loop, not in the kernel: no SQE, and no system call but the wait that
- * the loop makes anyway. */
+/* Timers.  A timer waits in its loop, not in the kernel: it needs no SQE, and no system call but
+ * the wait that the loop makes anyway. */
 #ifndef UNRING_TIMER_H
 #define UNRING_TIMER_H
 
@@ -8,32 +8,53 @@
 
 UNR_BEGIN
 
+/* A timer, which is an operation.
+ *
+ * Memory   the caller's: zeroed once, and where it is from its description until `done`. */
 struct unr_timer {
     struct unr_op op;
-    unr_time      deadline; /* on CLOCK_MONOTONIC; valid from start on */
+    unr_time      deadline; /* on CLOCK_MONOTONIC; valid from the start on */
     uint64_t      private_fields[4];
 };
 
-/* Completes when the clock has reached `deadline`, in the first turn after it; one that is past is
- * legal.  Timers due in one turn complete in the order of their deadlines, those with the same one
- * in the order in which they were started or moved.
+/* Completes when the clock has reached `deadline`.
  *
- * Result   error 0.
- * Cancels  TOTAL, also when it is due already, as long as the loop has not come to it.
- * Errors   -ENOMEM: more timers than the loop has room for (four million without a further
- *          mapping).
- * Threads  the loop's.
- * Source   lib/timer.c; tests/test_timer.c. */
+ * deadline  on CLOCK_MONOTONIC.  A point in the past is allowed: the timer is then due at once.
+ *           UNR_NEVER does not come.
+ * Order     a timer completes in the first turn after it is due.  Timers that are due in one turn
+ *           complete in the order of their deadlines; those with the same deadline in the order in
+ *           which they were started or moved.
+ * Result    value: 0.
+ * Cancels   TOTAL: the timer has not fired.  A timer that is due is cancelled, too, as long as the
+ *           loop has not come to it.
+ * Errors    -ENOMEM: there are more than four million timers, and no memory to map room for more.
+ * Memory    a start allocates nothing up to that number.
+ * Threads   the loop's.
+ * Source    tests/test_timer.c. */
 UNR_API struct unr_op *unr_timer_at(struct unr_timer *timer, unr_time deadline);
 
-/* The same after `delay` nanoseconds, counted at start: from unr_loop_now() inside a turn, from a
- * fresh reading of the clock outside.  A delay of 0 or less is due at once; UNR_NEVER does not
- * come. */
+/* Completes `delay` nanoseconds after its start.
+ *
+ * delay    counts from unr_loop_now() when the timer is started inside a turn of the loop, and
+ *          from a fresh reading of the clock outside.  0 or less is due at once.  UNR_NEVER does
+ *          not come.
+ * Order    as for unr_timer_at(), by the deadline that follows from `delay`.
+ * Result   value: 0.
+ * Cancels  TOTAL: the timer has not fired.  A timer that is due is cancelled, too, as long as the
+ *          loop has not come to it.
+ * Errors   -ENOMEM: there are more than four million timers, and no memory to map room for more.
+ * Memory   a start allocates nothing up to that number.
+ * Threads  the loop's.
+ * Source   tests/test_timer.c. */
 UNR_API struct unr_op *unr_timer_after(struct unr_timer *timer, unr_time delay);
 
-/* Gives a timer in flight another deadline, earlier or later; its binding and `done` stay.
- * Returns  false, and changes nothing, if it has fired or was cancelled, or there is no room for
- *          another timer. */
+/* Gives a timer in flight another deadline, earlier or later.
+ *
+ * started  keeps its `done`, its data and its binding.
+ * Returns  true; or false, and nothing is changed: the timer is not in flight, has fired or was
+ *          cancelled, or there is no memory to map room for another timer.
+ * Inside   any `done`, task, handler, condition, filter and step.
+ * Threads  the loop's. */
 UNR_API bool unr_timer_move(struct unr_timer *started, unr_time deadline);
 
 UNR_END
