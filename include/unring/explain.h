@@ -1,5 +1,5 @@
-/* Words for a person: why a loop could not be opened, what became of an operation, what this kernel
- * has. */
+/* Words for a person: why a loop could not be opened, what became of an operation, and which
+ * features this kernel has. */
 #ifndef UNRING_EXPLAIN_H
 #define UNRING_EXPLAIN_H
 
@@ -7,22 +7,31 @@
 
 UNR_BEGIN
 
-/* Why unr_loop_open() failed with the negative errno `error`, as far as this machine tells (sysctl,
- * seccomp, limits), and what the reader can do about it.
- * Returns  a text that lasts until the thread's next call. */
+/* Says in words why unr_loop_open() failed, and what its caller can do about it.
+ *
+ * error    what unr_loop_open() returned.  The reason is looked for on this machine (sysctl,
+ *          seccomp, limits).  0 and above reads "no error".
+ * Returns  a text that lasts until the thread calls this function again; never NULL.
+ * Threads  any. */
 UNR_API const char *unr_explain(int error);
 
-/* What became of a finished operation: its name, its result, the verdict, and for -EOPNOTSUPP what
- * it needs.
- * Returns  a text that lasts until the thread's next call. */
+/* Says in words what became of an operation.
+ *
+ * op       finished: the text has its name, its result and its verdict, and for -EOPNOTSUPP the
+ *          Linux version that it needs.  Of an operation that is described or in flight the text
+ *          says just that.
+ * Returns  a text that lasts until the thread calls this function again; never NULL.
+ * Threads  any that may look at `op`. */
 UNR_API const char *unr_explain_op(const struct unr_op *op);
 
-/* The features of a loop and its kernel, one at a time.
+/* Tells of one feature of a loop and its kernel.
  *
- * index    from 0 on.
- * Returns  false behind the last one.
- * ret_name, ret_needs  static texts: the feature, and the Linux version that brought it.
- * ret_has  whether this loop has it. */
+ * index      from 0 on: features of the ring first, then each system call that has a function.
+ * ret_name   the feature; a static text.
+ * ret_needs  the Linux version that brought the feature; for a system call at least 6.1, the
+ *            oldest kernel that unring runs on.  A static text.
+ * ret_has    whether this loop has the feature.
+ * Returns    true; or false behind the last feature, and nothing is set. */
 UNR_API bool unr_loop_feature(const struct unr_loop *loop, unsigned index, const char **ret_name,
                               const char **ret_needs, bool *ret_has);
 
