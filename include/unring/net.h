@@ -1,4 +1,5 @@
-/* Sockets.  What holds for every system call is said at the top of io.h. */
+/* Sockets.  The top of io.h says what holds for every system call: what is lent until when, which
+ * errors all of them have, and what becomes of a request before the kernel has seen the call. */
 #ifndef UNRING_NET_H
 #define UNRING_NET_H
 
@@ -8,72 +9,116 @@
 UNR_BEGIN
 
 /* Makes a socket: socket(2).
- * type     with SOCK_CLOEXEC where that is wanted; best without SOCK_NONBLOCK.
- * Result   fd: the caller's to close, also when a request came too late.
- * Cancels  TOTAL: there is no socket.
+ *
+ * type     SOCK_STREAM and others, with SOCK_CLOEXEC where that is wanted; best without
+ *          SOCK_NONBLOCK.
+ * Result   fd: the socket, the caller's to close, also when a request to cancel came too late.
+ * Cancels  TOTAL: there is no socket.  The kernel completes it at once, so a request in flight is
+ *          too late.
  * Errors   as socket(2).
  * Source   io_uring_prep_socket(3). */
 UNR_API struct unr_op *unr_socket(struct unr_op *op, int domain, int type, int protocol);
 
-/* Gives a socket its address: bind(2).
- * Result   value: 0.   Cancels  TOTAL.   Errors  as bind(2); -EOPNOTSUPP before Linux 6.11.
+/* Gives the socket `fd` its address: bind(2).
+ *
+ * addr     lent, `len` bytes.
+ * Result   value: 0.
+ * Cancels  TOTAL: the socket has no address.  The kernel completes it at once, so a request in
+ *          flight is too late.
+ * Errors   as bind(2); -EOPNOTSUPP before Linux 6.11.
  * Source   io_uring_prep_bind(3). */
 UNR_API struct unr_op *unr_bind(struct unr_op *op, int fd, const struct sockaddr *addr,
                                 socklen_t len);
 
-/* Makes a socket accept connections: listen(2).
- * Result   value: 0.   Cancels  TOTAL.   Errors  as listen(2); -EOPNOTSUPP before Linux 6.11.
+/* Makes the socket `fd` accept connections: listen(2).
+ *
+ * backlog  as in listen(2).
+ * Result   value: 0.
+ * Cancels  TOTAL: the socket does not listen.  The kernel completes it at once, so a request in
+ *          flight is too late.
+ * Errors   as listen(2); -EOPNOTSUPP before Linux 6.11.
  * Source   io_uring_prep_listen(3). */
 UNR_API struct unr_op *unr_listen(struct unr_op *op, int fd, int backlog);
 
 /* Takes one connection from the listening socket `fd`: accept4(2).
- * addr, len  may both be NULL.
- * flags    SOCK_CLOEXEC, SOCK_NONBLOCK.
- * Result   fd: the connection, the caller's to close, also when a request came too late.
- * Cancels  TOTAL: no connection was taken; whoever is waiting is there for the next accept.
- * Errors   as accept4(2).
- * Source   io_uring_prep_accept(3). */
+ *
+ * addr, len  the peer's address, and the room for it, as in accept(2); both may be NULL.
+ * flags      SOCK_CLOEXEC, SOCK_NONBLOCK.
+ * Result     fd: the connection, the caller's to close, also when a request to cancel came too
+ *            late.
+ * Cancels    TOTAL: no connection was taken; a peer that is waiting is there for the next accept.
+ * Errors     as accept4(2).
+ * Source     io_uring_prep_accept(3); tests/test_op.c, ownership_a_connection_is_never_lost. */
 UNR_API struct unr_op *unr_accept(struct unr_op *op, int fd, struct sockaddr *addr, socklen_t *len,
                                   int flags);
 
-/* Connects a socket: connect(2).
+/* Connects the socket `fd` to an address: connect(2).
+ *
+ * addr     lent, `len` bytes.
  * Result   value: 0.
- * Cancels  TOTAL for the local socket: it is as new and may connect again; a port that it was bound
- *          to by number is kept, one that the kernel chose is not.  (A cancelled connect leaves a
- *          TCP socket where it may still connect; unring undoes that with a connect to AF_UNSPEC
- *          before `done`.)  The peer may have seen a connection that is reset.  Where the undoing
- *          fails, result.guarantee says TERMINAL.
+ * Cancels  TOTAL for the local socket: it is as new and may connect again.  A port to which it was
+ *          bound by number is kept; a port that the kernel chose is not.  The peer may have seen a
+ *          connection that is reset.  TERMINAL, in result.guarantee, where the kernel refuses to
+ *          undo the connect: then the socket may only be closed.
+ * Undoing  the kernel leaves a TCP socket whose connect was cancelled in a state in which it may
+ *          still connect.  unring takes it out of that before `done`: a connect to AF_UNSPEC.
  * Errors   as connect(2).
- * Source   io_uring_prep_connect(3). */
+ * Source   io_uring_prep_connect(3); tests/test_op.c, connect_*. */
 UNR_API struct unr_op *unr_connect(struct unr_op *op, int fd, const struct sockaddr *addr,
                                    socklen_t len);
 
 /* Reads up to `len` bytes from the socket `fd` into `buf`: recv(2).
- * flags    MSG_*.  With MSG_WAITALL the kernel goes on until all of `buf` is full; see Cancels.
- * Result   bytes: received; 0 with error 0 is the end of the stream.
- * Cancels  TOTAL: nothing was taken from the socket.  With MSG_WAITALL PARTIAL: `bytes` were, and
- *          are in `buf`.
- * Errors   as recv(2); -EINVAL for a length over INT_MAX.
- * Source   io_uring_prep_recv(3). */
+ *
+ * flags    MSG_* of recv(2).  With MSG_WAITALL the kernel goes on until `buf` is full.
+ * Result   bytes: how many were received; 0 with error 0 at the end of the stream.
+ * Cancels  TOTAL: nothing was taken from the socket.  With MSG_WAITALL PARTIAL: `bytes`, 0 or
+ *          more, were taken, and are in `buf`.
+ * Errors   as recv(2); -EINVAL for a length above INT_MAX.
+ * Source   io_uring_prep_recv(3); tests/test_op.c, counts_of_a_waitall_recv_*. */
 UNR_API struct unr_op *unr_recv(struct unr_op *op, int fd, void *buf, size_t len, int flags);
 
-/* Sends up to `len` bytes of `buf` on the socket `fd`: send(2).  Never raises SIGPIPE.
- * flags    MSG_*.  With MSG_WAITALL the kernel goes on until all is sent; see Cancels.
- * Result   bytes: handed to the socket, possibly fewer than `len`.
- * Cancels  TOTAL: nothing was sent.  With MSG_WAITALL PARTIAL: `bytes` were.
- * Errors   as send(2), -EPIPE among them; -EINVAL for a length over INT_MAX.
- * Source   io_uring_prep_send(3). */
+/* Sends up to `len` bytes of `buf` on the socket `fd`: send(2).
+ *
+ * flags    MSG_* of send(2).  With MSG_WAITALL the kernel goes on until all of `buf` is sent.
+ * Result   bytes: how many the socket took, perhaps fewer than `len`; unr_write_all() sends the
+ *          rest.
+ * Cancels  TOTAL: nothing was sent.  With MSG_WAITALL PARTIAL: `bytes`, 0 or more, were sent.
+ * Errors   as send(2), -EPIPE among them; -EINVAL for a length above INT_MAX.
+ * SIGPIPE  never comes.
+ * Source   io_uring_prep_send(3); tests/test_op.c, counts_of_a_waitall_send_cut_short. */
 UNR_API struct unr_op *unr_send(struct unr_op *op, int fd, const void *buf, size_t len, int flags);
 
-/* recvmsg(2) and sendmsg(2): the same with addresses, several pieces of memory and control
- * messages.  `msg` and all that it points to are lent; recvmsg's fields are set when `done` runs.
- * Cancels as recv and send. */
+/* Receives a message into pieces of memory, with its sender's address: recvmsg(2).
+ *
+ * msg      lent, with all that it points to; msg_flags and the lengths in it are set when `done`
+ *          runs.
+ * flags    MSG_* of recvmsg(2).  With MSG_WAITALL the kernel goes on until all pieces are full.
+ * Result   bytes: how many were received; 0 with error 0 at the end of a stream.
+ * Cancels  TOTAL: nothing was taken from the socket.  With MSG_WAITALL PARTIAL: `bytes`, 0 or
+ *          more, were taken, and are in the pieces.
+ * Errors   as recvmsg(2).
+ * Source   io_uring_prep_recvmsg(3). */
 UNR_API struct unr_op *unr_recvmsg(struct unr_op *op, int fd, struct msghdr *msg, int flags);
+
+/* Sends a message from pieces of memory, to an address if it has one: sendmsg(2).
+ *
+ * msg      lent, with all that it points to.
+ * flags    MSG_* of sendmsg(2).  With MSG_WAITALL the kernel goes on until all pieces are sent.
+ * Result   bytes: how many the socket took, perhaps fewer than the pieces hold.
+ * Cancels  TOTAL: nothing was sent.  With MSG_WAITALL PARTIAL: `bytes`, 0 or more, were sent.
+ * Errors   as sendmsg(2), -EPIPE among them.
+ * SIGPIPE  never comes.
+ * Source   io_uring_prep_sendmsg(3). */
 UNR_API struct unr_op *unr_sendmsg(struct unr_op *op, int fd, const struct msghdr *msg, int flags);
 
-/* Shuts one or both directions down: shutdown(2), SHUT_RD, SHUT_WR or SHUT_RDWR.
- * Result   value: 0.   Cancels  TOTAL.   Errors  as shutdown(2).   Source
- *          io_uring_prep_shutdown(3). */
+/* Shuts down one or both directions of the socket `fd`: shutdown(2).
+ *
+ * how      SHUT_RD, SHUT_WR or SHUT_RDWR.
+ * Result   value: 0.
+ * Cancels  TOTAL: nothing was shut down.  A worker of the kernel executes it, so a request in
+ *          flight is mostly too late.
+ * Errors   as shutdown(2).
+ * Source   io_uring_prep_shutdown(3). */
 UNR_API struct unr_op *unr_shutdown(struct unr_op *op, int fd, int how);
 
 UNR_END
