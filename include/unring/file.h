@@ -1,6 +1,10 @@
-/* Files and names.  What holds for every system call is said at the top of io.h.  Most of these
- * either run at once or in a worker of the kernel, where what has begun runs to its end: cancelling
- * them is TOTAL while they wait for a worker, and RUNNING afterwards. */
+/* Files and names.  The top of io.h says what holds for every system call: what is lent until
+ * when, which errors all of them have, and what becomes of a request before the kernel has seen
+ * the call.
+ *
+ * The kernel executes most of these calls at once, or hands them to a worker.  A request to cancel
+ * ends a call that is still waiting for its worker.  A call that the worker has begun runs to its
+ * end, and its verdict is RUNNING. */
 #ifndef UNRING_FILE_H
 #define UNRING_FILE_H
 
@@ -11,64 +15,131 @@ struct statx;
 
 UNR_BEGIN
 
-/* Opens a file: openat(2).
- * Result   fd: the caller's to close, also when a request came too late.
- * Cancels  TOTAL: nothing was opened.
- * FIFOs    the kernel tries without waiting first: without a peer, O_RDONLY succeeds and O_WRONLY
- *          is -ENXIO, as with O_NONBLOCK.
- * Errors   as openat(2).   Source  io_uring_prep_openat(3). */
+/* Opens the file `path`: openat(2).
+ *
+ * dirfd    the directory from which a relative `path` begins; AT_FDCWD: the working directory.
+ * Result   fd: the file, the caller's to close, also when a request to cancel came too late.
+ * Cancels  TOTAL: nothing was opened, and no file was made.
+ * Errors   as openat(2).
+ * FIFOs    without O_CREAT the kernel does not wait for a peer: O_RDONLY succeeds without a peer,
+ *          and O_WRONLY is -ENXIO, as with O_NONBLOCK.  With O_CREAT a worker of the kernel waits
+ *          for the peer, and a request to cancel interrupts it.
+ * Source   io_uring_prep_openat(3). */
 UNR_API struct unr_op *unr_openat(struct unr_op *op, int dirfd, const char *path, int flags,
                                   mode_t mode);
 
-/* Has what was written reach the disk: fsync(2), or with IORING_FSYNC_DATASYNC (1) in `flags`
- * fdatasync(2).
- * Result   value: 0.   Cancels  TOTAL.   Errors  as fsync(2).   Source  io_uring_prep_fsync(3). */
+/* Writes the changes of the file `fd` to its disk: fsync(2) or fdatasync(2).
+ *
+ * flags    0, or IORING_FSYNC_DATASYNC (1) for fdatasync(2).
+ * Result   value: 0.
+ * Cancels  TOTAL: the call had not begun.
+ * Errors   as fsync(2).
+ * Source   io_uring_prep_fsync(3). */
 UNR_API struct unr_op *unr_fsync(struct unr_op *op, int fd, unsigned flags);
 
-/* What statx(2) tells of a file.
+/* Tells about the file `path`: statx(2).
+ *
+ * dirfd     the directory from which a relative `path` begins; AT_FDCWD: the working directory.
+ * flags     AT_* of statx(2); mask: STATX_*.
  * ret_stat  set on success only.
- * Result   value: 0.   Cancels  TOTAL.   Errors  as statx(2).   Source  io_uring_prep_statx(3). */
+ * Result    value: 0.
+ * Cancels   TOTAL: the call had not begun.
+ * Errors    as statx(2).
+ * Source    io_uring_prep_statx(3). */
 UNR_API struct unr_op *unr_statx(struct unr_op *op, int dirfd, const char *path, int flags,
                                  unsigned mask, struct statx *ret_stat);
 
-/* Sets a file's length: ftruncate(2).
- * Result   value: 0.   Cancels  TOTAL.   Errors  as ftruncate(2); -EOPNOTSUPP before Linux 6.9.
+/* Sets the length of the file `fd`: ftruncate(2).
+ *
+ * Result   value: 0.
+ * Cancels  TOTAL: the file has its old length.
+ * Errors   as ftruncate(2); -EOPNOTSUPP before Linux 6.9.
  * Source   io_uring_prep_ftruncate(3). */
 UNR_API struct unr_op *unr_ftruncate(struct unr_op *op, int fd, int64_t len);
 
-/* Reserves, frees or shifts space of a file: fallocate(2).
- * Result   value: 0.   Cancels  TOTAL.   Errors  as fallocate(2).   Source
- *          io_uring_prep_fallocate(3). */
+/* Reserves, frees or shifts space of the file `fd`: fallocate(2).
+ *
+ * mode     FALLOC_FL_* of fallocate(2), or 0.
+ * Result   value: 0.
+ * Cancels  TOTAL: the space is as it was.
+ * Errors   as fallocate(2).
+ * Source   io_uring_prep_fallocate(3). */
 UNR_API struct unr_op *unr_fallocate(struct unr_op *op, int fd, int mode, int64_t offset,
                                      int64_t len);
 
-/* Announces how a file will be used: posix_fadvise(2).
- * len      up to UINT32_MAX; 0 is to the end of the file.
- * Result   value: 0.   Cancels  TOTAL.   Errors  as posix_fadvise(2); -EINVAL for a length out of
- *          range.
+/* Announces how a range of the file `fd` will be used: posix_fadvise(2).
+ *
+ * len      up to UINT32_MAX; 0: to the end of the file.
+ * advice   POSIX_FADV_*.
+ * Result   value: 0.
+ * Cancels  TOTAL: the advice was not taken.
+ * Errors   as posix_fadvise(2); -EINVAL for a length out of range.
  * Source   io_uring_prep_fadvise(3). */
 UNR_API struct unr_op *unr_fadvise(struct unr_op *op, int fd, int64_t offset, int64_t len,
                                    int advice);
 
-/* Writes a range of a file back to the disk: sync_file_range(2).
- * len      up to UINT32_MAX; 0 is to the end of the file.
- * Result   value: 0.   Cancels  TOTAL.   Errors  as sync_file_range(2); -EINVAL for a length out of
- *          range.
+/* Writes a range of the file `fd` back to the disk: sync_file_range(2).
+ *
+ * len      up to UINT32_MAX; 0: to the end of the file.
+ * flags    SYNC_FILE_RANGE_*.
+ * Result   value: 0.
+ * Cancels  TOTAL: the call had not begun.
+ * Errors   as sync_file_range(2); -EINVAL for a length out of range.
  * Source   io_uring_prep_sync_file_range(3). */
 UNR_API struct unr_op *unr_sync_file_range(struct unr_op *op, int fd, int64_t offset, int64_t len,
                                            unsigned flags);
 
-/* Names: unlinkat(2) (AT_REMOVEDIR in `flags` removes a directory), renameat2(2), linkat(2),
- * symlinkat(2) and mkdirat(2).  A directory descriptor may be AT_FDCWD.
- * Result   value: 0.   Cancels  TOTAL.   Errors  as the call.
- * Source   io_uring_prep_unlinkat(3), _renameat(3), _linkat(3), _symlinkat(3), _mkdirat(3). */
+/* Removes the name `path`: unlinkat(2).
+ *
+ * dirfd    the directory from which a relative `path` begins; AT_FDCWD: the working directory.
+ * flags    0, or AT_REMOVEDIR for a directory.
+ * Result   value: 0.
+ * Cancels  TOTAL: the name is there.
+ * Errors   as unlinkat(2).
+ * Source   io_uring_prep_unlinkat(3). */
 UNR_API struct unr_op *unr_unlinkat(struct unr_op *op, int dirfd, const char *path, int flags);
+
+/* Gives the file `from` the name `to`: renameat2(2).
+ *
+ * dirfds   `from_dirfd` and `to_dirfd` are the directories from which relative names begin;
+ *          AT_FDCWD is the working directory.
+ * flags    RENAME_* of renameat2(2), or 0.
+ * Result   value: 0.
+ * Cancels  TOTAL: the file has its old name.
+ * Errors   as renameat2(2).
+ * Source   io_uring_prep_renameat(3). */
 UNR_API struct unr_op *unr_renameat(struct unr_op *op, int from_dirfd, const char *from,
                                     int to_dirfd, const char *to, unsigned flags);
+
+/* Gives the file `from` a further name, `to`: linkat(2).
+ *
+ * dirfds   `from_dirfd` and `to_dirfd` are the directories from which relative names begin;
+ *          AT_FDCWD is the working directory.
+ * flags    AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, or 0.
+ * Result   value: 0.
+ * Cancels  TOTAL: there is no new name.
+ * Errors   as linkat(2).
+ * Source   io_uring_prep_linkat(3). */
 UNR_API struct unr_op *unr_linkat(struct unr_op *op, int from_dirfd, const char *from, int to_dirfd,
                                   const char *to, int flags);
+
+/* Makes the symbolic link `path`, which points to `target`: symlinkat(2).
+ *
+ * dirfd    the directory from which a relative `path` begins; AT_FDCWD: the working directory.
+ * Result   value: 0.
+ * Cancels  TOTAL: there is no link.
+ * Errors   as symlinkat(2).
+ * Source   io_uring_prep_symlinkat(3). */
 UNR_API struct unr_op *unr_symlinkat(struct unr_op *op, const char *target, int dirfd,
                                      const char *path);
+
+/* Makes the directory `path`: mkdirat(2).
+ *
+ * dirfd    the directory from which a relative `path` begins; AT_FDCWD: the working directory.
+ * Result   value: 0.
+ * Cancels  TOTAL: there is no directory.
+ * Errors   as mkdirat(2).
+ * Source   io_uring_prep_mkdirat(3). */
 UNR_API struct unr_op *unr_mkdirat(struct unr_op *op, int dirfd, const char *path, mode_t mode);
 
 UNR_END
