@@ -1,5 +1,6 @@
-/* Waiting for processes and futexes, and any SQE that has no function of its own.  What holds for
- * every system call is said at the top of io.h. */
+/* Waiting for processes and futexes, and any SQE that has no function of its own.  The top of io.h
+ * says what holds for every system call: what is lent until when, which errors all of them have,
+ * and what becomes of a request before the kernel has seen the call. */
 #ifndef UNRING_SYSTEM_H
 #define UNRING_SYSTEM_H
 
@@ -8,56 +9,80 @@
 UNR_BEGIN
 
 /* Waits for a child process to change state: waitid(2).
- * id_type  P_PID, P_PGID, P_ALL or P_PIDFD.
- * ret_siginfo  a siginfo_t, meaningful on success only; NULL is allowed.
- * options  WEXITED, WSTOPPED, WCONTINUED, WNOHANG, WNOWAIT.
- * Result   value: 0.
- * Cancels  TOTAL: no child was reaped.
- * Errors   as waitid(2); -EOPNOTSUPP before Linux 6.7.   Source  io_uring_prep_waitid(3). */
+ *
+ * id_type      P_PID, P_PGID, P_ALL or P_PIDFD, which says what `id` is.
+ * ret_siginfo  a siginfo_t, lent, and meaningful on success only; NULL is allowed.
+ * options      WEXITED, WSTOPPED, WCONTINUED, WNOHANG, WNOWAIT.
+ * Result       value: 0.
+ * Cancels      TOTAL: no child process was reaped.
+ * Errors       as waitid(2); -EOPNOTSUPP before Linux 6.7, where unr_process_wait() still works.
+ * Source       io_uring_prep_waitid(3). */
 UNR_API struct unr_op *unr_waitid(struct unr_op *op, int id_type, unsigned id, void *ret_siginfo,
                                   int options);
 
-/* Waits on a futex while it holds `expected`: futex_wait(2).
- * mask     which wakes concern it: FUTEX_BITSET_MATCH_ANY for all.
- * flags    FUTEX2_SIZE_U32, with FUTEX2_PRIVATE where it is not shared.
- * Result   value: 0: woken.
- * Cancels  TOTAL: no wake was consumed.
- * Errors   -EAGAIN: it held another value; -EOPNOTSUPP before Linux 6.7.   Source
- *          io_uring_prep_futex_wait(3). */
+/* Waits for a wake-up on a futex, while the futex holds `expected`: futex_wait(2).
+ *
+ * mask     the wake-ups that concern it; FUTEX_BITSET_MATCH_ANY: all.
+ * flags    FUTEX2_SIZE_U32, with FUTEX2_PRIVATE where the futex is not shared between processes.
+ * Result   value: 0, after a wake-up.
+ * Cancels  TOTAL: no wake-up was consumed.
+ * Errors   -EAGAIN: the futex held another value; -EOPNOTSUPP before Linux 6.7.
+ * Source   io_uring_prep_futex_wait(3). */
 UNR_API struct unr_op *unr_futex_wait(struct unr_op *op, uint32_t *futex, uint64_t expected,
                                       uint64_t mask, uint32_t flags);
 
-/* Wakes up to `count` of those that wait on a futex.
- * Result   value: how many were woken.   Cancels  TOTAL.   Source  io_uring_prep_futex_wake(3). */
+/* Wakes up to `count` waiters of a futex, threads or operations: futex_wake(2).
+ *
+ * mask     the waits that are meant; FUTEX_BITSET_MATCH_ANY: all.
+ * flags    FUTEX2_SIZE_U32, with FUTEX2_PRIVATE where the futex is not shared between processes.
+ * Result   value: how many were woken.
+ * Cancels  TOTAL: nobody was woken.  The kernel completes it at once, so a request in flight is
+ *          too late.
+ * Errors   as futex_wake(2); -EOPNOTSUPP before Linux 6.7.
+ * Source   io_uring_prep_futex_wake(3). */
 UNR_API struct unr_op *unr_futex_wake(struct unr_op *op, uint32_t *futex, uint64_t count,
                                       uint64_t mask, uint32_t flags);
 
-/* Fills a struct io_uring_sqe *, zeroed, and sets all of it but user_data.  Called once for each
- * start, when the operation is submitted: not at all if it is cancelled before. */
+/* Fills an SQE in.  It is called once for each start, when the operation is submitted; not at all
+ * if the operation is cancelled before that.
+ *
+ * sqe      a struct io_uring_sqe *, zeroed.  The function sets all of it but user_data.
+ * context  as given to unr_sqe().
+ * Threads  the loop's, inside a turn. */
 typedef void unr_fill_fn(void *sqe, void *context);
 
-/* Any other SQE, as cancellable as the rest: sent, cancelled, joined and reported alike.
+/* Submits an SQE of the caller's, with everything that unring does for its own.
  *
- * name     for messages, static: unr_explain_op() reads it after `done` too.   context  lent until
- *          `done`.
- * supports the caller's promise: what a cancelled request of this kind leaves behind.
- * Result   value: the CQE's res, or error, if that is negative; unr_sqe_flags() its flags.  With
- *          IORING_CQE_F_MORE it is a multishot operation, whose `done`, which must not be NULL,
- *          runs for each CQE; SEND_ZC and SENDMSG_ZC end with their notification.  A request made
- *          inside the `done` of a shot takes effect when that returns.
- * Errors   -EINVAL for IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_LINK, IOSQE_IO_HARDLINK and IOSQE_IO_DRAIN:
- *          an operation ends by its own CQE, and a cancel behind a drain never arrives.
- * Descriptor  unr_cancel_fd() and unr_cancel_close() see it from its submission on, when sqe->fd is
- *             known.  MSG_WAITALL: a
- *          transfer that a cancel cuts short is a success with its count, as the library does not
- *          know what was asked.
- * Owns     what the CQE produced (a descriptor, a provided buffer) is the caller's, in every
- *          `done`. */
+ * name      for messages.  The text is static: unr_explain_op() reads it after `done`, too.
+ * supports  a mask of UNR_CANCEL_*: the strongest guarantee that a cancellation gives, and all
+ *           weaker ones.  It is the caller's promise: it says what an operation that the kernel
+ *           has cancelled leaves behind.  Other bits are dropped.
+ * fill      called when the operation is submitted; see unr_fill_fn.
+ * context   lent until `done`, and so is all that the SQE points to.
+ * Result    value: the CQE's res, unless that is negative and so the error.  unr_sqe_flags() has
+ *           the CQE's flags.
+ * Owned     a descriptor in `value` and a provided buffer are the caller's, from each `done` on.
+ * Shots     as long as CQEs come with IORING_CQE_F_MORE it is a multishot operation: `done`, which
+ *           must not be NULL, runs for each of them with UNR_MORE.  A request to cancel that is
+ *           made inside such a `done` takes effect when that has returned.  Inside a combinator a
+ *           shot is a broken contract.
+ * Cancels   the strongest guarantee of `supports`: the caller's promise is true then.  A
+ *           MSG_WAITALL transfer that a cancellation cuts short is a success with its count, as
+ *           unring does not know how much was asked for.
+ * Waits     SEND_ZC and SENDMSG_ZC end with their notification, which no request hastens.
+ * Reached   by unr_cancel_fd() and unr_cancel_close() from its submission on, when sqe->fd is
+ *           known.
+ * Errors    -EINVAL for IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_LINK, IOSQE_IO_HARDLINK and
+ *           IOSQE_IO_DRAIN: an operation ends by a CQE of its own, and a cancel behind a drain
+ *           never arrives.  Others as the kernel reports them.
+ * Source    io_uring_enter(2); tests/test_op.c, sqe_*. */
 UNR_API struct unr_op *unr_sqe(struct unr_op *op, const char *name, unsigned supports,
                                unr_fill_fn *fill, void *context);
 
-/* The flags of the CQE with which an operation of unr_sqe() completed: IORING_CQE_F_*, and above
- * bit 16 the id of a provided buffer. */
+/* Returns the flags of the last CQE of an operation that unr_sqe() described.
+ *
+ * op       in its `done`, or finished.
+ * Returns  IORING_CQE_F_*, and above bit 16 the id of a provided buffer. */
 UNR_API uint32_t unr_sqe_flags(const struct unr_op *op);
 
 UNR_END
