@@ -1,5 +1,5 @@
-/* Composed operations of one's own: a state machine that does one operation after another and is
- * itself one. */
+/* Composed operations of one's own: a state machine that starts one operation after another, and
+ * is itself an operation. */
 #ifndef UNRING_COMPOSE_H
 #define UNRING_COMPOSE_H
 
@@ -10,9 +10,15 @@ UNR_BEGIN
 
 struct unr_compose;
 
-/* Called when the operation is started, with NULL, and then with each child that has ended; it must
- * begin the next child with unr_compose_next() or end the operation with unr_compose_end(), one of
- * them and once.
+/* Takes one step of a composed operation.
+ *
+ * finished  NULL in the first step; then the child that has ended.  It is the caller's again, and
+ *           may be described anew in this step.
+ * Calls     exactly one of unr_compose_next(), which begins the next child, and unr_compose_end(),
+ *           which ends the operation.  Neither, and more than one call, is a broken contract.
+ * Inside    everything is allowed that is allowed inside a `done`.
+ * Threads   the loop's.  The first step runs where the operation is started, the others inside a
+ *           turn.  An operation that is cancelled before it begins takes no step.
  *
  *     static void step(struct unr_compose *self, struct unr_op *finished)
  *     {
@@ -25,8 +31,8 @@ struct unr_compose;
  *     }
  *
  * A step that knows nothing of cancellation is right as long as it ends on an error: once the
- * operation was asked to end, the child in flight and each later one ends with -ECANCELED.
- * Threads  the loop's.  The first step runs inside unr_start(), the others inside a turn. */
+ * operation was asked to end, the child in flight and each later child are asked, too, and the
+ * first of them that honours it ends with -ECANCELED. */
 typedef void unr_step_fn(struct unr_compose *self, struct unr_op *finished);
 
 /* unring's own part of a `struct unr_compose`: not to be read or written. */
@@ -34,14 +40,17 @@ struct unr_compose_private {
     struct unr_cancel_state state;
     unr_step_fn            *step;
     const char             *name;
-    struct unr_op          *child;
-    int32_t                 child_cause; /* of the last child that was cancelled */
-    uint8_t                 proven; /* the weakest guarantee that a child was cancelled under */
+    struct unr_op          *child;       /* the last that was begun */
+    int32_t                 child_cause; /* of the last child that was cancelled; 0: none was */
+    uint8_t                 proven;      /* the weakest guarantee that a child has proved */
     uint8_t                 phase;
 };
 
-/* Embedded as the first member, or in a union with a struct unr_op of the name that its users
- * see. */
+/* The part of a composed operation that unring works on.
+ *
+ * Memory   the caller's: the first member of the structure in which the operation keeps its state,
+ *          which the step finds with unr_container_of().  Or in a union with a struct unr_op that
+ *          its users see.  It stays where it is from its description until `done`. */
 struct unr_compose {
     struct unr_op              op;
     struct unr_compose_private private_fields;
@@ -49,32 +58,51 @@ struct unr_compose {
 
 /* Describes a composed operation.
  *
- * name      for messages: a verb.
- * supports  the strongest guarantee that the composition can give, UNR_CANCEL_*; the weaker ones
- *           follow from it.  What it lets in and passes on can be set in its state at each step:
- *           unr_compose_state().  Children are asked for just what was asked of it.  So if
+ * name      a verb, for messages; the text lasts as long as `self`.
+ * supports  the strongest guarantee that the composition can give: a mask of UNR_CANCEL_*, of
+ *           which the strongest counts.  All weaker ones are supported, too.
+ * step      called at the start, and when a child has ended.
+ * Result    error: as given to unr_compose_end().  bytes, value, fd: as the steps have set them in
+ *           op.result.
+ * Cancels   the guarantee `supports`, or the weakest under which a child was cancelled, if that is
+ *           weaker; a step that knows better sets op.result.guarantee.  What is true afterwards is
+ *           the author's to promise.  The cause is that of the request, or of the child if only
+ *           the child was asked: by its own deadline, say.
+ * Children  are asked for the types that were asked of the operation, and for no others.  So if
  *           `supports` is more than a child can promise, as for a frame made of reads that are
- *           PARTIAL, an out filter must ask that child for less; or it runs on, and only later ones
- *           are ended.
- * Result    error: as the last step says.  bytes, value, fd: what the steps set in op.result.
- * Cancels   as `supports` says.  Ended with -ECANCELED, the guarantee is the strongest that the
- *           operation supports, but no stronger than what a cancelled child proved; a step that
- *           knows better sets op.result.guarantee.  The cause is that of the request, or of the
- *           child's if only the child was asked (its own deadline, say).
- * Memory    allocates nothing. */
+ *           PARTIAL, an `out` filter has to ask that child for less: unr_state_reset().  Otherwise
+ *           the child runs on, and only the children behind it are ended.
+ * Memory    allocates nothing.
+ * Returns   `&self->op`.
+ * Threads   the loop's.
+ * Source    tests/test_compose.c. */
 UNR_API struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned supports,
                                    unr_step_fn *step);
 
-/* Inside a step: begins the next child.  It is any described operation, a composed one and a
- * combinator too, that lives until it has ended.  Its `data` is left as it is. */
+/* Begins the next child, inside a step.
+ *
+ * described  any operation but a multishot operation; composed operations and other combinators,
+ *            too.  It is lent until the next step.  Its `data` is left as it is.
+ * Broken     a call outside of a step, and a second call in a step, are broken contracts.
+ * Threads    the loop's. */
 UNR_API void unr_compose_next(struct unr_compose *self, struct unr_op *described);
 
-/* Inside a step: ends the operation with 0 or a negative errno.  Success is success though a
- * cancellation was asked for (the verdict tells); pass -ECANCELED on where a child ended with
- * it. */
+/* Ends the operation, inside a step.
+ *
+ * error    0 or a negative errno; above 0 is a broken contract.  Success stays success though a
+ *          cancellation was asked for: the verdict tells.  -ECANCELED is for a step whose child
+ *          ended with that.
+ * Done     runs later; until then `self` stays where it is.
+ * Broken   a call outside of a step, and a call after unr_compose_next() in the same step, are
+ *          broken contracts.
+ * Threads  the loop's. */
 UNR_API void unr_compose_end(struct unr_compose *self, int error);
 
-/* The state, to read and reset in a step, or before the start. */
+/* Returns the cancellation state of a composed operation.
+ *
+ * Use      read and reset it inside a step, or between description and start: describing begins a
+ *          new state.
+ * Threads  the loop's. */
 UNR_API struct unr_cancel_state *unr_compose_state(struct unr_compose *self);
 
 UNR_END
