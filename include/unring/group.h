@@ -1,4 +1,5 @@
-/* Operations side by side, as one: the group ends when each of its members has. */
+/* Groups: operations side by side that are one operation, which ends when each of its members has
+ * ended. */
 #ifndef UNRING_GROUP_H
 #define UNRING_GROUP_H
 
@@ -6,66 +7,130 @@
 
 UNR_BEGIN
 
-/* Asked once for each member that has ended, in order of completion: the types (UNR_CANCEL_*) that
- * are to be requested of the others, with cause -ECANCELED; 0 to go on waiting.  The first answer
- * but 0 decides the group; later ones escalate.
- * Threads  the loop's.  It may emit and start operations. */
+/* Says, of each member that has ended, whether the others are to be cancelled.  It is called once
+ * for each member, in the order of completion.
+ *
+ * context   as given to unr_group().
+ * finished  the member that has ended, with its result.
+ * Returns   the types that are requested from the members in flight, with cause -ECANCELED: a mask
+ *           of UNR_CANCEL_*; 0: none.  A bit outside UNR_CANCEL_ALL is a broken contract.
+ * Decides   the first member for which the answer is not 0, unless it was ended by an earlier
+ *           answer or by a request from outside the group.  Of a later answer the types are
+ *           requested that no earlier answer had.
+ * Inside    it may emit, cancel and start operations.
+ * Threads   the loop's. */
 typedef unsigned unr_group_condition_fn(void *context, const struct unr_op *finished);
-
-/* Never; at the first; at the first that succeeded; at the first that did not: UNR_CANCEL_ALL.
- * `context` is not looked at. */
-UNR_API unsigned unr_wait_all(void *context, const struct unr_op *finished);
-UNR_API unsigned unr_wait_one(void *context, const struct unr_op *finished);
-UNR_API unsigned unr_wait_one_success(void *context, const struct unr_op *finished);
-UNR_API unsigned unr_wait_one_error(void *context, const struct unr_op *finished);
 
 /* unring's own part of a `struct unr_group`: not to be read or written. */
 struct unr_group_private {
     unr_group_condition_fn   *condition;
     void                     *context;
-    struct unr_op            *members;      /* linked by their `data` */
-    struct unr_op            *first, *last; /* that have ended, in that order */
-    struct unr_op            *decider;
-    struct unr_cancel_request outside;
-    unsigned                  left, own_types;
-    bool                      several_causes; /* of requests from outside */
+    struct unr_op            *members;         /* all, linked by their `data` */
+    struct unr_op            *first, *last;    /* of the members that have ended, in that order */
+    struct unr_op            *decider;         /* NULL: nobody has decided yet */
+    struct unr_cancel_request outside;         /* the requests for the group, or-ed */
+    unsigned                  left, own_types; /* members in flight; types of `condition` */
+    bool                      several_causes;  /* of the requests from outside */
 };
 
+/* A group, which is an operation.
+ *
+ * Memory   the caller's: zeroed once, and where it is from its description until `done`. */
 struct unr_group {
     struct unr_op            op;
     struct unr_group_private private_fields;
 };
 
-/* `n` operations, started together in their order.
+/* Describes `n` operations, to be started together, as one.
  *
- * members  described, and from now on the group's, as is the `data` of each.  The array may go at
- *          once.  0 members end at once.
- * Result   value: the index of the member that decided.  Without a decision it is the last to end;
- *          if all of unr_wait_one_success failed, the first to end; if a request from outside came
- *          first, or there is no member, -1. error: 0, except
- *            unr_wait_one_success  if none succeeded, the error of the first to end;
- *            unr_wait_one_error    the error of the first, in order of completion, that failed of
- *            its own; -ECANCELED            if a request from outside the group ended members
- *            before there was a decision.
- *          guarantee: the weakest that a member was cancelled under, at most PARTIAL if one has
- *          completed.  What the members yielded stays in them, a descriptor too: unr_group_first().
- * Cancels  the types that any member supports; each is asked, whatever became of the others.
- *          unr_cancel_fd() finds the members on that descriptor, not the group.
- * Ends     with the last member: one that supports NONE holds the group as long as it runs.
- * Threads  the loop's.
- * Source   lib/group.c; tests/test_group.c. */
+ * members    described, none of them multishot.  They are lent until `done`, and the group
+ *            overwrites the `data` of each.  The array may go at once.  A group of 0 members ends
+ *            at once; then `members` may be NULL.
+ * condition  one of unr_wait_*(), or the caller's own; called with `context`, which is lent until
+ *            `done`.
+ * Result     value: the index of the member that decided.  Without a decision it is -1 if a
+ *            request from outside ended a member, or if there is no member.  Else it is that of
+ *            the first member to end for unr_wait_one_success(), and of the last for all other
+ *            conditions.  error: 0, except that it is
+ *            - with unr_wait_one_success(), if none succeeded, that of the first member to end;
+ *            - with unr_wait_one_error(), that of the first member to fail of its own;
+ *            - -ECANCELED, if a request from outside ended a member before there was a decision.
+ *            The result of each member stays in the member, with a descriptor that it owns:
+ *            unr_group_first().
+ * Cancels    the types that any member supports are supported.  A request goes to each member, and
+ *            the group ends when all have ended.  The guarantee is the weakest under which a
+ *            member was cancelled, and at most PARTIAL if a member has completed.
+ * Reached    unr_cancel_fd() finds the members on its descriptor, and not the group itself.
+ * Waits      for every member: one that supports NONE holds the group as long as it runs.
+ * Memory     allocates nothing.
+ * Returns    `&group->op`.
+ * Threads    the loop's.
+ * Source     tests/test_group.c. */
 UNR_API struct unr_op *unr_group(struct unr_group *group, struct unr_op *const *members, unsigned n,
                                  unr_group_condition_fn *condition, void *context);
 
-/* Asio's ||: unr_group() with unr_wait_one_success. */
+/* Describes `n` operations, of which the first success ends the others.
+ *
+ * members  described, none of them multishot.  They are lent until `done`, and the group
+ *          overwrites the `data` of each.  The array may go at once.
+ * Result   value: the index of the first member that succeeded; error 0.  If none did, the index
+ *          and the error of the first member to end.  If a request from outside ended a member
+ *          before, -1 and -ECANCELED.
+ * Cancels  the types that any member supports are supported.  A request goes to each member, and
+ *          the group ends when all have ended.  The guarantee is the weakest under which a member
+ *          was cancelled, and at most PARTIAL if a member has completed.
+ * Losers   may have completed all the same: the bytes or the connection are in their results,
+ *          unr_group_first().
+ * Asio     operator ||.  It is unr_group() with unr_wait_one_success().
+ * Threads  the loop's.
+ * Source   tests/test_group.c, any_*. */
 UNR_API struct unr_op *unr_any(struct unr_group *group, struct unr_op *const *members, unsigned n);
 
-/* Asio's &&: unr_group() with unr_wait_one_error. */
+/* Describes `n` operations, of which the first failure ends the others.
+ *
+ * members  described, none of them multishot.  They are lent until `done`, and the group
+ *          overwrites the `data` of each.  The array may go at once.
+ * Result   error 0 if all succeeded, and value: the index of the last member to end.  If a member
+ *          failed, the index and the error of the first that failed of its own.  If a request from
+ *          outside ended a member before, -1 and -ECANCELED.
+ * Cancels  the types that any member supports are supported.  A request goes to each member, and
+ *          the group ends when all have ended.  The guarantee is the weakest under which a member
+ *          was cancelled, and at most PARTIAL if a member has completed.
+ * Asio     operator &&.  It is unr_group() with unr_wait_one_error().
+ * Threads  the loop's.
+ * Source   tests/test_group.c, all_*. */
 UNR_API struct unr_op *unr_all(struct unr_group *group, struct unr_op *const *members, unsigned n);
 
-/* The members of a group in flight or in its `done` that have ended, in order of completion; NULL
- * behind the last.  Valid until a member is described anew. */
+/* Leaves the other members alone: a condition that returns 0.  `context` is not looked at. */
+UNR_API unsigned unr_wait_all(void *context, const struct unr_op *finished);
+
+/* Cancels the others as soon as one member has ended: a condition.
+ *
+ * It returns UNR_CANCEL_ALL.  `context` is not looked at. */
+UNR_API unsigned unr_wait_one(void *context, const struct unr_op *finished);
+
+/* Cancels the others as soon as one member has succeeded: a condition.
+ *
+ * It returns UNR_CANCEL_ALL of a member with error 0, and 0 of others.  `context` is not looked
+ * at. */
+UNR_API unsigned unr_wait_one_success(void *context, const struct unr_op *finished);
+
+/* Cancels the others as soon as one member has failed: a condition.
+ *
+ * It returns UNR_CANCEL_ALL of a member with an error, and 0 of others.  `context` is not looked
+ * at. */
+UNR_API unsigned unr_wait_one_error(void *context, const struct unr_op *finished);
+
+/* Returns the member of a group that was the first to end.
+ *
+ * group    in flight or in its `done`.
+ * Returns  NULL: none has ended.  Valid until that member is described anew. */
 UNR_API struct unr_op *unr_group_first(const struct unr_group *group);
+
+/* Returns the member of a group that was the next to end after `member`.
+ *
+ * member   a member that has ended, from unr_group_first() or this function.
+ * Returns  NULL: no other has ended since.  Valid until that member is described anew. */
 UNR_API struct unr_op *unr_group_next(const struct unr_op *member);
 
 UNR_END
