@@ -1,4 +1,4 @@
-/* A scope: an operation in which others are started while it runs. */
+/* Scopes: an operation in which others are started while it runs, and which ends after them. */
 #ifndef UNRING_SCOPE_H
 #define UNRING_SCOPE_H
 
@@ -6,54 +6,78 @@
 
 UNR_BEGIN
 
+/* A place in a scope's table of members: unring's own, not to be read or written. */
 struct unr_scope_member {
-    struct unr_op *op; /* NULL: nobody */
-    unr_done_fn   *done;
-    bool           asked; /* the scope's request was the first that it honoured */
+    struct unr_op *op;    /* NULL: the place is free */
+    unr_done_fn   *done;  /* the member's own */
+    bool           asked; /* the scope's request was the first that the member honoured */
 };
 
+/* How many places a scope has without further memory; at most half of them are used. */
 enum { UNR_SCOPE_INLINE = 16 };
 
 /* unring's own part of a `struct unr_scope`: not to be read or written. */
 struct unr_scope_private {
-    struct unr_cancel_request asked;
+    struct unr_cancel_request asked;   /* of the scope so far, with the first cause */
     struct unr_scope_member  *members; /* a hash table, by the address of the operation */
     size_t                    room, count;
-    uint64_t                  ended;
-    uint32_t                  growths, failing;
-    uint8_t                   weakest;
+    uint64_t                  ended;            /* how many members have */
+    uint32_t                  growths, failing; /* of the table; members without a place in it */
+    uint8_t                   weakest;          /* guarantee under which a member was cancelled */
     bool                      closed, cancelled, busy, several_causes;
     struct unr_scope_member   inline_members[UNR_SCOPE_INLINE];
 };
 
+/* A scope, which is an operation.
+ *
+ * Memory   the caller's: zeroed once, and where it is from its description until `done`. */
 struct unr_scope {
     struct unr_op            op;
     struct unr_scope_private private_fields;
 };
 
-/* Ends when it is closed and all that was started in it has ended.
+/* Describes a scope: it ends when it is closed and each of its members has ended.
  *
- * Result   value: how many operations ended in it.  error: 0, or -ECANCELED if a request to the
- *          scope ended one of them; the guarantee is the weakest that one was cancelled under, at
- *          most PARTIAL if one has completed.
- * Cancels  any type: the request goes to each member and, from then on, with the first cause, to
- *          each later one before it begins.  It does not close the scope: whoever starts operations
- *          in it says when there are no more.
- * Closing  a loop that is closed closes its scopes.
- * Memory   no allocation while no more than eight members are in flight; beyond, a table that
- *          doubles, and is freed when the scope ends.
+ * Members  are started with unr_scope_start(), while the scope is in flight.
+ * Result   value: how many members have ended.  error: 0, or -ECANCELED if a request to the scope
+ *          ended a member.
+ * Cancels  every type is supported.  A request goes to each member in flight and, with the cause
+ *          of the first request, to each later member before it begins.  It does not close the
+ *          scope: whoever starts members says when there are no more.  The guarantee is the
+ *          weakest under which a member was cancelled, and at most PARTIAL if a member has
+ *          completed.  A request that ends no member is TOO_LATE.
+ * Closing  a loop that is being closed closes its scopes.
+ * Memory   allocates nothing while at most eight members are in flight.  Beyond that there is a
+ *          table that doubles, and is freed when the scope ends.
+ * Returns  `&scope->op`.
  * Threads  the loop's.
- * Source   lib/scope.c; tests/test_scope.c. */
+ * Source   tests/test_scope.c. */
 UNR_API struct unr_op *unr_scope(struct unr_scope *scope);
 
-/* Starts an operation in a scope in flight, closed or not, as unr_start() does; scopes nest.  It
- * has its own `done`, its own slot and its own result, and the scope's requests besides.
- * Errors   -ENOMEM in its result: there is no memory for one more member, and it did not begin. */
+/* Starts an operation as a member of a scope.
+ *
+ * scope      in flight, closed or not; anything else is a broken contract, unless the loop is
+ *            being closed.
+ * described  lent until its `done`.  It is a broken contract to start an operation that is not
+ *            described, one that is in flight, and one that a combinator contains.  It may be a
+ *            scope, but no multishot operation.
+ * done       runs once, when the member has ended; NULL is allowed.  The last member's `done` may
+ *            start another member.
+ * data       the caller's: in the member's `data` when `done` runs.
+ * Requests   to cancel reach the member through the scope, and through a slot of its own.
+ * Errors     -ENOMEM, in the member's result: there is no memory for one more member, and it did
+ *            not begin.
+ * Inside     any `done`, task, handler, condition, filter and step.
+ * Threads    the loop's. */
 UNR_API void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done_fn *done,
                              void *data);
 
-/* Says that nothing more is started in the scope, but by the `done` of what runs in it: when all
- * has ended, it ends.  A scope that is described may be closed already. */
+/* Closes a scope: it ends when its members have ended.
+ *
+ * scope    described, or in flight.  Its members may still start others in it, in their `done`
+ *          say.  Without members it ends at once, by way of its `done`.
+ * Inside   any `done`, task, handler, condition, filter and step.
+ * Threads  the loop's. */
 UNR_API void unr_scope_close(struct unr_scope *scope);
 
 UNR_END
