@@ -1,4 +1,4 @@
-/* Waiting for an operation that somebody else started. */
+/* Joins: waiting for an operation that somebody else has started. */
 #ifndef UNRING_JOIN_H
 #define UNRING_JOIN_H
 
@@ -9,29 +9,38 @@ UNR_BEGIN
 /* unring's own part of a `struct unr_join`: not to be read or written. */
 struct unr_join_private {
     struct unr_op   *joined;
-    struct unr_join *above; /* the one that came after this and is told before it */
+    struct unr_join *above; /* the next join of the same operation, started after this one */
     union {
-        unr_done_fn   *done;
-        struct unr_op *combinator;
+        unr_done_fn   *done;       /* the joined operation's own, if that is outermost */
+        struct unr_op *combinator; /* whose child it is: the join before this one may be that */
     };
-    bool was_child;
+    bool was_child; /* `combinator` is meant, not `done` */
 };
 
+/* A join, which is an operation.
+ *
+ * Memory   the caller's: zeroed once, and where it is from its description until `done`. */
 struct unr_join {
     struct unr_op           op;
     struct unr_join_private private_fields;
 };
 
-/* Ends when `started` has ended, with the result that this had then; `done` comes right behind that
- * operation's, in the same turn.  Any number of joins may wait for one operation.
+/* Describes a wait for `started`, an operation that somebody else has started.
  *
- * started  in flight when the join is started, or idle: then the join ends with the result that it
- *          holds.  It keeps its `done`, its `data` and its slot.  It stays where it is until it or
- *          the join has ended.  Not a multishot operation.
- * Result   that of `started`, but for its fd, which is its owner's.
- * Cancels  TOTAL: only the wait ends, and unr_in_flight(started) stays true.
- * Threads  the loop's, which is that of `started`.
- * Source   lib/join.c; tests/test_join.c. */
+ * started  in flight when the join is started; or idle, and then the join ends at once, with the
+ *          result that is there.  It is a broken contract to join an operation that is only
+ *          described, one that a combinator has not started yet, and one of another loop.  It is
+ *          no multishot operation.
+ * Owner    `started` keeps its `done`, its `data` and its slot.  It stays where it is until it or
+ *          the join has ended.
+ * Result   that of `started`, except fd, which stays with its owner: -1.
+ * Order    the `done` of `started` runs first, then, in the same turn, the `done` of each join, in
+ *          the order in which the joins were started.
+ * Cancels  TOTAL: only the wait has ended.  `started` is in flight, and was not asked.
+ * Memory   allocates nothing.
+ * Returns  `&join->op`.
+ * Threads  the loop's.
+ * Source   tests/test_join.c. */
 UNR_API struct unr_op *unr_join(struct unr_join *join, struct unr_op *started);
 
 UNR_END
