@@ -1,4 +1,4 @@
-/* A filter around one operation: what of the requests for it arrives there. */
+/* Filters: a wrapper that decides which requests to cancel reach its child. */
 #ifndef UNRING_FILTER_H
 #define UNRING_FILTER_H
 
@@ -11,31 +11,52 @@ UNR_BEGIN
 struct unr_filter_private {
     unr_filter_fn *out;
     void          *context;
-    uint8_t        answers[3]; /* what it made of each type when it was asked last */
-    uint8_t        early;      /* what it let through while it was asked at the start */
+    uint8_t        answers[3]; /* of `out` for each type, when it was asked last */
+    uint8_t        early; /* the types that `out` let through while it was asked at the start */
 };
 
+/* A filter, which is an operation.
+ *
+ * Memory   the caller's: zeroed once, and where it is from its description until `done`. */
 struct unr_filter {
     struct unr_op             op;
     struct unr_filter_private private_fields;
 };
 
-/* `inner`, of which what `out` makes of a request is requested: the other types, fewer or none.
+/* Describes `inner` behind a filter, which translates each request to cancel it.
  *
- * inner    described, and from now on the filter's.  A slot that it is bound to itself reaches it
+ * inner    described; anything else is a broken contract.  The filter starts it, and it is lent
+ *          until `done`.  Requests through a slot of its own, and unr_cancel_fd(), reach it
  *          unfiltered.
- * out      asked when this is called, for each type, to learn what the whole supports, and at each
- *          request; its last answers count.  `context` lives until then.
- * Result   inner's, but in the terms of the requests from outside: guarantee is the strongest type
- *          that, passed through `out`, asks for no more than what inner was cancelled under.
- * Cancels  the types of which `out` makes one that inner supports; others are REFUSED.  Closing the
- *          loop cannot be filtered.
+ * out      asked for each type in this call, to learn what the filter supports, and again at each
+ *          request.  The last answer for a type counts.
+ * context  `out` is called with it; lent until `done`.
+ * Result   that of `inner`, but in the terms of the requester: `requested` has the types before
+ *          they were translated, and `guarantee` is the strongest type for which `out` asked for
+ *          no more than the guarantee under which `inner` was cancelled.
+ * Cancels  the guarantee of `inner`.  A request for types for which `out` returns no type that
+ *          `inner` supports is REFUSED; any other is passed on.  The entry Cancels of the function
+ *          that described `inner` says what is true of it under the guarantee in its own result.
+ * Closing  a loop that is being closed asks `inner` itself, past the filter.
+ * Memory   allocates nothing.
+ * Returns  `&filter->op`.
  * Threads  the loop's.
- * Source   lib/filter.c; tests/test_filter.c. */
+ * Source   tests/test_filter.c. */
 UNR_API struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *inner,
                                   unr_filter_fn *out, void *context);
 
-/* unr_filter() with unr_let_none: nothing from outside cancels `inner`. */
+/* Describes `inner` behind a shield, which refuses every request: unr_filter().
+ *
+ * inner    described; anything else is a broken contract.  The shield starts it, and it is lent
+ *          until `done`.  Requests through a slot of its own, and unr_cancel_fd(), reach it all
+ *          the same.
+ * Result   that of `inner`; the verdict is REFUSED if the shield was asked and `inner` was not.
+ * Cancels  NONE: every request is REFUSED, and `inner` goes on.
+ * Closing  a loop that is being closed asks `inner` itself, past the shield.
+ * Memory   allocates nothing.
+ * Returns  `&filter->op`.
+ * Threads  the loop's.
+ * Source   tests/test_filter.c. */
 UNR_API struct unr_op *unr_shield(struct unr_filter *filter, struct unr_op *inner);
 
 UNR_END
