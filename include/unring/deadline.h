@@ -1,4 +1,5 @@
-/* Time around one operation: a deadline, and a delay. */
+/* Time around one operation: wrappers that end their child at a deadline, or begin it after a
+ * pause. */
 #ifndef UNRING_DEADLINE_H
 #define UNRING_DEADLINE_H
 
@@ -11,7 +12,9 @@ struct unr_deadline_private {
     struct unr_timer timer;
 };
 
-/* The first member of each structure here is `struct unr_op op`. */
+/* A deadline, which is an operation.
+ *
+ * Memory   the caller's: zeroed once, and where it is from its description until `done`. */
 struct unr_deadline {
     union {
         struct unr_op               op;
@@ -19,31 +22,56 @@ struct unr_deadline {
     };
 };
 
-/* `inner`, of which UNR_CANCEL_ALL is requested with cause -ETIMEDOUT when the clock has reached
- * `when` (CLOCK_MONOTONIC), or `delay` nanoseconds after the start; UNR_NEVER does not come.  It
- * then goes on until it has really ended, and success that was on its way remains one.
- * unr_timed_out(&result) is true of a time-out, and of what somebody asked for with that cause.
+/* Describes `inner` with a deadline at the time `when`.
  *
- * inner    described, and from now on the deadline's: it is not started by itself.  Its result
- *          stays in it as well.
- * Result   inner's, and what was asked of the deadline.  A deadline that is past at the start ends
- *          the operation before it begins, UNSUBMITTED; one that supports NONE runs.
- * Cancels  as inner.  The deadline itself asks once; an inner operation that supports NONE is not
- *          ended by it.
- * Errors   as inner; -ENOMEM, and inner never began: there is no room for a timer (see
- *          unr_timer_at()).
+ * inner    described; anything else is a broken contract.  The deadline starts it, and it is lent
+ *          until `done`.  Its own result stays in `inner` as well.
+ * when     on CLOCK_MONOTONIC: when it has come, UNR_CANCEL_ALL is requested from `inner`, once,
+ *          with cause -ETIMEDOUT.  UNR_NEVER does not come.  A deadline that is past at the start
+ *          ends `inner` before it begins, UNSUBMITTED, unless `inner` supports NONE.
+ * Ends     when `inner` has really ended: a success that was on its way stays a success, and an
+ *          `inner` that supports NONE runs to its end.
+ * Result   that of `inner`.  unr_timed_out(&result) tells a time-out from other cancellations.
+ * Cancels  the guarantee of `inner`, to which every request is passed on.  The entry Cancels of
+ *          the function that described `inner` says what is true of it afterwards.
+ * Errors   those of `inner`; -ENOMEM, and `inner` did not begin: there is no room for a timer
+ *          (unr_timer_at()).
  * Cost     no system call and no allocation: the timer is the loop's.
+ * Returns  `&deadline->op`.
  * Threads  the loop's.
- * Source   lib/deadline.c; tests/test_deadline.c. */
+ * Source   tests/test_deadline.c. */
 UNR_API struct unr_op *unr_cancel_at(struct unr_deadline *deadline, struct unr_op *inner,
                                      unr_time when);
+
+/* Describes `inner` with a deadline `delay` nanoseconds after its start.
+ *
+ * inner    described; anything else is a broken contract.  The deadline starts it, and it is lent
+ *          until `done`.  Its own result stays in `inner` as well.
+ * delay    when it is over, UNR_CANCEL_ALL is requested from `inner`, once, with cause -ETIMEDOUT.
+ *          It counts from unr_loop_now() when the operation is started inside a turn of the loop,
+ *          and from a fresh reading of the clock outside.  UNR_NEVER does not end.  A delay of 0
+ *          or less ends `inner` before it begins, UNSUBMITTED, unless `inner` supports NONE.
+ * Ends     when `inner` has really ended: a success that was on its way stays a success, and an
+ *          `inner` that supports NONE runs to its end.
+ * Result   that of `inner`.  unr_timed_out(&result) tells a time-out from other cancellations.
+ * Cancels  the guarantee of `inner`, to which every request is passed on.  The entry Cancels of
+ *          the function that described `inner` says what is true of it afterwards.
+ * Errors   those of `inner`; -ENOMEM, and `inner` did not begin: there is no room for a timer
+ *          (unr_timer_at()).
+ * Cost     no system call and no allocation: the timer is the loop's.
+ * Returns  `&deadline->op`.
+ * Threads  the loop's.
+ * Source   tests/test_deadline.c. */
 UNR_API struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct unr_op *inner,
                                         unr_time delay);
 
-/* Gives a deadline in flight another time, earlier or later; UNR_NEVER takes it away, and it may be
- * set again.
- * Returns  false, and changes nothing, if it has passed already, the operation has ended, or there
- *          is no memory for it. */
+/* Gives a deadline in flight another time, earlier or later.
+ *
+ * when     on CLOCK_MONOTONIC.  UNR_NEVER takes the deadline away, and it may be set again.
+ * Returns  true; or false, and nothing is changed: the operation is not in flight or has ended,
+ *          the deadline has passed already, or there is no room for a timer.
+ * Inside   any `done`, task, handler, condition, filter and step.
+ * Threads  the loop's. */
 UNR_API bool unr_deadline_move(struct unr_deadline *started, unr_time when);
 
 /* unring's own part of a `struct unr_delay`: not to be read or written. */
@@ -51,6 +79,9 @@ struct unr_delay_private {
     struct unr_timer timer;
 };
 
+/* A delay, which is an operation.
+ *
+ * Memory   the caller's: zeroed once, and where it is from its description until `done`. */
 struct unr_delay {
     union {
         struct unr_op            op;
@@ -58,22 +89,36 @@ struct unr_delay {
     };
 };
 
-/* `inner`, begun `pause` nanoseconds after the start: counted as unr_timer_after() counts.
+/* Describes `inner` to begin `pause` nanoseconds after the start.
  *
- * inner    described, and from now on the delay's.
- * Result   inner's.
- * Cancels  as inner; during the pause, what inner honours ends it before it begins: UNSUBMITTED,
- *          TOTAL.  (A group of which some members honour it begins at once for the others.)
- * Errors   as inner; -ENOMEM, and inner never began: there is no room for a timer.
- * Closing  a loop that is closed does not wait for the pause: what supports NONE begins at once.
+ * inner    described; anything else is a broken contract.  The delay starts it, and it is lent
+ *          until `done`.
+ * pause    counts from unr_loop_now() when the delay is started inside a turn of the loop, and
+ *          from a fresh reading of the clock outside.  0 or less ends in the next turn; UNR_NEVER
+ *          does not end.
+ * Result   that of `inner`.
+ * Cancels  during the pause TOTAL: a request that `inner` honours ends it before it begins,
+ *          UNSUBMITTED; of a group whose members do not all honour it, the others begin at once.
+ *          After the pause the guarantee of `inner`, to which every request is passed on.  The
+ *          entry Cancels of the function that described `inner` says what is true of it
+ *          afterwards.
+ * Errors   those of `inner`; -ENOMEM, and `inner` did not begin: there is no room for a timer
+ *          (unr_timer_at()).
+ * Closing  a loop that is being closed does not wait for the pause: an `inner` that supports NONE
+ *          begins at once.
+ * Cost     no system call and no allocation: the timer is the loop's.
+ * Returns  `&delay->op`.
  * Threads  the loop's.
- * Source   lib/delay.c; tests/test_deadline.c. */
+ * Source   tests/test_deadline.c, delay. */
 UNR_API struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *inner, unr_time pause);
 
-/* Lets a delayed operation in flight begin at another time, earlier (now, if `when` is past) or
- * later.
- * Returns  false, and changes nothing, if it has begun or ended already, or there is no memory for
- *          it. */
+/* Lets a delayed operation in flight begin at another time, earlier or later.
+ *
+ * when     on CLOCK_MONOTONIC; a point in the past: in the next turn.
+ * Returns  true; or false, and nothing is changed: the operation is not in flight, has begun or
+ *          ended, or there is no room for a timer.
+ * Inside   any `done`, task, handler, condition, filter and step.
+ * Threads  the loop's. */
 UNR_API bool unr_delay_move(struct unr_delay *started, unr_time when);
 
 UNR_END
