@@ -1,4 +1,4 @@
-/* Passing on what comes from one stream to another. */
+/* Relays: passing the bytes of one stream on to another. */
 #ifndef UNRING_RELAY_H
 #define UNRING_RELAY_H
 
@@ -12,37 +12,46 @@ UNR_BEGIN
 struct unr_relay_private {
     struct unr_compose compose;
     struct unr_stream *from, *to;
-    struct unr_some    some;
-    struct iovec       piece;
-    bool               writing;
+    struct unr_some    some;    /* the read or write in flight */
+    struct iovec       piece;   /* lent to it */
+    bool               writing; /* it is a write */
 };
 
+/* A relay, which is an operation.
+ *
+ * Memory   the caller's: zeroed once, and where it is from its description until `done`. */
 struct unr_relay {
     union {
         struct unr_op            op;
         struct unr_relay_private private_fields;
     };
-    struct unr_buffer rest; /* see Rest; valid in `done` and after */
+    struct unr_buffer rest; /* bytes taken and not delivered; valid in `done` and after it */
 };
 
-/* Moves what `from` has to `to`, until the end of `from`: sockets, pipes, files from their offsets
- * on, and layers, in any pairing; a socket may be both.  It shuts nothing down and closes nothing.
+/* Moves bytes from one stream to another, until the end of the first.
  *
- * Result   bytes: delivered to `to`.  Error 0: at the end of `from`, with all of it delivered.
- * Rest     relay->rest holds what was taken from `from` and not delivered, in order: with error 0
- *          nothing; otherwise bytes and the rest together are what was taken.  It is the caller's
- *          from `done` on, who gives it back with unr_buffer_free(), which may be left out only
- *          where it is empty.  Describing the relay again forgets it.
- * Cancels  PARTIAL: bytes and rest tell how far it came.
- * Errors   as reading `from` and writing to `to`; -EIO: a write that moved nothing; -ENOMEM for the
- *          buffer.
- * SIGPIPE  as unr_stream_socket() and unr_stream_pipe() say: none from a socket.
- * Memory   a buffer of 4 KiB, and 64 KiB once the bytes come in bulk, from malloc(3); no
- *          descriptor, no thread, also while it waits.  (Not splice(2): the kernel gives that to a
- *          worker thread each time, where it waits for a blocking socket in spite of
- *          SPLICE_F_NONBLOCK, and a copy through a buffer is as fast or faster.)
- * Threads  the loop's.
- * Source   lib/relay.c; tests/test_relay.c. */
+ * from, to  sockets, pipes, files from their offsets on, and layers, in any pairing; a socket may
+ *           be both.  Both are lent until `done`, `from` for reading and `to` for writing alone.
+ *           They are neither shut down nor closed.
+ * Result    bytes: how many were delivered to `to`.  error 0: all up to the end of `from` was
+ *           delivered.
+ * Rest      relay->rest holds the bytes that were taken from `from` and not delivered, in order;
+ *           none with error 0.  `bytes` and the rest together are all that was taken.  The rest is
+ *           the caller's from `done` on, who gives it back with unr_buffer_free(), unless it is
+ *           empty.  Describing the relay again forgets it.
+ * Cancels   PARTIAL: `bytes` were delivered, and all other bytes that were taken are in
+ *           relay->rest.
+ * Errors    those of reading `from` and of writing to `to`; -EIO: a write moved nothing; -ENOMEM:
+ *           there is no memory for the buffer.
+ * SIGPIPE   never comes from a socket; from a pipe as unr_write() says.
+ * Memory    a buffer of 4 KiB from malloc(3), and up to 64 KiB once the bytes come in bulk; it is
+ *           kept while the relay waits.  No descriptor and no thread.
+ * Splice    is not used: the kernel gives splice(2) to a worker thread each time, which waits for
+ *           a blocking socket in spite of SPLICE_F_NONBLOCK, and a copy through a buffer is as
+ *           fast or faster.
+ * Returns   `&relay->op`.
+ * Threads   the loop's.
+ * Source    tests/test_relay.c. */
 UNR_API struct unr_op *unr_relay(struct unr_relay *relay, struct unr_stream *from,
                                  struct unr_stream *to);
 
