@@ -1,17 +1,38 @@
-/* The simulated kernel: a program that is linked with libunring-sim in place of libunring runs on a
- * kernel whose every choice is enumerated.  Write a function that uses unring as ever, on simulated
- * descriptors, and have it explored: it is called once for each schedule, from a clean world each
- * time, until one fails or all have been seen.
+/* The simulated kernel: a program that is linked with libunring-sim in place of libunring runs on
+ * a kernel whose every choice is enumerated.  Write a function that uses unring as ever, on
+ * simulated descriptors, and have it explored: it is called once for each schedule, from a clean
+ * world each time, until one fails or all have been seen.
  *
- *     static void scenario(void *context) { ... unr_loop_open, unr_start, unr_loop_run,
- *     unr_loop_close ... } struct unr_exploration found;
+ *     static void scenario(void *context)
+ *     {
+ *         ... unr_loop_open, unr_start, unr_loop_run, unr_loop_close ...
+ *     }
+ *
+ *     struct unr_exploration found;
  *     if (unr_explore(scenario, NULL, NULL, &found) < 0)
  *         fprintf(stderr, "%s\nreplay: %s\n", found.failure, found.schedule);
  *
- * A schedule fails when the scenario says so (unr_sim_check), when a broken contract or an
- * assertion aborts, when memory that is lent is touched, when nothing can happen though something
- * is in flight, and when it ends with something in flight, a loop or a descriptor open, or bytes
- * unaccounted for.  One process explores in one thread. */
+ * Words:
+ *   scenario   The function that is explored.
+ *   choice     A moment at which the kernel, another process or the scenario may do one of several
+ *              things.
+ *   kindest    The way that a choice takes first: what can happen happens, whole and in order.
+ *   schedule   One run of the scenario: the choices that were made in it, as "2.0.1.3".
+ *   deviation  A choice that does not take the kindest way.
+ *
+ * A schedule fails when
+ *   - the scenario says so, with unr_sim_check();
+ *   - a broken contract or an assertion aborts, or a signal such as SIGSEGV comes;
+ *   - memory is changed that is lent to a write or send;
+ *   - a loop waits, or unr_sim_wait_readable() does, and nothing can happen any more;
+ *   - it does not come to an end;
+ *   - it ends with a loop or a descriptor open, or with something in flight.
+ * Memory that is lent to a read or receive is filled with garbage meanwhile, so that a scenario
+ * which looks at it too early sees that.
+ *
+ * One process explores in one thread.  Each function here but unr_explore() is called inside a
+ * scenario, and every descriptor is a simulated one.  A scenario that asks for more descriptors,
+ * ports or child processes than the simulation has fails. */
 #ifndef UNRING_SIM_H
 #define UNRING_SIM_H
 
@@ -21,97 +42,189 @@
 
 UNR_BEGIN
 
-/* What is explored: called once for each schedule, with what unr_explore() was given.  It opens its
- * loops and descriptors and closes them again; memory of its own it frees, but a schedule that
- * fails leaves it in the middle. */
+/* Runs once for each schedule: the scenario.  It opens its loops and descriptors, and closes them
+ * again.  It frees the memory of its own, too; but a schedule that fails leaves the function in
+ * the middle.
+ *
+ * context  as given to unr_explore(). */
 typedef void unr_scenario_fn(void *context);
 
+/* Who makes the choices. */
 enum unr_driver {
-    UNR_EXHAUSTIVE, /* every schedule within the bounds, the kernel's kindest first */
+    UNR_EXHAUSTIVE, /* every schedule within the bounds, the kindest first */
     UNR_RANDOM,     /* each choice at random */
-    UNR_PCT, /* few deviations from the kindest, at random places (after Burckhardt et al., ASPLOS
-                2010) */
-    UNR_REPLAY, /* the one schedule that `replay` says */
+    UNR_PCT,        /* few deviations, at random places (after Burckhardt et al., ASPLOS 2010) */
+    UNR_REPLAY,     /* the one schedule that `replay` says */
 };
 
-/* Zeroed options, but for `size`, are the defaults. */
+/* How a scenario is explored.  Options that are zeroed, but for `size`, are the defaults. */
 struct unr_explore_options {
     size_t          size; /* of this structure */
     enum unr_driver driver;
-    uint64_t        schedules_max;  /* 0: a million */
-    unsigned        depth_max;      /* choices behind this many are the kindest; 0: 1000 */
-    unsigned        deviations_max; /* of one schedule from the kindest; 0: no bound (UNR_PCT: 3) */
+    uint64_t        schedules_max;  /* how many at most; 0: a million */
+    unsigned        depth_max;      /* choices behind so many take the kindest way; 0: 1000 */
+    unsigned        deviations_max; /* in one schedule; 0: any number, for UNR_PCT 3 */
     uint64_t        seed;           /* of UNR_RANDOM and UNR_PCT */
-    const char     *replay;         /* a schedule such as "2.0.1.3" */
-    unsigned        faults; /* UNR_FAULT_*: what the kernel may do beside its ordinary choices */
+    const char     *replay;         /* for UNR_REPLAY: a schedule, as unr_exploration has it */
+    unsigned        faults;         /* UNR_FAULT_*; 0: none */
 };
 
-#define UNR_FAULT_ENTER                                                                            \
-    1u /* io_uring_enter(2) is interrupted, takes fewer SQEs than shown, or none (EAGAIN, EBUSY)   \
-        */
-#define UNR_FAULT_TRANSFER 2u /* transfers are short where they could be complete */
+/* What the kernel may do besides its ordinary choices; in unr_explore_options.faults.
+ *
+ * UNR_FAULT_ENTER     io_uring_enter(2) is interrupted, takes fewer SQEs than it is shown, or none
+ *                     (EAGAIN, EBUSY).
+ * UNR_FAULT_TRANSFER  transfers on sockets and pipes are short where they could be complete. */
+#define UNR_FAULT_ENTER    1u
+#define UNR_FAULT_TRANSFER 2u
 #define UNR_FAULT_ALL      3u
 
+/* The result of an exploration. */
 struct unr_exploration {
-    uint64_t schedules;      /* how many ran */
-    uint64_t choices;        /* made in all of them */
-    unsigned depth;          /* choices in the longest */
-    bool     complete;       /* UNR_EXHAUSTIVE: there are no others within the bounds */
-    char     schedule[1024]; /* the one that failed, shrunk: for UNR_REPLAY; "" if none did */
-    char     failure[512];   /* why, in words */
+    uint64_t schedules;      /* how many ran, without those that made a failure shorter */
+    uint64_t choices;        /* how many were made in all of them */
+    unsigned depth;          /* how many were made in the longest */
+    bool     complete;       /* of UNR_EXHAUSTIVE: there are no other schedules within the bounds */
+    char     schedule[1024]; /* the one that failed, made shorter: for UNR_REPLAY; "": none did */
+    char     failure[512];   /* why it failed, in words; "": none did */
 };
 
-/* Explores.  `options` may be NULL, ret_found too.
- * Returns  0: no schedule failed.  -EBADMSG: one did.  -EINVAL: an option. */
+/* Explores a scenario until a schedule fails, within the bounds of `options`.
+ *
+ * context    `scenario` is called with it.
+ * options    NULL: the defaults.
+ * ret_found  written unless an option is wrong; NULL is allowed.
+ * Returns    0: no schedule failed.  -EBADMSG: one did.  -EINVAL: an option.
+ * Shorter    a schedule that fails is run again with kinder and fewer choices, as long as it
+ *            fails.
+ * Signals    SIGABRT, SIGSEGV, SIGBUS and SIGFPE are caught meanwhile. */
 UNR_API int unr_explore(unr_scenario_fn *scenario, void *context,
                         const struct unr_explore_options *options,
                         struct unr_exploration           *ret_found);
 
-/* Ends the schedule as failed unless `holds`. */
+/* Fails the schedule unless `holds`.
+ *
+ * what     what ought to hold, for unr_exploration.failure.
+ * Returns  only if it holds. */
 UNR_API void unr_sim_check(bool holds, const char *what);
 
-/* A choice of the scenario's own among `n`: every one is explored. */
+/* Makes a choice of the scenario's own: every one is explored.
+ *
+ * Returns  one of the numbers from 0 to n - 1; 0 is the kindest. */
 UNR_API unsigned unr_sim_choose(unsigned n);
 
-/* Has `action` happen at any later point, as if another process did it: while a loop is in the
- * kernel.  Every point is explored; one that has not happened when nothing else can, happens
- * then. */
+/* Has `action` happen at some later point, while a loop is in the kernel.
+ *
+ * action   stands for another process: it calls functions of this header.  It is called once.
+ *          Every point is explored; the kindest is that at which nothing else can happen.  An
+ *          action that finds no such point before the scenario ends does not happen.
+ * context  `action` is called with it; valid until then. */
 UNR_API void unr_sim_later(void (*action)(void *context), void *context);
 
-/* ---- simulated descriptors, and what other processes do to them ---- */
+/* ---- simulated descriptors ---- */
 
-/* Made at once, unlike by an operation; the lowest free numbers.  Buffers of sockets and pipes hold
- * `capacity` bytes (0: 64), so that they fill soon.  They return 0, or a descriptor. */
+/* Makes two connected stream sockets.
+ *
+ * ret_fds   the lowest free numbers; to be closed with unr_close(), unr_cancel_close() or
+ *           unr_sim_close().
+ * capacity  how many bytes each holds that its owner has not read yet; 0: 64, so that it is full
+ *           soon. */
 UNR_API void unr_sim_socketpair(int ret_fds[2], size_t capacity);
-UNR_API void unr_sim_pipe(int ret_fds[2], size_t capacity);
-UNR_API int  unr_sim_listener(uint16_t port, int backlog); /* AF_INET, any address */
-UNR_API int  unr_sim_socket(void);                         /* AF_INET, unconnected */
-UNR_API int  unr_sim_file(const void *data, size_t len);
-UNR_API int  unr_sim_eventfd(uint64_t count);
 
-/* A signalfd(2) for a set of signals, bit n - 1 standing for signal n, and a signal sent to the
- * process: it stays pending until a signalfd that is for it is read. */
-UNR_API int  unr_sim_signalfd(uint64_t signals);
+/* Makes a pipe.
+ *
+ * ret_fds   [0] to read and [1] to write, the lowest free numbers; to be closed with unr_close(),
+ *           unr_cancel_close() or unr_sim_close().
+ * capacity  how many bytes the pipe holds; 0: 64, so that it is full soon. */
+UNR_API void unr_sim_pipe(int ret_fds[2], size_t capacity);
+
+/* Makes a listening socket (AF_INET, at any address).
+ *
+ * port     in the byte order of the machine.
+ * backlog  as in listen(2), at most 63.
+ * Returns  the descriptor, the lowest free number. */
+UNR_API int unr_sim_listener(uint16_t port, int backlog);
+
+/* Makes a stream socket (AF_INET) that is not connected.
+ *
+ * Returns  the descriptor, the lowest free number. */
+UNR_API int unr_sim_socket(void);
+
+/* Makes a file that holds `len` bytes.
+ *
+ * data     copied; with `len` 0 it may be NULL.
+ * Returns  the descriptor, the lowest free number; its position is 0. */
+UNR_API int unr_sim_file(const void *data, size_t len);
+
+/* Makes an eventfd(2) whose counter is `count`.
+ *
+ * Returns  the descriptor, the lowest free number. */
+UNR_API int unr_sim_eventfd(uint64_t count);
+
+/* Makes a signalfd(2).
+ *
+ * signals  which it is for: bit n - 1 stands for signal n.
+ * Returns  the descriptor, the lowest free number. */
+UNR_API int unr_sim_signalfd(uint64_t signals);
+
+/* ---- what other processes do; none of it blocks ---- */
+
+/* Reads from `fd` at its position, as another process would: read(2).
+ *
+ * Returns  how many bytes, 0 at the end, or a negative errno; -EAGAIN: there is nothing to read
+ *          yet. */
+UNR_API ssize_t unr_sim_read(int fd, void *buf, size_t len);
+
+/* Writes to `fd` at its position, as another process would: write(2).
+ *
+ * Returns  how many bytes, or a negative errno; -EAGAIN: there is no room now. */
+UNR_API ssize_t unr_sim_write(int fd, const void *buf, size_t len);
+
+/* Shuts down a socket, as another process would: shutdown(2).
+ *
+ * how      SHUT_RD, SHUT_WR or SHUT_RDWR.
+ * Returns  0, or -ENOTCONN. */
+UNR_API int unr_sim_shutdown(int fd, int how);
+
+/* Closes a descriptor: close(2).
+ *
+ * Returns  0, or -EBADF. */
+UNR_API int unr_sim_close(int fd);
+
+/* Connects a new socket to a simulated listener: connect(2).
+ *
+ * port     in the byte order of the machine.
+ * Returns  the descriptor of the new socket; -ECONNREFUSED: nobody listens there; -EAGAIN: the
+ *          backlog is full. */
+UNR_API int unr_sim_connect(uint16_t port);
+
+/* Takes a connection from a simulated listener: accept(2).
+ *
+ * Returns  the descriptor of the connection; -EAGAIN: there is none; -EINVAL: `fd` does not
+ *          listen. */
+UNR_API int unr_sim_accept(int fd);
+
+/* Sends a signal to the process.
+ *
+ * signal   1 to 64.  It is pending until a signalfd that is for it is read; no handler runs. */
 UNR_API void unr_sim_raise(int signal);
 
-/* read(2), write(2), shutdown(2), close(2), connect(2) and accept(2) without blocking, as another
- * process would do them: a count or descriptor, or a negative errno, -EAGAIN where it would
- * block. */
-UNR_API ssize_t unr_sim_read(int fd, void *buf, size_t len);
-UNR_API ssize_t unr_sim_write(int fd, const void *buf, size_t len);
-UNR_API int     unr_sim_shutdown(int fd, int how);
-UNR_API int     unr_sim_close(int fd);
-UNR_API int     unr_sim_connect(uint16_t port); /* a new socket, connected */
-UNR_API int     unr_sim_accept(int fd);
-
-/* Waits, as poll(2) in another event loop does, until `fd` is readable, while other processes and
- * the kernel's workers go on; no loop is in the kernel meanwhile.  If nothing can make it readable
- * any more, the schedule has failed. */
-UNR_API void unr_sim_wait_readable(int fd);
-
-/* A child process that exits: what waitid waits for. */
+/* Makes a child process, for unr_waitid() and unr_process_wait().
+ *
+ * Returns  its number.  It runs until unr_sim_child_exit(). */
 UNR_API pid_t unr_sim_child(void);
-UNR_API void  unr_sim_child_exit(pid_t pid, int status);
+
+/* Ends a child process with an exit status.
+ *
+ * pid      of unr_sim_child(); any other number is passed over. */
+UNR_API void unr_sim_child_exit(pid_t pid, int status);
+
+/* Waits until `fd` is readable, as another event loop would with poll(2).
+ *
+ * fd         unr_loop_fd(), say.
+ * Meanwhile  other processes and the kernel's workers go on, and time passes; no loop is in the
+ *            kernel.
+ * Fails      the schedule if nothing can make `fd` readable any more. */
+UNR_API void unr_sim_wait_readable(int fd);
 
 UNR_END
 #endif
