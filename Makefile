@@ -17,7 +17,7 @@
 #   make check-asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make check-tsan      the tests under ThreadSanitizer (clang's, unless CC is given)
 #   make check-valgrind  a part of the tests under valgrind; FILTER picks another
-#   make check-headers   each public header alone, as C11, C++11 and C++20
+#   make check-headers   each public header alone, as C11, C++11 and C++20; and its comments
 #   make check-floors    no file of the library knows one of a higher floor
 #   make check-install   the examples built against an installed library
 #   make cross           compile for musl and for aarch64; `make cross-deps` installs the compilers
@@ -254,6 +254,7 @@ check-floors: lib
 
 check-headers:
 	@tests/test_headers.sh $(HEADERS)
+	@tests/test_comments.sh $(HEADERS)
 
 check-install: lib
 	@MAKE='$(MAKE)' CC='$(CC)' VERSION='$(VERSION)' SONAME='$(SONAME)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' \
