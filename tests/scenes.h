@@ -17,11 +17,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 enum {
     SIZE = 64,     /* bytes that a small transfer moves */
@@ -245,6 +247,11 @@ static struct unr_op *describe_readv(struct unr_op *op, struct scene *s)
     return unr_readv(op, s->fd, pieces(s), 2, -1);
 }
 
+static struct unr_op *describe_read_with(struct unr_op *op, struct scene *s)
+{
+    return unr_read_with(op, s->fd, pieces(s), 2, -1, 0);
+}
+
 static struct unr_op *describe_recv(struct unr_op *op, struct scene *s)
 {
     return unr_recv(op, s->fd, s->buffer, SIZE, 0);
@@ -370,6 +377,106 @@ static void verify_event_seen(struct scene *s, const struct unr_op *op, bool don
     check(is_readable(s->fd));
 }
 
+/* ---- datagrams ---- */
+
+static int udp_socket(struct scene *s, struct sockaddr_in *ret_address)
+{
+    socklen_t len = sizeof *ret_address;
+    int       fd = own(s, must(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)));
+    *ret_address =
+        (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    must(bind(fd, (struct sockaddr *)ret_address, len));
+    must(getsockname(fd, (struct sockaddr *)ret_address, &len));
+    return fd;
+}
+
+static struct sockaddr_in own_address, peer_address; /* of the two */
+
+static void set_udp(struct scene *s)
+{
+    s->fd = udp_socket(s, &own_address);
+    s->peer = udp_socket(s, &peer_address);
+}
+
+static void happen_datagram(struct scene *s)
+{
+    must(sendto(s->peer, patterned, SIZE, 0, (struct sockaddr *)&own_address, sizeof own_address));
+}
+
+static struct unr_op *describe_recvfrom(struct unr_op *op, struct scene *s)
+{
+    memset(&s->address, UNTOUCHED, sizeof s->address);
+    s->address_len = sizeof s->address;
+    return unr_recvfrom((struct unr_datagram *)op, s->fd, s->buffer, SIZE, 0,
+                        (struct sockaddr *)&s->address, &s->address_len);
+}
+
+static bool has_datagram(int fd, const struct sockaddr_in *from)
+{
+    unsigned char      bytes[SIZE + 1];
+    struct sockaddr_in sender;
+    socklen_t          len = sizeof sender;
+    ssize_t n = recvfrom(fd, bytes, sizeof bytes, MSG_DONTWAIT, (struct sockaddr *)&sender, &len);
+    return n == SIZE && memcmp(bytes, patterned, SIZE) == 0 && sender.sin_port == from->sin_port;
+}
+
+/* The datagram was either received, whole and with its sender, or is still there. */
+static void verify_recvfrom(struct scene *s, const struct unr_op *op, bool done)
+{
+    check_is(op->result.bytes, done ? SIZE : 0);
+    check_is(s->address_len, done ? sizeof peer_address : sizeof s->address);
+    if (done) {
+        check(memcmp(s->buffer, patterned, SIZE) == 0);
+        check(memcmp(&s->address, &peer_address, sizeof peer_address) == 0);
+    } else {
+        check(is_untouched(s->buffer, SIZE) && is_untouched(&s->address, sizeof s->address));
+        check(has_datagram(s->fd, &peer_address));
+    }
+    check(!is_readable(s->fd));
+}
+
+static struct unr_op *describe_sendto_address(struct unr_op *op, struct scene *s)
+{
+    return unr_sendto(op, s->fd, patterned, SIZE, 0, (struct sockaddr *)&peer_address,
+                      sizeof peer_address);
+}
+
+static void verify_sendto_address(struct scene *s, const struct unr_op *op, bool done)
+{
+    check_is(op->result.bytes, done ? SIZE : 0);
+    check_is(has_datagram(s->peer, &own_address), done);
+}
+
+/* ---- epoll ---- */
+
+/* What is reported once is reported to one. */
+static void set_epoll(struct scene *s)
+{
+    struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT };
+    s->peer = own(s, must(eventfd(0, EFD_CLOEXEC)));
+    s->fd = own(s, must(epoll_create1(EPOLL_CLOEXEC)));
+    must(epoll_ctl(s->fd, EPOLL_CTL_ADD, s->peer, &event));
+}
+
+static void happen_epoll(struct scene *s)
+{
+    must(eventfd_write(s->peer, 7));
+}
+
+static struct unr_op *describe_epoll_wait(struct unr_op *op, struct scene *s)
+{
+    return unr_epoll_wait(op, s->fd, (struct epoll_event *)s->buffer, 2);
+}
+
+/* The event was either taken, or is still to be. */
+static void verify_epoll_wait(struct scene *s, const struct unr_op *op, bool done)
+{
+    struct epoll_event event;
+    check_is(op->result.value, done);
+    check(done || is_untouched(s->buffer, SIZE));
+    check_is(epoll_wait(s->fd, &event, 1, 0), !done);
+}
+
 /* ---- writing to a pipe or a socket ---- */
 
 static void fill_up(struct scene *s)
@@ -464,6 +571,21 @@ static struct msghdr *patterned_message(struct scene *s)
 static struct unr_op *describe_writev(struct unr_op *op, struct scene *s)
 {
     return unr_writev(op, s->fd, patterned_pieces(s), 2, -1);
+}
+
+static struct unr_op *describe_write_with(struct unr_op *op, struct scene *s)
+{
+    return unr_write_with(op, s->fd, patterned_pieces(s), 2, -1, 0);
+}
+
+static struct unr_op *describe_write_synced(struct unr_op *op, struct scene *s)
+{
+    return unr_write_with(op, s->fd, patterned_pieces(s), 2, -1, RWF_DSYNC);
+}
+
+static struct unr_op *describe_sendto(struct unr_op *op, struct scene *s)
+{
+    return unr_sendto(op, s->fd, patterned, s->asked, 0, NULL, 0);
 }
 
 static struct unr_op *describe_send(struct unr_op *op, struct scene *s)
@@ -883,6 +1005,31 @@ static void verify_statx(struct scene *s, const struct unr_op *op, bool done)
     check(done ? s->statx.stx_size == SIZE : is_untouched(&s->statx, sizeof s->statx));
 }
 
+static void set_attribute(struct scene *s)
+{
+    set_file(s);
+    if (fsetxattr(s->fd, "user.unring", patterned, 5, 0) < 0)
+        cr_skip_test("no user attributes on the file system of the temporary folder");
+}
+
+static struct unr_op *describe_getxattr(struct unr_op *op, struct scene *s)
+{
+    static char path[sizeof s->folder + sizeof "/old"];
+    snprintf(path, sizeof path, "%s/old", s->folder);
+    return unr_getxattr(op, path, "user.unring", s->buffer, SIZE);
+}
+
+static struct unr_op *describe_fgetxattr(struct unr_op *op, struct scene *s)
+{
+    return unr_fgetxattr(op, s->fd, "user.unring", s->buffer, SIZE);
+}
+
+static void verify_attribute(struct scene *s, const struct unr_op *op, bool done)
+{
+    check_is(op->result.value, done ? 5 : 0);
+    check(done ? memcmp(s->buffer, patterned, 5) == 0 : is_untouched(s->buffer, SIZE));
+}
+
 static struct unr_op *describe_ftruncate(struct unr_op *op, struct scene *s)
 {
     return unr_ftruncate(op, s->fd, 10);
@@ -1105,6 +1252,12 @@ static const struct row rows[] = {
     { "writev", "", ALL, set_full_pipe, describe_writev, happen_drain, verify_drained, NULL },
     { "writev", "to a file", ALL, set_empty_file, describe_writev, NULL, verify_write_file, NULL },
 
+    { "read_with", "", ALL, set_pipe, describe_read_with, happen_bytes, verify_bytes, NULL },
+    { "write_with", "", ALL, set_full_pipe, describe_write_with, happen_drain, verify_drained,
+      NULL },
+    { "write_with", "to a file, RWF_DSYNC", ALL, set_empty_file, describe_write_synced, NULL,
+      verify_write_file, NULL },
+
     { "recv", "", ALL, set_sockets, describe_recv, happen_bytes, verify_bytes, NULL },
     { "recv", "over TCP", ALL, set_tcp, describe_recv, happen_bytes, verify_bytes, NULL },
     { "recv", "MSG_WAITALL", PARTIAL, set_sockets, describe_recv_all, happen_dribble, verify_bytes,
@@ -1123,6 +1276,11 @@ static const struct row rows[] = {
     { "sendmsg", "MSG_WAITALL, too much", PARTIAL, set_too_much, describe_sendmsg_all, happen_drain,
       verify_drained, NULL },
 
+    { "recvfrom", "", ALL, set_udp, describe_recvfrom, happen_datagram, verify_recvfrom, NULL },
+    { "sendto", "", ALL, set_full_socket, describe_sendto, happen_drain, verify_drained, NULL },
+    { "sendto", "an address", ALL, set_udp, describe_sendto_address, NULL, verify_sendto_address,
+      NULL },
+
     { "accept", "", ALL, set_listener, describe_accept, happen_client, verify_accept, NULL },
     { "accept", "on a unix socket", ALL, set_unix_listener, describe_accept, happen_client,
       verify_accept, NULL },
@@ -1130,6 +1288,8 @@ static const struct row rows[] = {
     { "connect", "of a unix socket", ALL, set_full_unix, describe_connect, happen_room,
       verify_connect_unix, NULL },
     { "poll", "", ALL, set_eventfd, describe_poll, happen_event, verify_event_seen, NULL },
+    { "epoll_wait", "", ALL, set_epoll, describe_epoll_wait, happen_epoll, verify_epoll_wait,
+      NULL },
     { "shutdown", "", ALL, set_sockets, describe_shutdown, NULL, verify_shutdown, NULL },
     { "socket", "", ALL, nothing, describe_socket, NULL, verify_socket, NULL },
     { "bind", "", ALL, set_unbound, describe_bind, NULL, verify_bind, NULL },
@@ -1149,6 +1309,8 @@ static const struct row rows[] = {
       NULL },
     { "fsync", "", ALL, set_file, describe_fsync, NULL, verify_nothing, NULL },
     { "statx", "", ALL, set_folder, describe_statx, NULL, verify_statx, NULL },
+    { "getxattr", "", ALL, set_attribute, describe_getxattr, NULL, verify_attribute, NULL },
+    { "fgetxattr", "", ALL, set_attribute, describe_fgetxattr, NULL, verify_attribute, NULL },
     { "ftruncate", "", ALL, set_file, describe_ftruncate, NULL, verify_ftruncate, NULL },
     { "fallocate", "", ALL, set_file, describe_fallocate, NULL, verify_fallocate, NULL },
     { "fadvise", "", ALL, set_file, describe_fadvise, NULL, verify_nothing, NULL },

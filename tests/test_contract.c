@@ -255,6 +255,16 @@ static const struct unr_op_type own = { .size = sizeof own,
                                         .start = nothing,
                                         .cancel = nothing_to_cancel };
 
+/* A type says its size, or nobody knows what it has. */
+BREACH(type_without_a_size, "does not say its size", "that of the structure")
+{
+    static const struct unr_op_type sizeless = { .name = "brew",
+                                                 .start = nothing,
+                                                 .cancel = nothing_to_cancel };
+    struct unr_op                   op = { 0 };
+    unr_start(loop, unr_describe(&op, &sizeless), NULL, NULL);
+}
+
 #define FINISH_RULE "unr_finish is called once for each start"
 
 /* An operation finishes once. */

@@ -2,6 +2,7 @@
  * as far as this machine tells, what to do; the operation, its result, the verdict - and not for
  * how it puts it. */
 #define SUPPORT_KERNEL
+#include "../uring/row.h"
 #include "support.h"
 
 #include <pthread.h>
@@ -652,24 +653,65 @@ Test(explain, features_are_enumerated)
 /* Every system call that unring has is a feature, under the name that it has in messages. */
 Test(explain, every_call_is_a_feature)
 {
-    static const char *const calls[] = {
-        "nop",       "read",      "write",   "readv",           "writev",       "recv",
-        "send",      "recvmsg",   "sendmsg", "accept",          "connect",      "poll",
-        "shutdown",  "fsync",     "openat",  "close",           "cancel_close", "socket",
-        "bind",      "listen",    "pipe",    "splice",          "tee",          "statx",
-        "ftruncate", "fallocate", "fadvise", "sync_file_range", "unlinkat",     "renameat",
-        "linkat",    "symlinkat", "mkdirat", "waitid",          "futex_wait",   "futex_wake",
-    };
     open_loop();
-    for (size_t i = 0; i < LENGTH(calls); i++) {
+    for (unsigned i = 0; i < unri_row_count; i++) {
         const char *name, *needs;
         bool        has, found = false;
         for (unsigned n = 0; !found && unr_loop_feature(loop, n, &name, &needs, &has); n++)
-            found = strcmp(name, calls[i]) == 0;
-        cr_assert_eq(found, true, "%s is missing", calls[i]);
+            found = strcmp(name, unri_rows[i]->type.name) == 0;
+        cr_assert_eq(found, true, "%s is missing", unri_rows[i]->type.name);
     }
     cr_assert_eq(has_feature(loop, "recv"), true);
     close_loop();
+}
+
+/* ---- names for logs ---- */
+
+/* An operation has its name described, in flight, finished and afterwards; what is none has one
+ * too. */
+Test(explain, an_operation_has_a_name)
+{
+    struct seen          seen = { 0 };
+    struct unr_transfer  transfer = { 0 };
+    struct unr_stream    stream;
+    static unsigned char garbage[sizeof(struct unr_op)];
+    open_loop();
+    unr_stream_pipe(&stream, -1);
+    cr_assert_str_eq(unr_op_name(unr_nop(&seen.op)), "nop");
+    unr_start(loop, &seen.op, saw, &seen);
+    cr_assert_str_eq(unr_op_name(&seen.op), "nop");
+    run();
+    cr_assert_str_eq(unr_op_name(&seen.op), "nop");
+    cr_assert_str_eq(unr_op_name(unr_write_all(&transfer, &stream, "a", 1)), "write_all");
+    memset(garbage, 0x5a, sizeof garbage);
+    cr_assert(strstr(unr_op_name((const struct unr_op *)(const void *)garbage), "never described"));
+    close_loop();
+}
+
+/* Every verdict and guarantee has a name of its own, and other numbers have one that says so. */
+Test(explain, verdicts_and_guarantees_have_names)
+{
+    static const char *const verdicts[] = { "none",     "unsubmitted", "cancelled",
+                                            "too late", "running",     "refused" };
+    for (unsigned i = 0; i < LENGTH(verdicts); i++)
+        cr_assert_str_eq(unr_verdict_name(i), verdicts[i]);
+    cr_assert_str_eq(unr_verdict_name(LENGTH(verdicts)), "unknown");
+    cr_assert_str_eq(unr_guarantee_name(UNR_CANCEL_NONE), "none");
+    cr_assert_str_eq(unr_guarantee_name(UNR_CANCEL_TERMINAL), "terminal");
+    cr_assert_str_eq(unr_guarantee_name(UNR_CANCEL_PARTIAL), "partial");
+    cr_assert_str_eq(unr_guarantee_name(UNR_CANCEL_TOTAL), "total");
+    cr_assert_str_eq(unr_guarantee_name(UNR_CANCEL_ALL), "unknown");
+}
+
+/* The library says its version, which is that of the headers it was built with, in one piece and in
+ * numbers. */
+Test(explain, the_version_is_that_of_the_headers)
+{
+    char numbers[32];
+    snprintf(numbers, sizeof numbers, "%d.%d.%d", UNR_VERSION_MAJOR, UNR_VERSION_MINOR,
+             UNR_VERSION_PATCH);
+    cr_assert_str_eq(unr_version(), UNR_VERSION);
+    cr_assert_str_eq(unr_version(), numbers);
 }
 
 /* A plain loop has none of the flags that a better one has. */

@@ -1164,6 +1164,43 @@ static void own_done(struct unr_op *op)
     ++*(int *)op->data;
 }
 
+static void end_at_once(struct unr_op *op)
+{
+    unr_finish(op, 0);
+}
+
+static void never_asked(struct unr_op *op, struct unr_cancel_request request)
+{
+    (void)op, (void)request;
+}
+
+static const char *not_to_be_called(const struct unr_op *op)
+{
+    (void)op;
+    abort();
+}
+
+/* The type of a program that was compiled against an older header is shorter: what lies behind its
+ * size is not looked at, whatever it holds. */
+Test(op, type_that_is_shorter_is_taken_for_what_it_has)
+{
+    struct unr_op_type older = { .size = offsetof(struct unr_op_type, name_of),
+                                 .supports = UNR_CANCEL_ALL,
+                                 .name = "older",
+                                 .start = end_at_once,
+                                 .cancel = never_asked };
+    struct seen        seen = { 0 };
+    older.name_of = not_to_be_called;
+    memset(&older.private_fields, 0x5a, sizeof older.private_fields);
+    start(&seen, unr_describe(&seen.op, &older));
+    cr_assert_str_eq(unr_op_name(&seen.op), "older");
+    run();
+    cr_assert_eq(seen.runs, 1);
+    cr_assert_eq(seen.result.error, 0);
+    cr_assert(strstr(unr_explain_op(&seen.op), "older"));
+    close_loop();
+}
+
 /* A caller's own type is asked once for each type, ends when it says so, and has its verdict
  * set. */
 Test(op, own_type_is_asked_escalated_and_finished)

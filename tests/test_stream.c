@@ -233,6 +233,35 @@ Test(stream, a_direction_that_is_missing_is_not_supported)
     close_loop();
 }
 
+static void not_to_be_told(struct unr_stream *stream, uint64_t bytes)
+{
+    (void)stream, (void)bytes;
+    abort();
+}
+
+/* The type of a program that was compiled against an older header is shorter: what lies behind its
+ * size is not looked at. */
+Test(stream, a_type_that_is_shorter_is_taken_for_what_it_has)
+{
+    static const struct unr_stream_type older = { .size = offsetof(struct unr_stream_type, moved),
+                                                  .name = "older",
+                                                  .read_some = layer_read,
+                                                  .write_some = layer_write,
+                                                  .moved = not_to_be_told };
+    char                                byte = 0;
+    struct iovec                        piece = { &byte, 1 };
+    struct unr_some                     some = { 0 };
+    struct layer                        layer;
+    struct ends                         ends;
+    on_sockets(&ends);
+    make_layer(&layer, &ends.streams[1]);
+    layer.stream.type = &older;
+    expect(ran(unr_write_some(&some, &layer.stream, &piece, 1)), 0, 1);
+    unr_stream_moved(&layer.stream, 1);
+    close_pair(ends.fds);
+    close_loop();
+}
+
 /* A peer that is gone is an error, and no signal. */
 Test(stream, a_socket_raises_no_sigpipe)
 {

@@ -67,15 +67,19 @@ static void yield_result(struct unr_result *r, enum unri_yields yields, int res)
     case UNRI_YIELDS_FD: r->fd = res; break;
     case UNRI_YIELDS_EVENTS: r->events = (uint32_t)res; break;
     case UNRI_YIELDS_BYTES: r->bytes = (uint64_t)res; break;
+    case UNRI_YIELDS_NOTHING:
     case UNRI_YIELDS_VALUE: r->value = res; break;
     }
 }
 
 static void finish(struct unr_op *op)
 {
-    int res = unri_res(op);
-    int error = error_of(op, res);
-    yield_result(&op->result, unri_row_of(op)->yields, res);
+    const struct unri_row *row = unri_row_of(op);
+    int                    res = unri_res(op);
+    int                    error = error_of(op, res);
+    yield_result(&op->result, row->yields, res);
+    if (res >= 0 && row->completed)
+        row->completed(op);
     if (error == -ECANCELED && op->private_fields.flags & UNRI_UNDO_FAILED)
         op->result.guarantee = UNR_CANCEL_TERMINAL;
     unri_end(op, error);
@@ -126,11 +130,10 @@ static void shot(struct unr_loop *loop, struct unr_op *op, int res)
 static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned flags)
 {
     struct unr_op_private *p = unri_private(op);
-    if (unri_row_of(op)->is_callers && !(flags & IORING_CQE_F_NOTIF))
+    if (unri_row_of(op) == &unri_row_sqe && !(flags & IORING_CQE_F_NOTIF))
         p->other_fd = (int32_t)flags;
     if (flags & IORING_CQE_F_NOTIF) {
-        p->flags ^=
-            UNRI_AWAITS_NOTIF; /* whichever of the two comes first sets it, the other clears it */
+        p->flags ^= UNRI_AWAITS_NOTIF; /* of the two CQEs the first sets it, the second clears it */
     } else if (!(flags & IORING_CQE_F_MORE)) {
         target_arrived(loop->ring, op, res);
     } else if (p->flags & UNRI_ZERO_COPY) {
@@ -158,7 +161,7 @@ static bool is_plain(const struct unr_op *op, const struct io_uring_cqe *cqe)
 {
     const unsigned flags = UNRI_AWAITS | UNRI_HONOURED | UNRI_ZERO_COPY;
     return (cqe->user_data & UNRI_WHICH) == UNRI_OWN && cqe->res >= 0
-           && !unri_row_of(op)->is_callers
+           && !unri_row_of(op)->is_special
            && (op->private_fields.flags & flags) == UNRI_AWAITS_TARGET;
 }
 

@@ -11,6 +11,7 @@
 #define UNRI_OP_FTRUNCATE   55
 #define UNRI_OP_BIND        56
 #define UNRI_OP_LISTEN      57
+#define UNRI_OP_EPOLL_WAIT  59
 #define UNRI_OP_PIPE        62
 
 #define UNRI_ENTER_ABS_TIMER (1U << 5)

@@ -12,11 +12,9 @@ static bool has_not_closed(const struct unr_op *closer)
     return p->state == UNRI_QUEUED || (p->state == UNRI_IN_FLIGHT && !(p->flags & UNRI_AWAITS));
 }
 
-bool unri_being_closed(struct unr_loop *loop, int fd)
+bool unri_has_closer(struct unr_loop *loop, int fd)
 {
     const struct unri_descriptors *descriptors = &loop->descriptors;
-    if (fd < 0 || !unri_bucket(descriptors, fd)->closers)
-        return false;
     for (struct unr_op *op = NULL; (op = unri_peers_next(descriptors, fd, op)) != NULL;)
         if (unri_kind(op) == UNRI_CLOSER && has_not_closed(op))
             return true;

@@ -5,9 +5,10 @@
 #include "newer.h"
 #include "ring.h"
 
-/* What a non-negative res is. */
+/* What a res that is no error is. */
 enum unri_yields {
-    UNRI_YIELDS_VALUE,
+    UNRI_YIELDS_NOTHING, /* 0 */
+    UNRI_YIELDS_VALUE,   /* a number that the call's documentation explains */
     UNRI_YIELDS_BYTES,
     UNRI_YIELDS_EVENTS,
     UNRI_YIELDS_FD, /* owned by the result */
@@ -16,12 +17,15 @@ enum unri_yields {
 struct unri_row {
     struct unr_op_type type; /* first: an operation's type is its row */
     uint8_t            opcode;
-    uint8_t            yields;     /* enum unri_yields */
-    bool               is_callers; /* unr_sqe(): its CQEs' flags are kept */
-    const char        *needs;      /* the version of Linux that has the call; NULL: 6.1 has it */
+    uint8_t            yields; /* enum unri_yields */
+    bool is_special;           /* its CQE is more than a result: it has `completed`, or the CQE's
+                                  flags are kept (unr_sqe) */
+    const char *needs;         /* the version of Linux that has the call; NULL: 6.1 has it */
     /* NULL: an operation's arguments are laid out as in the SQE.  Otherwise fills the rest in;
      * false: the SQE is not to be submitted now, and the operation has been seen to. */
     bool (*fill)(struct io_uring_sqe *sqe, struct unr_op *op);
+    /* NULL, or what is left to do when the kernel has done what it was asked to. */
+    void (*completed)(struct unr_op *op);
 };
 
 extern const struct unri_row *const unri_rows[];
@@ -56,7 +60,13 @@ static inline void unri_enqueue(struct unr_op *op)
     unri_queue_push(&op->private_fields.loop->ring->queued, op);
 }
 
+bool unri_has_closer(struct unr_loop *loop, int fd);
+
 /* Whether a cancel_close waits for the operations on `fd`: then no more are to be started on it. */
-bool unri_being_closed(struct unr_loop *loop, int fd);
+static inline bool unri_being_closed(struct unr_loop *loop, int fd)
+{
+    return fd >= 0 && unlikely(unri_bucket(&loop->descriptors, fd)->closers)
+           && unri_has_closer(loop, fd);
+}
 
 #endif

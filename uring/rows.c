@@ -31,79 +31,142 @@ static bool fill_futex(struct io_uring_sqe *sqe, struct unr_op *op)
 static bool fill_write(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     if (op->private_fields.loop->ring->nosignal_write)
-        sqe->rw_flags = UNRI_RWF_NOSIGNAL;
+        sqe->rw_flags |= UNRI_RWF_NOSIGNAL;
+    return true;
+}
+
+/* recvfrom(2) is recvmsg(2) with a message of its own. */
+static bool fill_recvfrom(struct io_uring_sqe *sqe, struct unr_op *op)
+{
+    struct unr_datagram_private *d = &((struct unr_datagram *)op)->private_fields;
+    (void)sqe;
+    d->message.msg_namelen = d->addrlen ? *d->addrlen : 0;
+    return true;
+}
+
+static void complete_recvfrom(struct unr_op *op)
+{
+    struct unr_datagram_private *d = &((struct unr_datagram *)op)->private_fields;
+    if (d->addrlen)
+        *d->addrlen = d->message.msg_namelen;
+}
+
+/* The length of an address has 16 bits in an SQE, in front of those that are another call's second
+ * descriptor. */
+static bool fill_sendto(struct io_uring_sqe *sqe, struct unr_op *op)
+{
+    sqe->splice_fd_in = 0;
+    sqe->addr_len = (uint16_t)op->private_fields.other_fd;
+    return true;
+}
+
+/* getxattr(2) has three pointers and a length, and no descriptor: the path is kept in the place of
+ * two. */
+static void set_path(struct unr_op_private *p, const char *path)
+{
+    p->fd = (int32_t)(uint32_t)(uintptr_t)path;
+    p->other_fd = (int32_t)((uint64_t)(uintptr_t)path >> 32);
+}
+
+static bool fill_getxattr(struct io_uring_sqe *sqe, struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    sqe->fd = 0;
+    sqe->splice_fd_in = 0;
+    sqe->addr3 = (uint64_t)(uint32_t)p->other_fd << 32 | (uint32_t)p->fd;
     return true;
 }
 
 static bool        fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op);
 static const char *name_of_caller(const struct unr_op *op);
 
-/* ---- the table ---- */
+/* ---- the list ---- */
 
-#define TYPE(call, cancels, fds)                                                                   \
-    .type = { .size = sizeof(struct unr_op_type),                                                  \
-              .supports = cancels,                                                                 \
-              .name = #call,                                                                       \
-              .start = unri_row_start,                                                             \
-              .cancel = unri_row_cancel,                                                           \
-              .private_fields = { .kind = UNRI_CALL, .descriptors = fds } }
+/* All system calls, and the one place that lists them.  A CALL is defined from its line; an OTHER
+ * has a row of its own elsewhere.
+ *
+ *   name     of the operation, for messages and for whoever looks it up
+ *   cancels  what it supports until a describing function narrows that
+ *   opcode   several may share one
+ *   fds      how many descriptors it is in flight on: none, fd, or fd and other_fd
+ *   yields   what a res of 0 or more is: see enum unri_yields
+ * and behind those, where it applies:
+ *   .needs   the version of Linux that has it in io_uring, where that is newer than 6.1
+ *   .fill    what its SQE has besides the arguments as describe() lays them out */
+/* clang-format off */
+#define CALLS(CALL, OTHER) \
+    /*   name             cancels opcode                   fds yields */ \
+    CALL(nop,             TOTAL, IORING_OP_NOP,             0, NOTHING) \
+    CALL(read,            TOTAL, IORING_OP_READ,            1, BYTES) \
+    CALL(write,           TOTAL, IORING_OP_WRITE,           1, BYTES, .fill = fill_write) \
+    CALL(readv,           TOTAL, IORING_OP_READV,           1, BYTES) \
+    CALL(writev,          TOTAL, IORING_OP_WRITEV,          1, BYTES, .fill = fill_write) \
+    CALL(read_with,       TOTAL, IORING_OP_READV,           1, BYTES) \
+    CALL(write_with,      TOTAL, IORING_OP_WRITEV,          1, BYTES, .fill = fill_write) \
+    CALL(recv,            TOTAL, IORING_OP_RECV,            1, BYTES) \
+    CALL(send,            TOTAL, IORING_OP_SEND,            1, BYTES) \
+    CALL(recvfrom,        TOTAL, IORING_OP_RECVMSG,         1, BYTES, .fill = fill_recvfrom, \
+                                                           .completed = complete_recvfrom, .is_special = true) \
+    CALL(sendto,          TOTAL, IORING_OP_SEND,            1, BYTES, .fill = fill_sendto) \
+    CALL(recvmsg,         TOTAL, IORING_OP_RECVMSG,         1, BYTES) \
+    CALL(sendmsg,         TOTAL, IORING_OP_SENDMSG,         1, BYTES) \
+    CALL(accept,          TOTAL, IORING_OP_ACCEPT,          1, FD) \
+    CALL(connect,         TOTAL, IORING_OP_CONNECT,         1, NOTHING) \
+    CALL(poll,            TOTAL, IORING_OP_POLL_ADD,        1, EVENTS) \
+    CALL(epoll_wait,      TOTAL, UNRI_OP_EPOLL_WAIT,        1, VALUE, .needs = "6.15") \
+    CALL(shutdown,        TOTAL, IORING_OP_SHUTDOWN,        1, NOTHING) \
+    CALL(close,           NONE,  IORING_OP_CLOSE,           1, NOTHING) \
+    OTHER(cancel_close) \
+    CALL(socket,          TOTAL, IORING_OP_SOCKET,          0, FD) \
+    CALL(bind,            TOTAL, UNRI_OP_BIND,              1, NOTHING, .needs = "6.11") \
+    CALL(listen,          TOTAL, UNRI_OP_LISTEN,            1, NOTHING, .needs = "6.11") \
+    CALL(pipe,            TOTAL, UNRI_OP_PIPE,              0, NOTHING, .needs = "6.16") \
+    CALL(splice,          TOTAL, IORING_OP_SPLICE,          2, BYTES) \
+    CALL(tee,             TOTAL, IORING_OP_TEE,             2, BYTES) \
+    CALL(openat,          TOTAL, IORING_OP_OPENAT,          1, FD) \
+    CALL(fsync,           TOTAL, IORING_OP_FSYNC,           1, NOTHING) \
+    CALL(statx,           TOTAL, IORING_OP_STATX,           1, NOTHING) \
+    CALL(getxattr,        TOTAL, IORING_OP_GETXATTR,        0, VALUE, .fill = fill_getxattr) \
+    CALL(fgetxattr,       TOTAL, IORING_OP_FGETXATTR,       1, VALUE) \
+    CALL(ftruncate,       TOTAL, UNRI_OP_FTRUNCATE,         1, NOTHING, .needs = "6.9") \
+    CALL(fallocate,       TOTAL, IORING_OP_FALLOCATE,       1, NOTHING) \
+    CALL(fadvise,         TOTAL, IORING_OP_FADVISE,         1, NOTHING) \
+    CALL(sync_file_range, TOTAL, IORING_OP_SYNC_FILE_RANGE, 1, NOTHING) \
+    CALL(unlinkat,        TOTAL, IORING_OP_UNLINKAT,        1, NOTHING) \
+    CALL(renameat,        TOTAL, IORING_OP_RENAMEAT,        2, NOTHING, .fill = fill_two_directories) \
+    CALL(linkat,          TOTAL, IORING_OP_LINKAT,          2, NOTHING, .fill = fill_two_directories) \
+    CALL(symlinkat,       TOTAL, IORING_OP_SYMLINKAT,       1, NOTHING) \
+    CALL(mkdirat,         TOTAL, IORING_OP_MKDIRAT,         1, NOTHING) \
+    CALL(waitid,          TOTAL, UNRI_OP_WAITID,            0, NOTHING, .needs = "6.7") \
+    CALL(futex_wait,      TOTAL, UNRI_OP_FUTEX_WAIT,        0, NOTHING, .needs = "6.7", .fill = fill_futex) \
+    CALL(futex_wake,      TOTAL, UNRI_OP_FUTEX_WAKE,        0, VALUE,   .needs = "6.7", .fill = fill_futex) \
+    OTHER(sqe)
+/* clang-format on */
+
 #define TOTAL UNR_CANCEL_ALL
 #define NONE  UNR_CANCEL_NONE
 
-extern const struct unri_row unri_row_nop, unri_row_read, unri_row_write, unri_row_readv,
-    unri_row_writev, unri_row_recv, unri_row_send, unri_row_recvmsg, unri_row_sendmsg,
-    unri_row_accept, unri_row_poll, unri_row_shutdown, unri_row_fsync, unri_row_openat,
-    unri_row_socket, unri_row_bind, unri_row_listen, unri_row_pipe, unri_row_splice, unri_row_tee,
-    unri_row_statx, unri_row_ftruncate, unri_row_fallocate, unri_row_fadvise,
-    unri_row_sync_file_range, unri_row_unlinkat, unri_row_renameat, unri_row_linkat,
-    unri_row_symlinkat, unri_row_mkdirat, unri_row_waitid, unri_row_futex_wait, unri_row_futex_wake;
-
 #define ROW(call, cancels, code, fds, result, ...)                                                 \
-    const struct unri_row unri_row_##call = { TYPE(call, cancels, fds), .opcode = code,            \
-                                              .yields = UNRI_YIELDS_##result, __VA_ARGS__ }
+    static const struct unri_row unri_row_##call = {                                               \
+        .type = { .size = sizeof(struct unr_op_type),                                              \
+                  .supports = cancels,                                                             \
+                  .name = #call,                                                                   \
+                  .start = unri_row_start,                                                         \
+                  .cancel = unri_row_cancel,                                                       \
+                  .private_fields = { .kind = UNRI_CALL, .descriptors = fds } },                   \
+        .opcode = code,                                                                            \
+        .yields = UNRI_YIELDS_##result,                                                            \
+        __VA_ARGS__                                                                                \
+    };
+#define ADDRESS(call, ...) &unri_row_##call,
+#define NOT_HERE(call)
 
-/* clang-format off */
-/*  call             cancels  opcode                      fds  yields */
-ROW(nop,             TOTAL, IORING_OP_NOP,             0,   VALUE);
-ROW(read,            TOTAL, IORING_OP_READ,            1,   BYTES);
-ROW(write,           TOTAL, IORING_OP_WRITE,           1,   BYTES, .fill = fill_write);
-ROW(readv,           TOTAL, IORING_OP_READV,           1,   BYTES);
-ROW(writev,          TOTAL, IORING_OP_WRITEV,          1,   BYTES, .fill = fill_write);
-ROW(recv,            TOTAL, IORING_OP_RECV,            1,   BYTES);
-ROW(send,            TOTAL, IORING_OP_SEND,            1,   BYTES);
-ROW(recvmsg,         TOTAL, IORING_OP_RECVMSG,         1,   BYTES);
-ROW(sendmsg,         TOTAL, IORING_OP_SENDMSG,         1,   BYTES);
-ROW(accept,          TOTAL, IORING_OP_ACCEPT,          1,   FD);
-ROW(connect,         TOTAL, IORING_OP_CONNECT,         1,   VALUE);
-ROW(poll,            TOTAL, IORING_OP_POLL_ADD,        1,   EVENTS);
-ROW(shutdown,        TOTAL, IORING_OP_SHUTDOWN,        1,   VALUE);
-ROW(fsync,           TOTAL, IORING_OP_FSYNC,           1,   VALUE);
-ROW(openat,          TOTAL, IORING_OP_OPENAT,          1,   FD);
-ROW(close,           NONE,  IORING_OP_CLOSE,           1,   VALUE);
-ROW(socket,          TOTAL, IORING_OP_SOCKET,          0,   FD);
-ROW(bind,            TOTAL, UNRI_OP_BIND,              1,   VALUE, .needs = "6.11");
-ROW(listen,          TOTAL, UNRI_OP_LISTEN,            1,   VALUE, .needs = "6.11");
-ROW(pipe,            TOTAL, UNRI_OP_PIPE,              0,   VALUE, .needs = "6.16");
-ROW(splice,          TOTAL, IORING_OP_SPLICE,          2,   BYTES);
-ROW(tee,             TOTAL, IORING_OP_TEE,             2,   BYTES);
-ROW(statx,           TOTAL, IORING_OP_STATX,           1,   VALUE);
-ROW(ftruncate,       TOTAL, UNRI_OP_FTRUNCATE,         1,   VALUE, .needs = "6.9");
-ROW(fallocate,       TOTAL, IORING_OP_FALLOCATE,       1,   VALUE);
-ROW(fadvise,         TOTAL, IORING_OP_FADVISE,         1,   VALUE);
-ROW(sync_file_range, TOTAL, IORING_OP_SYNC_FILE_RANGE, 1,   VALUE);
-ROW(unlinkat,        TOTAL, IORING_OP_UNLINKAT,        1,   VALUE);
-ROW(renameat,        TOTAL, IORING_OP_RENAMEAT,        2,   VALUE, .fill = fill_two_directories);
-ROW(linkat,          TOTAL, IORING_OP_LINKAT,          2,   VALUE, .fill = fill_two_directories);
-ROW(symlinkat,       TOTAL, IORING_OP_SYMLINKAT,       1,   VALUE);
-ROW(mkdirat,         TOTAL, IORING_OP_MKDIRAT,         1,   VALUE);
-ROW(waitid,          TOTAL, UNRI_OP_WAITID,            0,   VALUE, .needs = "6.7");
-ROW(futex_wait,      TOTAL, UNRI_OP_FUTEX_WAIT,        0,   VALUE, .needs = "6.7", .fill = fill_futex);
-ROW(futex_wake,      TOTAL, UNRI_OP_FUTEX_WAKE,        0,   VALUE, .needs = "6.7", .fill = fill_futex);
+CALLS(ROW, NOT_HERE)
+
 /* The loop's own; see unri_alarm(). */
-ROW(alarm,           TOTAL, IORING_OP_TIMEOUT,         0,   VALUE);
-/* clang-format on */
+ROW(alarm, TOTAL, IORING_OP_TIMEOUT, 0, NOTHING)
 
-/* Whatever the caller fills in.  Its opcode and descriptor are known when it has; see
+/* The SQE that a caller fills in.  Its opcode and descriptor are known when it has; see
  * fill_of_caller(). */
 const struct unri_row unri_row_sqe = {
     .type = { .size = sizeof(struct unr_op_type),
@@ -114,23 +177,13 @@ const struct unri_row unri_row_sqe = {
               .name_of = name_of_caller,
               .private_fields = { .kind = UNRI_CALL } },
     .opcode = IORING_OP_NOP,
-    .is_callers = true,
+    .yields = UNRI_YIELDS_VALUE,
+    .is_special = true,
     .fill = fill_of_caller,
 };
 
-/* clang-format off */
-const struct unri_row *const unri_rows[] = {
-    &unri_row_nop,       &unri_row_read,      &unri_row_write,      &unri_row_readv,    &unri_row_writev,
-    &unri_row_recv,      &unri_row_send,      &unri_row_recvmsg,    &unri_row_sendmsg,  &unri_row_accept,
-    &unri_row_connect,   &unri_row_poll,      &unri_row_shutdown,   &unri_row_fsync,    &unri_row_openat,
-    &unri_row_close,     &unri_row_cancel_close, &unri_row_socket,  &unri_row_bind, &unri_row_listen,
-    &unri_row_pipe,      &unri_row_splice,    &unri_row_tee,        &unri_row_statx,    &unri_row_ftruncate,
-    &unri_row_fallocate, &unri_row_fadvise,   &unri_row_sync_file_range, &unri_row_unlinkat, &unri_row_renameat,
-    &unri_row_linkat,    &unri_row_symlinkat, &unri_row_mkdirat,    &unri_row_waitid,   &unri_row_futex_wait,
-    &unri_row_futex_wake, &unri_row_sqe,
-};
-/* clang-format on */
-const unsigned unri_row_count = sizeof unri_rows / sizeof *unri_rows;
+const struct unri_row *const unri_rows[] = { CALLS(ADDRESS, ADDRESS) };
+const unsigned               unri_row_count = sizeof unri_rows / sizeof *unri_rows;
 
 const char *unri_row_needs(const struct unr_op *op)
 {
@@ -215,6 +268,20 @@ struct unr_op *unr_writev(struct unr_op *op, int fd, const struct iovec *iov, un
     return invalid_if(op, offset < -1);
 }
 
+struct unr_op *unr_read_with(struct unr_op *op, int fd, const struct iovec *iov, unsigned n,
+                             int64_t offset, int rwf)
+{
+    describe(op, &unri_row_read_with, fd, iov, n, (uint64_t)offset);
+    return invalid_if(with_flags(op, (unsigned)rwf), offset < -1);
+}
+
+struct unr_op *unr_write_with(struct unr_op *op, int fd, const struct iovec *iov, unsigned n,
+                              int64_t offset, int rwf)
+{
+    describe(op, &unri_row_write_with, fd, iov, n, (uint64_t)offset);
+    return invalid_if(with_flags(op, (unsigned)rwf), offset < -1);
+}
+
 struct unr_op *unr_recv(struct unr_op *op, int fd, void *buf, size_t len, int flags)
 {
     describe(op, &unri_row_recv, fd, buf, len, 0);
@@ -225,6 +292,24 @@ struct unr_op *unr_send(struct unr_op *op, int fd, const void *buf, size_t len, 
 {
     describe(op, &unri_row_send, fd, buf, len, 0);
     return invalid_if(narrow(op, flags | MSG_NOSIGNAL), len > INT_MAX);
+}
+
+struct unr_op *unr_recvfrom(struct unr_datagram *datagram, int fd, void *buf, size_t len, int flags,
+                            struct sockaddr *addr, socklen_t *addrlen)
+{
+    struct unr_datagram_private *d = &datagram->private_fields;
+    describe(&datagram->op, &unri_row_recvfrom, fd, &d->message, 1, 0);
+    d->piece = (struct iovec){ .iov_base = buf, .iov_len = len };
+    d->message = (struct msghdr){ .msg_name = addr, .msg_iov = &d->piece, .msg_iovlen = 1 };
+    d->addrlen = addr ? addrlen : NULL;
+    return invalid_if(narrow(&datagram->op, flags), len > INT_MAX || (addr && !addrlen));
+}
+
+struct unr_op *unr_sendto(struct unr_op *op, int fd, const void *buf, size_t len, int flags,
+                          const struct sockaddr *addr, socklen_t addrlen)
+{
+    describe(op, &unri_row_sendto, fd, buf, len, (uintptr_t)addr)->other_fd = (int32_t)addrlen;
+    return invalid_if(narrow(op, flags | MSG_NOSIGNAL), len > INT_MAX || addrlen > UINT16_MAX);
 }
 
 struct unr_op *unr_recvmsg(struct unr_op *op, int fd, struct msghdr *msg, int flags)
@@ -259,6 +344,12 @@ struct unr_op *unr_poll(struct unr_op *op, int fd, uint32_t events)
     events = events << 16 | events >> 16; /* the kernel's order of the two halves */
 #endif
     return with_flags(op, events);
+}
+
+struct unr_op *unr_epoll_wait(struct unr_op *op, int epfd, struct epoll_event *events, int max)
+{
+    describe(op, &unri_row_epoll_wait, epfd, events, (unsigned)max, 0);
+    return invalid_if(op, max <= 0);
 }
 
 struct unr_op *unr_shutdown(struct unr_op *op, int fd, int how)
@@ -338,6 +429,19 @@ struct unr_op *unr_statx(struct unr_op *op, int dirfd, const char *path, int fla
 {
     describe(op, &unri_row_statx, dirfd, path, mask, (uintptr_t)ret_stat);
     return with_flags(op, (unsigned)flags);
+}
+
+struct unr_op *unr_getxattr(struct unr_op *op, const char *path, const char *name, void *value,
+                            size_t len)
+{
+    set_path(describe(op, &unri_row_getxattr, -1, name, len, (uintptr_t)value), path);
+    return invalid_if(op, len > UINT32_MAX);
+}
+
+struct unr_op *unr_fgetxattr(struct unr_op *op, int fd, const char *name, void *value, size_t len)
+{
+    describe(op, &unri_row_fgetxattr, fd, name, len, (uintptr_t)value);
+    return invalid_if(op, len > UINT32_MAX);
 }
 
 struct unr_op *unr_ftruncate(struct unr_op *op, int fd, int64_t len)
@@ -474,6 +578,8 @@ static bool has_fd(unsigned opcode)
     case IORING_OP_PROVIDE_BUFFERS:
     case IORING_OP_REMOVE_BUFFERS:
     case IORING_OP_SOCKET:
+    case IORING_OP_GETXATTR:
+    case IORING_OP_SETXATTR:
     case UNRI_OP_WAITID:
     case UNRI_OP_FUTEX_WAIT:
     case UNRI_OP_FUTEX_WAKE:
@@ -503,7 +609,7 @@ static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
          * one. */
         unri_peers_remove(&p->loop->descriptors, op);
         p->fd = sqe->fd;
-        unri_peers_add_on_one(&p->loop->descriptors, op);
+        unri_peers_add(&p->loop->descriptors, op, 1);
         if (unri_own_supports(op) && unri_being_closed(p->loop, p->fd)) {
             do_not_submit(op);
             unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });

@@ -7,6 +7,11 @@
  * API or ABI. */
 #define UNR_VERSION "0.1.0"
 
+/* The numbers of that version, for programs that compile against several. */
+#define UNR_VERSION_MAJOR 0
+#define UNR_VERSION_MINOR 1
+#define UNR_VERSION_PATCH 0
+
 /* Around the declarations of a header: they have C linkage in C++, too. */
 #ifdef __cplusplus
 #define UNR_BEGIN extern "C" {

@@ -35,5 +35,36 @@ UNR_API const char *unr_explain_op(const struct unr_op *op);
 UNR_API bool unr_loop_feature(const struct unr_loop *loop, unsigned index, const char **ret_name,
                               const char **ret_needs, bool *ret_has);
 
+/* ---- names, for logs ---- */
+
+/* Returns the name of an operation.
+ *
+ * It is "recv" for unr_recv(), "write_all" for unr_write_all(), or a name of the caller's own.
+ *
+ * op       described, in flight or finished.
+ * Returns  a text that lasts as long as the operation's type, or the name that was given when it was
+ *          described; never NULL.  Of memory that holds no operation it says so.
+ * Threads  any that may look at `op`. */
+UNR_API const char *unr_op_name(const struct unr_op *op);
+
+/* Returns the name of a verdict: "unsubmitted", "too late" and so on.
+ *
+ * verdict  enum unr_verdict, as unr_result.verdict has it.
+ * Returns  a static text; "unknown" for any other number.
+ * Threads  any. */
+UNR_API const char *unr_verdict_name(unsigned verdict);
+
+/* Returns the name of a guarantee: "none", "terminal", "partial", "total".
+ *
+ * guarantee  one of UNR_CANCEL_*, as unr_result.guarantee has it.
+ * Returns    a static text; "unknown" for any other number and for a mask of several.
+ * Threads    any. */
+UNR_API const char *unr_guarantee_name(unsigned guarantee);
+
+/* Returns the version of the library; UNR_VERSION is that of the headers.
+ *
+ * Threads  any. */
+UNR_API const char *unr_version(void);
+
 UNR_END
 #endif

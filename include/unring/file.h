@@ -49,6 +49,28 @@ UNR_API struct unr_op *unr_fsync(struct unr_op *op, int fd, unsigned flags);
 UNR_API struct unr_op *unr_statx(struct unr_op *op, int dirfd, const char *path, int flags,
                                  unsigned mask, struct statx *ret_stat);
 
+/* Reads an extended attribute of the file `path`: getxattr(2).
+ *
+ * name     of the attribute, as "user.comment".
+ * value    lent: room for `len` bytes.  A `len` of 0 asks for the length of the attribute alone.
+ * Result   value: the length of the attribute.
+ * Cancels  TOTAL: the call had not begun.
+ * Errors   as getxattr(2): -ENODATA: there is no such attribute; -ERANGE: it is longer than `len`.
+ * Source   io_uring_prep_getxattr(3). */
+UNR_API struct unr_op *unr_getxattr(struct unr_op *op, const char *path, const char *name,
+                                    void *value, size_t len);
+
+/* Reads an extended attribute of the file `fd`: fgetxattr(2).
+ *
+ * name     of the attribute, as "user.comment".
+ * value    lent: room for `len` bytes.  A `len` of 0 asks for the length of the attribute alone.
+ * Result   value: the length of the attribute.
+ * Cancels  TOTAL: the call had not begun.
+ * Errors   as fgetxattr(2): -ENODATA: there is no such attribute; -ERANGE: it is longer than `len`.
+ * Source   io_uring_prep_fgetxattr(3). */
+UNR_API struct unr_op *unr_fgetxattr(struct unr_op *op, int fd, const char *name, void *value,
+                                     size_t len);
+
 /* Sets the length of the file `fd`: ftruncate(2).
  *
  * Result   value: 0.

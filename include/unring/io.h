@@ -25,6 +25,8 @@
 #include <sys/uio.h>
 #include <unring/op.h>
 
+struct epoll_event;
+
 UNR_BEGIN
 
 /* Does nothing, by way of the kernel.
@@ -88,6 +90,38 @@ UNR_API struct unr_op *unr_readv(struct unr_op *op, int fd, const struct iovec *
 UNR_API struct unr_op *unr_writev(struct unr_op *op, int fd, const struct iovec *iov, unsigned n,
                                   int64_t offset);
 
+/* Reads from `fd` into `n` pieces of memory with flags: preadv2(2).
+ *
+ * iov      lent, and so are the pieces.  `n` is at most IOV_MAX.
+ * offset   where in the file to begin, the file's position being left alone.  -1: at the position,
+ *          and of a pipe, a socket or a terminal.
+ * rwf      RWF_* of preadv2(2).  With RWF_NOWAIT nothing is waited for, and the operation ends with
+ *          -EAGAIN.  RWF_HIPRI is for rings that poll, which a loop's is not.
+ * Result   bytes: how many were read, perhaps fewer than the pieces hold; 0 with error 0 at the end.
+ * Cancels  TOTAL: nothing was taken, and the position has not moved.
+ * Errors   as preadv2(2), -EOPNOTSUPP for a flag that the kernel or the file does not know; -EINVAL
+ *          for an offset below -1 and for too many pieces.
+ * Source   io_uring_prep_readv2(3). */
+UNR_API struct unr_op *unr_read_with(struct unr_op *op, int fd, const struct iovec *iov, unsigned n,
+                                     int64_t offset, int rwf);
+
+/* Writes `n` pieces of memory to `fd` with flags: pwritev2(2).
+ *
+ * iov      lent, and so are the pieces.  `n` is at most IOV_MAX.
+ * offset   where in the file to begin, the file's position being left alone.  -1: at the position,
+ *          and to a pipe, a socket or a terminal.
+ * rwf      RWF_* of pwritev2(2): RWF_DSYNC and RWF_SYNC end with the data on the disk, RWF_APPEND
+ *          writes at the end, RWF_ATOMIC writes all or nothing.  With RWF_NOWAIT nothing is waited
+ *          for, and the operation ends with -EAGAIN.
+ * Result   bytes: how many were written, perhaps fewer than the pieces hold.
+ * Cancels  TOTAL: nothing was written, and the position has not moved.
+ * Errors   as pwritev2(2), -EOPNOTSUPP for a flag that the kernel or the file does not know; -EINVAL
+ *          for an offset below -1 and for too many pieces.
+ * SIGPIPE  as unr_write() says: none where the kernel has RWF_NOSIGNAL.
+ * Source   io_uring_prep_writev2(3). */
+UNR_API struct unr_op *unr_write_with(struct unr_op *op, int fd, const struct iovec *iov,
+                                      unsigned n, int64_t offset, int rwf);
+
 /* Waits once until `fd` is ready for one of `events`: poll(2).
  *
  * events   POLLIN, POLLOUT and others of poll(2).
@@ -96,6 +130,19 @@ UNR_API struct unr_op *unr_writev(struct unr_op *op, int fd, const struct iovec 
  * Errors   as poll(2).
  * Source   io_uring_prep_poll_add(3). */
 UNR_API struct unr_op *unr_poll(struct unr_op *op, int fd, uint32_t events);
+
+/* Waits until an epoll instance has events, and takes them: epoll_wait(2).
+ *
+ * epfd     the epoll instance.
+ * events   lent: room for `max` of them, which is above 0.  Set on success only.
+ * Result   value: how many events were taken, 1 or more.
+ * Cancels  TOTAL: no event was taken, so one that is reported once (EPOLLET, EPOLLONESHOT) is still
+ *          to come.
+ * Errors   as epoll_wait(2); -EINVAL: `max` is not above 0; -EOPNOTSUPP before Linux 6.15, where
+ *          unr_poll() on `epfd` and epoll_wait(2) do the same.
+ * Source   io_uring_prep_epoll_wait(3). */
+UNR_API struct unr_op *unr_epoll_wait(struct unr_op *op, int epfd, struct epoll_event *events,
+                                      int max);
 
 /* Closes the descriptor `fd`: close(2).
  *

@@ -88,6 +88,50 @@ UNR_API struct unr_op *unr_recv(struct unr_op *op, int fd, void *buf, size_t len
  * Source   io_uring_prep_send(3); tests/test_op.c, counts_of_a_waitall_send_cut_short. */
 UNR_API struct unr_op *unr_send(struct unr_op *op, int fd, const void *buf, size_t len, int flags);
 
+/* Sends up to `len` bytes of `buf` to an address: sendto(2).
+ *
+ * addr     lent; NULL, with `addrlen` 0, for a socket that is connected.
+ * flags    MSG_* of sendto(2).  With MSG_WAITALL the kernel goes on until all of `buf` is sent.
+ * Result   bytes: how many the socket took; a datagram is never cut.
+ * Cancels  TOTAL: nothing was sent.  With MSG_WAITALL PARTIAL: `bytes`, 0 or more, were sent.
+ * Errors   as sendto(2); -EINVAL for a length above INT_MAX and an address above 65,535 bytes.
+ * SIGPIPE  never comes.
+ * Source   io_uring_prep_send_set_addr(3). */
+UNR_API struct unr_op *unr_sendto(struct unr_op *op, int fd, const void *buf, size_t len, int flags,
+                                  const struct sockaddr *addr, socklen_t addrlen);
+
+/* unring's own part of a `struct unr_datagram`: not to be read or written. */
+struct unr_datagram_private {
+    struct msghdr message;
+    struct iovec  piece;
+    socklen_t    *addrlen; /* NULL: nobody asked for the address */
+};
+
+/* Room for unr_recvfrom(), which is a recvmsg(2) to the kernel.
+ *
+ * Memory   the caller's: zeroed once, and where it is from its description until `done`. */
+struct unr_datagram {
+    struct unr_op               op;
+    struct unr_datagram_private private_fields;
+};
+
+/* Receives up to `len` bytes with the address of their sender: recvfrom(2).
+ *
+ * addr     lent, with `addrlen`; both may be NULL.
+ * addrlen  the size of `addr` when the operation is submitted; set to that of the address when it
+ *          has received something, which is larger where the address was cut.
+ * flags    MSG_* of recvfrom(2).  With MSG_WAITALL the kernel goes on until all of `buf` is full.
+ * Result   bytes: how many were received; of a datagram that is longer the rest is lost, and with
+ *          MSG_TRUNC in `flags` this is its whole length.  0 with error 0: an empty datagram, or
+ * the end of a stream.
+ * Cancels  TOTAL: nothing was taken from the socket, and neither `addr` nor `addrlen` was touched.
+ *          With MSG_WAITALL PARTIAL: `bytes`, 0 or more, were taken, and are in `buf`.
+ * Errors   as recvfrom(2); -EINVAL for a length above INT_MAX, and for an `addr` without `addrlen`.
+ * Returns  &datagram->op, described.
+ * Source   io_uring_prep_recvmsg(3). */
+UNR_API struct unr_op *unr_recvfrom(struct unr_datagram *datagram, int fd, void *buf, size_t len,
+                                    int flags, struct sockaddr *addr, socklen_t *addrlen);
+
 /* Receives a message into pieces of memory, with its sender's address: recvmsg(2).
  *
  * msg      lent, with all that it points to; msg_flags and the lengths in it are set when `done`

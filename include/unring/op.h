@@ -221,7 +221,7 @@ struct unr_op_type_private {
  * system calls, timers and combinators.  An operation of a caller's own type is described with
  * unr_describe() and ended with unr_finish(). */
 struct unr_op_type {
-    uint32_t    size;     /* of this structure */
+    uint32_t    size;     /* of this structure; members behind it are taken for 0 */
     uint32_t    supports; /* UNR_CANCEL_*: its strongest guarantee and all weaker ones */
     const char *name;     /* a verb, for messages */
     /* Begins the operation: called when unr_start() or a combinator starts it.  It may call

@@ -160,6 +160,13 @@ UNR_API int unr_sim_file(const void *data, size_t len);
  * Returns  the descriptor, the lowest free number. */
 UNR_API int unr_sim_eventfd(uint64_t count);
 
+/* Makes an epoll(7) instance that watches one descriptor, level-triggered.
+ *
+ * fd       what it watches: any simulated descriptor.
+ * events   EPOLLIN, EPOLLOUT.
+ * Returns  the descriptor, the lowest free number. */
+UNR_API int unr_sim_epoll(int fd, uint32_t events);
+
 /* Makes a signalfd(2).
  *
  * signals  which it is for: bit n - 1 stands for signal n.

@@ -27,7 +27,7 @@ struct unr_some {
 /* A kind of stream: static, and shared by all streams of the kind.  The caller's own kinds are
  * layers. */
 struct unr_stream_type {
-    uint32_t    size; /* of this structure */
+    uint32_t    size; /* of this structure; members behind it are taken for 0 */
     const char *name; /* a noun, for messages */
     /* Describes a read of at least one byte, and of at most as many as the `n` pieces hold.  There
      * is at least one piece, and none is empty.  The array is lent, and so are the pieces.  The

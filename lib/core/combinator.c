@@ -2,6 +2,7 @@
  * is op.c's: unri_hand_back() gives it to its combinator. */
 #include "combinator.h"
 #include "contract.h"
+#include "name.h"
 
 void unri_hold(struct unr_op *described)
 {

@@ -30,9 +30,10 @@ struct unri_combinator {
     void (*due)(struct unr_op *combinator);
 };
 
+/* NULL: the operation is no combinator. */
 static inline const struct unri_combinator *unri_combinator_of(const struct unr_op *op)
 {
-    return op->type->private_fields.combinator;
+    return unri_is_combinator(op) ? op->type->private_fields.combinator : NULL;
 }
 
 /* ---- children ---- */

@@ -1,21 +1,10 @@
 /* The end of a process that broke a rule of the library: memory is at stake then, and an errno
  * would be ignored. */
 #include "contract.h"
-#include "op.h"
+#include "name.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-const char *unri_name(const struct unr_op *op)
-{
-    uint32_t state = op->private_fields.state;
-    bool     was_described =
-        state == UNRI_IDLE || state == UNRI_DESCRIBED || state == UNRI_HELD || unri_live(op);
-    if (!was_described || !op->type)
-        return "an operation that was never described";
-    const char *own = op->type->name_of ? op->type->name_of(op) : NULL;
-    return own ? own : op->type->name;
-}
 
 void unri_broken(const char *what, const struct unr_op *op, const char *rule)
 {

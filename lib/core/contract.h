@@ -4,9 +4,6 @@
 
 #include "loop.h"
 
-/* The name of an operation, also of one that was never described or has been overwritten since. */
-const char *unri_name(const struct unr_op *op);
-
 /* Prints what was broken, the operation (or NULL) and the rule, and ends the process. */
 _Noreturn void unri_broken(const char *what, const struct unr_op *op, const char *rule);
 _Noreturn void unri_wrong_thread(const struct unr_loop *loop);

@@ -73,18 +73,13 @@ static void add_on_two(struct unri_descriptors *descriptors, struct unr_op *op)
     link_at(&descriptors->pairs, op);
 }
 
-void unri_peers_add(struct unri_descriptors *descriptors, struct unr_op *op)
+void unri_peers_add(struct unri_descriptors *descriptors, struct unr_op *op, unsigned count)
 {
-    switch (op->type->private_fields.descriptors) {
+    switch (count) {
     case 0: link_at(&descriptors->others, op); break;
     case 1: add_on_one(descriptors, op); break;
     default: add_on_two(descriptors, op); break;
     }
-}
-
-void unri_peers_add_on_one(struct unri_descriptors *descriptors, struct unr_op *op)
-{
-    add_on_one(descriptors, op);
 }
 
 /* Tells the cancel_closes of `fd` that an operation on it has left. */
@@ -114,9 +109,10 @@ void unri_peers_remove(struct unri_descriptors *descriptors, struct unr_op *op)
     p->peer_at = NULL;
     if (p->flags & UNRI_ON_FD) {
         struct unri_bucket *bucket = unri_bucket(descriptors, p->fd);
-        bucket->closers -= unri_kind(op) == UNRI_CLOSER;
-        if (unlikely(bucket->closers))
+        if (unlikely(bucket->closers)) {
+            bucket->closers -= unri_kind(op) == UNRI_CLOSER;
             tell_closers(bucket, p->fd);
+        }
     } else if (p->flags & UNRI_ON_TWO_FDS) {
         leave_pair(descriptors, p->other_fd);
         leave_pair(descriptors, p->fd);

@@ -22,11 +22,9 @@ struct unri_descriptors {
 int  unri_descriptors_open(struct unri_descriptors *descriptors);
 void unri_descriptors_close(struct unri_descriptors *descriptors);
 
-/* Puts an operation that starts among its peers, on as many descriptors as its type says. */
-void unri_peers_add(struct unri_descriptors *descriptors, struct unr_op *op);
-
-/* The same for an operation that is on one descriptor, whatever its type says. */
-void unri_peers_add_on_one(struct unri_descriptors *descriptors, struct unr_op *op);
+/* Puts an operation that starts among its peers: on none, on private_fields.fd, or with a `count`
+ * of two on other_fd as well. */
+void unri_peers_add(struct unri_descriptors *descriptors, struct unr_op *op, unsigned count);
 
 /* Takes an operation out, and tells the cancel_closes on its descriptors that it has left. */
 void unri_peers_remove(struct unri_descriptors *descriptors, struct unr_op *op);

@@ -162,7 +162,7 @@ void unr_finish(struct unr_op *started, int error)
 
 /* ---- start ---- */
 
-void unri_count_start(struct unr_loop *loop, const struct unr_op *op)
+static inline void count_start(struct unr_loop *loop, const struct unr_op *op)
 {
     if (op->private_fields.flags & UNRI_HOUSEKEEPING)
         return;
@@ -175,11 +175,16 @@ void unri_count_start(struct unr_loop *loop, const struct unr_op *op)
                     "again");
 }
 
+void unri_count_start(struct unr_loop *loop, const struct unr_op *op)
+{
+    count_start(loop, op);
+}
+
 /* Whether it is found among the peers.  All timers are in the heap, and a wrapper's child is found
  * in its place. */
-static bool is_listed(const struct unr_op *op)
+static bool is_listed(enum unri_kind kind)
 {
-    return unri_kind(op) != UNRI_TIMER && !unri_is_wrapper(op);
+    return kind != UNRI_TIMER && kind < UNRI_WRAPPER;
 }
 
 /* Requests of an operation, before it begins, what was asked until then.  True if it honours that.
@@ -200,15 +205,26 @@ static bool start_asked(struct unr_loop *loop, struct unr_op *described,
     return honoured;
 }
 
+/* `size` tells whether a type has `name_of` and what follows; nobody knows that of one without it.
+ */
+static void check_size(const struct unr_op *described)
+{
+    if (described->type->size < offsetof(struct unr_op_type, name_of))
+        unri_broken("started with a type that does not say its size", described,
+                    "`size` of a struct unr_op_type is that of the structure");
+}
+
 bool unri_start_op(struct unr_loop *loop, struct unr_op *described, struct unr_cancel_request asked)
 {
     struct unr_op_private *p = unri_private(described);
+    enum unri_kind         kind = unri_kind(described);
     bool                   honoured = false;
     unri_set_started_ms(described, unri_turn_ms(loop));
     p->loop = loop;
-    unri_count_start(loop, described);
-    if (is_listed(described))
-        unri_peers_add(&loop->descriptors, described);
+    count_start(loop, described);
+    if (is_listed(kind))
+        unri_peers_add(&loop->descriptors, described,
+                       unri_kind_is_call(kind) ? described->type->private_fields.descriptors : 0);
     if (unlikely(p->slot || loop->closing || asked.types)) {
         if (p->slot)
             unri_enter_slot(described);
@@ -217,8 +233,11 @@ bool unri_start_op(struct unr_loop *loop, struct unr_op *described, struct unr_c
             honoured = start_asked(loop, described, asked);
     }
     if (p->state == UNRI_DESCRIBED) {
-        if (!unri_is_call(described))
+        if (!unri_kind_is_call(kind)) {
+            if (kind == UNRI_CALLERS)
+                check_size(described);
             unri_set_op_state(described, UNRI_IN_FLIGHT);
+        }
         described->type->start(described);
     }
     unri_notice(loop);

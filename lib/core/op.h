@@ -21,26 +21,6 @@ enum unri_kind {
     UNRI_DELAY,   /* a wrapper that waits among the timers until its child begins */
 };
 
-static inline enum unri_kind unri_kind(const struct unr_op *op)
-{
-    return (enum unri_kind)op->type->private_fields.kind;
-}
-
-static inline bool unri_is_call(const struct unr_op *op)
-{
-    return unri_kind(op) == UNRI_CALL || unri_kind(op) == UNRI_CLOSER;
-}
-
-static inline bool unri_is_combinator(const struct unr_op *op)
-{
-    return unri_kind(op) >= UNRI_COMBINATOR;
-}
-
-static inline bool unri_is_wrapper(const struct unr_op *op)
-{
-    return unri_kind(op) >= UNRI_WRAPPER;
-}
-
 /* ---- states ---- */
 
 /* unr_op_private.state.  The low four bits number the states; the rest is a pattern that memory
@@ -114,8 +94,8 @@ static inline bool unri_live(const struct unr_op *op)
 
 /* ---- flags ---- */
 
-/* The low bits of unr_op_private.flags; the types that the operation supports and the cancels that
- * have had no effect share the word with them. */
+/* The low bits of unr_op_private.flags; the cancels that have had no effect and the types that the
+ * operation supports share the word with them. */
 enum {
     UNRI_CHILD = 1 << 0,        /* handed back to private_fields.combinator, not to a `done` */
     UNRI_HOUSEKEEPING = 1 << 1, /* the loop's own: neither shown nor counted */
@@ -152,6 +132,36 @@ static inline struct unr_op_private *unri_private(struct unr_op *op)
 static inline void unri_clear_flags(struct unr_op *op, int flags)
 {
     op->private_fields.flags &= ~(uint32_t)flags;
+}
+
+/* The kind of a described operation.  A type that is shorter than the header of today has it is a
+ * caller's own, from a program that was compiled against an older one. */
+static inline enum unri_kind unri_kind(const struct unr_op *op)
+{
+    const struct unr_op_type *type = op->type;
+    if (unlikely(type->size < sizeof *type))
+        return UNRI_CALLERS;
+    return (enum unri_kind)type->private_fields.kind;
+}
+
+static inline bool unri_kind_is_call(enum unri_kind kind)
+{
+    return kind == UNRI_CALL || kind == UNRI_CLOSER;
+}
+
+static inline bool unri_is_call(const struct unr_op *op)
+{
+    return unri_kind_is_call(unri_kind(op));
+}
+
+static inline bool unri_is_combinator(const struct unr_op *op)
+{
+    return unri_kind(op) >= UNRI_COMBINATOR;
+}
+
+static inline bool unri_is_wrapper(const struct unr_op *op)
+{
+    return unri_kind(op) >= UNRI_WRAPPER;
 }
 
 /* The types that the operation itself honours; unr_supports() asks through wrappers. */

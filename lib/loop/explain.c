@@ -2,7 +2,8 @@
  * flight. */
 #include "../../uring/kernel.h"
 #include "../core/combinator.h"
-#include "../core/contract.h"
+#include "../core/name.h"
+#include "../core/op.h"
 #include "timer.h"
 
 #include <stdarg.h>

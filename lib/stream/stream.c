@@ -89,6 +89,11 @@ void unr_stream_layer(struct unr_stream *stream, const struct unr_stream_type *t
 
 /* ---- one read, one write ---- */
 
+/* Whether a type has a member: one that was compiled against an older header may end before it. */
+#define HAS(type, member)                                                                          \
+    ((type)->size >= offsetof(struct unr_stream_type, member) + sizeof(type)->member               \
+     && (type)->member)
+
 static void no_direction_start(struct unr_op *op)
 {
     unr_finish(op, -EOPNOTSUPP);
@@ -115,18 +120,19 @@ struct unr_op *unr_read_some(struct unr_some *some, struct unr_stream *stream,
                              const struct iovec *iov, unsigned n)
 {
     return or_not_supported(
-        stream->type->read_some ? stream->type->read_some(stream, some, iov, n) : NULL, some);
+        HAS(stream->type, read_some) ? stream->type->read_some(stream, some, iov, n) : NULL, some);
 }
 
 struct unr_op *unr_write_some(struct unr_some *some, struct unr_stream *stream,
                               const struct iovec *iov, unsigned n)
 {
     return or_not_supported(
-        stream->type->write_some ? stream->type->write_some(stream, some, iov, n) : NULL, some);
+        HAS(stream->type, write_some) ? stream->type->write_some(stream, some, iov, n) : NULL,
+        some);
 }
 
 void unr_stream_moved(struct unr_stream *stream, uint64_t bytes)
 {
-    if (stream->type->moved)
+    if (HAS(stream->type, moved))
         stream->type->moved(stream, bytes);
 }

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -444,6 +445,62 @@ static int do_truncate(struct sim_request *request, size_t len)
     return 0;
 }
 
+/* ---- extended attributes: a file has one ---- */
+
+static int set_attribute(struct sim_inode *inode, const struct sim_request *request)
+{
+    const char *name = address(request);
+    if (!inode || strlen(name) >= sizeof inode->attribute
+        || request->sqe.len > sizeof inode->attribute_value)
+        return -ENOSPC;
+    strcpy(inode->attribute, name);
+    inode->attribute_len = request->sqe.len;
+    memcpy(inode->attribute_value, (const void *)(uintptr_t)request->sqe.off, request->sqe.len);
+    return 0;
+}
+
+static int get_attribute(const struct sim_inode *inode, const struct sim_request *request)
+{
+    if (!inode || strcmp(inode->attribute, address(request)) != 0)
+        return -ENODATA;
+    if (!request->sqe.len)
+        return (int)inode->attribute_len;
+    if (request->sqe.len < inode->attribute_len)
+        return -ERANGE;
+    memcpy((void *)(uintptr_t)request->sqe.off, inode->attribute_value, inode->attribute_len);
+    return (int)inode->attribute_len;
+}
+
+static int attribute_of_path(const struct sim_request *request)
+{
+    struct sim_name *name = name_at((const char *)(uintptr_t)request->sqe.addr3);
+    if (!name)
+        return -ENOENT;
+    return request->sqe.opcode == IORING_OP_SETXATTR ? set_attribute(name->inode, request)
+                                                     : get_attribute(name->inode, request);
+}
+
+static int attribute_of_file(const struct sim_request *request)
+{
+    struct sim_inode *inode = request->file->kind == SIM_REGULAR ? request->file->inode : NULL;
+    return request->sqe.opcode == IORING_OP_FSETXATTR ? set_attribute(inode, request)
+                                                      : get_attribute(inode, request);
+}
+
+/* ---- epoll: an instance watches one descriptor ---- */
+
+static int do_epoll_wait(struct sim_request *request)
+{
+    struct epoll_event *event = address(request);
+    if (request->file->kind != SIM_EPOLL || !request->sqe.len)
+        return -EINVAL;
+    unsigned events = sim_poll(request->file->watched) & request->file->events;
+    if (!events)
+        return SIM_WAIT;
+    *event = (struct epoll_event){ .events = events };
+    return 1;
+}
+
 /* ---- processes and futexes ---- */
 
 static int do_waitid(struct sim_request *request)
@@ -552,6 +609,11 @@ int sim_call(struct sim_request *request)
     case IORING_OP_LINKAT: return do_linkat(request, false);
     case IORING_OP_SYMLINKAT: return do_linkat(request, true);
     case IORING_OP_MKDIRAT: return do_mkdirat(request);
+    case IORING_OP_SETXATTR:
+    case IORING_OP_GETXATTR: return attribute_of_path(request);
+    case IORING_OP_FSETXATTR:
+    case IORING_OP_FGETXATTR: return attribute_of_file(request);
+    case UNRI_OP_EPOLL_WAIT: return do_epoll_wait(request);
     case UNRI_OP_FTRUNCATE: return do_truncate(request, (size_t)request->sqe.off);
     case IORING_OP_FALLOCATE:
         if (request->file->kind != SIM_REGULAR)
@@ -590,6 +652,8 @@ bool sim_call_ready(struct sim_request *request)
     case IORING_OP_TEE:
         return sim_poll(file) & (POLLOUT | POLLERR)
                && sim_poll(request->other) & (POLLIN | POLLHUP | POLLERR);
+    case UNRI_OP_EPOLL_WAIT:
+        return file->kind != SIM_EPOLL || sim_poll(file->watched) & file->events;
     case UNRI_OP_FUTEX_WAIT: return request->futex_wakes;
     case UNRI_OP_WAITID: return waitid_ready(request);
     default: return true;
@@ -622,7 +686,11 @@ enum sim_stage sim_call_begins(const struct sim_request *request)
     case IORING_OP_RENAMEAT:
     case IORING_OP_LINKAT:
     case IORING_OP_SYMLINKAT:
-    case IORING_OP_MKDIRAT: return SIM_PENDING;
+    case IORING_OP_MKDIRAT:
+    case IORING_OP_SETXATTR:
+    case IORING_OP_FSETXATTR:
+    case IORING_OP_GETXATTR:
+    case IORING_OP_FGETXATTR: return SIM_PENDING;
     case IORING_OP_OPENAT:
     case IORING_OP_STATX:
     case IORING_OP_FADVISE: return unri_choose(2) ? SIM_PENDING : SIM_READY;

@@ -354,6 +354,8 @@ static bool names_a_descriptor(unsigned opcode)
     case IORING_OP_LINKAT:
     case IORING_OP_SYMLINKAT:
     case IORING_OP_MKDIRAT:
+    case IORING_OP_GETXATTR:
+    case IORING_OP_SETXATTR:
     case UNRI_OP_PIPE:
     case UNRI_OP_WAITID:
     case UNRI_OP_FUTEX_WAIT:

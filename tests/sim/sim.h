@@ -41,7 +41,8 @@ enum sim_kind {
     SIM_REGULAR,
     SIM_EVENTFD,
     SIM_SIGNALFD,
-    SIM_LISTENER
+    SIM_LISTENER,
+    SIM_EPOLL
 };
 
 struct sim_pipe {
@@ -72,6 +73,10 @@ struct sim_file {
     struct sim_inode *inode;
     int64_t           position;
 
+    /* SIM_EPOLL */
+    struct sim_file *watched;
+    unsigned         events;
+
     uint64_t counter; /* SIM_EVENTFD */
     uint64_t signals; /* SIM_SIGNALFD: those that it is for */
 };
@@ -80,6 +85,9 @@ struct sim_inode {
     unsigned char *data;
     size_t         len, room;
     unsigned       links;
+    char           attribute[32]; /* its name; "": there is none */
+    unsigned char  attribute_value[64];
+    size_t         attribute_len;
 };
 
 struct sim_name {

@@ -157,6 +157,7 @@ void sim_file_release(struct sim_file *file)
     case SIM_LISTENER: listener_gone(file); break;
     case SIM_PIPE_READER: file->pipe->readers--; break;
     case SIM_PIPE_WRITER: file->pipe->writers--; break;
+    case SIM_EPOLL: sim_file_release(file->watched); break;
     default: break;
     }
 }
@@ -369,6 +370,7 @@ unsigned sim_poll(const struct sim_file *file)
             return POLLOUT | POLLERR;
         return file->pipe->bytes.count < file->pipe->bytes.capacity ? POLLOUT : 0;
     case SIM_SIGNALFD: return sim_world.pending_signals & file->signals ? POLLIN : 0;
+    case SIM_EPOLL: return sim_poll(file->watched) & file->events ? POLLIN : 0;
     case SIM_EVENTFD: return POLLOUT | (file->counter ? POLLIN : 0u);
     default: return POLLIN | POLLOUT;
     }
@@ -438,6 +440,15 @@ int unr_sim_eventfd(uint64_t count)
 {
     struct sim_file *file = sim_file_new(SIM_EVENTFD);
     file->counter = count;
+    return opened(file);
+}
+
+int unr_sim_epoll(int fd, uint32_t events)
+{
+    struct sim_file *file = sim_file_new(SIM_EPOLL);
+    file->watched = file_of(fd);
+    file->events = events | POLLERR | POLLHUP;
+    sim_file_hold(file->watched);
     return opened(file);
 }
 

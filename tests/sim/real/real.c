@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -445,6 +446,14 @@ int unr_sim_file(const void *data, size_t len)
 int unr_sim_eventfd(uint64_t count)
 {
     return need(eventfd((unsigned)count, EFD_CLOEXEC), "eventfd");
+}
+
+int unr_sim_epoll(int fd, uint32_t events)
+{
+    struct epoll_event event = { .events = events };
+    int                epoll = need(epoll_create1(EPOLL_CLOEXEC), "epoll");
+    need(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
+    return epoll;
 }
 
 int unr_sim_signalfd(uint64_t signals)

@@ -5,10 +5,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "../../../uring/ring.h"
+#include "../../../uring/row.h"
 
 /* ---- what the other end does and finds ---- */
 
@@ -521,6 +523,95 @@ static struct unr_op *d_futex_wake(struct subject *s)
     return unr_futex_wake(&s->op, &s->futex, 1, UINT32_MAX, 2 /* FUTEX2_SIZE_U32 */);
 }
 
+/* ---- one read and one write with flags, one datagram call on a stream ---- */
+
+static struct unr_op *d_read_with(struct subject *s)
+{
+    return unr_read_with(&s->op, s->fds[0], two_pieces(s), 2, -1, 0);
+}
+static struct unr_op *d_write_with(struct subject *s)
+{
+    return unr_write_with(&s->op, s->fds[0], two_pieces(s), 2, -1, 0);
+}
+static struct unr_op *d_recvfrom(struct subject *s)
+{
+    return unr_recvfrom(&s->datagram, s->fds[0], s->buf, ROOM, 0, NULL, NULL);
+}
+static struct unr_op *d_sendto(struct subject *s)
+{
+    return unr_sendto(&s->op, s->fds[0], s->buf, ROOM, 0, NULL, 0);
+}
+
+/* ---- epoll ---- */
+
+static void watched_pair(struct subject *s)
+{
+    pair(s);
+    s->fds[2] = s->fds[0];
+    s->fds[0] = unr_sim_epoll(s->fds[2], EPOLLIN);
+}
+
+static struct unr_op *d_epoll_wait(struct subject *s)
+{
+    return unr_epoll_wait(&s->op, s->fds[0], (struct epoll_event *)s->stat, 1);
+}
+
+static void verify_epoll_wait(struct subject *s)
+{
+    unr_sim_check(s->op.result.value == (s->op.result.error == 0), "one event, or none");
+}
+
+static void close_watched(struct subject *s)
+{
+    unr_sim_close(s->fds[2]);
+    close_both(s);
+}
+
+/* ---- extended attributes ---- */
+
+#define ATTRIBUTE       "user.unring"
+#define ATTRIBUTE_VALUE "value"
+
+static void fill_fsetxattr(void *entry, void *subject)
+{
+    struct io_uring_sqe *sqe = entry;
+    struct subject      *s = subject;
+    io_uring_prep_fsetxattr(sqe, s->fds[0], ATTRIBUTE, ATTRIBUTE_VALUE, 0, 5);
+}
+
+static void file_with_attribute(struct subject *s)
+{
+    struct unr_op set = { 0 };
+    regular_file(s);
+    unr_start(s->loop, unr_sqe(&set, "fsetxattr", UNR_CANCEL_ALL, fill_fsetxattr, s), NULL, NULL);
+    unr_loop_run(s->loop);
+    unr_sim_check(set.result.error == 0, "the attribute is set");
+}
+
+static struct unr_op *d_fgetxattr(struct subject *s)
+{
+    return unr_fgetxattr(&s->op, s->fds[0], ATTRIBUTE, s->buf, ROOM);
+}
+
+static void verify_fgetxattr(struct subject *s)
+{
+    bool done = s->op.result.error == 0;
+    unr_sim_check(s->op.result.value == (done ? 5 : 0), "its length is the value");
+    unr_sim_check(!done || memcmp(s->buf, ATTRIBUTE_VALUE, 5) == 0, "the value is in the buffer");
+}
+
+static struct unr_op *d_getxattr(struct subject *s)
+{
+    return unr_getxattr(&s->op, "old", ATTRIBUTE, s->buf, ROOM);
+}
+
+/* It finds the path, and no attribute there. */
+static void verify_getxattr(struct subject *s)
+{
+    unr_sim_check(s->op.result.error == -ENODATA || s->op.result.error == -ECANCELED,
+                  "the file has no such attribute");
+}
+
 /* ---- the table of subjects ---- */
 
 #define SUBJECT(name, set_up, provoke, verify, tear_down)                                          \
@@ -542,6 +633,12 @@ SUBJECT(read, pipe_to_read, peer_writes, verify_read, close_both);
 SUBJECT(readv, pipe_to_read, peer_writes, verify_read, close_both);
 SUBJECT(write, pipe_to_write, peer_reads, verify_write, close_both);
 SUBJECT(writev, pipe_to_write, peer_reads, verify_write, close_both);
+SUBJECT(read_with, pipe_to_read, peer_writes, verify_read, close_both);
+SUBJECT(write_with, pipe_to_write, peer_reads, verify_write, close_both);
+SUBJECT(recvfrom, pair, peer_writes, verify_read, close_both);
+SUBJECT(sendto, full_pair, peer_reads, verify_write, close_both);
+SUBJECT(epoll_wait, watched_pair, peer_writes, verify_epoll_wait, close_watched);
+SUBJECT(fgetxattr, file_with_attribute, NULL, verify_fgetxattr, close_one);
 SUBJECT(poll, pair, peer_writes, verify_poll, close_both);
 SUBJECT(accept, listening, peer_connects, verify_accept, close_accepted);
 BOUNDED(connect, to_connect, peer_accepts, verify_connect, close_connected, 8);
@@ -637,6 +734,7 @@ static void verify_renameat(struct subject *s)
     verify_unlinkat(s);
 }
 
+SUBJECT(getxattr, make_old, NULL, verify_getxattr, NULL);
 SUBJECT(openat, no_descriptor, NULL, verify_openat, close_produced);
 SUBJECT(statx, make_old, NULL, verify_nothing, NULL);
 SUBJECT(unlinkat, make_old, NULL, verify_unlinkat, NULL);
@@ -702,7 +800,9 @@ const struct subject_type *const subject_types[] = {
     &subject_pipe,        &subject_bind,         &subject_listen,     &subject_shutdown,
     &subject_openat,      &subject_statx,        &subject_unlinkat,   &subject_renameat,
     &subject_linkat,      &subject_symlinkat,    &subject_mkdirat,    &subject_waitid,
-    &subject_futex_wait,  &subject_futex_wake,   &subject_sqe_recv,   &subject_send_zc,
+    &subject_futex_wait,  &subject_futex_wake,   &subject_read_with,  &subject_write_with,
+    &subject_recvfrom,    &subject_sendto,       &subject_epoll_wait, &subject_getxattr,
+    &subject_fgetxattr,   &subject_sqe_recv,     &subject_send_zc,
 };
 const unsigned subject_type_count = sizeof subject_types / sizeof *subject_types;
 
@@ -727,6 +827,30 @@ static void ask(struct subject *s, unsigned types)
     bool live = unr_in_flight(&s->op);
     bool told = unr_sim_choose(2) ? unr_signal_emit(&s->signal, types) : unr_cancel(&s->op, types);
     unr_sim_check(told == live, "a request is heard exactly while the operation is in flight");
+}
+
+/* The name of the row of the library that a subject is an operation of. */
+static const char *row_of(const struct subject_type *type)
+{
+    struct subject s = { .type = type };
+    return type->describe(&s)->type->name;
+}
+
+/* Each system call of the library is a subject here.  (unr_sqe() is, under a name of the caller's.)
+ */
+static void every_call_is_a_subject(const struct scenario *scenario)
+{
+    (void)scenario;
+    for (unsigned i = 0; i < unri_row_count; i++) {
+        const char *name = unri_rows[i]->type.name;
+        unsigned    subject = 0;
+        while (subject < subject_type_count && strcmp(row_of(subject_types[subject]), name) != 0)
+            subject++;
+        char missing[80];
+        snprintf(missing, sizeof missing, "%s is a subject of tests/sim/scenarios/operations.c",
+                 name);
+        unr_sim_check(subject < subject_type_count, missing);
+    }
 }
 
 /* Started, perhaps asked to cancel at any point, with any types, once or twice, completing when it
@@ -843,8 +967,8 @@ static void its_descriptor_cancelled(const struct scenario *scenario)
 
 enum { KINDS = 5, TYPES_MAX = 64 };
 
-static struct scenario all[KINDS * TYPES_MAX + 1];
-static char            names[KINDS * TYPES_MAX][40];
+static struct scenario all[1 + KINDS * TYPES_MAX + 1];
+static char            names[1 + KINDS * TYPES_MAX][40];
 
 const struct scenario *scenarios_operations_table(void)
 {
@@ -857,6 +981,8 @@ const struct scenario *scenarios_operations_table(void)
         { "by-fd", its_descriptor_cancelled },
     };
     unsigned n = 0;
+    all[n++] =
+        (struct scenario){ .name = "every-call/is-a-subject", .run = every_call_is_a_subject };
     for (unsigned kind = 0; kind < KINDS; kind++)
         for (unsigned i = 0; i < subject_type_count; i++, n++) {
             snprintf(names[n], sizeof names[n], "%s/%s", kinds[kind].prefix,

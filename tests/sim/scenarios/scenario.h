@@ -47,20 +47,23 @@ enum { ROOM = 16 };
 struct subject {
     const struct subject_type *type;
     struct unr_loop           *loop;
-    struct unr_op              op;
-    struct unr_signal          signal;
-    int                        runs;
-    int                        fds[4];
-    unsigned char              buf[ROOM];
-    unsigned char              arrived[ROOM];  /* at the other end */
-    size_t                     sent, received; /* by the other end, bytes */
-    bool                       provoked;
-    struct iovec               iov[2];
-    struct msghdr              msg;
-    struct sockaddr_in         address;
-    uint32_t                   futex;
-    uint64_t                   stat[32]; /* a struct statx */
-    int                        child;
+    union {
+        struct unr_op       op;
+        struct unr_datagram datagram; /* which begins with one */
+    };
+    struct unr_signal  signal;
+    int                runs;
+    int                fds[4];
+    unsigned char      buf[ROOM];
+    unsigned char      arrived[ROOM];  /* at the other end */
+    size_t             sent, received; /* by the other end, bytes */
+    bool               provoked;
+    struct iovec       iov[2];
+    struct msghdr      msg;
+    struct sockaddr_in address;
+    uint32_t           futex;
+    uint64_t           stat[32]; /* a struct statx */
+    int                child;
 };
 
 struct subject_type {
