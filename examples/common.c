@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 bool parse_address(const char *text, struct address *ret_address)
@@ -106,6 +107,37 @@ struct address local_address(int fd)
     return address;
 }
 
+void send_at_once(int fd)
+{
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+void reset_at_close(int fd)
+{
+    struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
+void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+bool parse_seconds(const char *text, double *ret_seconds)
+{
+    char  *end;
+    double seconds = strtod(text, &end);
+    if (end == text || *end || !isfinite(seconds) || seconds <= 0)
+        return false;
+    *ret_seconds = seconds;
+    return true;
+}
+
 void die(int error, const char *what)
 {
     fprintf(stderr, "%s: %s%s%s\n", program_invocation_short_name, what, error ? ": " : "",
@@ -115,14 +147,19 @@ void die(int error, const char *what)
 
 const int interrupts[2] = { SIGINT, SIGTERM };
 
-void block_interrupts(void)
+void block_signals(const int *signals, unsigned n)
 {
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, interrupts[0]);
-    sigaddset(&set, interrupts[1]);
+    for (unsigned i = 0; i < n; i++)
+        sigaddset(&set, signals[i]);
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
         die(errno, "cannot block signals");
+}
+
+void block_interrupts(void)
+{
+    block_signals(interrupts, 2);
 }
 
 static int listen_and_tell(const struct address *address)
@@ -153,7 +190,6 @@ int listen_on_argument(int argc, char **argv)
 int step_listen(int argc, char **argv, struct address *ret_target, double *seconds)
 {
     struct address listen_address;
-    char          *end = NULL;
 
     if (argc < 3 || argc > (seconds ? 4 : 3)) {
         fprintf(stderr,
@@ -166,10 +202,7 @@ int step_listen(int argc, char **argv, struct address *ret_target, double *secon
         die(0, "LISTEN is not [HOST:]PORT with a numeric host");
     if (!parse_address(argv[2], ret_target))
         die(0, "TARGET is not [HOST:]PORT with a numeric host");
-    if (argc == 4) {
-        *seconds = strtod(argv[3], &end);
-        if (end == argv[3] || *end || !isfinite(*seconds) || *seconds <= 0 || *seconds > 1e9)
-            die(0, "SECONDS is not a positive number");
-    }
+    if (argc == 4 && (!parse_seconds(argv[3], seconds) || *seconds > 1e9))
+        die(0, "SECONDS is not a positive number");
     return listen_and_tell(&listen_address);
 }

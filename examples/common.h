@@ -31,6 +31,19 @@ struct address local_address(int fd);
 /* A new TCP socket of the address's family, or a negative errno. */
 int tcp_socket(const struct address *address);
 
+/* Has a TCP socket send what it gets when it gets it: TCP_NODELAY. */
+void send_at_once(int fd);
+
+/* Has close(2) of a TCP socket send a reset in place of an end. */
+void reset_at_close(int fd);
+
+/* Allows the process as many descriptors as it may have: the usual soft limit of 1024 is meant for
+ * programs that use select(2).  Failing costs connections, not correctness. */
+void raise_descriptor_limit(void);
+
+/* A finite number above 0.  False, and *ret_seconds untouched, for anything else. */
+bool parse_seconds(const char *text, double *ret_seconds);
+
 /* Prints the message, and the error's text unless `error` is 0, and ends the program with status
  * 1. */
 _Noreturn void die(int error, const char *what);
@@ -40,8 +53,11 @@ _Noreturn void die(int error, const char *what);
  * is wrong. */
 int listen_on_argument(int argc, char **argv);
 
-/* SIGINT and SIGTERM, and how to block them: as unr_sigwait() needs it, before there are
- * threads. */
+/* Blocks signals of the process, as unr_sigwait() needs it: before there are threads.  Where it
+ * fails, the program ends with a message. */
+void block_signals(const int *signals, unsigned n);
+
+/* SIGINT and SIGTERM, and block_signals() with them. */
 extern const int interrupts[2];
 void             block_interrupts(void);
 

@@ -1,55 +1,56 @@
-/* A TCP proxy for use with real clients, in which every operation can be cancelled on its own.
+/* A TCP proxy for real clients, written in the way in which unring is meant to be used.
  *
- * Each connection is a session of two directions, `up` from the client to the target and `down`
- * back.  A direction is a chain: recv, then sends until all of that is sent, then recv again; when
- * it finds the end of the stream, a shutdown passes that on.  It has exactly one operation in
- * flight.  A session counts what it has in flight, timers included, and is freed in the last
- * `done`.
+ * Everything that waits is an operation.  Each operation here holds the ones indented below it:
  *
- * All cancellation goes through two trees of signals:
+ *      grace                 a deadline: it never comes, until the proxy is asked to end
+ *        scope               all that runs for clients
+ *          accept_clients    a composed operation: make a socket, accept, and again
+ *          serve             a composed operation, one for each connection
+ *            connecting      a deadline around the connect: --connect
+ *            idle            a deadline that is put off whenever bytes are delivered: --idle
+ *              both          a group of the two directions
+ *                forward     a composed operation: relay; at the end of the stream shut down
  *
- *      proxy.abort, latched                    emitted ALL: after the grace, and on the second
- *      SIGINT
- *        session.abort, latched                emitted ALL: time-outs, and when one side was reset
- *          up.write, down.write                the sends, the connect, the shutdowns
- *          session.reads
- *            up.read, down.read                down.read is emitted TOTAL by the heartbeat
+ * So most cancellations need no code.  A deadline ends an operation that takes too long.  The group
+ * ends one direction when the other has failed.  A cancelled scope ends all that is left.  Each
+ * connection ends once, for whatever reason, in session_ended().
  *
- *      proxy.drain                             emitted TOTAL: on the first SIGINT or SIGTERM
- *        accept                                the accept, and the pause after one that failed
- *        session.drained                       no operation's: its handler is drained(), which
- *        decides
+ * One signal is left, for operations that can be interrupted without harm:
  *
- * The latch of an abort makes an end of it: a chain whose recv completes although its cancellation
- * was asked for would go on with a send and for ever, but what it starts next ends before it
- * begins.  Draining is not latched, as what was not cancelled by it goes on. */
+ *      drain                 emitted TOTAL when the proxy is asked to end
+ *        accepting           accept_clients, which then ends
+ *        reading             of each direction: its read, while that waits
+ *
+ * A read that was cancelled under TOTAL has taken nothing from its socket, so a second relay goes
+ * on where the first one stopped.  The heartbeat interrupts the read from a silent target in this
+ * way.  The drain interrupts each read once; the reads that follow have a deadline: --linger.
+ *
+ *      proxy 8080 9000       # then: socat - TCP:127.0.0.1:8080
+ *      proxy --help */
 #define _GNU_SOURCE 1
 #include "common.h"
 
+#include <err.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <math.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 #include <unring.h>
 
-#define BUFFER_SIZE 65536
 #define RETRY_PAUSE UNR_MSEC(100)
 
-/* Why an operation was cancelled, beside -ETIMEDOUT and -ECONNRESET; any negative number serves. */
-enum { CAUSE_HEARTBEAT = -10001, CAUSE_DRAINED = -10002, CAUSE_GRACE_OVER = -10003 };
+struct options {
+    struct address listen, target;
+    unr_time       idle, heartbeat, connect, linger, grace; /* UNR_NEVER: off */
+    bool           heartbeat_line, verbose;
+};
 
-/* How a session ended: as the first thing that was wrong, or not. */
-enum outcome { COMPLETE, DRAINED, UNCONNECTED, IDLE, RESET, CUT, OUTCOMES };
+/* How a connection ended: as the first thing that was wrong, or not. */
+enum outcome { COMPLETE, DRAINED, UNCONNECTED, IDLE, RESET, CUT, WITHOUT_MEMORY, OUTCOMES };
 static const char *const outcome_names[OUTCOMES] = {
     [COMPLETE] = "complete",
     [DRAINED] = "drained at the end",
@@ -57,104 +58,77 @@ static const char *const outcome_names[OUTCOMES] = {
     [IDLE] = "idle for too long",
     [RESET] = "reset by a peer",
     [CUT] = "cut at the end",
+    [WITHOUT_MEMORY] = "for want of memory",
 };
 
 struct direction {
-    struct unr_op     op; /* the one in flight: recv, send, shutdown; up.op also the connect */
-    struct session   *session;
-    int               from, to;
-    struct unr_signal read, write;
-    size_t            len, sent; /* of what is in the buffer */
-    bool of_target; /* what is in the buffer came from the peer, and is not a heartbeat's line */
-    bool over;
-    uint64_t *total; /* the bytes of all sessions in this direction */
-    char     *buffer;
+    struct unr_compose  forward;
+    struct session     *session;
+    struct unr_stream  *from, *to;    /* the sockets */
+    struct unr_stream   source, sink; /* layers over these, between which the relay runs */
+    struct unr_relay    relay;
+    struct unr_op       shutdown;
+    struct unr_signal   reading;  /* to its slot each read is bound */
+    struct unr_deadline patience; /* of that read */
+    unr_time            heartbeat, next_heartbeat;
+    uint64_t           *delivered; /* bytes, of all connections */
 };
 
 struct session {
-    unsigned in_flight; /* operations whose `done` has not ended; the last one frees the session */
-    int      client, target;
-    bool     connected;
-    bool     aborted; /* both sides are to see a reset: a stream that was cut must not look ended */
-    enum outcome      outcome;
-    struct direction  up, down;
-    struct unr_signal abort, reads, drained;
-    unr_time          last_moved, last_from_target;
-    unsigned          beats; /* heartbeats since the target last said something */
-    struct unr_timer  quiet; /* connect, idle and linger time-outs; set late, see watch() */
-    struct unr_timer  beat;
-    struct unr_op     close_client, close_target;
-    struct address    peer;
-    char              buffers[2]
-                [BUFFER_SIZE]; /* last, and not zeroed: no page of them is touched before its use */
+    struct unr_compose  serve;
+    struct proxy       *proxy;
+    struct address      peer;
+    struct unr_stream   client, target;
+    struct unr_op       connect;
+    struct unr_deadline connecting, idle;
+    struct unr_group    both;
+    struct direction    up, down; /* up: from the client to the target */
+    unr_time            last_moved;
+    enum outcome        outcome;
+    struct unr_transfer write_line; /* a heartbeat's */
+    char                line[32];
+    unsigned            beats; /* since the target last said something */
 };
 
-static struct {
-    /* options */
-    struct address target;
-    unr_time       idle, heartbeat, connect, linger, grace; /* UNR_NEVER: off */
-    bool           heartbeat_line, verbose;
+struct proxy {
+    struct options      options;
+    struct unr_loop    *loop;
+    struct unr_deadline grace;
+    struct unr_scope    scope;
+    struct unr_signal   drain, accepting;
+    bool                draining;
 
-    struct unr_loop  *loop;
-    struct unr_signal abort, drain;
-    int               listener;
-    int spare; /* the next session's socket to the target, made before its client is accepted; or -1
-                */
-    struct unr_op     accept;
-    struct address    accepted_peer;
-    struct unr_timer  retry;
-    struct unr_signal accepting;
-    unr_time      told_of_accepts, told_of_connects; /* when something was last said about that */
-    int           signals;
-    struct unr_op signal_read;
-    struct signalfd_siginfo signal_info;
-    struct unr_timer        grace_timer;
-    bool                    draining;
-    int                     failed; /* a negative errno: what ended the proxy */
+    int                listener, failed; /* failed: a negative errno that ended the proxy */
+    struct unr_compose accept_clients;
+    struct unr_op      socket, accept;
+    struct unr_timer   pause;
+    struct session    *next; /* made before its client is accepted */
+    struct unr_sigwait signal;
+    struct unr_delay   signal_pause;
 
+    unr_time last_pause, last_unconnected; /* when something was said about that */
     unsigned sessions, most_sessions;
     uint64_t accepted, outcomes[OUTCOMES], heartbeats, bytes_up, bytes_down;
-} proxy = {
-    .idle = UNR_NEVER,
-    .heartbeat = UNR_NEVER,
-    .connect = UNR_SEC(10),
-    .linger = UNR_SEC(1),
-    .grace = UNR_SEC(10),
-    .listener = -1,
-    .spare = -1,
-    .signals = -1,
 };
 
-static void start_recv(struct direction *direction);
-static void start_send(struct direction *direction);
-static void start_accept(void);
-static void end_if_drained(void);
-
-__attribute__((format(printf, 1, 2))) static void complain(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("proxy: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-}
+static unr_step_fn serve, forward;
+static unr_done_fn session_ended;
 
 /* For what can go wrong with each of many connections: at most one line a second. */
-static bool may_complain(unr_time *last)
+static void warn_at_times(struct proxy *p, unr_time *last, const char *what, int error)
 {
-    unr_time now = unr_loop_now(proxy.loop);
-    if (now < *last + UNR_SEC(1))
-        return false;
+    unr_time now = unr_loop_now(p->loop);
+    if (now - *last < UNR_SEC(1))
+        return;
     *last = now;
-    return true;
+    warnx("%s: %s", what, strerror(-error));
 }
 
-static void report(const struct session *session, const char *what)
+static void report(const struct session *s, const char *what)
 {
     char text[ADDRESS_TEXT];
-    if (proxy.verbose)
-        complain("%s: %s", format_address(&session->peer, text), what);
+    if (s->proxy->options.verbose)
+        warnx("%s: %s", format_address(&s->peer, text), what);
 }
 
 static unr_time add(unr_time time, unr_time duration)
@@ -162,385 +136,52 @@ static unr_time add(unr_time time, unr_time duration)
     return duration > UNR_NEVER - time ? UNR_NEVER : time + duration;
 }
 
-/* ---- a session's life ---- */
+/* ---- accept: all that serving a client takes is made first, so that none is accepted only to be
+ * dropped ---- */
 
-static void start(struct session *session, struct unr_op *described, unr_done_fn *done, void *data)
+static struct session *make_session(struct proxy *p);
+
+static void begin_session(struct session *s)
 {
-    session->in_flight++;
-    unr_start(proxy.loop, described, done, data);
+    struct proxy *p = s->proxy;
+
+    p->accepted++;
+    if (++p->sessions > p->most_sessions)
+        p->most_sessions = p->sessions;
+    report(s, "accepted");
+    unr_scope_start(&p->scope, unr_compose(&s->serve, "serve", UNR_CANCEL_TERMINAL, serve),
+                    session_ended, s);
 }
 
-/* The last thing that each `done` of a session does. */
-static void finish(struct session *session)
+/* Whoever wants to connect waits in the listening socket's queue meanwhile. */
+static void accept_later(struct proxy *p, int error)
 {
-    if (--session->in_flight > 0)
-        return;
-    unr_signal_detach(&session->abort);
-    unr_signal_detach(&session->drained);
-    free(session);
-    proxy.sessions--;
-    end_if_drained();
+    warn_at_times(p, &p->last_pause, "accepting pauses", error);
+    unr_compose_next(&p->accept_clients, unr_timer_after(&p->pause, RETRY_PAUSE));
 }
 
-static void closed(struct unr_op *op)
+static void accept_next(struct proxy *p)
 {
-    finish(op->data);
-}
+    int family = p->options.target.storage.ss_family;
 
-static void end_direction(struct direction *direction)
-{
-    struct session *session = direction->session;
-
-    direction->over = true;
-    if (!session->up.over || !session->down.over)
-        return;
-
-    /* Nothing is in flight on the sockets. */
-    if (session->aborted) {
-        struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
-        setsockopt(session->client, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-        setsockopt(session->target, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    }
-    start(session, unr_close(&session->close_client, session->client), closed, session);
-    start(session, unr_close(&session->close_target, session->target), closed, session);
-    unr_cancel(&session->quiet.op, UNR_CANCEL_ALL);
-    unr_cancel(&session->beat.op, UNR_CANCEL_ALL);
-    proxy.outcomes[session->outcome]++;
-    report(session, outcome_names[session->outcome]);
-}
-
-static void ends_as(struct session *session, enum outcome outcome)
-{
-    if (session->outcome == COMPLETE)
-        session->outcome = outcome;
-}
-
-/* Ends what the session has in flight, and whatever it starts from now on. */
-static void abort_session(struct session *session, int cause)
-{
-    unr_signal_emit_cause(&session->abort, UNR_CANCEL_ALL, cause);
-}
-
-/* An operation of the direction was cancelled by an abort. */
-static void end_aborted(struct direction *direction, int cause)
-{
-    direction->session->aborted = true;
-    ends_as(direction->session, cause == -ETIMEDOUT ? IDLE : cause == -ECONNRESET ? RESET : CUT);
-    end_direction(direction);
-}
-
-/* ---- time-outs ---- */
-
-static unr_time quiet_limit(const struct session *session)
-{
-    if (!session->connected)
-        return proxy.connect;
-    return proxy.draining && proxy.linger < proxy.idle ? proxy.linger : proxy.idle;
-}
-
-static void quiet(struct unr_op *op);
-
-/* Has quiet() called at `when`, or earlier if that was arranged before.  What moves on the
- * connection stores the time and nothing else; the timer catches up when it fires. */
-static void watch(struct session *session, unr_time when)
-{
-    if (when == UNR_NEVER)
-        return;
-    if (!unr_in_flight(&session->quiet.op))
-        start(session, unr_timer_at(&session->quiet, when), quiet, session);
-    else if (when < session->quiet.deadline)
-        unr_timer_move(&session->quiet,
-                       when); /* false: it has fired, and quiet() looks at the clock */
-}
-
-static void quiet(struct unr_op *op)
-{
-    struct session *session = op->data;
-    unr_time        now = unr_loop_now(proxy.loop);
-    unr_time        silence = now - session->last_moved;
-
-    if (!op->result.requested && silence < quiet_limit(session)) {
-        watch(session, add(session->last_moved, quiet_limit(session)));
-    } else if (!op->result.requested && session->connected && silence < proxy.idle) {
-        /* While the proxy is draining this ends the reads; a send that its receiver does not take
-         * has until the end of the grace.  The timer runs on, should something move after all. */
-        unr_signal_emit_cause(&session->reads, UNR_CANCEL_TOTAL, CAUSE_DRAINED);
-        watch(session, add(now, quiet_limit(session)));
-    } else if (!op->result.requested) {
-        abort_session(session, -ETIMEDOUT);
-    }
-    finish(session);
-}
-
-/* The handler of session.drained: the proxy is to end.  A connection on which data is moving goes
- * on. */
-static void drained(void *context, struct unr_cancel_request request)
-{
-    struct session *session = context;
-    unr_time        now = unr_loop_now(proxy.loop);
-
-    if (!session->connected)
-        return; /* the connect has its own time-out, and what it was made for begins then */
-    if (now - session->last_moved >= proxy.linger)
-        unr_signal_emit_cause(&session->reads, request.types, request.cause);
-    watch(session, add(now, quiet_limit(session)));
-}
-
-/* ---- heartbeat ---- */
-
-static void beat(struct unr_op *op);
-
-static void watch_target(struct session *session, unr_time when)
-{
-    if (proxy.heartbeat != UNR_NEVER)
-        start(session, unr_timer_at(&session->beat, when), beat, session);
-}
-
-static void beat(struct unr_op *op)
-{
-    struct session *session = op->data;
-    unr_time        now = unr_loop_now(proxy.loop);
-
-    if (op->result.requested || session->down.over) {
-        /* the session ends, or the target has said its last word */
-    } else if (now - session->last_from_target < proxy.heartbeat) {
-        watch_target(session, session->last_from_target + proxy.heartbeat);
-    } else {
-        /* Without effect while `down` is sending: the client has something to read then. */
-        unr_signal_emit_cause(&session->down.read, UNR_CANCEL_TOTAL, CAUSE_HEARTBEAT);
-        watch_target(session, now + proxy.heartbeat);
-    }
-    finish(session);
-}
-
-/* The heartbeat has cancelled the receive from the target, which has lost nothing by that. */
-static void target_is_silent(struct direction *down)
-{
-    struct session *session = down->session;
-
-    proxy.heartbeats++;
-    if (!proxy.heartbeat_line) {
-        start_recv(down);
-        return;
-    }
-    int len = snprintf(down->buffer, BUFFER_SIZE, "<heartbeat %u>\r\n", ++session->beats);
-    down->len = (size_t)len;
-    down->sent = 0;
-    down->of_target = false;
-    start_send(down);
-}
-
-/* ---- the two directions ---- */
-
-static void shut(struct unr_op *op)
-{
-    struct direction *direction = op->data;
-    struct session   *session = direction->session;
-
-    if (op->result.error == -ECANCELED)
-        end_aborted(direction, op->result.cause);
+    if (!p->next && !(p->next = make_session(p)))
+        accept_later(p, -ENOMEM);
+    else if (p->next->target.fd < 0)
+        unr_compose_next(&p->accept_clients,
+                         unr_socket(&p->socket, family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     else
-        end_direction(direction); /* an error says that the socket is disconnected already */
-    finish(session);
+        unr_compose_next(&p->accept_clients, unr_accept(&p->accept, p->listener,
+                                                        (struct sockaddr *)&p->next->peer.storage,
+                                                        &p->next->peer.len, SOCK_CLOEXEC));
 }
 
-/* Half-close: the other direction goes on. */
-static void pass_end_on(struct direction *direction)
+static void accept_failed(struct proxy *p, int error)
 {
-    struct unr_op *shutdown_op = unr_shutdown(&direction->op, direction->to, SHUT_WR);
-    start(direction->session, unr_bind_slot(shutdown_op, unr_signal_slot(&direction->write)), shut,
-          direction);
-}
-
-static void received(struct unr_op *op)
-{
-    struct direction *direction = op->data;
-    struct session   *session = direction->session;
-
-    if (op->result.error == 0 && op->result.bytes == 0) {
-        pass_end_on(direction);
-    } else if (op->result.error == 0) {
-        session->last_moved = unr_loop_now(proxy.loop);
-        if (direction == &session->down) {
-            session->last_from_target = session->last_moved;
-            session->beats = 0;
-        }
-        direction->len = op->result.bytes;
-        direction->sent = 0;
-        direction->of_target = true;
-        start_send(direction);
-    } else if (unr_outcome(&op->result) == CAUSE_HEARTBEAT) {
-        target_is_silent(direction);
-    } else if (unr_outcome(&op->result) == CAUSE_DRAINED) {
-        ends_as(session, DRAINED);
-        pass_end_on(direction);
-    } else if (op->result.error == -ECANCELED) {
-        end_aborted(direction, op->result.cause);
-    } else {
-        abort_session(session, -ECONNRESET);
-        end_aborted(direction, -ECONNRESET);
-    }
-    finish(session);
-}
-
-static void start_recv(struct direction *direction)
-{
-    struct unr_op *recv_op =
-        unr_recv(&direction->op, direction->from, direction->buffer, BUFFER_SIZE, 0);
-    start(direction->session, unr_bind_slot(recv_op, unr_signal_slot(&direction->read)), received,
-          direction);
-}
-
-static void sent(struct unr_op *op)
-{
-    struct direction *direction = op->data;
-    struct session   *session = direction->session;
-
-    if (direction->of_target) {
-        *direction->total += op->result.bytes; /* valid whatever the error */
-        if (op->result.bytes > 0)
-            session->last_moved = unr_loop_now(proxy.loop);
-    }
-    direction->sent += op->result.bytes;
-    if (op->result.error == -ECANCELED) {
-        end_aborted(direction, op->result.cause);
-    } else if (op->result.error) {
-        /* Nothing more can be sent there.  What came from there before may still be on its way
-         * through the other direction, which finds the end or the error by itself. */
-        ends_as(session, RESET);
-        end_direction(direction);
-    } else if (direction->sent < direction->len) {
-        start_send(direction);
-    } else {
-        start_recv(direction);
-    }
-    finish(session);
-}
-
-static void start_send(struct direction *direction)
-{
-    struct unr_op *send_op =
-        unr_send(&direction->op, direction->to, direction->buffer + direction->sent,
-                 direction->len - direction->sent, 0);
-    start(direction->session, unr_bind_slot(send_op, unr_signal_slot(&direction->write)), sent,
-          direction);
-}
-
-/* ---- from accept to connected ---- */
-
-static void connected(struct unr_op *op)
-{
-    struct session *session = op->data;
-
-    if (op->result.error) {
-        char text[ADDRESS_TEXT];
-        int  outcome = unr_outcome(&op->result);
-        if (outcome != CAUSE_GRACE_OVER && may_complain(&proxy.told_of_connects))
-            complain("cannot connect to %s: %s", format_address(&proxy.target, text),
-                     strerror(-outcome));
-        ends_as(session, UNCONNECTED);
-        session->aborted = true;
-        session->down.over = true;
-        end_direction(&session->up);
-    } else {
-        session->connected = true;
-        session->last_moved = session->last_from_target = unr_loop_now(proxy.loop);
-        watch(session, add(session->last_moved, quiet_limit(session)));
-        watch_target(session, add(session->last_from_target, proxy.heartbeat));
-        start_recv(&session->up);
-        start_recv(&session->down);
-    }
-    finish(session);
-}
-
-static void begin_direction(struct session *session, struct direction *direction, int from, int to,
-                            char *buffer, uint64_t *total)
-{
-    direction->session = session;
-    direction->from = from;
-    direction->to = to;
-    direction->buffer = buffer;
-    direction->total = total;
-    unr_signal_attach(&direction->read, &session->reads);
-    unr_signal_attach(&direction->write, &session->abort);
-}
-
-static int begin_session(int client, int target)
-{
-    struct session *session = malloc(sizeof *session);
-    if (!session)
-        return -ENOMEM;
-    memset(session, 0, offsetof(struct session, buffers));
-    session->client = client;
-    session->target = target;
-    session->peer = proxy.accepted_peer;
-
-    /* A proxy passes on what it gets when it gets it; waiting to fill a segment is the peers' to
-     * decide. */
-    int on = 1;
-    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(target, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-
-    unr_signal_init_latched(&session->abort);
-    unr_signal_attach(&session->reads, &session->abort);
-    begin_direction(session, &session->up, client, target, session->buffers[0], &proxy.bytes_up);
-    begin_direction(session, &session->down, target, client, session->buffers[1],
-                    &proxy.bytes_down);
-    unr_slot_assign(unr_signal_slot(&session->drained), drained, session);
-    unr_signal_attach(&session->abort, &proxy.abort);
-    unr_signal_attach(&session->drained, &proxy.drain);
-    if (++proxy.sessions > proxy.most_sessions)
-        proxy.most_sessions = proxy.sessions;
-    report(session, "accepted");
-
-    session->last_moved = unr_loop_now(proxy.loop);
-    watch(session, add(session->last_moved, proxy.connect));
-    struct unr_op *connect_op = unr_connect(
-        &session->up.op, target, (struct sockaddr *)&proxy.target.storage, proxy.target.len);
-    start(session, unr_bind_slot(connect_op, unr_signal_slot(&session->up.write)), connected,
-          session);
-    return 0;
-}
-
-static void retry(struct unr_op *op)
-{
-    if (!op->result.requested)
-        start_accept();
-    end_if_drained();
-}
-
-/* Descriptors or memory are short.  Accepting again at once would fail again at once; whoever wants
- * to connect waits in the listening socket's queue meanwhile. */
-static void accept_later(int error)
-{
-    if (may_complain(&proxy.told_of_accepts))
-        complain("accepting pauses: %s", strerror(-error));
-    unr_start(proxy.loop,
-              unr_bind_slot(unr_timer_after(&proxy.retry, RETRY_PAUSE),
-                            unr_signal_slot(&proxy.accepting)),
-              retry, NULL);
-}
-
-static void accepted(struct unr_op *op)
-{
-    int error = op->result.error;
-
-    if (error == 0) {
-        /* The connection counts whatever was asked of the accept: it is served also if the drain
-         * came too late. */
-        proxy.accepted++;
-        error = begin_session(op->result.fd, proxy.spare);
-        if (error)
-            close(op->result.fd);
-        else
-            proxy.spare = -1;
-    }
-    if (proxy.draining) {
-        end_if_drained();
-        return;
-    }
     switch (error) {
-    case 0:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOBUFS:
+    case -ENOMEM: accept_later(p, error); break;
     case -EINTR: /* and what accept(2) says is the connection's own misfortune */
     case -ECONNABORTED:
     case -EPROTO:
@@ -551,294 +192,501 @@ static void accepted(struct unr_op *op)
     case -EHOSTUNREACH:
     case -EOPNOTSUPP:
     case -ENETUNREACH:
-    case -ETIMEDOUT: start_accept(); break;
-    case -EMFILE:
-    case -ENFILE:
-    case -ENOBUFS:
-    case -ENOMEM: accept_later(error); break;
-    default:
-        complain("cannot accept: %s", strerror(-error));
-        proxy.failed = error;
-        unr_loop_stop(proxy.loop);
+    case -ETIMEDOUT: accept_next(p); break;
+    default: unr_compose_end(&p->accept_clients, error); /* -ECANCELED among them: drained */
     }
 }
 
-static void start_accept(void)
+static void accept_clients(struct unr_compose *self, struct unr_op *finished)
 {
-    /* The descriptor that serving the client takes comes first, so that no client is accepted only
-     * to be dropped. */
-    if (proxy.spare < 0)
-        proxy.spare = tcp_socket(&proxy.target);
-    if (proxy.spare < 0) {
-        int error = proxy.spare;
-        proxy.spare = -1;
-        accept_later(error);
+    struct proxy *p = unr_container_of(self, struct proxy, accept_clients);
+
+    if (finished && finished->result.error) {
+        accept_failed(p, finished->result.error);
         return;
     }
-    proxy.accepted_peer.len = sizeof proxy.accepted_peer.storage;
-    struct unr_op *accept_op =
-        unr_accept(&proxy.accept, proxy.listener, (struct sockaddr *)&proxy.accepted_peer.storage,
-                   &proxy.accepted_peer.len, SOCK_CLOEXEC);
-    unr_start(proxy.loop, unr_bind_slot(accept_op, unr_signal_slot(&proxy.accepting)), accepted,
-              NULL);
+    if (finished == &p->socket)
+        unr_stream_socket(&p->next->target, finished->result.fd);
+    if (finished == &p->accept) {
+        unr_stream_socket(&p->next->client, finished->result.fd);
+        begin_session(p->next);
+        p->next = NULL;
+    }
+    accept_next(p);
 }
 
-/* ---- signals, and the end ---- */
+/* ---- serve: connect, then both directions until both have ended ---- */
 
-static void cut_off(void)
+static void ends_as(struct session *s, enum outcome outcome)
 {
-    unr_signal_emit_cause(&proxy.abort, UNR_CANCEL_ALL, CAUSE_GRACE_OVER);
+    if (s->outcome == COMPLETE)
+        s->outcome = outcome;
 }
 
-static void grace_over(struct unr_op *op)
+static struct unr_op *connect_to_target(struct session *s)
 {
-    if (!op->result.requested)
-        cut_off();
+    const struct address *target = &s->proxy->options.target;
+    struct unr_op        *connect =
+        unr_connect(&s->connect, s->target.fd, (struct sockaddr *)&target->storage, target->len);
+    return unr_cancel_after(&s->connecting, connect, s->proxy->options.connect);
 }
 
-static void drain(void)
+static void connect_failed(struct session *s, const struct unr_result *result)
 {
-    proxy.draining = true;
-    complain("ending, with %u connections open", proxy.sessions);
-    unr_start(proxy.loop, unr_timer_after(&proxy.grace_timer, proxy.grace), grace_over, NULL);
-    unr_signal_emit_cause(&proxy.drain, UNR_CANCEL_TOTAL, CAUSE_DRAINED);
+    struct proxy *p = s->proxy;
+    char          text[ADDRESS_TEXT], what[ADDRESS_TEXT + 32];
+
+    ends_as(s, UNCONNECTED);
+    snprintf(what, sizeof what, "cannot connect to %s", format_address(&p->options.target, text));
+    if (!s->serve.op.result.requested) /* else the proxy is at its end */
+        warn_at_times(p, &p->last_unconnected, what, unr_outcome(result));
+    unr_compose_end(&s->serve, result->error);
 }
 
-/* When nothing but the proxy's own waiting is in flight, that is ended, and with it
- * unr_loop_run(). */
-static void end_if_drained(void)
+static struct unr_op *forward_both(struct session *s)
 {
-    if (!proxy.draining || proxy.sessions > 0 || unr_in_flight(&proxy.accept)
-        || unr_in_flight(&proxy.retry.op))
+    struct unr_op *directions[] = {
+        unr_compose(&s->up.forward, "forward", UNR_CANCEL_TERMINAL, forward),
+        unr_compose(&s->down.forward, "forward", UNR_CANCEL_TERMINAL, forward),
+    };
+    send_at_once(s->client.fd); /* waiting to fill a segment is the peers' to decide */
+    send_at_once(s->target.fd);
+    s->last_moved = unr_loop_now(s->proxy->loop);
+    return unr_cancel_after(&s->idle, unr_all(&s->both, directions, 2), s->proxy->options.idle);
+}
+
+static void serve(struct unr_compose *self, struct unr_op *finished)
+{
+    struct session *s = unr_container_of(self, struct session, serve);
+
+    if (!finished)
+        unr_compose_next(self, connect_to_target(s));
+    else if (finished == &s->idle.op)
+        unr_compose_end(self, finished->result.error);
+    else if (finished->result.error)
+        connect_failed(s, &finished->result);
+    else
+        unr_compose_next(self, forward_both(s));
+}
+
+/* ---- forward: relay until the end of the stream, and pass that on ---- */
+
+static void relay(struct direction *d)
+{
+    unr_compose_next(&d->forward, unr_relay(&d->relay, &d->source, &d->sink));
+}
+
+/* Half-close: the other direction goes on. */
+static void pass_end_on(struct direction *d)
+{
+    unr_compose_next(&d->forward, unr_shutdown(&d->shutdown, d->to->fd, SHUT_WR));
+}
+
+static void beat(struct direction *down)
+{
+    struct session *s = down->session;
+
+    s->proxy->heartbeats++;
+    if (!s->proxy->options.heartbeat_line) {
+        relay(down);
         return;
-    unr_cancel(&proxy.grace_timer.op, UNR_CANCEL_ALL);
-    unr_cancel(&proxy.signal_read, UNR_CANCEL_ALL);
+    }
+    int len = snprintf(s->line, sizeof s->line, "<heartbeat %u>\r\n", ++s->beats);
+    unr_compose_next(&down->forward, unr_write_all(&s->write_line, down->to, s->line, (size_t)len));
 }
+
+/* When a connection is closed on which nothing moves while the proxy is draining. */
+static unr_time drain_time(const struct session *s)
+{
+    return s->proxy->draining ? add(s->last_moved, s->proxy->options.linger) : UNR_NEVER;
+}
+
+/* The read has taken nothing. */
+static void read_interrupted(struct direction *d)
+{
+    unr_time now = unr_loop_now(d->session->proxy->loop);
+
+    if (drain_time(d->session) <= now) {
+        ends_as(d->session, DRAINED);
+        pass_end_on(d);
+    } else if (d->next_heartbeat <= now) {
+        beat(d);
+    } else {
+        relay(d);
+    }
+}
+
+/* Nothing more can be sent there.  What came from there before may still be on its way through the
+ * other direction, which finds the end or the error by itself. */
+static void send_failed(struct direction *d)
+{
+    ends_as(d->session, RESET);
+    unr_compose_end(&d->forward, 0);
+}
+
+static void relay_ended(struct direction *d, const struct unr_result *result)
+{
+    size_t left;
+
+    unr_buffer_data(&d->relay.rest, &left);
+    unr_buffer_free(&d->relay.rest); /* it cannot be delivered any more */
+    if (!result->error)
+        pass_end_on(d);
+    else if (result->error == -ECANCELED && !result->requested)
+        read_interrupted(d); /* as nothing was asked of the relay itself */
+    else if (result->error != -ECANCELED && left)
+        send_failed(d);
+    else
+        unr_compose_end(&d->forward, result->error);
+}
+
+static void forward(struct unr_compose *self, struct unr_op *finished)
+{
+    struct direction *d = unr_container_of(self, struct direction, forward);
+    int               error = finished ? finished->result.error : 0;
+
+    if (finished == &d->relay.op)
+        relay_ended(d, &finished->result);
+    else if (error == -ECANCELED)
+        unr_compose_end(self, error);
+    else if (finished == &d->shutdown)
+        unr_compose_end(self, 0); /* an error says that the socket is disconnected already */
+    else if (error)
+        send_failed(d);
+    else
+        relay(d);
+}
+
+/* ---- the streams of a relay: the sockets, with a deadline and a slot for each read, and an eye on
+ * what is delivered ---- */
+
+static struct unr_op *read_source(struct unr_stream *stream, struct unr_some *some,
+                                  const struct iovec *iov, unsigned n)
+{
+    struct direction *d = unr_container_of(stream, struct direction, source);
+    unr_time          until = drain_time(d->session);
+
+    d->next_heartbeat = add(unr_loop_now(d->session->proxy->loop), d->heartbeat);
+    if (d->next_heartbeat < until)
+        until = d->next_heartbeat;
+    return unr_bind_slot(unr_cancel_at(&d->patience, unr_read_some(some, d->from, iov, n), until),
+                         unr_signal_slot(&d->reading));
+}
+
+static struct unr_op *write_sink(struct unr_stream *stream, struct unr_some *some,
+                                 const struct iovec *iov, unsigned n)
+{
+    return unr_write_some(some, unr_container_of(stream, struct direction, sink)->to, iov, n);
+}
+
+static void sink_moved(struct unr_stream *stream, uint64_t bytes)
+{
+    struct direction *d = unr_container_of(stream, struct direction, sink);
+    struct session   *s = d->session;
+
+    if (!bytes)
+        return;
+    *d->delivered += bytes;
+    if (d == &s->down)
+        s->beats = 0;
+    s->last_moved = unr_loop_now(s->proxy->loop);
+    /* False: it was too late, and the connection ends. */
+    unr_deadline_move(&s->idle, add(s->last_moved, s->proxy->options.idle));
+}
+
+static const struct unr_stream_type source_type = {
+    .size = sizeof source_type,
+    .name = "source",
+    .read_some = read_source,
+};
+
+static const struct unr_stream_type sink_type = {
+    .size = sizeof sink_type,
+    .name = "sink",
+    .write_some = write_sink,
+    .moved = sink_moved,
+};
+
+/* ---- a connection's memory, and its end ---- */
+
+static void init_direction(struct direction *d, struct session *s, struct unr_stream *from,
+                           struct unr_stream *to, unr_time heartbeat, uint64_t *delivered)
+{
+    d->session = s;
+    d->from = from;
+    d->to = to;
+    d->heartbeat = heartbeat;
+    d->delivered = delivered;
+    unr_stream_layer(&d->source, &source_type);
+    unr_stream_layer(&d->sink, &sink_type);
+    unr_signal_attach(&d->reading, &s->proxy->drain);
+}
+
+static struct session *make_session(struct proxy *p)
+{
+    struct session *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->proxy = p;
+    s->peer.len = sizeof s->peer.storage;
+    s->client.fd = s->target.fd = -1;
+    init_direction(&s->up, s, &s->client, &s->target, UNR_NEVER, &p->bytes_up);
+    init_direction(&s->down, s, &s->target, &s->client, p->options.heartbeat, &p->bytes_down);
+    return s;
+}
+
+static void free_session(struct session *s)
+{
+    if (s->client.fd >= 0)
+        close(s->client.fd);
+    if (s->target.fd >= 0)
+        close(s->target.fd);
+    unr_signal_detach(&s->up.reading);
+    unr_signal_detach(&s->down.reading);
+    free(s);
+}
+
+/* A connection's own deadline is not requested of it from outside. */
+static enum outcome outcome_of(const struct unr_result *result)
+{
+    if (!result->error)
+        return COMPLETE;
+    if (result->error != -ECANCELED)
+        return result->error == -ENOMEM ? WITHOUT_MEMORY : RESET;
+    return result->requested ? CUT : IDLE;
+}
+
+/* Nothing is in flight on the sockets.  They are not closed by serve() itself: where the scope was
+ * cancelled before, no step of that runs. */
+static void session_ended(struct unr_op *op)
+{
+    struct session *s = op->data;
+    struct proxy   *p = s->proxy;
+
+    ends_as(s, outcome_of(&op->result));
+    if (op->result.error) { /* a stream that was cut must not look as if it had ended */
+        reset_at_close(s->client.fd);
+        reset_at_close(s->target.fd);
+    }
+    report(s, outcome_names[s->outcome]);
+    p->outcomes[s->outcome]++;
+    p->sessions--;
+    free_session(s);
+}
+
+/* ---- the proxy's end: ask, wait, insist ---- */
+
+static void cut_off(struct proxy *p)
+{
+    unr_cancel(&p->grace.op, UNR_CANCEL_ALL);
+}
+
+static void drain(struct proxy *p)
+{
+    warnx("ending, with %u connections open", p->sessions);
+    p->draining = true;
+    unr_signal_emit(&p->drain, UNR_CANCEL_TOTAL);
+    unr_scope_close(&p->scope);
+    if (!unr_deadline_move(&p->grace, add(unr_loop_now(p->loop), p->options.grace)))
+        cut_off(p); /* there is no memory to wait with */
+}
+
+static void accepting_ended(struct unr_op *op)
+{
+    struct proxy *p = op->data;
+
+    close(p->listener); /* whoever waits there is refused */
+    if (p->next)
+        free_session(p->next);
+    if (op->result.error == -ECANCELED)
+        return;
+    warnx("cannot accept: %s", strerror(-op->result.error));
+    p->failed = op->result.error;
+    unr_scope_close(&p->scope);
+    cut_off(p);
+}
+
+static void all_ended(struct unr_op *op)
+{
+    struct proxy *p = op->data;
+    unr_cancel(&p->signal_pause.op, UNR_CANCEL_ALL);
+}
+
+static void print_statistics(const struct proxy *p)
+{
+    struct unr_stats stats;
+
+    warnx("%" PRIu64 " connections, at most %u at a time, %u open", p->accepted, p->most_sessions,
+          p->sessions);
+    for (int i = 0; i < OUTCOMES; i++)
+        if (p->outcomes[i])
+            warnx("  %" PRIu64 " %s", p->outcomes[i], outcome_names[i]);
+    warnx("%" PRIu64 " bytes to the target, %" PRIu64 " to clients, %" PRIu64 " heartbeats",
+          p->bytes_up, p->bytes_down, p->heartbeats);
+    unr_loop_stats(p->loop, &stats, sizeof stats);
+    warnx("%" PRIu64 " operations in %" PRIu64 " system calls; %" PRIu64 " cancellations: %" PRIu64
+          " in flight, %" PRIu64 " before submission, %" PRIu64 " too late",
+          stats.started, stats.enters, stats.cancels_asked, stats.cancels_won,
+          stats.cancels_unsubmitted, stats.cancels_too_late);
+}
+
+static const int signals[] = { SIGINT, SIGTERM, SIGUSR1 };
 
 static void signalled(struct unr_op *op);
 
-static void read_signal(void)
+static void wait_for_signal(struct proxy *p, unr_time pause)
 {
-    unr_start(proxy.loop,
-              unr_read(&proxy.signal_read, proxy.signals, &proxy.signal_info,
-                       sizeof proxy.signal_info, -1),
-              signalled, NULL);
-}
-
-static void print_statistics(void)
-{
-    struct unr_stats stats = { 0 };
-
-    fprintf(stderr, "proxy: %" PRIu64 " connections, at most %u at a time, %u open\n",
-            proxy.accepted, proxy.most_sessions, proxy.sessions);
-    for (int i = 0; i < OUTCOMES; i++)
-        if (proxy.outcomes[i])
-            fprintf(stderr, "proxy:   %" PRIu64 " %s\n", proxy.outcomes[i], outcome_names[i]);
-    fprintf(stderr,
-            "proxy: %" PRIu64 " bytes to the target, %" PRIu64 " to clients, %" PRIu64
-            " heartbeats\n",
-            proxy.bytes_up, proxy.bytes_down, proxy.heartbeats);
-    unr_loop_stats(proxy.loop, &stats, sizeof stats);
-    fprintf(stderr,
-            "proxy: %" PRIu64 " operations in %" PRIu64 " system calls; %" PRIu64
-            " cancellations: %" PRIu64 " in flight, %" PRIu64 " before submission, %" PRIu64
-            " too late\n",
-            stats.started, stats.enters, stats.cancels_asked, stats.cancels_won,
-            stats.cancels_unsubmitted, stats.cancels_too_late);
+    struct unr_op *wait = unr_sigwait(&p->signal, signals, 3);
+    unr_start(p->loop, unr_delay(&p->signal_pause, wait, pause), signalled, p);
 }
 
 static void signalled(struct unr_op *op)
 {
-    if (op->result.error == -ECANCELED)
-        return; /* everything else has ended */
-    if (op->result.error || op->result.bytes != sizeof proxy.signal_info) {
-        complain("cannot read signals: %s", unr_explain_op(op));
-        proxy.failed = op->result.error ? op->result.error : -EIO;
-        unr_loop_stop(proxy.loop);
-        return;
-    }
-    read_signal();
-    if (proxy.signal_info.ssi_signo == SIGUSR1) {
-        print_statistics();
-        unr_loop_dump(proxy.loop, STDERR_FILENO);
-    } else if (!proxy.draining) {
-        drain();
+    struct proxy     *p = op->data;
+    struct unr_result result = op->result;
+
+    if (result.error == -ECANCELED)
+        return; /* all has ended */
+    wait_for_signal(p, result.error ? RETRY_PAUSE : 0);
+    if (result.error) {
+        warn_at_times(p, &p->last_pause, "waiting for signals pauses", result.error);
+    } else if (result.value == SIGUSR1) {
+        print_statistics(p);
+        unr_loop_dump(p->loop, STDERR_FILENO);
+    } else if (!p->draining) {
+        drain(p);
     } else {
-        cut_off();
+        cut_off(p);
     }
-    end_if_drained(); /* it may have cancelled this read, too late */
 }
 
 /* ---- the command line ---- */
 
-static void print_usage(FILE *file)
-{
-    fputs("Usage: proxy LISTEN TARGET [OPTION...]\n"
-          "Passes TCP connections to LISTEN on to TARGET.\n"
-          "\n"
-          "LISTEN and TARGET are [HOST:]PORT with a numeric host, an IPv6 one in brackets; without "
-          "a host it is\n"
-          "127.0.0.1.  With port 0 the system chooses where to listen; the first line of output "
-          "tells.\n"
-          "\n"
-          "      --idle SECONDS       end a connection on which nothing has moved for so long "
-          "(default: never)\n"
-          "      --heartbeat SECONDS  cancel and restart the read from a target that is silent for "
-          "so long\n"
-          "                           (default: never)\n"
-          "      --heartbeat-line     and send the client a line \"<heartbeat N>\" each time\n"
-          "      --connect SECONDS    give up connecting to the target after so long (default 10)\n"
-          "      --linger SECONDS     when the proxy is to end, a connection on which nothing has "
-          "moved for so\n"
-          "                           long is closed (default 1)\n"
-          "      --grace SECONDS      and what still moves after so long is cut (default 10)\n"
-          "  -v, --verbose            a line for each connection's beginning and end\n"
-          "  -h, --help               this\n"
-          "      --version            the version\n"
-          "\n"
-          "SECONDS may be a fraction.\n"
-          "SIGINT or SIGTERM ends the proxy as --linger and --grace say, a second one at once.  "
-          "SIGUSR1 prints the\n"
-          "statistics and what is in flight.\n"
-          "The exit status is 0, 1 after a failure, 2 for a command line that makes no sense.\n",
-          file);
-}
+static const char usage[] =
+    "Usage: proxy LISTEN TARGET [OPTION...]\n"
+    "Passes TCP connections to LISTEN on to TARGET.\n"
+    "\n"
+    "LISTEN and TARGET are [HOST:]PORT with a numeric host, an IPv6 one in brackets; without a\n"
+    "host it is 127.0.0.1.  With port 0 the system chooses where to listen; the first line of\n"
+    "output tells.\n"
+    "\n"
+    "      --idle SECONDS       end a connection on which nothing has moved for so long\n"
+    "                           (default: never)\n"
+    "      --heartbeat SECONDS  cancel and restart the read from a target that is silent for so\n"
+    "                           long (default: never)\n"
+    "      --heartbeat-line     and send the client a line \"<heartbeat N>\" each time\n"
+    "      --connect SECONDS    give up connecting to the target after so long (default 10)\n"
+    "      --linger SECONDS     when the proxy is to end, a connection on which nothing has moved\n"
+    "                           for so long is closed (default 1)\n"
+    "      --grace SECONDS      and what still moves after so long is cut (default 10)\n"
+    "  -v, --verbose            a line for each connection's beginning and end\n"
+    "  -h, --help               this\n"
+    "      --version            the version\n"
+    "\n"
+    "SECONDS may be a fraction.\n"
+    "SIGINT or SIGTERM ends the proxy as --linger and --grace say, a second one at once.\n"
+    "SIGUSR1 prints the statistics and what is in flight.\n"
+    "The exit status is 0, 1 after a failure, 2 for a command line that makes no sense.\n";
 
-_Noreturn static void misused(const char *what, const char *detail)
-{
-    fprintf(stderr, "proxy: %s%s%s\nTry 'proxy --help'.\n", what, detail ? ": " : "",
-            detail ? detail : "");
-    exit(2);
-}
+#define TRY_HELP "Try 'proxy --help'."
 
-static unr_time parse_seconds(const char *option, const char *text)
+static unr_time time_or_exit(const char *option, const char *text)
 {
-    char  *end;
-    double seconds = strtod(text, &end);
-    if (end == text || *end || !isfinite(seconds) || seconds <= 0) {
-        char message[80];
-        snprintf(message, sizeof message, "--%s needs a positive number of seconds, not", option);
-        misused(message, text);
-    }
+    double seconds;
+    if (!parse_seconds(text, &seconds))
+        errx(2, "--%s needs a positive number of seconds, not %s\n" TRY_HELP, option, text);
     return seconds >= 1e9 ? UNR_NEVER : (unr_time)(seconds * 1e9);
 }
 
-static struct address parse_options(int argc, char **argv)
+static struct address address_or_exit(const char *text)
 {
-    enum {
-        OPTION_IDLE = 256, /* above every character */
-        OPTION_HEARTBEAT,
-        OPTION_HEARTBEAT_LINE,
-        OPTION_CONNECT,
-        OPTION_LINGER,
-        OPTION_GRACE,
-        OPTION_VERSION
-    };
-    static const struct option options[] = {
-        { "idle", required_argument, NULL, OPTION_IDLE },
-        { "heartbeat", required_argument, NULL, OPTION_HEARTBEAT },
-        { "heartbeat-line", no_argument, NULL, OPTION_HEARTBEAT_LINE },
-        { "connect", required_argument, NULL, OPTION_CONNECT },
-        { "linger", required_argument, NULL, OPTION_LINGER },
-        { "grace", required_argument, NULL, OPTION_GRACE },
-        { "verbose", no_argument, NULL, 'v' },
-        { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, OPTION_VERSION },
-        { 0 },
-    };
     struct address address;
-    int            option, index = 0;
-
-    while ((option = getopt_long(argc, argv, "vh", options, &index)) != -1) {
-        switch (option) {
-        case OPTION_IDLE: proxy.idle = parse_seconds(options[index].name, optarg); break;
-        case OPTION_HEARTBEAT: proxy.heartbeat = parse_seconds(options[index].name, optarg); break;
-        case OPTION_HEARTBEAT_LINE: proxy.heartbeat_line = true; break;
-        case OPTION_CONNECT: proxy.connect = parse_seconds(options[index].name, optarg); break;
-        case OPTION_LINGER: proxy.linger = parse_seconds(options[index].name, optarg); break;
-        case OPTION_GRACE: proxy.grace = parse_seconds(options[index].name, optarg); break;
-        case 'v': proxy.verbose = true; break;
-        case 'h': print_usage(stdout); exit(0);
-        case OPTION_VERSION: puts("proxy (unring) " UNR_VERSION); exit(0);
-        default: /* getopt has said what is wrong */
-            fputs("Try 'proxy --help'.\n", stderr);
-            exit(2);
-        }
-    }
-    if (argc - optind != 2)
-        misused("needs LISTEN and TARGET", NULL);
-    if (!parse_address(argv[optind], &address))
-        misused("not [HOST:]PORT with a numeric host", argv[optind]);
-    if (!parse_address(argv[optind + 1], &proxy.target))
-        misused("not [HOST:]PORT with a numeric host", argv[optind + 1]);
-    if (proxy.heartbeat_line && proxy.heartbeat == UNR_NEVER)
-        misused("--heartbeat-line needs --heartbeat", NULL);
+    if (!parse_address(text, &address))
+        errx(2, "not [HOST:]PORT with a numeric host: %s\n" TRY_HELP, text);
     return address;
 }
 
-/* Each connection takes two descriptors; the usual soft limit of 1024 is meant for programs that
- * use select(2). */
-static void raise_descriptor_limit(void)
+static struct options parse_options(int argc, char **argv)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit); /* failing costs connections, not correctness */
+    static const struct option known[] = {
+        { "idle", required_argument, NULL, 0 },    { "heartbeat", required_argument, NULL, 1 },
+        { "connect", required_argument, NULL, 2 }, { "linger", required_argument, NULL, 3 },
+        { "grace", required_argument, NULL, 4 },   { "heartbeat-line", no_argument, NULL, 'b' },
+        { "verbose", no_argument, NULL, 'v' },     { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },     { 0 },
+    };
+    struct options o = { .idle = UNR_NEVER,
+                         .heartbeat = UNR_NEVER,
+                         .connect = UNR_SEC(10),
+                         .linger = UNR_SEC(1),
+                         .grace = UNR_SEC(10) };
+    unr_time      *times[] = { &o.idle, &o.heartbeat, &o.connect, &o.linger, &o.grace };
+    int            option;
+
+    while ((option = getopt_long(argc, argv, "vh", known, NULL)) != -1) {
+        switch (option) {
+        case 'b': o.heartbeat_line = true; break;
+        case 'v': o.verbose = true; break;
+        case 'h': fputs(usage, stdout); exit(0);
+        case 'V': puts("proxy (unring) " UNR_VERSION); exit(0);
+        case '?': fputs(TRY_HELP "\n", stderr); exit(2); /* getopt has said why */
+        default: *times[option] = time_or_exit(known[option].name, optarg);
+        }
     }
+    if (argc - optind != 2)
+        errx(2, "needs LISTEN and TARGET\n" TRY_HELP);
+    o.listen = address_or_exit(argv[optind]);
+    o.target = address_or_exit(argv[optind + 1]);
+    if (o.heartbeat_line && o.heartbeat == UNR_NEVER)
+        errx(2, "--heartbeat-line needs --heartbeat\n" TRY_HELP);
+    return o;
 }
 
-static void open_signals(void)
+/* ---- the begin ---- */
+
+static void start_listening(struct proxy *p)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGUSR1);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-        die(errno, "cannot block signals");
-    proxy.signals = signalfd(-1, &set, SFD_CLOEXEC);
-    if (proxy.signals < 0)
-        die(errno, "cannot receive signals");
+    char text[2][ADDRESS_TEXT];
+
+    p->listener = listen_on(&p->options.listen);
+    if (p->listener < 0)
+        die(p->listener, "cannot listen");
+    struct address chosen = local_address(p->listener);
+    printf("listening on %s, target %s\n", format_address(&chosen, text[0]),
+           format_address(&p->options.target, text[1]));
+    fflush(stdout);
+}
+
+static void start(struct proxy *p)
+{
+    struct unr_op *accepting =
+        unr_compose(&p->accept_clients, "accept_clients", UNR_CANCEL_TOTAL, accept_clients);
+
+    unr_start(p->loop, unr_cancel_at(&p->grace, unr_scope(&p->scope), UNR_NEVER), all_ended, p);
+    unr_signal_attach(&p->accepting, &p->drain);
+    unr_scope_start(&p->scope, unr_bind_slot(accepting, unr_signal_slot(&p->accepting)),
+                    accepting_ended, p);
+    wait_for_signal(p, 0);
 }
 
 int main(int argc, char **argv)
 {
-    char           text[2][ADDRESS_TEXT];
-    struct address address = parse_options(argc, argv);
+    static struct proxy proxy;
 
+    proxy.options = parse_options(argc, argv);
     raise_descriptor_limit();
-    open_signals();
+    block_signals(signals, 3);
     int error = unr_loop_open(&proxy.loop, NULL);
     if (error)
         die(0, unr_explain(error));
-    proxy.listener = listen_on(&address);
-    if (proxy.listener < 0) {
-        snprintf(text[0], sizeof text[0], "cannot listen on %s", argv[optind]);
-        die(proxy.listener, text[0]);
-    }
-    unr_signal_init_latched(&proxy.abort);
-    unr_signal_attach(&proxy.accepting, &proxy.drain);
-    read_signal();
-    start_accept();
-
-    address = local_address(proxy.listener);
-    printf("listening on %s, target %s\n", format_address(&address, text[0]),
-           format_address(&proxy.target, text[1]));
-    fflush(stdout);
-
+    start_listening(&proxy);
+    start(&proxy);
     error = unr_loop_run(proxy.loop);
     if (error)
-        complain("the loop failed: %s", strerror(-error));
-    /* Statistics go to standard error like all that is said after the first line: nobody need read
+        warnx("the loop failed: %s", strerror(-error));
+    /* Statistics go to standard error as all that is said after the first line: nobody need read
      * the output. */
-    print_statistics();
-    if (proxy.failed || error)
-        cut_off();
-    proxy.draining = true;
+    print_statistics(&proxy);
     int close_error = unr_loop_close(proxy.loop);
-    close(proxy.listener);
-    close(proxy.signals);
-    if (proxy.spare >= 0)
-        close(proxy.spare);
     return error || close_error || proxy.failed ? 1 : 0;
 }

@@ -142,6 +142,40 @@ kill -INT "$proxy_pid"
 until_line "$dir/err" ending
 stop_proxy '1 cut at the end'
 
+start_target endless SYSTEM:yes
+start_proxy "$target" --grace 0.3 --verbose
+timeout 5 socat -u "TCP:127.0.0.1:$port" - >/dev/null 2>&1 &
+children="$children $!"
+until_line "$dir/err" accepted
+stop_proxy '1 cut at the end'
+
+# ---- SIGUSR1 ----
+
+start_proxy "$target"
+timeout 5 socat -u "TCP:127.0.0.1:$port" - 2>/dev/null | head -c 1000000 >/dev/null
+kill -USR1 "$proxy_pid"
+until_line "$dir/err" 'accept .*in flight'
+grep -q '^proxy: 1 connections, at most 1 at a time, [01] open' "$dir/err" || fail "statistics at SIGUSR1"
+stop_proxy '^proxy: 1 connections, at most 1 at a time, 0 open'
+
+# ---- descriptors are short: it pauses, serves the others later, and hears signals ----
+
+# shellcheck disable=SC3045
+(ulimit -n 12 && exec "$proxy" 0 "$target") >"$dir/out" 2>"$dir/err" &
+proxy_pid=$!
+until_line "$dir/out" '^listening on' || exit 1
+port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\),.*/\1/p' "$dir/out")
+for i in 1 2 3 4; do
+    timeout 10 socat -u "TCP:127.0.0.1:$port" - 2>/dev/null | { sleep 0.1; head -c 1000000; } | wc -c >"$dir/back$i" &
+    eval "short$i=\$!"
+done
+for i in 1 2 3 4; do
+    eval "wait \$short$i"
+    grep -q 1000000 "$dir/back$i" || fail "client $i was not served"
+done
+grep -q 'accepting pauses: Too many open files' "$dir/err" || fail "it has not paused for want of descriptors"
+stop_proxy '^proxy: 4 connections, at most [1-3] at a time, 0 open'
+
 # ---- curl ----
 
 if command -v curl >/dev/null; then
