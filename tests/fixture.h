@@ -13,6 +13,8 @@
 #include <unistd.h>
 #include <unring.h>
 
+#include "refusal.h"
+
 static struct unr_loop *loop;
 static int              open_descriptors;
 
@@ -26,6 +28,15 @@ static inline int count_descriptors(void)
     return count;
 }
 
+/* Skips the test where io_uring is refused.  A test calls it once it cannot go on without a loop,
+ * so that the tests that need none run everywhere. */
+static inline void skip_if_refused(void)
+{
+    const char *reason = uring_refusal();
+    if (reason)
+        cr_skip_test("io_uring is refused: %s", reason);
+}
+
 static inline struct unr_loop *open_loop_with(unsigned entries, unsigned completions)
 {
     struct unr_loop_options options = { .size = sizeof options,
@@ -35,6 +46,8 @@ static inline struct unr_loop *open_loop_with(unsigned entries, unsigned complet
     if (getenv("UNRING_TEST_PLAIN"))
         options.flags = UNR_LOOP_PLAIN;
     int error = unr_loop_open(&opened, &options);
+    if (error)
+        skip_if_refused();
     cr_assert_eq(error, 0, "%s", unr_explain(error));
     return opened;
 }
