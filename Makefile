@@ -19,7 +19,7 @@
 #   make check-valgrind  a part of the tests under valgrind; FILTER picks another
 #   make check-headers   each public header alone, as C11, C++11 and C++20; and its comments
 #   make check-floors    no file of the library knows one of a higher floor
-#   make check-install   the examples built against an installed library
+#   make check-install   the examples, and the programs of README.md, built against an installed library
 #   make cross           compile for musl and for aarch64; `make cross-deps` installs the compilers
 #   make format          lay the code out; `make format-check` only looks
 #   make tidy            clang-tidy, and cppcheck where it is installed
@@ -38,6 +38,7 @@ SONAME  := libunring.so.0.1
 PREFIX     ?= /usr/local
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+BINDIR     ?= $(PREFIX)/bin
 
 VARIANT ?= release
 BUILD   ?= build/$(VARIANT)
@@ -355,21 +356,43 @@ define install_library
 	ln -sf $(2) '$(DESTDIR)$(LIBDIR)/$(1).so'
 endef
 
+# A program starts once the loader finds the library.  A package's files are not on their system yet.
+tell_loader = $(if $(DESTDIR),,@if [ "$$(id -u)" = 0 ]; then PATH=$$PATH:/sbin:/usr/sbin; ldconfig || true; fi)
+
+# What a user has to say besides, where the loader does not search LIBDIR.
+define say_how_to_link
+	@PATH=$$PATH:/sbin:/usr/sbin; \
+	command -v ldconfig >/dev/null || exit 0; \
+	for found in $$(ldconfig -p | sed -n 's/.*$(SONAME) .*=> //p'); do \
+		if [ "$$found" -ef '$(LIBDIR)/$(SONAME)' ]; then exit 0; fi; \
+	done; \
+	printf '%s\n' '' 'The loader does not search $(LIBDIR).  A program is compiled and started with:' '' \
+		'    export PKG_CONFIG_PATH=$(LIBDIR)/pkgconfig' \
+		'    cc x.c $$(pkg-config --cflags --libs unring) -Wl,-rpath,$(LIBDIR) -o x && ./x'
+endef
+
+FEATURES := $(BUILD)/examples/features
+
 .PHONY: install uninstall
-install: lib $(SIM_LIBRARY)
-	install -d '$(DESTDIR)$(INCLUDEDIR)/unring' '$(DESTDIR)$(LIBDIR)/pkgconfig'
+install: lib $(SIM_LIBRARY) $(FEATURES)
+	install -d '$(DESTDIR)$(INCLUDEDIR)/unring' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(BINDIR)'
 	install -m 644 include/unring.h '$(DESTDIR)$(INCLUDEDIR)'
 	install -m 644 include/unring/*.h '$(DESTDIR)$(INCLUDEDIR)/unring'
 	$(call install_library,libunring,$(SONAME))
 	$(call install_library,libunring-sim,$(SIM_SONAME))
 	$(file >$(BUILD)/unring.pc,$(unring_pc))$(file >$(BUILD)/unring-sim.pc,$(unring_sim_pc))
 	install -m 644 $(BUILD)/unring.pc $(BUILD)/unring-sim.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
+	install -m 755 $(FEATURES) '$(DESTDIR)$(BINDIR)/unring-features'
+	$(tell_loader)
+	$(if $(DESTDIR),,$(say_how_to_link))
 
 uninstall:
 	rm -rf '$(DESTDIR)$(INCLUDEDIR)/unring'
 	rm -f '$(DESTDIR)$(INCLUDEDIR)/unring.h' $(patsubst %,'$(DESTDIR)$(LIBDIR)/pkgconfig/%.pc',unring unring-sim)
 	rm -f $(patsubst %,'$(DESTDIR)$(LIBDIR)/%',libunring.a libunring.so $(SONAME) libunring.so.$(VERSION) \
 		libunring-sim.a libunring-sim.so $(SIM_SONAME) libunring-sim.so.$(VERSION))
+	rm -f '$(DESTDIR)$(BINDIR)/unring-features'
+	$(tell_loader)
 
 # ---- the look of the code ----
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the library into a temporary folder, builds and links every example and the programs in README.md against it
-# as a user would, with the shared and with the static library, and uninstalls it again, which must leave nothing.
-# Started by `make check-install`.
+# Installs the library into temporary folders, builds and links every example against it as a user would, with the
+# shared and with the static library, starts some, and uninstalls it again, which must leave nothing.  test_readme.sh
+# does the same with what README.md says.  Started by `make check-install`.
 
 set -eu
 
@@ -9,11 +9,28 @@ fail() { echo "install: $*"; exit 1; }
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
+
+left_in() { # FOLDER: what is left there but folders that unring shares with others
+    find "$1" ! -type d
+    find "$1" -path '*/include/unring'
+}
+
+# ---- into a package's folder: nothing of the system is touched ----
+
+# In place of the system's: it knows no library, and writes down what it is asked.
+mkdir "$root/bin"
+printf '#!/bin/sh\necho "ldconfig $*" >>"%s/ldconfig.log"\n' "$root" >"$root/bin/ldconfig"
+chmod +x "$root/bin/ldconfig"
+: >"$root/ldconfig.log"
+PATH=$root/bin:$PATH
+
 prefix=/opt/unring
 lib=$root$prefix/lib64
-settings=(BUILD="$BUILD" DESTDIR="$root" PREFIX="$prefix" LIBDIR="$prefix/lib64" INCLUDEDIR="$prefix/include")
+settings=(BUILD="$BUILD" DESTDIR="$root" PREFIX="$prefix" LIBDIR="$prefix/lib64" INCLUDEDIR="$prefix/include"
+    BINDIR="$prefix/libexec")
 
 $MAKE -s --no-print-directory install "${settings[@]}"
+[ ! -s "$root/ldconfig.log" ] || fail "with DESTDIR it calls $(cat "$root/ldconfig.log")"
 
 # The library says its name and its version, and shows what the headers declare, no less and no more.
 readelf -d "$lib/libunring.so.$VERSION" | grep -q "SONAME.*\[$SONAME\]" || fail "the SONAME is not $SONAME"
@@ -48,15 +65,8 @@ for source in examples/*.c; do
     [ "$name" = common ] || build "$name" "$source" examples/common.c
 done
 
-awk -v into="$root/readme" '/^```/ { inside = /^```c$/; if (inside) n++; next } inside { print >(into n ".c") }' README.md
-for source in "$root"/readme*.c; do
-    ! grep -q '^int main' "$source" || build "$(basename "$source" .c)" "$source"
-done
-
-# One that a user would try first, from the installed shared library.
-if [ -x "$root/features-shared" ]; then
-    LD_LIBRARY_PATH=$lib "$root/features-shared" >/dev/null || fail "features does not run"
-fi
+# The one that is installed says what this kernel has, or why it has nothing; it needs no loader's help.
+"$root$prefix/libexec/unring-features" --failures >/dev/null || fail "unring-features does not start"
 
 # The simulated kernel takes the library's place, and finds what it is shown to find.
 simulated=$($PKG_CONFIG --cflags --libs unring-sim)
@@ -68,7 +78,29 @@ for source in examples/sim/*.c; do
 done
 
 $MAKE -s --no-print-directory uninstall "${settings[@]}"
-left=$(find "$root/opt" ! -type d; find "$root/opt" -path '*/include/unring')
-[ -z "$left" ] || fail "uninstall left $left"
+[ -z "$(left_in "$root/opt")" ] || fail "uninstall left $(left_in "$root/opt")"
+[ ! -s "$root/ldconfig.log" ] || fail "with DESTDIR it calls $(cat "$root/ldconfig.log")"
+unset PKG_CONFIG_SYSROOT_DIR PKG_CONFIG_PATH
+
+# ---- onto this system, where the loader does not search ----
+
+prefix=$root/usr
+settings=(BUILD="$BUILD" PREFIX="$prefix")
+
+$MAKE -s --no-print-directory install "${settings[@]}" >"$root/said"
+grep -q "does not search $prefix/lib" "$root/said" || fail "it does not say that the loader will not find the library"
+
+# As root it calls ldconfig.
+told() { grep -cx 'ldconfig ' "$root/ldconfig.log" || true; }
+[ "$(id -u)" != 0 ] || [ "$(told)" = 1 ] || fail "ldconfig was not called"
+
+# What it said to do, in words of the shell: the program is compiled, and starts.
+sed -n 's/^    //p' "$root/said" >"$root/commands"
+printf '#include <unring.h>\nint main(void) { return !unr_explain(-1); }\n' >"$root/x.c"
+(cd "$root" && cc() { command $CC "$@"; } && . ./commands) || fail "what it says to do does not work: $(cat "$root/commands")"
+
+$MAKE -s --no-print-directory uninstall "${settings[@]}"
+[ -z "$(left_in "$prefix")" ] || fail "uninstall left $(left_in "$prefix")"
+[ "$(id -u)" != 0 ] || [ "$(told)" = 2 ] || fail "ldconfig was not called after uninstalling"
 
 echo "install: $count programs built with the shared and with the static library; uninstalled"
