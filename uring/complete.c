@@ -1,20 +1,24 @@
 /* From the CQ to a finished operation.  An operation has up to four kinds of CQE: its own last one,
- * a zero-copy send's notification, the answer to its cancel, the answer to a connect's undoing.  It
- * is finished when none that was submitted is missing, in whichever order they come (rule 7); only
- * then is the verdict known, and only then can no CQE refer to its memory any more. */
+ * the notification of a zero-copy send, the answer to its cancel, and the answer to the undoing of
+ * a connect.  The operation is finished when each of these that was submitted has come, in
+ * whichever order (rule 7, the join).  Only then is the verdict known, and only then does no CQE
+ * refer to the operation's memory any more.  What the answer to a cancel means is cancel.c's
+ * affair. */
 #include "complete.h"
 #include "cancel.h"
 #include "row.h"
 
 /* ---- the result ---- */
 
-/* ERESTARTSYS and its like, which the kernel keeps for itself but lets escape when a worker is
- * interrupted. */
+/* ERESTARTSYS and its four brothers.  The kernel keeps them for itself, but they escape when a
+ * worker of io_uring is interrupted. */
 static bool is_restart(int res)
 {
     return res <= -512 && res >= -516;
 }
 
+/* Whether a cancel that was asked for explains `res`: a worker that was interrupted says so in its
+ * own ways. */
 static bool is_cancelled(int res)
 {
     return res == -ECANCELED || res == -EINTR || is_restart(res);
@@ -35,7 +39,8 @@ static uint64_t bytes_asked(const struct unr_op *op)
     return total;
 }
 
-/* The kernel reports a MSG_WAITALL transfer that was cut short by a cancel with its count. */
+/* Rule 4: a MSG_WAITALL transfer of which a part had moved ends with that count, and not with an
+ * error, when a cancel hits it.  Nothing else tells such a transfer from one that completed. */
 static bool was_cut_short(const struct unr_op *op, int res)
 {
     const struct unr_op_private *p = &op->private_fields;
@@ -45,6 +50,8 @@ static bool was_cut_short(const struct unr_op *op, int res)
            && unri_row_of(op)->yields == UNRI_YIELDS_BYTES && (uint64_t)res < bytes_asked(op);
 }
 
+/* Rules 3 and 4: the error of an operation whose own CQE said `res`.  A success stays one whatever
+ * was asked, and -ECANCELED stands for a request that took effect, and for nothing else. */
 static int error_of(const struct unr_op *op, int res)
 {
     bool honoured = op->private_fields.flags & UNRI_HONOURED;
@@ -53,7 +60,7 @@ static int error_of(const struct unr_op *op, int res)
     if (res >= 0)
         return 0;
     if (res == -ECANCELED)
-        return -EIO; /* nobody asked for it */
+        return -EIO; /* nobody asked for a cancellation */
     return is_restart(res) ? -EINTR : res;
 }
 
@@ -72,6 +79,7 @@ static void yield_result(struct unr_result *r, enum unri_yields yields, int res)
     }
 }
 
+/* The last CQE that was missing has come: the result is made of what was kept of all of them. */
 static void finish(struct unr_op *op)
 {
     const struct unri_row *row = unri_row_of(op);
@@ -87,8 +95,8 @@ static void finish(struct unr_op *op)
 
 /* ---- its own CQEs ---- */
 
-/* A cancelled connect of a stream socket may have left it connecting.  (AF_UNIX has no such
- * state.) */
+/* Whether the socket of a cancelled connect may go on connecting: the kernel ends the request, and
+ * leaves a TCP socket in SYN_SENT.  (AF_UNIX has no such state.) */
 static bool needs_undoing(const struct unr_op *op, int res)
 {
     const struct unr_op_private *p = &op->private_fields;
@@ -99,6 +107,8 @@ static bool needs_undoing(const struct unr_op *op, int res)
            && ((const struct sockaddr *)(uintptr_t)p->address)->sa_family != AF_UNIX;
 }
 
+/* An operation's own last CQE.  A cancel that has not been sent yet is not needed any more; one
+ * that is under way is still awaited. */
 static void target_arrived(struct unri_ring *ring, struct unr_op *op, int res)
 {
     struct unr_op_private *p = unri_private(op);
@@ -112,9 +122,10 @@ static void target_arrived(struct unri_ring *ring, struct unr_op *op, int res)
     }
 }
 
-/* A shot of a multishot operation: its result is the caller's while `done` runs, so the scratch in
- * it is put aside. */
-static void shot(struct unr_loop *loop, struct unr_op *op, int res)
+/* Runs the `done` of one shot of a multishot operation.  The result is the caller's to read while
+ * it runs, and so is its scratch: a cancel that waited on a list of the ring is taken off first,
+ * and wanted again afterwards. */
+static void hand_out_shot(struct unr_loop *loop, struct unr_op *op, int res)
 {
     struct unri_ring      *ring = loop->ring;
     struct unr_op_private *p = unri_private(op);
@@ -122,11 +133,12 @@ static void shot(struct unr_loop *loop, struct unr_op *op, int res)
     unri_withdraw_cancel(ring, op);
     unri_run_shot(loop, op, res);
     ring->ran_shots = true;
-    if (wanted && !(p->flags & UNRI_WANTS_CANCEL)) {
+    if (wanted && !(p->flags & UNRI_WANTS_CANCEL))
         unri_want_cancel(ring, op);
-    }
 }
 
+/* A CQE of the operation itself.  MORE announces the notification of a zero-copy send, and of
+ * everything else a further shot. */
 static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned flags)
 {
     struct unr_op_private *p = unri_private(op);
@@ -140,12 +152,11 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
         target_arrived(loop->ring, op, res);
         p->flags ^= UNRI_AWAITS_NOTIF;
     } else {
-        shot(loop, op, res);
+        hand_out_shot(loop, op, res);
     }
 }
 
-/* ---- the answers to what was sent about it ---- */
-
+/* The answer to the undoing of a connect. */
 static void undo_cqe(struct unr_op *op, int res)
 {
     struct unr_op_private *p = unri_private(op);
@@ -156,7 +167,8 @@ static void undo_cqe(struct unr_op *op, int res)
 
 /* ---- reaping ---- */
 
-/* The way of nearly all: one CQE, a success, and nobody asked to cancel. */
+/* Whether an operation takes the short way, as nearly all do: its only CQE has come, it is a
+ * success, and nobody asked to cancel. */
 static bool is_plain(const struct unr_op *op, const struct io_uring_cqe *cqe)
 {
     const unsigned flags = UNRI_AWAITS | UNRI_HONOURED | UNRI_ZERO_COPY;
@@ -183,6 +195,8 @@ static void cqe_arrived(struct unr_loop *loop, const struct io_uring_cqe *cqe)
         finish(op);
 }
 
+/* The head of the CQ moves once, at the end: the kernel does not reuse an entry that is being read.
+ */
 void unri_reap(struct unr_loop *loop)
 {
     struct io_uring     *io = &loop->ring->io;

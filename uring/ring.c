@@ -1,5 +1,5 @@
-/* The ring of a loop: set up from the best flags that the kernel takes to the plainest, asked what
- * it supports, closed. */
+/* The ring of a loop: it is set up with the best flags that the kernel takes, asked what it
+ * supports, and closed. */
 #include "enter.h"
 #include "ring.h"
 #include "row.h"
@@ -11,8 +11,9 @@
 
 enum { ENTRIES = 256, COMPLETION_ENTRIES = 8192 };
 
-/* io_uring's flags from the best combination to none.  All but the last two start disabled, so that
- * the ring belongs to the thread that runs it and not to the one that opens it. */
+/* Combinations of flags, from the best to none; the first that the kernel takes is used.  The first
+ * two begin disabled, so that the ring belongs to the thread that runs it and not to the one that
+ * opens it. */
 static const unsigned setups[] = {
     IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER
         | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
@@ -33,9 +34,8 @@ static int set_up(struct unri_ring *ring, const struct unr_loop_options *options
     int error = -EINVAL;
     for (unsigned i = options->flags & UNR_LOOP_PLAIN ? FIRST_PLAIN : 0;
          i < sizeof setups / sizeof *setups; i++) {
-        struct io_uring_params params = { .flags =
-                                              setups[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
-                                          .cq_entries = completions };
+        struct io_uring_params params = { .cq_entries = completions };
+        params.flags = setups[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
         error = unri_enter_open(&ring->io, entries, &params);
         ring->setup = setups[i];
         if (error != -EINVAL)
@@ -44,7 +44,7 @@ static int set_up(struct unri_ring *ring, const struct unr_loop_options *options
     return error;
 }
 
-/* liburing before 2.4 fills this when it submits; submitting is ours. */
+/* liburing before 2.4 fills the index when it submits, but here turn.c submits. */
 static void fill_index(struct io_uring *io)
 {
     if (io->sq.array)
@@ -52,6 +52,7 @@ static void fill_index(struct io_uring *io)
             io->sq.array[i] = i;
 }
 
+/* Asks the kernel which opcodes it has. */
 static int probe(struct unri_ring *ring)
 {
     enum { OPCODES = 256 };
@@ -85,8 +86,8 @@ int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options
     struct unri_ring *ring = calloc(1, sizeof *ring);
     if (!ring)
         return -ENOMEM;
-    ring->nosignal_write =
-        unri_enter_has_nosignal(); /* first, while a descriptor is free for the look */
+    /* First, while a descriptor is free that the look takes. */
+    ring->nosignal_write = unri_enter_has_nosignal();
     int error = open_ring(ring, options);
     if (error < 0) {
         free(ring);

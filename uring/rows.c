@@ -1,18 +1,18 @@
-/* The system calls: one table row each, and one function that describes it.
+/* The system calls: a line of the list for each, and a function that describes it.  cancel_close.c
+ * and sqe.c have the two rows that are more than that.
  *
- * A description holds the SQE's own fields - fd, off, addr, len, the call's flags, splice_fd_in -
+ * A description holds the fields of the SQE - fd, off, addr, len, the call's flags, splice_fd_in -
  * in the places that io_uring_prep_*(3) gives them, so that filling an SQE is copying them.  A row
  * whose SQE differs has a `fill`. */
 #include "row.h"
-#include "cancel.h"
 
 #include <limits.h>
 #include <unring.h>
 
 /* ---- rows whose SQE is more than their arguments ---- */
 
-/* Both descriptors of an operation on two are kept in fd and other_fd; these have the second in
- * len. */
+/* renameat(2) and linkat(2) have their second descriptor in len.  In the operation it is in
+ * other_fd, as for every operation on two descriptors. */
 static bool fill_two_directories(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     sqe->len = (uint32_t)op->private_fields.other_fd;
@@ -20,6 +20,7 @@ static bool fill_two_directories(struct io_uring_sqe *sqe, struct unr_op *op)
     return true;
 }
 
+/* The mask has 64 bits, for which the operation has two fields of 32. */
 static bool fill_futex(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     sqe->len = 0;
@@ -28,6 +29,8 @@ static bool fill_futex(struct io_uring_sqe *sqe, struct unr_op *op)
     return true;
 }
 
+/* A write to a pipe or socket without a reader raises SIGPIPE where the kernel cannot be told not
+ * to. */
 static bool fill_write(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     if (op->private_fields.loop->ring->nosignal_write)
@@ -35,7 +38,8 @@ static bool fill_write(struct io_uring_sqe *sqe, struct unr_op *op)
     return true;
 }
 
-/* recvfrom(2) is recvmsg(2) with a message of its own. */
+/* recvfrom(2) is a recvmsg(2) with a message of its own, whose length of the address is the
+ * caller's before the call and after it. */
 static bool fill_recvfrom(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     struct unr_datagram_private *d = &((struct unr_datagram *)op)->private_fields;
@@ -51,8 +55,7 @@ static void complete_recvfrom(struct unr_op *op)
         *d->addrlen = d->message.msg_namelen;
 }
 
-/* The length of an address has 16 bits in an SQE, in front of those that are another call's second
- * descriptor. */
+/* An SQE has 16 bits for the length of an address, where other calls have a descriptor of 32. */
 static bool fill_sendto(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     sqe->splice_fd_in = 0;
@@ -60,8 +63,8 @@ static bool fill_sendto(struct io_uring_sqe *sqe, struct unr_op *op)
     return true;
 }
 
-/* getxattr(2) has three pointers and a length, and no descriptor: the path is kept in the place of
- * two. */
+/* getxattr(2) has three pointers and a length, and no descriptor: the operation keeps the path
+ * where others have two descriptors. */
 static void set_path(struct unr_op_private *p, const char *path)
 {
     p->fd = (int32_t)(uint32_t)(uintptr_t)path;
@@ -76,9 +79,6 @@ static bool fill_getxattr(struct io_uring_sqe *sqe, struct unr_op *op)
     sqe->addr3 = (uint64_t)(uint32_t)p->other_fd << 32 | (uint32_t)p->fd;
     return true;
 }
-
-static bool        fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op);
-static const char *name_of_caller(const struct unr_op *op);
 
 /* ---- the list ---- */
 
@@ -165,22 +165,6 @@ CALLS(ROW, NOT_HERE)
 
 /* The loop's own; see unri_alarm(). */
 ROW(alarm, TOTAL, IORING_OP_TIMEOUT, 0, NOTHING)
-
-/* The SQE that a caller fills in.  Its opcode and descriptor are known when it has; see
- * fill_of_caller(). */
-const struct unri_row unri_row_sqe = {
-    .type = { .size = sizeof(struct unr_op_type),
-              .supports = TOTAL,
-              .name = "sqe",
-              .start = unri_row_start,
-              .cancel = unri_row_cancel,
-              .name_of = name_of_caller,
-              .private_fields = { .kind = UNRI_CALL } },
-    .opcode = IORING_OP_NOP,
-    .yields = UNRI_YIELDS_VALUE,
-    .is_special = true,
-    .fill = fill_of_caller,
-};
 
 const struct unri_row *const unri_rows[] = { CALLS(ADDRESS, ADDRESS) };
 const unsigned               unri_row_count = sizeof unri_rows / sizeof *unri_rows;
@@ -531,90 +515,4 @@ struct unr_op *unri_alarm(struct unr_op *op, const int64_t at[2])
 {
     describe(op, &unri_row_alarm, -1, at, 1, 0);
     return with_flags(op, IORING_TIMEOUT_ABS);
-}
-
-/* ---- any other SQE: `address` holds the filling function, `offset` its context, the wide argument
- * the name ---- */
-
-struct unr_op *unr_sqe(struct unr_op *op, const char *name, unsigned supports, unr_fill_fn *fill,
-                       void *context)
-{
-    struct unr_op_private *p = describe(op, &unri_row_sqe, -1, NULL, 0, (uintptr_t)context);
-    p->address = (uintptr_t)fill;
-    unri_set_supports(op, supports & UNR_CANCEL_ALL);
-    unri_set_wide(p, (uintptr_t)name);
-    return op;
-}
-
-static const char *name_of_caller(const struct unr_op *op)
-{
-    return (const char *)(uintptr_t)unri_wide(&op->private_fields);
-}
-
-/* When an SQE is known, other_fd holds the flags of its CQEs: it has no second descriptor that we
- * would follow. */
-uint32_t unr_sqe_flags(const struct unr_op *op)
-{
-    return (uint32_t)op->private_fields.other_fd;
-}
-
-static void do_not_submit(struct unr_op *op)
-{
-    unri_clear_flags(op, UNRI_AWAITS_TARGET);
-    unri_withdraw_cancel(op->private_fields.loop->ring, op);
-}
-
-/* Whether sqe->fd is a descriptor: the few opcodes for which it is none, or something else. */
-static bool has_fd(unsigned opcode)
-{
-    switch (opcode) {
-    case IORING_OP_NOP:
-    case IORING_OP_TIMEOUT:
-    case IORING_OP_TIMEOUT_REMOVE:
-    case IORING_OP_LINK_TIMEOUT:
-    case IORING_OP_ASYNC_CANCEL:
-    case IORING_OP_FILES_UPDATE:
-    case IORING_OP_MADVISE:
-    case IORING_OP_PROVIDE_BUFFERS:
-    case IORING_OP_REMOVE_BUFFERS:
-    case IORING_OP_SOCKET:
-    case IORING_OP_GETXATTR:
-    case IORING_OP_SETXATTR:
-    case UNRI_OP_WAITID:
-    case UNRI_OP_FUTEX_WAIT:
-    case UNRI_OP_FUTEX_WAKE:
-    case UNRI_OP_FUTEX_WAITV:
-    case UNRI_OP_PIPE: return false;
-    default: return true;
-    }
-}
-
-static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
-{
-    const unsigned breaks_the_join =
-        IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_IO_DRAIN;
-    struct unr_op_private *p = unri_private(op);
-    *sqe = (struct io_uring_sqe){ 0 };
-    ((unr_fill_fn *)(uintptr_t)p->address)(sqe, (void *)(uintptr_t)p->offset);
-    if (sqe->flags & breaks_the_join) {
-        do_not_submit(op);
-        unri_end(op, -EINVAL);
-        return false;
-    }
-    if (sqe->opcode == IORING_OP_SEND_ZC || sqe->opcode == IORING_OP_SENDMSG_ZC)
-        p->flags |= UNRI_ZERO_COPY;
-    p->other_fd = 0;
-    if (has_fd(sqe->opcode) && !(sqe->flags & IOSQE_FIXED_FILE)) {
-        /* Only now is its descriptor known: it moves from the operations on none to those on this
-         * one. */
-        unri_peers_remove(&p->loop->descriptors, op);
-        p->fd = sqe->fd;
-        unri_peers_add(&p->loop->descriptors, op, 1);
-        if (unri_own_supports(op) && unri_being_closed(p->loop, p->fd)) {
-            do_not_submit(op);
-            unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
-            return false;
-        }
-    }
-    return true;
 }

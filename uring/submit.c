@@ -7,6 +7,7 @@
 
 /* ---- filling SQEs ---- */
 
+/* Copies an operation's arguments, which a describing function has put where the SQE has them. */
 static void fill_row(struct io_uring_sqe *sqe, const struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
@@ -21,18 +22,19 @@ static void fill_row(struct io_uring_sqe *sqe, const struct unr_op *op)
     };
 }
 
-/* Gives the operation at the head of the queue an SQE. */
+/* Gives the SQE to the operation at the head of the queue. */
 static void fill_queued(struct unri_ring *ring, struct io_uring_sqe *sqe)
 {
     struct unr_op         *op = ring->queued.first;
     const struct unri_row *row = unri_row_of(op);
     unri_queue_remove(&ring->queued, op);
     fill_row(sqe, op);
-    /* In flight already while it is filled: a caller's function may request its cancellation. */
+    /* It is in flight before its `fill` runs, for that may be a caller's, which may ask it to
+     * cancel. */
     unri_set_op_state(op, UNRI_IN_FLIGHT);
     unri_private(op)->flags |= UNRI_AWAITS_TARGET;
     if (row->fill && unlikely(!row->fill(sqe, op))) {
-        ring->io.sq.sqe_tail--; /* the SQE is handed back */
+        ring->io.sq.sqe_tail--; /* nobody needs this SQE; the next one gets it */
         return;
     }
     sqe->user_data = unri_user_data(op, UNRI_OWN);
@@ -52,6 +54,7 @@ static void fill_undo(struct io_uring_sqe *sqe, struct unr_op *op)
     op->private_fields.flags ^= UNRI_WANTS_UNDO | UNRI_AWAITS_UNDO;
 }
 
+/* Gives the SQE to a cancel or an undoing. */
 static void fill_urgent(struct unri_ring *ring, struct io_uring_sqe *sqe)
 {
     struct unr_op *op = ring->urgent.first;
@@ -62,7 +65,8 @@ static void fill_urgent(struct unri_ring *ring, struct io_uring_sqe *sqe)
         fill_undo(sqe, op);
 }
 
-/* Those about operations in flight come first.  Filling one may bring forth another (unr_sqe). */
+/* Cancels and undoings come first: they are about operations whose memory is lent.  Filling the SQE
+ * of an unr_sqe() may queue further ones, which get theirs in the same call. */
 bool unri_fill(struct unri_ring *ring)
 {
     ring->cancels_filled = 0;

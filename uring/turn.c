@@ -17,8 +17,9 @@ static bool completions_ready(const struct unri_ring *ring)
     return io_uring_cq_ready(&ring->io) != 0;
 }
 
-/* Completions that only a call of the kernel brings forth.  (A plain ring's are posted without
- * one.) */
+/* Whether there are completions that only a call of the kernel brings forth: with DEFER_TASKRUN
+ * they wait as work of this thread, and where the CQ was full the kernel keeps the rest.  A plain
+ * ring posts its completions without such a call. */
 static bool must_enter(const struct unri_ring *ring)
 {
     return kernel_flags(ring) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
@@ -34,17 +35,18 @@ bool unri_ring_has_work(const struct unr_loop *loop)
 
 /* ---- the turn ---- */
 
-/* How many CQEs to ask for.  The kernel runs deferred work for as many as that, or 20: after a
- * storm of cancels, whose own CQEs are there as soon as they are submitted, asking for those brings
- * their targets' along with the same call. */
+/* Returns how many CQEs a call asks for.  The kernel runs deferred work until so many have come, or
+ * for
+ * 20.  The CQEs of cancels are there as soon as they are submitted; so after a storm of cancels,
+ * asking for as many brings the CQEs of their targets along in the same call. */
 static unsigned completions_to_ask_for(const struct unri_ring *ring, bool wait)
 {
     enum { DEFERRED_WORK_AT_ONCE = 20 };
     return ring->cancels_filled > DEFERRED_WORK_AT_ONCE ? ring->cancels_filled : wait;
 }
 
-/* One call of the kernel.  0, or an errno that ends the run; *ret_refused: it took none of the SQEs
- * it was shown. */
+/* Calls the kernel once.  Returns 0, or a negative errno that ends the run.  *ret_refused: the
+ * kernel took none of the SQEs that it was shown. */
 static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complete,
                  unr_time deadline, bool *ret_refused)
 {
@@ -55,8 +57,8 @@ static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complet
     if (n >= 0)
         return 0;
     switch (n) {
-    /* The wait ended; the kernel has no memory for requests now, or too many completions are
-     * waiting, and the SQEs stay. */
+    /* The wait has ended.  Or the SQEs stay for the next call, as the kernel has no memory for
+     * requests now (EAGAIN), or too many completions wait (EBUSY). */
     case -ETIME:
     case -EINTR:
     case -EAGAIN:
@@ -68,13 +70,16 @@ static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complet
     }
 }
 
-/* The kernel takes no SQEs: gives it up to a millisecond in which something completes. */
+/* Gives the kernel, which takes no SQEs now, up to a millisecond in which something completes. */
 static int let_it_recover(struct unr_loop *loop)
 {
     bool refused;
     return enter(loop, 0, 1, unri_os_clock() + UNR_MSEC(1), &refused);
 }
 
+/* It goes round more than once only where the SQ was too small for all that waits for an SQE, so
+ * that everything queued before the turn has been submitted when it waits.  A `done` that ran for a
+ * shot ends the turn: it may have queued more, which is the next turn's. */
 int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
 {
     struct unri_ring *ring = loop->ring;
@@ -101,7 +106,7 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
         if (unlikely(refused && error == 0))
             error = let_it_recover(loop);
         unri_reap(loop);
-        deadline = INT64_MIN; /* what was reaped may have to be seen to at once */
+        deadline = INT64_MIN; /* the loop must look at once at the operations that were reaped */
     }
     if (unlikely(ring->repeating))
         unri_repeat_cancels(loop);

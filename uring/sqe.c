@@ -1,0 +1,111 @@
+/* unr_sqe: an operation whose SQE a caller fills in.  Its opcode and its descriptor are known when
+ * that has happened, which is when it gets an SQE.
+ *
+ * It keeps the caller's function in `address`, the context in `offset`, and the name in the two
+ * fields that are a wide argument elsewhere. */
+#include "cancel.h"
+#include "row.h"
+
+#include <unring/system.h>
+
+static const char *name_of_caller(const struct unr_op *op)
+{
+    return (const char *)(uintptr_t)unri_wide(&op->private_fields);
+}
+
+/* From its submission on, other_fd holds the flags of the operation's CQEs: unring follows no
+ * second descriptor of an SQE that it does not know. */
+uint32_t unr_sqe_flags(const struct unr_op *op)
+{
+    return (uint32_t)op->private_fields.other_fd;
+}
+
+/* Takes back what fill_queued() has said of an operation: the kernel will not see it. */
+static void do_not_submit(struct unr_op *op)
+{
+    unri_clear_flags(op, UNRI_AWAITS_TARGET);
+    unri_withdraw_cancel(op->private_fields.loop->ring, op);
+}
+
+/* Whether sqe->fd is a descriptor.  For these few opcodes it is none, or something else. */
+static bool has_fd(unsigned opcode)
+{
+    switch (opcode) {
+    case IORING_OP_NOP:
+    case IORING_OP_TIMEOUT:
+    case IORING_OP_TIMEOUT_REMOVE:
+    case IORING_OP_LINK_TIMEOUT:
+    case IORING_OP_ASYNC_CANCEL:
+    case IORING_OP_FILES_UPDATE:
+    case IORING_OP_MADVISE:
+    case IORING_OP_PROVIDE_BUFFERS:
+    case IORING_OP_REMOVE_BUFFERS:
+    case IORING_OP_SOCKET:
+    case IORING_OP_GETXATTR:
+    case IORING_OP_SETXATTR:
+    case UNRI_OP_WAITID:
+    case UNRI_OP_FUTEX_WAIT:
+    case UNRI_OP_FUTEX_WAKE:
+    case UNRI_OP_FUTEX_WAITV:
+    case UNRI_OP_PIPE: return false;
+    default: return true;
+    }
+}
+
+static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
+{
+    const unsigned breaks_the_join =
+        IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_IO_DRAIN;
+    struct unr_op_private *p = unri_private(op);
+    *sqe = (struct io_uring_sqe){ 0 };
+    ((unr_fill_fn *)(uintptr_t)p->address)(sqe, (void *)(uintptr_t)p->offset);
+    if (sqe->flags & breaks_the_join) {
+        do_not_submit(op);
+        unri_end(op, -EINVAL);
+        return false;
+    }
+    if (sqe->opcode == IORING_OP_SEND_ZC || sqe->opcode == IORING_OP_SENDMSG_ZC)
+        p->flags |= UNRI_ZERO_COPY;
+    p->other_fd = 0;
+    if (has_fd(sqe->opcode) && !(sqe->flags & IOSQE_FIXED_FILE)) {
+        /* Only now is the descriptor known: the operation moves from those on none to those on this
+         * one. */
+        unri_peers_remove(&p->loop->descriptors, op);
+        p->fd = sqe->fd;
+        unri_peers_add(&p->loop->descriptors, op, 1);
+        if (unri_own_supports(op) && unri_being_closed(p->loop, p->fd)) {
+            do_not_submit(op);
+            unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+            return false;
+        }
+    }
+    return true;
+}
+
+const struct unri_row unri_row_sqe = {
+    .type = { .size = sizeof(struct unr_op_type),
+              .supports = UNR_CANCEL_ALL,
+              .name = "sqe",
+              .start = unri_row_start,
+              .cancel = unri_row_cancel,
+              .name_of = name_of_caller,
+              .private_fields = { .kind = UNRI_CALL } },
+    .opcode = IORING_OP_NOP,
+    .yields = UNRI_YIELDS_VALUE,
+    .is_special = true,
+    .fill = fill_of_caller,
+};
+
+struct unr_op *unr_sqe(struct unr_op *op, const char *name, unsigned supports, unr_fill_fn *fill,
+                       void *context)
+{
+    struct unr_op_private *p = unri_private(op);
+    unr_describe(op, &unri_row_sqe.type);
+    unri_set_supports(op, supports & UNR_CANCEL_ALL);
+    p->fd = -1;
+    p->other_fd = 0;
+    p->address = (uintptr_t)fill;
+    p->offset = (uintptr_t)context;
+    unri_set_wide(p, (uintptr_t)name);
+    return op;
+}
