@@ -20,6 +20,7 @@
 #   make check-headers   each public header alone, as C11, C++11 and C++20; and its comments
 #   make check-floors    no file of the library knows one of a higher floor
 #   make check-install   the examples, and the programs of README.md, built against an installed library
+#   make compilers       compile with each gcc from 12 and clang from 14 on that is here, warnings being errors
 #   make cross           compile for musl and for aarch64; `make cross-deps` installs the compilers
 #   make format          lay the code out; `make format-check` only looks
 #   make tidy            clang-tidy, and cppcheck where it is installed
@@ -322,6 +323,30 @@ define cross_compile
 	echo "cross: $(2): compiled"
 endef
 
+# Every compiler of these that is here sees every file, and only looks at it.
+COMPILERS := gcc-12 gcc-13 gcc-14 clang-14 clang-15 clang-16 clang-17 clang-18 clang-19
+
+.PHONY: compilers compilers-deps
+compilers:
+	@failed=; \
+	for compiler in $(COMPILERS); do \
+		if ! command -v $$compiler >/dev/null; then echo "compilers: skipped: no $$compiler here; make compilers-deps"; continue; fi; \
+		if $(MAKE) --no-print-directory -s look CC=$$compiler CPPFLAGS= CFLAGS='$(CFLAGS_release)' WERROR=1; \
+		then echo "compilers: $$compiler: no warnings"; else echo "compilers: $$compiler: failed"; failed=1; fi; \
+	done; \
+	[ ! "$$failed" ]
+
+# Those that this Debian has, whichever they are.
+compilers-deps:
+	$(call need,false,$$(for compiler in $(COMPILERS); do apt-cache show $$compiler >/dev/null 2>&1 && echo $$compiler; done))
+
+.PHONY: look
+look:
+	@for file in $(SOURCES) $(wildcard tests/sim/*.c tests/sim/scenarios/*.c tests/sim/real/*.c); do \
+		echo $$file; done | xargs -P $$(nproc) -n 8 $(CC) $(COMMON_FLAGS) $(LIBRARY_FLAGS) $(CPPFLAGS) $(CFLAGS) -fsyntax-only
+	@for file in $(wildcard examples/*.c examples/sim/*.c tests/*.c tests/tools/*.c tests/stress/*.c tests/fuzz/*.c); do \
+		echo $$file; done | xargs -P $$(nproc) -n 8 $(CC) $(COMMON_FLAGS) $(TEST_FLAGS) $(CPPFLAGS) $(CFLAGS) -fsyntax-only
+
 .PHONY: cross objects
 cross:
 	$(call cross_compile,musl,musl-gcc,$(host_liburing) $(host_kernel))
@@ -407,6 +432,8 @@ format:
 	$(CLANG_FORMAT) -i $(C_FILES)
 
 format-check:
+	@[ "$$(.ci/run --list)" = "$$(sed -n 's/^          - //p' .github/workflows/ci.yml)" ] || \
+		{ echo "format: the stages of .github/workflows/ci.yml are not those of .ci/run --list"; exit 1; }
 	@failed=; \
 	for file in $(C_FILES); do \
 		$(CLANG_FORMAT) $$file | cmp -s - $$file || { echo "format: $$file wants make format"; failed=1; }; \
