@@ -19,7 +19,8 @@
 #   make check-valgrind  a part of the tests under valgrind; FILTER picks another
 #   make check-headers   each public header alone, as C11, C++11 and C++20; and its comments
 #   make check-floors    no file of the library knows one of a higher floor
-#   make check-install   the examples, and the programs of README.md, built against an installed library
+#   make check-install   the examples built against an installed library
+#   make check-readme    what README.md shows compiles, runs and prints what it says
 #   make compilers       compile with each gcc from 12 and clang from 14 on that is here, warnings being errors
 #   make cross           compile for musl and for aarch64; `make cross-deps` installs the compilers
 #   make format          lay the code out; `make format-check` only looks
@@ -212,7 +213,7 @@ ci-deps: deps tsan-deps valgrind-deps cross-deps
 # A target that may install packages goes on in a make of its own, which finds them.
 again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: demo check check-programs check-tests check-demo check-proxy check-headers check-install check-floors
+.PHONY: demo check check-programs check-tests check-demo check-proxy check-headers check-install check-floors check-readme
 .PHONY: check-asan check-tsan check-valgrind
 demo: demo-deps
 	@+$(again) $(BUILD)/examples/demo
@@ -258,9 +259,12 @@ check-headers:
 	@tests/test_headers.sh $(HEADERS)
 	@tests/test_comments.sh $(HEADERS)
 
-check-install: lib
+check-install: lib check-readme
 	@MAKE='$(MAKE)' CC='$(CC)' VERSION='$(VERSION)' SONAME='$(SONAME)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' \
 		tests/test_install.sh
+
+check-readme: lib
+	@MAKE='$(MAKE)' CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' tests/test_readme.sh
 
 # ---- stress and speed ----
 
