@@ -2,7 +2,7 @@
 #
 #   make                 the library and the examples, in build/release/
 #   make demo            build and run the demonstration
-#   make check           the whole test suite, in under two minutes
+#   make check           the whole test suite, in about three minutes; REQUIRE_URING=1: nothing may be left out
 #   make deps            install what these two need; each of them does so by itself when run as root
 #
 #   make install         PREFIX=/usr/local  LIBDIR=$(PREFIX)/lib  DESTDIR=
@@ -19,6 +19,7 @@
 #   make check-valgrind  a part of the tests under valgrind; FILTER picks another
 #   make check-headers   each public header alone, as C11, C++11 and C++20; and its comments
 #   make check-floors    no file of the library knows one of a higher floor
+#   make check-refused   the suite itself, tried where io_uring is refused
 #   make check-install   the examples built against an installed library
 #   make check-readme    what README.md shows compiles, runs and prints what it says
 #   make compilers       compile with each gcc from 12 and clang from 14 on that is here, warnings being errors
