@@ -9,7 +9,7 @@ UNR_BEGIN
 /* unring's own part of a `struct unr_join`: not to be read or written. */
 struct unr_join_private {
     struct unr_op   *joined;
-    struct unr_join *above; /* the next join of the same operation, started after this one */
+    struct unr_join *later; /* the next join of the same operation, started after this one */
     union {
         unr_done_fn   *done;       /* the joined operation's own, if that is outermost */
         struct unr_op *combinator; /* whose child it is: the join before this one may be that */

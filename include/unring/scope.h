@@ -18,8 +18,8 @@ enum { UNR_SCOPE_INLINE = 16 };
 
 /* unring's own part of a `struct unr_scope`: not to be read or written. */
 struct unr_scope_private {
-    struct unr_cancel_request asked;   /* of the scope so far, with the first cause */
-    struct unr_scope_member  *members; /* a hash table, by the address of the operation */
+    struct unr_cancel_request requested; /* of the scope so far, with the first cause */
+    struct unr_scope_member  *members;   /* a hash table, by the address of the operation */
     size_t                    room, count;
     uint64_t                  ended;            /* how many members have */
     uint32_t                  growths, failing; /* of the table; members without a place in it */

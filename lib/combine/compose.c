@@ -28,11 +28,11 @@ static void compose_start(struct unr_op *op)
     run_step(compose_of(op), NULL);
 }
 
-static bool deliver(struct unr_op *op, struct unr_cancel_request request)
+static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_compose *self = compose_of(op);
     unsigned            let_in = unri_cancel_state_let_in(&self->private_fields.state, request);
-    unri_note(op, request, let_in);
+    unri_record_request(op, request, let_in);
     unsigned passed = let_in ? unri_cancel_state_let_out(&self->private_fields.state, let_in) : 0;
     if (passed && self->private_fields.phase == WAITING)
         unri_request(self->private_fields.child,
@@ -41,12 +41,12 @@ static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 }
 
 /* What it lets in ends it before its first step. */
-static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
+static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)
 {
     struct unr_compose *self = compose_of(op);
     bool                closing = op->private_fields.loop->closing && unri_own_supports(op);
     bool                let_in = unri_cancel_state_let_in(&self->private_fields.state, asked);
-    unri_note(op, asked, let_in);
+    unri_record_request(op, asked, let_in);
     if (let_in || closing) {
         unri_end_unsubmitted(op, asked);
         return true;
@@ -72,8 +72,8 @@ static const char *name_of(const struct unr_op *op)
 }
 
 static const struct unri_combinator combinator = { .child_done = child_done,
-                                                   .deliver = deliver,
-                                                   .start_asked = start_asked };
+                                                   .handle_request = handle_request,
+                                                   .start_with_request = start_with_request };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),

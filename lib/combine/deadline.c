@@ -16,8 +16,8 @@ static struct unr_deadline *deadline_of(struct unr_op *op)
 static const struct unr_cancel_request timed_out = { UNR_CANCEL_ALL, -ETIMEDOUT };
 
 /* A deadline that is past is one more request that was there before. */
-static struct unr_cancel_request with_time_out(const struct unr_op      *child,
-                                               struct unr_cancel_request asked)
+static struct unr_cancel_request add_time_out(const struct unr_op      *child,
+                                              struct unr_cancel_request asked)
 {
     if (!(asked.types & unr_supports(child)))
         asked.cause = timed_out.cause;
@@ -25,13 +25,13 @@ static struct unr_cancel_request with_time_out(const struct unr_op      *child,
     return asked;
 }
 
-static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
+static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)
 {
     struct unr_loop  *loop = op->private_fields.loop;
     struct unr_timer *timer = &deadline_of(op)->private_fields.timer;
     unri_timer_resolve(loop, timer);
     if (unri_timer_is_past(loop, timer)) {
-        asked = with_time_out(unri_child(op), asked);
+        asked = add_time_out(unri_child(op), asked);
     } else if (timer->deadline != UNR_NEVER && !unri_timer_insert(loop, timer)) {
         unri_fail_wrapper(op, -ENOMEM);
         return false;
@@ -41,12 +41,12 @@ static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
 
 static void deadline_start(struct unr_op *op)
 {
-    start_asked(op, (struct unr_cancel_request){ 0 });
+    start_with_request(op, (struct unr_cancel_request){ 0 });
 }
 
 /* What is asked of a deadline is asked of what it holds, and all of that one's result becomes its
  * own. */
-static bool deliver(struct unr_op *op, struct unr_cancel_request request)
+static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 {
     return unri_request(unri_child(op), request);
 }
@@ -61,13 +61,13 @@ static void child_done(struct unr_op *combinator, struct unr_op *child)
     struct unr_deadline *deadline = deadline_of(combinator);
     if (unri_timer_waits(&deadline->private_fields.timer))
         unri_timer_remove(combinator->private_fields.loop, &deadline->private_fields.timer);
-    unri_unwrap(combinator, child);
+    unri_end_as_child(combinator, child);
 }
 
 static const struct unri_combinator combinator = {
     .child_done = child_done,
-    .deliver = deliver,
-    .start_asked = start_asked,
+    .handle_request = handle_request,
+    .start_with_request = start_with_request,
     .due = due,
 };
 
@@ -81,7 +81,7 @@ static const struct unr_op_type type = {
 static struct unr_op *describe(struct unr_deadline *deadline, struct unr_op *child, unr_time when,
                                bool relative)
 {
-    unri_wrap(&deadline->op, &type, child);
+    unri_describe_wrapper(&deadline->op, &type, child);
     unri_timer_set(&deadline->private_fields.timer, when, relative);
     return &deadline->op;
 }
@@ -97,7 +97,7 @@ struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct unr_op *ch
 }
 
 /* What it holds has ended, and has not been handed back. */
-static bool has_ended(const struct unr_op *op)
+static bool child_has_ended(const struct unr_op *op)
 {
     while (unri_is_wrapper(op))
         op = unri_child(op);
@@ -113,7 +113,7 @@ bool unr_deadline_move(struct unr_deadline *started, unr_time when)
     unri_check_thread(p->loop);
     bool waits = unri_timer_waits(timer);
     bool has_passed = !waits && timer->deadline != UNR_NEVER;
-    if (has_passed || has_ended(&started->op))
+    if (has_passed || child_has_ended(&started->op))
         return false;
     if (when == UNR_NEVER && waits)
         unri_timer_remove(p->loop, timer);

@@ -35,7 +35,7 @@ static bool end_pause(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_delay *delay = delay_of(op);
     if (!(request.types & unr_supports(op))) {
-        unri_note(op, request, false);
+        unri_record_request(op, request, false);
         return false;
     }
     if (unri_timer_waits(&delay->private_fields.timer))
@@ -43,7 +43,7 @@ static bool end_pause(struct unr_op *op, struct unr_cancel_request request)
     return unri_start_child(op, unri_child(op), request);
 }
 
-static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
+static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)
 {
     bool honoured = end_pause(op, asked);
     if (!honoured)
@@ -51,7 +51,7 @@ static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
     return honoured;
 }
 
-static bool deliver(struct unr_op *op, struct unr_cancel_request request)
+static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 {
     return unri_timer_waits(&delay_of(op)->private_fields.timer)
                ? end_pause(op, request)
@@ -59,9 +59,9 @@ static bool deliver(struct unr_op *op, struct unr_cancel_request request)
 }
 
 static const struct unri_combinator combinator = {
-    .child_done = unri_unwrap,
-    .deliver = deliver,
-    .start_asked = start_asked,
+    .child_done = unri_end_as_child,
+    .handle_request = handle_request,
+    .start_with_request = start_with_request,
     .due = due,
 };
 
@@ -74,7 +74,7 @@ static const struct unr_op_type type = {
 
 struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *child, unr_time pause)
 {
-    unri_wrap(&delay->op, &type, child);
+    unri_describe_wrapper(&delay->op, &type, child);
     unri_timer_set(&delay->private_fields.timer, pause, true);
     return &delay->op;
 }

@@ -11,17 +11,17 @@ static struct unr_filter *filter_of(struct unr_op *op)
 }
 
 /* Asks the filter, and keeps what it answered for each type. */
-static unsigned pass(struct unr_filter *filter, unsigned types)
+static unsigned ask_filter(struct unr_filter *filter, unsigned types)
 {
     unsigned passed = 0;
     for (unsigned i = 0; i < 3; i++)
         if (types & 1u << i)
-            passed |= filter->private_fields.answers[i] = (uint8_t)unri_filtered(
+            passed |= filter->private_fields.answers[i] = (uint8_t)unri_filter_types(
                 filter->private_fields.out, filter->private_fields.context, 1u << i);
     return passed;
 }
 
-static unsigned types_for(const struct unr_filter *filter, unsigned accepted)
+static unsigned types_translated_to(const struct unr_filter *filter, unsigned accepted)
 {
     unsigned types = 0;
     for (unsigned i = 0; i < 3; i++)
@@ -32,14 +32,14 @@ static unsigned types_for(const struct unr_filter *filter, unsigned accepted)
 
 static unsigned supports(const struct unr_op *op)
 {
-    return types_for((const struct unr_filter *)op, unr_supports(unri_child(op)));
+    return types_translated_to((const struct unr_filter *)op, unr_supports(unri_child(op)));
 }
 
-static bool deliver(struct unr_op *op, struct unr_cancel_request request)
+static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_filter        *filter = filter_of(op);
     struct unr_op            *child = unri_child(op);
-    struct unr_cancel_request passed = { pass(filter, request.types), request.cause };
+    struct unr_cancel_request passed = { ask_filter(filter, request.types), request.cause };
     bool                      honoured;
     if (unri_live(child)) {
         honoured = passed.types && unri_request(child, passed);
@@ -48,17 +48,17 @@ static bool deliver(struct unr_op *op, struct unr_cancel_request request)
         filter->private_fields.early |= (uint8_t)passed.types;
         honoured = passed.types & unr_supports(child);
     }
-    unri_note(op, request, honoured);
+    unri_record_request(op, request, honoured);
     return honoured;
 }
 
-static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
+static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)
 {
     struct unr_filter        *filter = filter_of(op);
-    struct unr_cancel_request passed = { pass(filter, asked.types), asked.cause };
+    struct unr_cancel_request passed = { ask_filter(filter, asked.types), asked.cause };
     passed.types |= filter->private_fields.early;
     bool honoured = unri_start_child(op, unri_child(op), passed);
-    unri_note(op, asked, honoured);
+    unri_record_request(op, asked, honoured);
     return honoured;
 }
 
@@ -68,9 +68,10 @@ static void filter_start(struct unr_op *op)
 }
 
 /* The strongest type whose requester is content with `guarantee`. */
-static unsigned in_outer_terms(const struct unr_filter *filter, unsigned guarantee)
+static unsigned guarantee_for_requester(const struct unr_filter *filter, unsigned guarantee)
 {
-    unsigned type = unri_strongest(types_for(filter, guarantee | (guarantee - !!guarantee)));
+    unsigned type =
+        unri_strongest(types_translated_to(filter, guarantee | (guarantee - !!guarantee)));
     return type ? type : guarantee;
 }
 
@@ -81,14 +82,14 @@ static void child_done(struct unr_op *combinator, struct unr_op *child)
     if (combinator->private_fields.flags & UNRI_HONOURED)
         result.requested = 0; /* only what was asked of the filter, in its own terms */
     if (result.error == -ECANCELED && result.verdict != UNR_VERDICT_UNSUBMITTED)
-        result.guarantee = (uint8_t)in_outer_terms(filter, result.guarantee);
-    unri_end_as(combinator, &result);
+        result.guarantee = (uint8_t)guarantee_for_requester(filter, result.guarantee);
+    unri_end_with_result(combinator, &result);
 }
 
 static const struct unri_combinator combinator = {
     .child_done = child_done,
-    .deliver = deliver,
-    .start_asked = start_asked,
+    .handle_request = handle_request,
+    .start_with_request = start_with_request,
     .supports = supports,
 };
 
@@ -102,12 +103,12 @@ static const struct unr_op_type type = {
 struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *child, unr_filter_fn *out,
                           void *context)
 {
-    unri_wrap(&filter->op, &type, child);
+    unri_describe_wrapper(&filter->op, &type, child);
     filter->private_fields.out = out;
     filter->private_fields.context = context;
     filter->private_fields.early = 0;
-    pass(filter, UNR_CANCEL_ALL);
-    unri_set_supports(&filter->op, types_for(filter, unri_own_supports(child)));
+    ask_filter(filter, UNR_CANCEL_ALL);
+    unri_set_supports(&filter->op, types_translated_to(filter, unri_own_supports(child)));
     return &filter->op;
 }
 

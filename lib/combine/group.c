@@ -55,7 +55,7 @@ static void set_asker(struct unr_op *member, enum asker asker)
     member->data = (void *)((uintptr_t)next_member(member) | asker);
 }
 
-static bool is_to_end(const struct unr_op *member)
+static bool has_not_ended(const struct unr_op *member)
 {
     return unri_live(member) || member->private_fields.state == UNRI_HELD;
 }
@@ -65,7 +65,7 @@ static unsigned supports(const struct unr_op *op)
     unsigned supports = 0;
     for (struct unr_op *member = ((const struct unr_group *)op)->private_fields.members; member;
          member = next_member(member))
-        if (is_to_end(member))
+        if (has_not_ended(member))
             supports |= unr_supports(member);
     return supports;
 }
@@ -91,19 +91,20 @@ static bool request_members(struct unr_group *group, struct unr_cancel_request r
     return honoured;
 }
 
-static void add_outside(struct unr_group *group, struct unr_cancel_request request)
+static void add_outside_request(struct unr_group *group, struct unr_cancel_request request)
 {
-    unri_add_asked(&group->private_fields.outside, &group->private_fields.several_causes, request);
+    unri_add_request(&group->private_fields.outside, &group->private_fields.several_causes,
+                     request);
 }
 
-static bool deliver(struct unr_op *op, struct unr_cancel_request request)
+static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_group *group = group_of(op);
-    add_outside(group, request);
+    add_outside_request(group, request);
     bool honoured = request_members(group, request, OUTSIDE);
     if (!group->private_fields.left) /* too late, not refused */
         honoured = request.types & unri_own_supports(op);
-    unri_note(op, request, honoured);
+    unri_record_request(op, request, honoured);
     return honoured;
 }
 
@@ -138,12 +139,12 @@ static void group_start(struct unr_op *op)
         end_empty(group);
 }
 
-static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
+static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)
 {
     struct unr_group *group = group_of(op);
-    add_outside(group, asked);
+    add_outside_request(group, asked);
     bool honoured = launch(group);
-    unri_note(op, asked, honoured);
+    unri_record_request(op, asked, honoured);
     if (!group->private_fields.members)
         end_empty(group);
     return honoured;
@@ -162,8 +163,8 @@ static int64_t index_of(const struct unr_group *group, const struct unr_op *deci
 
 static bool ended_by_outside(const struct unr_group *group, const struct unr_op *member)
 {
-    return unri_ended_by(member, asker_of(member) == OUTSIDE, &group->private_fields.outside,
-                         group->private_fields.several_causes);
+    return unri_was_ended_by(member, asker_of(member) == OUTSIDE, &group->private_fields.outside,
+                             group->private_fields.several_causes);
 }
 
 static bool ended_by_condition(const struct unr_op *member)
@@ -172,7 +173,7 @@ static bool ended_by_condition(const struct unr_op *member)
            && member->result.cause == -ECANCELED;
 }
 
-unsigned unri_weakest_guarantee(unsigned weakest, const struct unr_result *member)
+unsigned unri_weaker_guarantee(unsigned weakest, const struct unr_result *member)
 {
     unsigned proven = member->error == -ECANCELED ? member->guarantee : UNR_CANCEL_PARTIAL;
     return proven < weakest ? proven : weakest;
@@ -193,7 +194,7 @@ static void end_cancelled(struct unr_group *group, int cause)
     bool     unsubmitted = true;
     for (const struct unr_op *member = group->private_fields.first; member;
          member = unr_group_next(member)) {
-        weakest = unri_weakest_guarantee(weakest, &member->result);
+        weakest = unri_weaker_guarantee(weakest, &member->result);
         unsubmitted &= member->result.verdict == UNR_VERDICT_UNSUBMITTED;
     }
     group->op.result.guarantee = (uint8_t)weakest;
@@ -213,7 +214,7 @@ static void end_decided(struct unr_group *group, const struct unr_op *decider)
         unri_end(&group->op, error);
 }
 
-static void end(struct unr_group *group)
+static void end_group(struct unr_group *group)
 {
     const struct unr_op *decider = group->private_fields.decider,
                         *ended = decider ? NULL : first_ended_by_outside(group);
@@ -255,13 +256,13 @@ static void child_done(struct unr_op *combinator, struct unr_op *member)
                     "a condition returns a mask of UNR_CANCEL_*");
     if (decides(group, member, types))
         group->private_fields.decider = member;
-    unsigned unasked = types & ~group->private_fields.own_types;
+    unsigned unasked = types & ~group->private_fields.condition_types;
     if (unasked && group->private_fields.left) {
-        group->private_fields.own_types |= types;
+        group->private_fields.condition_types |= types;
         request_members(group, (struct unr_cancel_request){ unasked, -ECANCELED }, CONDITION);
     }
     if (!group->private_fields.left)
-        end(group);
+        end_group(group);
 }
 
 struct unr_op *unr_group_first(const struct unr_group *group)
@@ -278,8 +279,8 @@ struct unr_op *unr_group_next(const struct unr_op *member)
 
 static const struct unri_combinator combinator = {
     .child_done = child_done,
-    .deliver = deliver,
-    .start_asked = start_asked,
+    .handle_request = handle_request,
+    .start_with_request = start_with_request,
     .supports = supports,
 };
 
@@ -309,7 +310,7 @@ struct unr_op *unr_group(struct unr_group *group, struct unr_op *const *members,
     group->private_fields.first = group->private_fields.last = group->private_fields.decider = NULL;
     group->private_fields.outside = (struct unr_cancel_request){ 0 };
     group->private_fields.left = n;
-    group->private_fields.own_types = 0;
+    group->private_fields.condition_types = 0;
     group->private_fields.several_causes = false;
     return &group->op;
 }

@@ -7,12 +7,12 @@
 
 /* The weaker of `weakest` and what a member that has ended leaves of it: completed, nothing better
  * than PARTIAL. */
-unsigned unri_weakest_guarantee(unsigned weakest, const struct unr_result *member);
+unsigned unri_weaker_guarantee(unsigned weakest, const struct unr_result *member);
 
 /* Or-s a request to those that were passed on to the members before; notes when one has another
  * cause. */
-static inline void unri_add_asked(struct unr_cancel_request *asked, bool *several_causes,
-                                  struct unr_cancel_request request)
+static inline void unri_add_request(struct unr_cancel_request *asked, bool *several_causes,
+                                    struct unr_cancel_request request)
 {
     *several_causes |= asked->types && asked->cause != request.cause;
     if (!asked->types)
@@ -23,8 +23,8 @@ static inline void unri_add_asked(struct unr_cancel_request *asked, bool *severa
 /* Whether a member that has ended was ended by what was `asked`, of `it` too: it may have been
  * ending for a reason of its own already, which its cause tells.  The closing of a loop asks
  * members and those that they are members of in no particular order. */
-static inline bool unri_ended_by(const struct unr_op *member, bool it,
-                                 const struct unr_cancel_request *asked, bool several_causes)
+static inline bool unri_was_ended_by(const struct unr_op *member, bool it,
+                                     const struct unr_cancel_request *asked, bool several_causes)
 {
     const struct unr_result *r = &member->result;
     if (r->error != -ECANCELED)

@@ -12,7 +12,7 @@ static struct unr_join *join_of(struct unr_op *op)
 }
 
 /* Where `joined` goes when this join has seen it. */
-static void step_aside(struct unr_join *join, struct unr_op *joined)
+static void give_back(struct unr_join *join, struct unr_op *joined)
 {
     struct unr_op_private *p = unri_private(joined);
     if (join->private_fields.was_child) {
@@ -27,13 +27,13 @@ static void end_as_joined(struct unr_join *join, const struct unr_op *joined)
 {
     struct unr_result result = joined->result;
     result.fd = -1;
-    unri_end_as(&join->op, &result);
+    unri_end_with_result(&join->op, &result);
 }
 
 static const struct unr_op_type type;
 
 /* Whether another join is told after this one. */
-static bool has_join_behind(const struct unr_join *join)
+static bool has_earlier_join(const struct unr_join *join)
 {
     return join->private_fields.was_child && join->private_fields.combinator->type == &type;
 }
@@ -53,14 +53,14 @@ static void join_start(struct unr_op *op)
     if (p->loop != op->private_fields.loop)
         unri_broken("joined from another loop", joined,
                     "a join is started on the loop of the operation that it waits for");
-    join->private_fields.above = NULL;
+    join->private_fields.later = NULL;
     join->private_fields.was_child = p->flags & UNRI_CHILD;
     if (join->private_fields.was_child)
         join->private_fields.combinator = p->combinator;
     else
         join->private_fields.done = p->done;
-    if (has_join_behind(join))
-        join_of(join->private_fields.combinator)->private_fields.above = join;
+    if (has_earlier_join(join))
+        join_of(join->private_fields.combinator)->private_fields.later = join;
     p->combinator = op;
     p->flags |= UNRI_CHILD;
 }
@@ -68,17 +68,17 @@ static void join_start(struct unr_op *op)
 static void join_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)request;
-    struct unr_join *join = join_of(op), *above = join->private_fields.above;
-    if (has_join_behind(join))
-        join_of(join->private_fields.combinator)->private_fields.above = above;
-    if (!above) {
-        step_aside(join, join->private_fields.joined);
+    struct unr_join *join = join_of(op), *later = join->private_fields.later;
+    if (has_earlier_join(join))
+        join_of(join->private_fields.combinator)->private_fields.later = later;
+    if (!later) {
+        give_back(join, join->private_fields.joined);
     } else {
-        above->private_fields.was_child = join->private_fields.was_child;
+        later->private_fields.was_child = join->private_fields.was_child;
         if (join->private_fields.was_child)
-            above->private_fields.combinator = join->private_fields.combinator;
+            later->private_fields.combinator = join->private_fields.combinator;
         else
-            above->private_fields.done = join->private_fields.done;
+            later->private_fields.done = join->private_fields.done;
     }
     unri_end(op, -ECANCELED);
 }
@@ -86,10 +86,10 @@ static void join_cancel(struct unr_op *op, struct unr_cancel_request request)
 static void child_done(struct unr_op *combinator, struct unr_op *joined)
 {
     struct unr_loop *loop = combinator->private_fields.loop;
-    for (struct unr_join *join = join_of(combinator), *behind; join; join = behind) {
-        behind = has_join_behind(join) ? join_of(join->private_fields.combinator) : NULL;
+    for (struct unr_join *join = join_of(combinator), *earlier; join; join = earlier) {
+        earlier = has_earlier_join(join) ? join_of(join->private_fields.combinator) : NULL;
         loop->handed_to = &join->op;
-        step_aside(join, joined);
+        give_back(join, joined);
         end_as_joined(join, joined);
     }
     unri_hand_back(loop, joined);

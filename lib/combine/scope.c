@@ -16,22 +16,22 @@ static struct unr_scope *scope_of(struct unr_op *op)
 
 /* ---- the table: open addressing, never more than half full ---- */
 
-static size_t home(const struct unr_scope *scope, const struct unr_op *op)
+static size_t first_place(const struct unr_scope *scope, const struct unr_op *op)
 {
     return (size_t)(((uint64_t)(uintptr_t)op * 0x9e3779b97f4a7c15u) >> 32)
            & (scope->private_fields.room - 1);
 }
 
-static size_t behind(const struct unr_scope *scope, size_t index)
+static size_t next_place(const struct unr_scope *scope, size_t index)
 {
     return (index + 1) & (scope->private_fields.room - 1);
 }
 
-static struct unr_scope_member *find(struct unr_scope *scope, const struct unr_op *op)
+static struct unr_scope_member *find_place(struct unr_scope *scope, const struct unr_op *op)
 {
-    size_t index = home(scope, op);
+    size_t index = first_place(scope, op);
     while (scope->private_fields.members[index].op && scope->private_fields.members[index].op != op)
-        index = behind(scope, index);
+        index = next_place(scope, index);
     return &scope->private_fields.members[index];
 }
 
@@ -49,19 +49,19 @@ static bool make_room(struct unr_scope *scope)
     scope->private_fields.growths++;
     for (size_t i = 0; i < room; i++)
         if (old[i].op)
-            *find(scope, old[i].op) = old[i];
+            *find_place(scope, old[i].op) = old[i];
     if (old != scope->private_fields.inline_members)
         free(old);
     return true;
 }
 
 /* Closes the gap: moves up what would not be found behind it. */
-static void take_out(struct unr_scope *scope, struct unr_scope_member *member)
+static void free_place(struct unr_scope *scope, struct unr_scope_member *member)
 {
     struct unr_scope_member *members = scope->private_fields.members;
     size_t                   gap = (size_t)(member - members);
-    for (size_t i = behind(scope, gap); members[i].op; i = behind(scope, i)) {
-        size_t way = (i - home(scope, members[i].op)) & (scope->private_fields.room - 1);
+    for (size_t i = next_place(scope, gap); members[i].op; i = next_place(scope, i)) {
+        size_t way = (i - first_place(scope, members[i].op)) & (scope->private_fields.room - 1);
         if (way >= ((i - gap) & (scope->private_fields.room - 1))) {
             members[gap] = members[i];
             gap = i;
@@ -98,14 +98,15 @@ static void request_member(struct unr_scope *scope, struct unr_op *op,
     if (op)
         unri_request_first(op, request, &first);
     if (first)
-        find(scope, op)->asked = true;
+        find_place(scope, op)->asked = true;
 }
 
-static bool deliver(struct unr_op *op, struct unr_cancel_request request)
+static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_scope *scope = scope_of(op);
-    unri_note(op, request, true);
-    unri_add_asked(&scope->private_fields.asked, &scope->private_fields.several_causes, request);
+    unri_record_request(op, request, true);
+    unri_add_request(&scope->private_fields.requested, &scope->private_fields.several_causes,
+                     request);
     /* Those that are started meanwhile are asked at their start. */
     uint32_t growths;
     do {
@@ -123,38 +124,38 @@ static void scope_start(struct unr_op *op)
     end_if_over(scope_of(op));
 }
 
-static bool start_asked(struct unr_op *op, struct unr_cancel_request asked)
+static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)
 {
     if (op->private_fields.loop->closing) {
         unri_end_unsubmitted(op, asked);
         return true;
     }
-    return deliver(op, asked);
+    return handle_request(op, asked);
 }
 
 /* Takes a member that has ended out of the table.  Its own `done`. */
-static unr_done_fn *leave(struct unr_scope *scope, const struct unr_op *op)
+static unr_done_fn *remove_member(struct unr_scope *scope, const struct unr_op *op)
 {
-    struct unr_scope_member *member = find(scope, op);
+    struct unr_scope_member *member = find_place(scope, op);
     unr_done_fn             *done = member->done;
     if (!member->op) { /* there was no memory for it in the table */
         scope->private_fields.failing--;
         return (unr_done_fn *)(uintptr_t)op->private_fields.address;
     }
-    scope->private_fields.cancelled |= unri_ended_by(
-        op, member->asked, &scope->private_fields.asked, scope->private_fields.several_causes);
-    take_out(scope, member);
+    scope->private_fields.cancelled |= unri_was_ended_by(
+        op, member->asked, &scope->private_fields.requested, scope->private_fields.several_causes);
+    free_place(scope, member);
     return done;
 }
 
 static void child_done(struct unr_op *combinator, struct unr_op *op)
 {
     struct unr_scope *scope = scope_of(combinator);
-    unri_private(op)->done = leave(scope, op);
+    unri_private(op)->done = remove_member(scope, op);
     unri_clear_flags(op, UNRI_CHILD);
     scope->private_fields.ended++;
     scope->private_fields.weakest =
-        (uint8_t)unri_weakest_guarantee(scope->private_fields.weakest, &op->result);
+        (uint8_t)unri_weaker_guarantee(scope->private_fields.weakest, &op->result);
     /* The scope outlives the `done` of its last member, which may start another in it, but ends in
      * the same turn. */
     scope->private_fields.busy = true;
@@ -164,8 +165,8 @@ static void child_done(struct unr_op *combinator, struct unr_op *op)
 }
 
 static const struct unri_combinator combinator = { .child_done = child_done,
-                                                   .deliver = deliver,
-                                                   .start_asked = start_asked };
+                                                   .handle_request = handle_request,
+                                                   .start_with_request = start_with_request };
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
@@ -178,7 +179,7 @@ static const struct unr_op_type type = {
 struct unr_op *unr_scope(struct unr_scope *scope)
 {
     unr_describe(&scope->op, &type);
-    scope->private_fields.asked = (struct unr_cancel_request){ 0 };
+    scope->private_fields.requested = (struct unr_cancel_request){ 0 };
     scope->private_fields.members = scope->private_fields.inline_members;
     for (unsigned i = 0; i < UNR_SCOPE_INLINE; i++)
         scope->private_fields.inline_members[i] = (struct unr_scope_member){ 0 };
@@ -216,10 +217,10 @@ void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done
             (uintptr_t)done; /* it never began, and needs no arguments */
         return;
     }
-    *find(scope, described) = (struct unr_scope_member){ .op = described, .done = done };
+    *find_place(scope, described) = (struct unr_scope_member){ .op = described, .done = done };
     scope->private_fields.count++;
-    if (unri_start_child(&scope->op, described, scope->private_fields.asked))
-        find(scope, described)->asked = true;
+    if (unri_start_child(&scope->op, described, scope->private_fields.requested))
+        find_place(scope, described)->asked = true;
 }
 
 void unr_scope_close(struct unr_scope *scope)

@@ -27,7 +27,7 @@ unsigned unr_let_total(void *context, unsigned type)
     return type & UNR_CANCEL_ALL;
 }
 
-unsigned unri_filtered(unr_filter_fn *filter, void *context, unsigned types)
+unsigned unri_filter_types(unr_filter_fn *filter, void *context, unsigned types)
 {
     unsigned let = 0;
     for (unsigned type = UNR_CANCEL_TERMINAL; type <= UNR_CANCEL_TOTAL; type <<= 1)
@@ -45,23 +45,23 @@ void unri_cancel_state_init(struct unr_cancel_state *state, struct unr_op *op)
                                         .private_fields.supports = (uint8_t)unri_own_supports(op) };
 }
 
-static unsigned let_in(const struct unr_cancel_state *state, unsigned types)
+static unsigned filter_in(const struct unr_cancel_state *state, unsigned types)
 {
     return state->private_fields.in
-               ? unri_filtered(state->private_fields.in, state->private_fields.context, types)
+               ? unri_filter_types(state->private_fields.in, state->private_fields.context, types)
                : types & state->private_fields.supports;
 }
 
 unsigned unri_cancel_state_let_out(const struct unr_cancel_state *state, unsigned types)
 {
     return state->private_fields.out
-               ? unri_filtered(state->private_fields.out, state->private_fields.context, types)
+               ? unri_filter_types(state->private_fields.out, state->private_fields.context, types)
                : types;
 }
 
 unsigned unri_cancel_state_let_in(struct unr_cancel_state *state, struct unr_cancel_request request)
 {
-    unsigned let = let_in(state, request.types);
+    unsigned let = filter_in(state, request.types);
     if (let && !state->private_fields.let_in.types)
         state->private_fields.let_in.cause = request.cause;
     state->private_fields.let_in.types |= let;
@@ -107,7 +107,7 @@ void unr_state_reset(struct unr_cancel_state *state, unr_filter_fn *in, unr_filt
     }
     unsigned supports = 0;
     for (unsigned type = UNR_CANCEL_TERMINAL; type <= UNR_CANCEL_TOTAL; type <<= 1)
-        if (let_in(state, type))
+        if (filter_in(state, type))
             supports |= type;
     unri_set_supports(state->private_fields.op, supports);
 }

@@ -6,7 +6,7 @@
 #include "../core/base.h"
 
 /* What a filter makes of a mask of types: it is asked for each alone. */
-unsigned unri_filtered(unr_filter_fn *filter, void *context, unsigned types);
+unsigned unri_filter_types(unr_filter_fn *filter, void *context, unsigned types);
 
 /* The state of an operation that has just been described. */
 void unri_cancel_state_init(struct unr_cancel_state *state, struct unr_op *op);

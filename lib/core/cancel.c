@@ -10,7 +10,7 @@
 
 /* Rule 2: between completion and `done` it is too late, which is worth knowing unless more is
  * known. */
-static void note_too_late(struct unr_op *op, struct unr_cancel_request request)
+static void record_late_request(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_result *r = &op->result;
     r->requested |= (uint8_t)request.types;
@@ -22,8 +22,8 @@ static void note_too_late(struct unr_op *op, struct unr_cancel_request request)
 
 /* Rule 5: a request that is honoured replaces those that were refused before, and is the one that
  * the result's cause and verdict tell of; later ones only add their types. */
-static void note_in(struct unr_result *r, struct unr_op *op, struct unr_cancel_request request,
-                    bool honoured)
+static void record_in(struct unr_result *r, struct unr_op *op, struct unr_cancel_request request,
+                      bool honoured)
 {
     struct unr_op_private *p = unri_private(op);
     r->requested |= (uint8_t)request.types;
@@ -35,9 +35,9 @@ static void note_in(struct unr_result *r, struct unr_op *op, struct unr_cancel_r
     r->cause = request.cause;
 }
 
-void unri_note(struct unr_op *op, struct unr_cancel_request request, bool honoured)
+void unri_record_request(struct unr_op *op, struct unr_cancel_request request, bool honoured)
 {
-    note_in(&op->result, op, request, honoured);
+    record_in(&op->result, op, request, honoured);
     if (honoured && op->private_fields.state == UNRI_IN_FLIGHT)
         unri_set_op_state(op, UNRI_CANCELLING);
 }
@@ -47,12 +47,12 @@ void unri_note(struct unr_op *op, struct unr_cancel_request request, bool honour
  */
 enum answer { REFUSES, HONOURED_BEFORE, HONOURS };
 
-static enum answer answer_to(struct unr_op *op, struct unr_result *r,
-                             struct unr_cancel_request request)
+static enum answer decide_on_request(struct unr_op *op, struct unr_result *r,
+                                     struct unr_cancel_request request)
 {
     unsigned honoured = request.types & unri_own_supports(op);
     unsigned told = op->private_fields.flags & UNRI_HONOURED ? r->requested : 0;
-    note_in(r, op, request, honoured);
+    record_in(r, op, request, honoured);
     if (!honoured)
         return REFUSES;
     return honoured & ~told ? HONOURS : HONOURED_BEFORE;
@@ -60,7 +60,7 @@ static enum answer answer_to(struct unr_op *op, struct unr_result *r,
 
 /* ---- a request arrives ---- */
 
-void unri_pass_on(struct unr_op *op, struct unr_cancel_request request)
+void unri_tell_type(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_op_private *p = unri_private(op);
     if (p->state != UNRI_QUEUED)
@@ -74,7 +74,7 @@ void unri_pass_on(struct unr_op *op, struct unr_cancel_request request)
 static bool request_during_shot(struct unr_loop *loop, struct unr_op *op,
                                 struct unr_cancel_request request)
 {
-    enum answer answer = answer_to(op, &loop->shot.result, request);
+    enum answer answer = decide_on_request(op, &loop->shot.result, request);
     if (answer == HONOURS) {
         loop->shot.request.types |= request.types;
         loop->shot.request.cause = request.cause;
@@ -90,16 +90,16 @@ bool unri_request(struct unr_op *op, struct unr_cancel_request request)
     const struct unri_combinator *combinator = unri_combinator_of(op);
     loop->stats.cancels_asked++;
     if (op->private_fields.state == UNRI_FINISHED) {
-        note_too_late(op, request);
+        record_late_request(op, request);
         return true;
     }
     if (loop->shot.op == op)
         return request_during_shot(loop, op, request);
-    if (combinator && combinator->deliver)
-        return combinator->deliver(op, request);
-    enum answer answer = answer_to(op, &op->result, request);
+    if (combinator && combinator->handle_request)
+        return combinator->handle_request(op, request);
+    enum answer answer = decide_on_request(op, &op->result, request);
     if (answer == HONOURS)
-        unri_pass_on(op, request);
+        unri_tell_type(op, request);
     return answer != REFUSES;
 }
 
@@ -178,8 +178,9 @@ void unri_leave_slot(struct unr_op *op)
 
 /* Rules 6 and 10.  The cause is that of the first request which the operation honours; if it
  * honours none, the first one's. */
-struct unr_cancel_request unri_asked_before(const struct unr_loop *loop, const struct unr_op *op,
-                                            struct unr_cancel_request asked)
+struct unr_cancel_request unri_collect_requests(const struct unr_loop    *loop,
+                                                const struct unr_op      *op,
+                                                struct unr_cancel_request asked)
 {
     unsigned supports = unri_own_supports(op);
     if (loop->closing && supports && !(op->private_fields.flags & UNRI_HOUSEKEEPING))

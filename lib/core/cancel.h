@@ -18,15 +18,16 @@ unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_reques
                          const struct unr_op *except);
 
 /* Keeps in the result that a request was honoured, or refused. */
-void unri_note(struct unr_op *op, struct unr_cancel_request request, bool honoured);
+void unri_record_request(struct unr_op *op, struct unr_cancel_request request, bool honoured);
 
 /* Passes a request on to the type of an operation, which has been told of none of its types yet. */
-void unri_pass_on(struct unr_op *op, struct unr_cancel_request request);
+void unri_tell_type(struct unr_op *op, struct unr_cancel_request request);
 
 /* What is requested of an operation just before it begins: by whoever starts it (`asked`), by the
  * closing of its loop, by the latched signal that its slot belongs to. */
-struct unr_cancel_request unri_asked_before(const struct unr_loop *loop, const struct unr_op *op,
-                                            struct unr_cancel_request asked);
+struct unr_cancel_request unri_collect_requests(const struct unr_loop    *loop,
+                                                const struct unr_op      *op,
+                                                struct unr_cancel_request asked);
 
 /* Puts the operation into its slot, and takes it out if it is still there. */
 void unri_enter_slot(struct unr_op *op);

@@ -16,7 +16,7 @@ void unri_hold(struct unr_op *described)
 }
 
 /* A child that is about to be started is described again, and says whose it is. */
-static void take_child(struct unr_op *combinator, struct unr_op *child)
+static void adopt_child(struct unr_op *combinator, struct unr_op *child)
 {
     struct unr_op_private *p = unri_private(child);
     if (unlikely(p->state != UNRI_HELD))
@@ -30,14 +30,14 @@ static void take_child(struct unr_op *combinator, struct unr_op *child)
 bool unri_start_child(struct unr_op *combinator, struct unr_op *child,
                       struct unr_cancel_request asked)
 {
-    take_child(combinator, child);
+    adopt_child(combinator, child);
     return unri_start_op(combinator->private_fields.loop, child, asked);
 }
 
 void unri_fail_child(struct unr_op *combinator, struct unr_op *child, int error)
 {
     struct unr_loop *loop = combinator->private_fields.loop;
-    take_child(combinator, child);
+    adopt_child(combinator, child);
     unri_private(child)->loop = loop;
     unri_count_start(loop, child);
     if (unri_is_wrapper(child))
@@ -48,7 +48,7 @@ void unri_fail_child(struct unr_op *combinator, struct unr_op *child, int error)
 
 /* ---- wrappers ---- */
 
-void unri_wrap(struct unr_op *op, const struct unr_op_type *type, struct unr_op *child)
+void unri_describe_wrapper(struct unr_op *op, const struct unr_op_type *type, struct unr_op *child)
 {
     struct unr_op_private *p = unri_private(op);
     unri_hold(child);
@@ -64,7 +64,7 @@ void unri_fail_wrapper(struct unr_op *op, int error)
     unri_end(op, error);
 }
 
-void unri_unwrap(struct unr_op *wrapper, struct unr_op *child)
+void unri_end_as_child(struct unr_op *wrapper, struct unr_op *child)
 {
-    unri_end_as(wrapper, &child->result);
+    unri_end_with_result(wrapper, &child->result);
 }

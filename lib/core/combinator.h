@@ -17,10 +17,10 @@ struct unri_combinator {
     /* Replaces the type's cancel: passes every request on to the children, for each of them must
      * know what was asked, and notes what became of it.  True if the request was honoured.  NULL:
      * the type's cancel will do. */
-    bool (*deliver)(struct unr_op *combinator, struct unr_cancel_request request);
+    bool (*handle_request)(struct unr_op *combinator, struct unr_cancel_request request);
 
     /* Replaces the type's start where something was requested before the start, likewise. */
-    bool (*start_asked)(struct unr_op *combinator, struct unr_cancel_request asked);
+    bool (*start_with_request)(struct unr_op *combinator, struct unr_cancel_request asked);
 
     /* The types that the combinator supports while it is described or in flight.  NULL: a wrapper
      * supports what its child does, the others what they did when they were described. */
@@ -64,12 +64,12 @@ static inline const char *unri_name_of_child(const struct unr_op *wrapper)
 }
 
 /* Describes a wrapper of `child`, and takes the child for it. */
-void unri_wrap(struct unr_op *op, const struct unr_op_type *type, struct unr_op *child);
+void unri_describe_wrapper(struct unr_op *op, const struct unr_op_type *type, struct unr_op *child);
 
 /* Ends a wrapper for whose beginning there is no memory, and its child. */
 void unri_fail_wrapper(struct unr_op *op, int error);
 
 /* The child_done of a wrapper that adds nothing to its child's result. */
-void unri_unwrap(struct unr_op *wrapper, struct unr_op *child);
+void unri_end_as_child(struct unr_op *wrapper, struct unr_op *child);
 
 #endif

@@ -58,7 +58,7 @@ static void add_on_one(struct unri_descriptors *descriptors, struct unr_op *op)
     link_at(&bucket->first, op);
 }
 
-static void join_pair(struct unri_descriptors *descriptors, int fd)
+static void count_pair(struct unri_descriptors *descriptors, int fd)
 {
     if (fd >= 0)
         unri_bucket(descriptors, fd)->pairs++;
@@ -68,8 +68,8 @@ static void add_on_two(struct unri_descriptors *descriptors, struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
     p->flags |= UNRI_ON_TWO_FDS;
-    join_pair(descriptors, p->fd);
-    join_pair(descriptors, p->other_fd);
+    count_pair(descriptors, p->fd);
+    count_pair(descriptors, p->other_fd);
     link_at(&descriptors->pairs, op);
 }
 
@@ -90,7 +90,7 @@ static void tell_closers(const struct unri_bucket *bucket, int fd)
             op->type->private_fields.peer_left(op);
 }
 
-static void leave_pair(struct unri_descriptors *descriptors, int fd)
+static void uncount_pair(struct unri_descriptors *descriptors, int fd)
 {
     if (fd < 0)
         return;
@@ -114,8 +114,8 @@ void unri_peers_remove(struct unri_descriptors *descriptors, struct unr_op *op)
             tell_closers(bucket, p->fd);
         }
     } else if (p->flags & UNRI_ON_TWO_FDS) {
-        leave_pair(descriptors, p->other_fd);
-        leave_pair(descriptors, p->fd);
+        uncount_pair(descriptors, p->other_fd);
+        uncount_pair(descriptors, p->fd);
     }
 }
 
@@ -138,8 +138,8 @@ struct unr_op *unri_peers_next(const struct unri_descriptors *descriptors, int f
     return NULL;
 }
 
-static void each_of(struct unr_op *op, void (*visit)(struct unr_op *op, void *context),
-                    void          *context)
+static void visit_list(struct unr_op *op, void (*visit)(struct unr_op *op, void *context),
+                       void          *context)
 {
     for (; op; op = op->private_fields.peer)
         if (!(op->private_fields.flags & UNRI_HOUSEKEEPING))
@@ -150,7 +150,7 @@ void unri_each_in_flight(const struct unri_descriptors *descriptors,
                          void (*visit)(struct unr_op *op, void *context), void *context)
 {
     for (size_t i = 0; i < descriptors->used; i++)
-        each_of(descriptors->buckets[i].first, visit, context);
-    each_of(descriptors->pairs, visit, context);
-    each_of(descriptors->others, visit, context);
+        visit_list(descriptors->buckets[i].first, visit, context);
+    visit_list(descriptors->pairs, visit, context);
+    visit_list(descriptors->others, visit, context);
 }

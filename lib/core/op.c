@@ -134,7 +134,7 @@ void unri_end_cancelled(struct unr_op *op, int cause, unsigned verdict)
     op->result.verdict = (uint8_t)verdict;
 }
 
-void unri_end_as(struct unr_op *op, const struct unr_result *child)
+void unri_end_with_result(struct unr_op *op, const struct unr_result *child)
 {
     struct unr_result asked = op->result;
     op->result = *child;
@@ -182,24 +182,24 @@ void unri_count_start(struct unr_loop *loop, const struct unr_op *op)
 
 /* Whether it is found among the peers.  All timers are in the heap, and a wrapper's child is found
  * in its place. */
-static bool is_listed(enum unri_kind kind)
+static bool has_peers(enum unri_kind kind)
 {
     return kind != UNRI_TIMER && kind < UNRI_WRAPPER;
 }
 
 /* Requests of an operation, before it begins, what was asked until then.  True if it honours that.
  */
-static bool start_asked(struct unr_loop *loop, struct unr_op *described,
-                        struct unr_cancel_request asked)
+static bool start_with_request(struct unr_loop *loop, struct unr_op *described,
+                               struct unr_cancel_request asked)
 {
     const struct unri_combinator *combinator = unri_combinator_of(described);
     loop->stats.cancels_asked++;
-    if (combinator && combinator->start_asked) {
+    if (combinator && combinator->start_with_request) {
         unri_set_op_state(described, UNRI_IN_FLIGHT);
-        return combinator->start_asked(described, asked);
+        return combinator->start_with_request(described, asked);
     }
     bool honoured = asked.types & unri_own_supports(described);
-    unri_note(described, asked, honoured);
+    unri_record_request(described, asked, honoured);
     if (honoured)
         unri_end_unsubmitted(described, asked);
     return honoured;
@@ -222,15 +222,15 @@ bool unri_start_op(struct unr_loop *loop, struct unr_op *described, struct unr_c
     unri_set_started_ms(described, unri_turn_ms(loop));
     p->loop = loop;
     count_start(loop, described);
-    if (is_listed(kind))
+    if (has_peers(kind))
         unri_peers_add(&loop->descriptors, described,
                        unri_kind_is_call(kind) ? described->type->private_fields.descriptors : 0);
     if (unlikely(p->slot || loop->closing || asked.types)) {
         if (p->slot)
             unri_enter_slot(described);
-        asked = unri_asked_before(loop, described, asked);
+        asked = unri_collect_requests(loop, described, asked);
         if (asked.types)
-            honoured = start_asked(loop, described, asked);
+            honoured = start_with_request(loop, described, asked);
     }
     if (p->state == UNRI_DESCRIBED) {
         if (!unri_kind_is_call(kind)) {
@@ -342,5 +342,5 @@ void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res)
     loop->shot.op = NULL;
     *r = loop->shot.result;
     if (loop->shot.request.types)
-        unri_pass_on(op, loop->shot.request);
+        unri_tell_type(op, loop->shot.request);
 }

@@ -28,12 +28,12 @@ enum unri_kind {
  *
  *   not in flight -> DESCRIBED   [unr_describe]    also memory that holds anything else
  *   DESCRIBED     -> HELD        [unri_hold]       given to a combinator
- *   HELD          -> DESCRIBED   [take_child]      which is about to start it
+ *   HELD          -> DESCRIBED   [adopt_child]      which is about to start it
  *   DESCRIBED     -> QUEUED      [unri_enqueue]    a system call
  *   DESCRIBED     -> IN_FLIGHT   [unri_start_op]   everything else; a cancel_close by its own start
  *   QUEUED        -> IN_FLIGHT   [fill_queued]     it gets its SQE
  *   IN_FLIGHT     -> QUEUED      [unri_enqueue]    a cancel_close that is alone on its descriptor
- *   IN_FLIGHT     -> CANCELLING  [unri_pass_on, unri_note]
+ *   IN_FLIGHT     -> CANCELLING  [unri_tell_type, unri_record_request]
  *   started       -> FINISHED    [queue_for_done]  from every state between
  *   FINISHED      -> IDLE        [unri_run_done]
  *
@@ -246,7 +246,7 @@ void unri_end(struct unr_op *op, int error);
 void unri_end_cancelled(struct unr_op *op, int cause, unsigned verdict);
 
 /* It ended with its only child, and has that one's result. */
-void unri_end_as(struct unr_op *op, const struct unr_result *child);
+void unri_end_with_result(struct unr_op *op, const struct unr_result *child);
 
 /* The strongest of a mask of types; NONE of none. */
 static inline unsigned unri_strongest(unsigned types)
