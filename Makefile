@@ -18,7 +18,7 @@
 #   make check-tsan      the tests under ThreadSanitizer (clang's, unless CC is given)
 #   make check-valgrind  a part of the tests under valgrind; FILTER picks another
 #   make check-headers   each public header alone, as C11, C++11 and C++20; and its comments
-#   make check-floors    no file of the library knows one of a higher floor
+#   make check-floors    no file of the library knows one of a higher floor; its README names what is there
 #   make check-refused   the suite itself, tried where io_uring is refused
 #   make check-install   the examples built against an installed library
 #   make check-readme    what README.md shows compiles, runs and prints what it says
@@ -271,6 +271,7 @@ check-refused: check-programs
 
 check-floors: lib
 	@tests/test_floors.sh $(BUILD)
+	@tests/test_names.sh
 
 check-headers:
 	@tests/test_headers.sh $(HEADERS)

@@ -1,6 +1,6 @@
 /* What Asio's own tests look at, as far as no other test here does, and what its users complain
- * about, shown to be ended: each complaint with its number in asio.md, where A#n is
- * https://github.com/chriskohlhoff/asio/issues/n. */
+ * about, shown to be ended: each complaint with the places where it was
+ * made; A#n is https://github.com/chriskohlhoff/asio/issues/n. */
 #include "support.h"
 
 #include <linux/futex.h>
@@ -417,7 +417,7 @@ static void expect_ended(struct play *p, const struct kind *kind, int cause)
  * through a slot.  Here each kind is: it ends once, not inside the emit, has moved no byte, and
  * leaves no handler behind.
  *
- * asio.md 6.13 (r/cpp "Asio cancellation mysteries", A#1333: what a cancel guarantees is unclear,
+ * (r/cpp "Asio cancellation mysteries", A#1333: what a cancel guarantees is unclear,
  * and the default is documented wrongly): what an operation can promise can be asked of it before
  * it is started, and its result says what it kept. */
 Test(asio, each_kind_of_operation_is_cancelled_through_its_slot)
@@ -437,7 +437,7 @@ Test(asio, each_kind_of_operation_is_cancelled_through_its_slot)
     close_loop();
 }
 
-/* asio.md 6.16, A#1235 (a context is destroyed with operations in it, whose handlers never run):
+/* A#1235 (a context is destroyed with operations in it, whose handlers never run):
  * closing the loop hands back each kind of operation, in its `done`, with the cause -ESHUTDOWN. */
 Test(asio, closing_the_loop_hands_each_kind_back)
 {
@@ -789,7 +789,7 @@ static void open_session(struct session *s, enum moment moment)
         start(&s->interrupter, unr_nop(&s->interrupter.op));
 }
 
-/* asio.md 6.1, A#1574, boostorg/mysql#199, boostorg/redis#321, boostorg/redis#32 (a cancel that
+/* A#1574, boostorg/mysql#199, boostorg/redis#321, boostorg/redis#32 (a cancel that
  * comes between two operations is lost, and the next timer waits for ever): a session that receives
  * and then waits without end is ended whenever it is asked. Composed, an ordinary signal does; made
  * of callbacks, one that latches. */
@@ -857,7 +857,7 @@ static struct ephemeral *make_ephemeral(size_t *received, int *ended)
     return e;
 }
 
-/* asio.md 6.2, A#1332, A#1400, erigontech/silkworm#1353 (an emit that was dispatched finds its
+/* A#1332, A#1400, erigontech/silkworm#1353 (an emit that was dispatched finds its
  * signal gone): a request that another thread has on its way when the operation ends, whose `done`
  * frees the operation, its slot and its signal, finds nothing. */
 Test(asio, signal_is_freed_while_a_request_is_on_its_way)
@@ -968,7 +968,7 @@ static void count_from_both(struct seen *seen)
         receive_from_both(crowd);
 }
 
-/* asio.md 6.3, A#1348, A#1029, A#1576 (groups and signals are not thread-safe across strands and
+/* A#1348, A#1029, A#1576 (groups and signals are not thread-safe across strands and
  * pools): other threads emit all the while a group receives, and there is neither a race nor a byte
  * lost.  See also thread/two_loops_exchange_and_cancel. */
 Test(asio, group_is_cancelled_from_other_threads)
@@ -1019,7 +1019,7 @@ static void after_the_launch(struct seen *seen)
     *launched->over = true;
 }
 
-/* asio.md 6.4, A#1630, PR A#1756 (a group may complete during its launch, and its slot is touched
+/* A#1630, PR A#1756 (a group may complete during its launch, and its slot is touched
  * afterwards; what is emitted before the launch is over is lost): the handler is there before the
  * first member starts, a request from inside the launch ends who has not begun, and when all have
  * ended in it, a request is too late and the slot empty in `done`, which may free everything. */
@@ -1052,7 +1052,7 @@ Test(asio, group_ends_during_its_launch)
     close_loop();
 }
 
-/* asio.md 6.5, boostorg/asio#458 (a request that is not terminal, to which one member of a group
+/* boostorg/asio#458 (a request that is not terminal, to which one member of a group
  * reacts, kept the condition from cancelling the others): Asio's own test since.  The first member
  * honours PARTIAL alone and ends; the condition asks the second, which honours TERMINAL alone.
  * Both end, in this order, and the group says that it was cancelled, and why. */
@@ -1113,7 +1113,7 @@ Test(asio, request_for_total_ends_the_partial_member_too)
 
 /* ---- 6.7: messages ---- */
 
-/* asio.md 6.7, A#1041, A#1078 (a receive that loses in a || b has taken its message, which is
+/* A#1041, A#1078 (a receive that loses in a || b has taken its message, which is
  * gone): two peers send messages, now one of them, now both, and whoever wins, each message is in a
  * member or still in its socket.  See also group/any_loses_no_message. */
 Test(asio, messages_of_two_senders_all_arrive)
@@ -1155,7 +1155,7 @@ Test(asio, messages_of_two_senders_all_arrive)
 
 /* ---- 6.8, 6.16: closing ---- */
 
-/* asio.md 6.8, A#1318, A#1575 (close leaves blocked senders waiting), and 6.16, axboe/liburing#568
+/* A#1318, A#1575 (close leaves blocked senders waiting), and axboe/liburing#568
  * (closing a descriptor cancels nothing): unr_cancel_close() ends every sender and receiver that
  * waits, says why, and then closes.  A#1241 (a cancelled receiver makes the next send fail): after
  * a cancelled send and a cancelled receive the next ones work. */
@@ -1203,7 +1203,7 @@ Test(asio, closing_ends_senders_that_wait)
 
 /* ---- 6.10: what cannot be cancelled ---- */
 
-/* asio.md 6.10, A#1345, zeromq/azmq#209 (an operation that ignores its slot makes || hang): a group
+/* A#1345, zeromq/azmq#209 (an operation that ignores its slot makes || hang): a group
  * that holds such a member waits for it, since its memory is lent, and its result says REFUSED; one
  * that holds a join of it ends at once, and leaves it running. */
 Test(asio, what_cannot_be_cancelled_need_not_hold_a_group)
@@ -1244,7 +1244,7 @@ Test(asio, what_cannot_be_cancelled_need_not_hold_a_group)
 
 /* ---- 6.11: signals ---- */
 
-/* asio.md 6.11, A#1549, boostorg/cobalt#217 (one signal serves one operation), A#1638 (it cannot be
+/* A#1549, boostorg/cobalt#217 (one signal serves one operation), A#1638 (it cannot be
  * moved), A#1452 (it must outlive what it cancels): one emit reaches any number of operations, each
  * of which can be reached by itself, by its session and by the server; an idle signal is plain
  * memory; and none is needed to cancel. */
@@ -1332,7 +1332,7 @@ static struct unr_op *put_around(struct ping *ping, enum around around, struct u
     }
 }
 
-/* asio.md 6.12, eidheim/Simple-Web-Server#225, boostorg/redis#321 (a time-out, of a ping say, is
+/* eidheim/Simple-Web-Server#225, boostorg/redis#321 (a time-out, of a ping say, is
  * reported as operation_aborted), boostorg/redis#226 (cancel_after needs an executor that is
  * bound), boostorg/asio#469 (one overload does something else): with either form of the deadline
  * and whatever is around it, a time-out reads as one, and a cancellation does not. */
@@ -1399,7 +1399,7 @@ static void step_of_chain(struct unr_compose *self, struct unr_op *finished)
     }
 }
 
-/* asio.md 6.14, A#1166 (a deferred chain cannot see that it was cancelled): a chain that begins
+/* A#1166 (a deferred chain cannot see that it was cancelled): a chain that begins
  * later ends before it begins when it is asked in the meantime, and once it runs each of its steps
  * sees a request, and who made it, also where that interrupts nothing. */
 Test(asio, deferred_chain_sees_a_request)
@@ -1426,7 +1426,7 @@ Test(asio, deferred_chain_sees_a_request)
 
 /* ---- 6.15: frames ---- */
 
-/* asio.md 6.15, boostorg/beast#2325, boostorg/beast#1117 (framed protocols cannot safely cancel,
+/* boostorg/beast#2325, boostorg/beast#1117 (framed protocols cannot safely cancel,
  * nor say farewell after it): the writer of frames is cancelled in the middle of each, which its
  * count lets it complete, and the reader after every step; each frame arrives once, and whole, and
  * when all reads were cancelled there is still a farewell in either direction. */
@@ -1512,7 +1512,7 @@ start_with_a_time_on_the_stack(struct seen *seen, struct unr_timer *timer,
     start(seen, unr_cancel_after(deadline, unr_timer_after(timer, soon), late));
 }
 
-/* asio.md 6.16, A#1530 (a timer fires once, and then after 301 s), A#1284 (a time on the stack is
+/* A#1530 (a timer fires once, and then after 301 s), A#1284 (a time on the stack is
  * used when that is gone): a timer that is started anew, with a deadline around it that is not
  * reached and beside one that is far away, fires each time. */
 Test(asio, timer_fires_again_and_again)
@@ -1546,7 +1546,7 @@ static void succeed_at_start(struct own *own)
     unr_finish(&own->op, 0);
 }
 
-/* asio.md 6.17, boostorg/cobalt#168 (where the first of a race is ready at once, the cancellation
+/* boostorg/cobalt#168 (where the first of a race is ready at once, the cancellation
  * of the other is thrown): wherever the one that is ready stands, and whether it succeeds or fails,
  * the group reports what its condition makes of that one, and never the cancellation of the other,
  * which has ended before `done` and has taken no byte. */

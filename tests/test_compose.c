@@ -523,8 +523,8 @@ static void request_then(struct seen *seen)
     request_it(seen->context);
 }
 
-/* Asio loses a cancel that comes between two operations, as a signal there is an edge (asio.md,
- * section 6, item 1: A#1574, boostorg/mysql#199, boostorg/redis#321): the receive has completed,
+/* Asio loses a cancel that comes between two operations, as a signal there is an edge
+ * (chriskohlhoff/asio#1574, boostorg/mysql#199, boostorg/redis#321): the receive has completed,
  * the emit finds it finished, and the next one waits for ever.  Here the request stays in the
  * state, and the send that would follow never begins, though the step that starts it looks at
  * nothing but its child's error.  The request comes from another operation's `done`, in the turn

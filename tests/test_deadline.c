@@ -472,8 +472,8 @@ static int cancel_in_some_way(enum way way, struct limited *limited, struct unr_
     return -ECANCELED;
 }
 
-/* Asio reports a time-out as operation_aborted, like every other cancellation (asio.md, section 6,
- * item 12).  Here -ETIMEDOUT is a time-out's, and each other way to cancel keeps its own cause,
+/* Asio reports a time-out as operation_aborted, like every other cancellation.
+ * Here -ETIMEDOUT is a time-out's, and each other way to cancel keeps its own cause,
  * through the outer operation or through the inner. */
 Test(deadline, only_a_time_out_reads_as_one)
 {

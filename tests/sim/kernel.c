@@ -1,6 +1,6 @@
 /* uring/enter.h over plain memory: rings that read the SQEs which uring/ writes and post the CQEs
- * which it reads, and virtual time.  What the real kernel may do in more than one way is a choice:
- * see kernel.md for where each was measured.
+ * which it reads, and virtual time.  What the real kernel may do in more than one way is a choice;
+ * uring/README.md has the facts, and the conformance test compares.
  *
  * A request is in one of the stages of sim.h.  Submitting it attempts its call; what cannot go on
  * is armed, or waits for a worker.  Between submitting and returning, the kernel takes steps: it

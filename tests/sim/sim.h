@@ -143,8 +143,8 @@ unsigned sim_poll(const struct sim_file *file); /* POLLIN, POLLOUT, ... that hol
 
 /* ---- requests ---- */
 
-/* Where the kernel has a request; see kernel.md.  A cancel finds it in some of these and not in
- * others. */
+/* Where the kernel has a request; see uring/README.md.  A cancel finds it in some of these and not
+ * in others. */
 enum sim_stage {
     SIM_ARMED,   /* in the poll table, or another where cancels look: waits for its descriptor */
     SIM_ARMING,  /* between two attempts, in no table: a cancel is lost on it */

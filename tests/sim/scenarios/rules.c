@@ -1,7 +1,7 @@
-/* The rules of design.md, one scenario each, where the other files do not get to them: timers in
- * virtual time, requests that are or-ed, slots and trees of signals, operation types of a caller's
- * own, multishot and zero copy, descriptors, closing, small queues and calls of the kernel that
- * fail. */
+/* The rules of lib/README.md, one scenario each, where the other files do not get to them: timers
+ * in virtual time, requests that are or-ed, slots and trees of signals, operation types of a
+ * caller's own, multishot and zero copy, descriptors, closing, small queues and calls of the kernel
+ * that fail. */
 #include "scenario.h"
 
 #include <stddef.h>

@@ -3,14 +3,16 @@
  * many times (../real.c), where each outcome must be one that the simulated kernel produces too.
  *
  *   main.c         runs them: exhaustively, at random, for coverage of outcomes, or one schedule
- *   again operations.c   every system call, started and cancelled at every point
+ *                  again
+ *   operations.c   every system call, started and cancelled at every point
  *   pairs.c        two operations, on one descriptor and on two
  *   loops.c        closing, storms, other threads, faults of io_uring_enter
  *   sessions.c     what users write: the talk's race, the proxy
- *   rules.c        the rules of design.md that the others do not get to: timers, slots, types,
- *   shots, descriptors combinators.c  composed operations, deadlines, delays, filters, groups,
- *   scopes, joins composed.c     the library's own composed operations: transfers, readers, frames,
- *   connect_any, relay, processes */
+ *   rules.c        the rules of lib/README.md that the others do not get to: timers, slots, types,
+ *                  shots, descriptors
+ *   combinators.c  composed operations, deadlines, delays, filters, groups, scopes, joins
+ *   composed.c     the library's own composed operations: transfers, readers, frames, connect_any,
+ *                  relay, processes */
 #ifndef UNRI_SCENARIO_H
 #define UNRI_SCENARIO_H
 
@@ -84,7 +86,7 @@ struct unr_loop *open_small_loop(void);
 void             set_up(struct subject *s, const struct subject_type *type, struct unr_loop *loop);
 void             start(struct subject *s); /* bound to its signal */
 void             tear_down(struct subject *s);
-/* What must hold of every result, whatever the operation: see design.md, rules 1 to 6. */
+/* What must hold of every result, whatever the operation: see lib/README.md, rules 1 to 6. */
 void verify(struct subject *s);
 void close_loop(struct unr_loop *loop);
 
