@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # unring: asynchronous I/O on io_uring.
 #
 #   make                 the library and the examples, in build/release/
@@ -173,7 +174,7 @@ clean:
 	rm -rf build
 
 help:
-	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
+	@sed -n '/SPDX/d; /^$$/q; s/^# \{0,1\}//p' Makefile
 
 # ---- what it needs ----
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The examples' shared helpers; common.h says what they do. */
 #define _GNU_SOURCE 1
 #include "common.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the examples need and none of them is about: addresses, listening sockets, blocked signals,
  * an end with a message.  Plain system calls, no unring. */
 #ifndef EXAMPLES_COMMON_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A composed operation of one's own: connect to a Redis server, say PING, read the answer's line,
  * close.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Happy eyeballs, RFC 8305: of several addresses of one host, the one that answers first.
  *
  * Trying one after another is slow where the first is dead: its connect takes two minutes to fail.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The main job in five scenes on loopback TCP, each count of it checked from both sides.
  *
  * Three processes: this one is the proxy, and uses unring; the client and the target are forked

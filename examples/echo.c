@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* An echo server: each client gets back what it sends, until it ends its stream or is silent for
  * ten seconds.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A read under a deadline: a line that is typed within two seconds, or nothing.
  *
  *      $ first

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A server that ends without hurting anybody: ask, wait, insist.
  *
  * Each connection is a composed operation (receive a request, work on it, send the answer, and

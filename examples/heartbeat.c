@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A heartbeat: every 100 ms a timer cancels the read that waits, and no other operation.
  *
  * The read is bound to the slot of a signal, and the timer emits.  It asks for TOTAL: a read that

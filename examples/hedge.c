@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A hedged request: the same request to two servers, the second one only after a while; the first
  * answer wins.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A TCP proxy for real clients, written in the way in which unring is meant to be used.
  *
  * Everything that waits is an operation.  Each operation here holds the ones indented below it:

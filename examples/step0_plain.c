@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Step 0 of the talk's proxy: callbacks and no cancellation.
  *
  * Each connection is accepted, a socket is connected to the target, and two chains run side by

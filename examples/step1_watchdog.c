@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Step 1 of the talk's proxy: step 0, and a watchdog that ends a session on which nothing has
  * arrived for a while.
  *

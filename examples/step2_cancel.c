@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Step 2 of the talk's proxy: the watchdog of step 1 cancels what is in flight on both sockets, and
  * leaves the sockets as they are.
  *

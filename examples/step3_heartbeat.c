@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Step 3 of the talk's proxy: step 2, and a heartbeat.  While the target is silent, the client gets
  * a line "<heartbeat N>" every second.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Step 4 of the talk's proxy: step 3, with a group in the place of the signal.  While the target is
  * silent, the client gets a line "<heartbeat N>" every second, as before.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Step 5 of the talk: an operation type of one's own.  It waits for a signal of the process -
  * SIGINT, or SIGTERM - and reports it by its name.
  *

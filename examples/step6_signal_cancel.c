@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Step 6 of the talk: step 5, and the operation can be cancelled.
  *
  * Two lines more in the type: it supports TOTAL, as a signal that was not waited for any longer is

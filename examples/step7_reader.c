@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Step 7 of the talk: messages that end in '|', read by a composed operation.
  *
  * A stream knows no messages: one receive may bring half of one, or three and a half.  So what was

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Step 8 of the talk again, with the library's own message reader: no composed operation, no state,
  * no filter.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Step 8 of the talk: step 7 with a time-out of five seconds, after which the session goes on
  * reading, and no byte is lost.
  *

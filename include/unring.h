@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* unring: asynchronous I/O on io_uring in which every operation can be cancelled on its own, and
  * says afterwards exactly what happened.
  *

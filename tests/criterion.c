@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What Criterion lacks, linked into every test program: a time-out for the tests that set none, and
  * peace with the sanitizers.  A test program is two kinds of process: a runner, and one for each
  * test, which begins anew. */

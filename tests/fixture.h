@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the tests of the library share: a loop, pairs of sockets, and operations that remember how
  * they ended.  UNRING_TEST_PLAIN=1 runs them on the plainest ring instead of the best. */
 #ifndef TESTS_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether io_uring is refused to this process: by the seccomp filter of a container, by the sysctl
  * kernel.io_uring_disabled, by a security module, or by a kernel that has none.  There the tests
  * leave out what needs a loop and say why.  With REQUIRE_URING=1, which continuous integration

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Scenes for the system calls, and the table that says how each of them is played.
  *
  * A scene is what a call works on: descriptors, peers, a folder, a child.  A row of the table

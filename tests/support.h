@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the tests of a loop's surroundings share, on top of fixture.h: children that break a rule,
  * threads that wait until another sleeps, and - with SUPPORT_KERNEL defined before the include -
  * the kernel as this process sees it: hooks through which each of liburing's calls that leave the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What Asio's own tests look at, as far as no other test here does, and what its users complain
  * about, shown to be ended: each complaint with the places where it was
  * made; A#n is https://github.com/chriskohlhoff/asio/issues/n. */

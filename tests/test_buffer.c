@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The growable buffer: what is put in comes out, in one piece, within the limit and the memory that
  * there is. */
 #include "support.h"

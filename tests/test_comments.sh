@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Looks at the comments of the public headers, which are the manual:
 #
 #   - Each function and each type has a comment directly above it.  Functions that follow one another without a line

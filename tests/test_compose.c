@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Composed operations: what becomes of a step function that has never heard of cancellation,
  * wherever a request finds it.  Filters and the rest of the state are in test_state.c. */
 #include "support.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Broken contracts: each ends the process by abort(), with a message on standard error that names
  * what was broken, the operation where there is one, and the rule.  Every breach happens in a child
  * of its own. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Deadlines and delays: who wins when time and the operation race, in each order; what a time-out
  * is told from; and what becomes of the operation inside, of the timers beside it and of its
  * memory. */

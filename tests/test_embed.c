@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A loop inside another event loop: its descriptor is level-triggered, readable while run_once(0)
  * has work, whatever the work comes from, and quiet otherwise.  Each test runs on a ring with
  * DEFER_TASKRUN, on one with COOP_TASKRUN and on a plain one, whose completions come about

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the world does to a loop: limits reached, memory refused, io_uring switched off, a kernel
  * that lacks things or takes nothing for a while, descriptors closed from under an operation, peers
  * that reset.  Nothing is lost, nothing leaks, and what cannot go on says why. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Words for a person: each is asked for and looked at for what it must name - the error, the reason
  * as far as this machine tells, what to do; the operation, its result, the verdict - and not for
  * how it puts it. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Filters around one operation: which requests reach it, in which terms the result speaks, and what
  * no filter keeps out. */
 #include "support.h"

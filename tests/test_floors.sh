@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The library is a house: each floor knows those below it, never one above, and no file calls, by however
 # many ways, one that calls it.  Looks at the calls between the objects, and at what each file includes.
 #

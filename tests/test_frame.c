@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whole frames: by a delimiter or a length, however they arrive, and cancelled as often as one
  * likes without a byte lost. */
 #include "support.h"

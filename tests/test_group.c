@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Groups: who decides, who is asked, what is reported and what is kept.  Members that end when the
  * test says so are of a type of the test's own; where the kernel has a part in it, system calls,
  * and bytes counted at the peer. */

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Compiles each public header alone, twice in one file, as strictly as the compilers that are installed can.
 #
 #     tests/test_headers.sh include/unring.h include/unring/*.h

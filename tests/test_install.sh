@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Installs the library into temporary folders, builds and links every example against it as a user would, with the
 # shared and with the static library, starts some, and uninstalls it again, which must leave nothing.  test_readme.sh
 # does the same with what README.md says.  Started by `make check-install`.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Joins: waiting for what somebody else started, and what that one still gets. */
 #include "support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The loop: what a turn does and does not do, when run returns, what closing means. */
 #include "../uring/ring.h"
 #include "fixture.h"

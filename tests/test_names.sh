@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # What lib/README.md and uring/README.md name is there: each function, each test (suite/name) and each scenario
 # (subject/name, or a pattern of them).
 #

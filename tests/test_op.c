@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The rules of an operation's life, each with tests named after it.  tests/test_table.c has every
  * system call in every state; here are the rules themselves, on the few calls that show them
  * best. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Waiting for signals, and for children in both ways: with waitid in the ring, and without it as
  * before Linux 6.7. */
 #define SUPPORT_KERNEL

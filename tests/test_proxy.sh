@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # The example proxy with real clients: bytes, half-close, idle time-out, heartbeat, refused target, SIGINT drained.
 # Usage: test_proxy.sh PROXY LEFT_OUT.  Skips, with the reason, what needs a tool that is not installed, and where io_uring
 # is refused, which the program LEFT_OUT tells, all but the command line.  Ports are the system's.

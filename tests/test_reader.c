@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading until something is found: what is found, however it arrives, and that no byte is lost,
  * whenever the read is cancelled and however it fails. */
 #include "support.h"

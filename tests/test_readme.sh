@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # README.md says nothing that is not so: installs the library as a user of one's own would, runs the page's commands,
 # compiles every block of C with warnings as errors, starts what has an output and compares it, and looks for each
 # operation of the headers in the table of guarantees.  Started by `make check-readme` and `make check-install`.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The suite where io_uring is refused, as a container does it: what needs none runs, each part that needs it is left out
 # and says why, and the suite passes.  With REQUIRE_URING=1 each of these parts fails.  Started by `make check-refused`.
 

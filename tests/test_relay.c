@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Passing on from one stream to another: every byte is delivered, in the rest, or still where it
  * came from. */
 #include "support.h"

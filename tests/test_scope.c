@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Scopes: when they end, whom a request reaches, what becomes of a member's own done, slot and
  * result, and the table behind it all, which grows, shrinks to none and may find no memory. */
 #include "support.h"

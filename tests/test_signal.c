@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Signals and slots by themselves: what an emit reaches, in which order, and what its handlers may
  * do meanwhile. */
 #include "fixture.h"

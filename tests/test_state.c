@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cancellation state: what its filters let in and pass on, how long that is kept, and what is
  * forgotten.  The operation that has the state is a composed one; where requests find that is in
  * test_compose.c. */

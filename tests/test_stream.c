@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Streams: one read or write on each kind.  What is made of many is in tests/test_transfer.c. */
 #include "support.h"
 

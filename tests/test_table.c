@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Every system call, cancelled in every state that an operation can be in.
  *
  * scenes.h has a row for each system call of uring/rows.c, some have several.  Here are the

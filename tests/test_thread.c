@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What other threads may do to a loop - post, emit, stop, hold, release - in each order relative to
  * the loop's sleep, and to which thread a loop belongs.  Silent under ThreadSanitizer. */
 #define SUPPORT_KERNEL

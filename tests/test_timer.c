@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Timers: when they fire, in which order, and what moving and cancelling them does to the
  * others. */
 #include "fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Transfers: everything that a count promises, on every kind of stream, and what a cancellation
  * leaves behind.  Two layers are here as well: one that moves little at a time and fails when told
  * to, and one that enciphers, as an example. */

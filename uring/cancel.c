@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The way of a cancel, from the operation that wants it to the kernel's answer.
  *
  *   wanted     unri_want_cancel: on ring->urgent, WANTS_CANCEL

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The way of a cancel: IORING_OP_ASYNC_CANCEL for one operation's own SQE. */
 #ifndef UNRI_URING_CANCEL_H
 #define UNRI_URING_CANCEL_H

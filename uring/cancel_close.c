@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* unr_cancel_close: the one operation on a descriptor that is more than an SQE.  It asks all others
  * on the descriptor to cancel, waits among them until it is alone, and then is submitted as a
  * close. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From the CQ to a finished operation.  An operation has up to four kinds of CQE: its own last one,
  * the notification of a zero-copy send, the answer to its cancel, and the answer to the undoing of
  * a connect.  The operation is finished when each of these that was submitted has come, in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From the CQ to finished operations. */
 #ifndef UNRI_COMPLETE_H
 #define UNRI_COMPLETE_H

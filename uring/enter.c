@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The real kernel: every call here crosses into it. */
 #include <errno.h>
 #include <liburing.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The other half of the seam: the calls that cross into io_uring.  lib/core/os.h has the first
  * half, the rest of the system.  enter.c is the real kernel, reached through liburing; the
  * simulated one implements the same functions over plain memory, reads the same SQEs and posts the

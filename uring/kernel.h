@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What lib/loop/ asks of uring/: a ring for a loop, and turns with the kernel.  lib/ knows no SQE;
  * everything else about a system call it sees through its operation's type. */
 #ifndef UNRI_KERNEL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Constants of io_uring that are newer than liburing 2.3, the oldest that unring builds with.  They
  * are the kernel's own numbers (include/uapi/linux/io_uring.h, fs.h), named here so that nothing
  * depends on the installed header. */

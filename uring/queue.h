@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Lists of operations on a ring, linked both ways: through private_fields.next, and through scratch
  * in the result. */
 #ifndef UNRI_QUEUE_H

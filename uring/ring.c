@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ring of a loop: it is set up with the best flags that the kernel takes, asked what it
  * supports, and closed. */
 #include "enter.h"

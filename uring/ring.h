@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ring of a loop.  lib/README.md has the map of the files, README.md the kernel's facts that
  * they rely on. */
 #ifndef UNRI_RING_H

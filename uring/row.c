@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What all rows have in common: how the operation is started, and how it is asked to cancel. */
 #include "row.h"
 #include "cancel.h"

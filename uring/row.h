@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Rows: what unring knows of a system call.  rows.c has all of them. */
 #ifndef UNRI_ROW_H
 #define UNRI_ROW_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The system calls: a line of the list for each, and a function that describes it.  cancel_close.c
  * and sqe.c have the two rows that are more than that.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* unr_sqe: an operation whose SQE a caller fills in.  Its opcode and its descriptor are known when
  * that has happened, which is when it gets an SQE.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From the lists into the SQ.  An SQE is filled when it is flushed, from the operation's own
  * arguments: until then the operation is on a list, and cancelling it is taking it off.  An
  * operation that finds no SQE stays on its list: nothing is lost when the SQ is full (rule 8). */

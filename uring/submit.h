@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From the lists of a ring into its SQ. */
 #ifndef UNRI_SUBMIT_H
 #define UNRI_SUBMIT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One turn with the kernel: it submits, waits and times out with one system call, and reaps. */
 #include "../lib/core/contract.h"
 #include "cancel.h"

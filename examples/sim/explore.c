@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A session with a bug, found by exploring, and the same session mended.
  *
  *     cc explore.c $(pkg-config --cflags --libs unring-sim)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A growable buffer: bytes are put in behind, looked at in one piece, and taken out in front.
  * reader.h fills it from a stream. */
 #ifndef UNRING_BUFFER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cancellation, the requester's side: the guarantees that a requester accepts, the slot through
  * which a request reaches an operation, and the signal that emits requests.  A request is here
  * always a request to cancel.  What an operation does with a request, and what its result says of

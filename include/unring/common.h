@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What every header of unring begins with: the library's version, the linkage of a C library in
  * C++, and the mark of a function that programs can see in the shared library. */
 #ifndef UNRING_COMMON_H

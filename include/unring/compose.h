@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Composed operations of one's own: a state machine that starts one operation after another, and
  * is itself an operation. */
 #ifndef UNRING_COMPOSE_H

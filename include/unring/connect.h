@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Connecting to the first of several addresses that answers. */
 #ifndef UNRING_CONNECT_H
 #define UNRING_CONNECT_H

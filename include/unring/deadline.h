@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Time around one operation: wrappers that end their child at a deadline, or begin it after a
  * pause. */
 #ifndef UNRING_DEADLINE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Words for a person: why a loop could not be opened, what became of an operation, and which
  * features this kernel has. */
 #ifndef UNRING_EXPLAIN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Filters: a wrapper that decides which requests to cancel reach its child. */
 #ifndef UNRING_FILTER_H
 #define UNRING_FILTER_H

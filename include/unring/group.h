@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Groups: operations side by side that are one operation, which ends when each of its members has
  * ended. */
 #ifndef UNRING_GROUP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading, writing, waiting for readiness, and closing: the system calls on any descriptor.
  * Sockets have more in net.h, files in file.h.
  *

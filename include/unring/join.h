@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Joins: waiting for an operation that somebody else has started. */
 #ifndef UNRING_JOIN_H
 #define UNRING_JOIN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The loop: one ring of io_uring(7), one thread, and all operations that are in flight on it.
  * thread.h has what other threads may do to a loop. */
 #ifndef UNRING_LOOP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Operations: how one is described, bound to a slot, started and cancelled, and what its result
  * says.  The operations themselves are in io.h, net.h, file.h, system.h and timer.h, and
  * operations that are made of other operations in compose.h, group.h and other headers.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Waiting for signals of the operating system, and for child processes to end. */
 #ifndef UNRING_PROCESS_H
 #define UNRING_PROCESS_H

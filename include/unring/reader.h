@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Readers: reads into a buffer that go on until something is found: a delimiter, a match, a whole
  * frame.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Relays: passing the bytes of one stream on to another. */
 #ifndef UNRING_RELAY_H
 #define UNRING_RELAY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Scopes: an operation in which others are started while it runs, and which ends after them. */
 #ifndef UNRING_SCOPE_H
 #define UNRING_SCOPE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The simulated kernel: a program that is linked with libunring-sim in place of libunring runs on
  * a kernel whose every choice is enumerated.  Write a function that uses unring as ever, on
  * simulated descriptors, and have it explored: it is called once for each schedule, from a clean

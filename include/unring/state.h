@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cancellation state: the requests that a composed operation (compose.h) has let in, and the
  * filters that decide which types it lets in and which it passes on to its children.  A request is
  * here always a request to cancel. */

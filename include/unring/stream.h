@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Streams: what composed operations read from and write to.  A stream is a socket, a pipe, a file
  * with an offset, or a layer: a stream of the caller's own type on top of another stream. */
 #ifndef UNRING_STREAM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Waiting for processes and futexes, and any SQE that has no function of its own.  The top of io.h
  * says what holds for every system call: what is lent until when, which errors all of them have,
  * and what becomes of a request before the kernel has seen the call. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What any thread may do to a loop: stop it, hold and release it, have a task run on its thread,
  * and emit a signal there.  Each function touches the loop until it returns, so the loop is closed
  * only after that. */

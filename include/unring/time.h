@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Time, as everything in unring counts it. */
 #ifndef UNRING_TIME_H
 #define UNRING_TIME_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Timers.  A timer waits in its loop, not in the kernel: it needs no SQE, and no system call but
  * the wait that the loop makes anyway. */
 #ifndef UNRING_TIMER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Transfers: as many reads or writes on a stream, one after another, as it takes to move all of
  * the bytes, or as many as a condition asks for.  A single read or write is unr_read_some() or
  * unr_write_some() of stream.h.

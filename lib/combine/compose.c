@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Operations made of steps: one child after another, under one cancellation state. */
 #include "../core/cancel.h"
 #include "../core/combinator.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Deadlines: a timer of the loop's that, when it is due, asks the operation inside to end.  It is
  * among the timers without being an operation of its own, so that one which is not reached costs a
  * place in the heap and no more. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* An operation that begins later: it waits among the timers, and what ends it meanwhile is its
  * child's own end before it began. */
 #include "../core/cancel.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A filter between the requests for an operation and the operation. */
 #include "../core/cancel.h"
 #include "../core/combinator.h"

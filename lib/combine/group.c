@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Operations side by side.  Members are linked by their `data`, which nobody else needs while they
  * are held, and those that have ended by the `next` that the loop has no use for any more: so a
  * group of any size needs no memory.  The low bits of the link tell who ended a member. */

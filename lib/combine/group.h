@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What groups and scopes share. */
 #ifndef UNRI_GROUP_H
 #define UNRI_GROUP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Waiting for somebody else's operation: the join steps in as its combinator and, when it is handed
  * back, hands it on.  Several joins of one operation stand in line, the last to come first. */
 #include "../core/cancel.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Scopes.  A member is an operation as any other, with its own `done`; the scope stands between as
  * its combinator and keeps that `done` in a table of its own, where requests find the members too.
  */

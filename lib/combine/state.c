@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cancellation state: filters, and what was let in. */
 #include "state.h"
 #include "../core/contract.h"

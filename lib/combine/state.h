@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The cancellation state as those who have one use it: composed operations. */
 #ifndef UNRI_STATE_H
 #define UNRI_STATE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What every file of the library begins with. */
 #ifndef UNRI_BASE_H
 #define UNRI_BASE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What becomes of a request to cancel an operation, wherever it comes from: unr_cancel(), the slot,
  * unr_cancel_fd(), a combinator, the closing of the loop.  It is or-ed to what was asked before,
  * and honoured if the operation supports one of its types; the type then hears of it once. */

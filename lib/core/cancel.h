@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Requests to cancel an operation: how one arrives, and what becomes of it.  uring/cancel.c is
  * where a system call's cancel goes to the kernel. */
 #ifndef UNRI_CANCEL_H

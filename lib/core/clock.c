@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The time of a turn: see clock.h. */
 #include "clock.h"
 

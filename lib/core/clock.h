@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The time of a turn.  Reading the clock costs as much as half an operation, so a turn reads it
  * when somebody first asks, and the time then stands still until the loop comes back from the
  * kernel. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What combinators share: taking, starting and ending their children, and wrappers.  A child's end
  * is op.c's: unri_hand_back() gives it to its combinator. */
 #include "combinator.h"

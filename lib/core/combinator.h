@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Combinators, and the children that they are made of.  In groups and scopes a child is called a
  * member.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The end of a process that broke a rule of the library: memory is at stake then, and an errno
  * would be ignored. */
 #include "contract.h"

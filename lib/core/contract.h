@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Broken contracts: the checks that end a process whose memory is at stake. */
 #ifndef UNRI_CONTRACT_H
 #define UNRI_CONTRACT_H

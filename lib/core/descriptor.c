@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is in flight on each descriptor: a table indexed by it, of lists of operations linked both
  * ways.  Finding the operations on one descriptor costs nothing for those on others.
  *

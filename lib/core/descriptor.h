@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is in flight on each descriptor. */
 #ifndef UNRI_DESCRIPTOR_H
 #define UNRI_DESCRIPTOR_H

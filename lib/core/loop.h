@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A loop, as far as operations and the ring need it.  lib/loop/loop.h has the whole of it: timers,
  * inbox, embedding. */
 #ifndef UNRI_CORE_LOOP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Names for messages and logs: of operations, of what a result says, of this library. */
 #include "name.h"
 #include "op.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The names of operations. */
 #ifndef UNRI_NAME_H
 #define UNRI_NAME_H

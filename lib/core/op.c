@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The life of one operation: described, bound, started, ended, handed back.  What happens between
  * start and end is its type's affair: uring/ for system calls, lib/loop/timer.c, a combinator, or a
  * caller's own.  What happens to a request to cancel it is cancel.c's. */

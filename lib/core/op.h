@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The life of one operation: its states, its flags, and the functions that move it from one to the
  * next.  cancel.h has what happens to a request to cancel it, combinator.h what a combinator does
  * with its children. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The real system: every call here leaves the process, but for the clock. */
 #include "os.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One half of the seam: what the library asks of the system besides a ring.  The other half, the
  * ring, is uring/enter.h.  os.c is the real system; the simulated kernel has its own. */
 #ifndef UNRI_OS_H

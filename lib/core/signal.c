@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Slots and signals.  A slot is two words and a handler; everything of interest here is how an emit
  * walks a tree of signals while its handlers attach, detach, clear, reassign and free.
  *

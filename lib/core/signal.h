@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What operations need of slots besides their public functions. */
 #ifndef UNRI_SIGNAL_H
 #define UNRI_SIGNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The loop's descriptor for another event loop: an eventfd that the kernel signals when the ring
  * has something to reap, and that unring writes to when there is work which the kernel does not
  * know of.  (The ring's own descriptor will not do: a poll that sleeps on it is not woken with

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Words for a person: why a loop could not be opened, what became of an operation, what is in
  * flight. */
 #include "../../uring/kernel.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What other threads may do to a loop: tasks, remote emits, stop, hold and release.
  *
  * A push goes onto a stack that the loop's thread takes over whole and turns round.  Whoever pushes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What other threads have left for a loop. */
 #ifndef UNRI_INBOX_H
 #define UNRI_INBOX_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The loop: opened, run turn by turn, closed.  A turn is one visit to the kernel, then everything
  * that is known to have ended is handed back. */
 #include "../../uring/kernel.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The whole of a loop: what operations and the ring know of it (lib/core/loop.h), and what
  * lib/loop/ adds to that. */
 #ifndef UNRI_LOOP_H

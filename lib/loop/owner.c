@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whose a loop is: the thread's that first runs it. */
 #include "../../uring/kernel.h"
 #include "../core/contract.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Timers, the operation.  Where they wait is timer_queue.c. */
 #include "timer.h"
 #include "../core/contract.h"

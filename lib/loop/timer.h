@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What waits for a time: timers, deadlines and delays, all of which begin with a struct unr_timer.
  */
 #ifndef UNRI_TIMER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What timers wait in: a 4-ary heap, and queues of timers that were started with the same delay.
  *
  * The heap's entries hold the deadline beside the timer, so that comparing touches no timer, and

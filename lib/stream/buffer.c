@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The growable buffer.  The bytes lie from `begin` to `end` in memory of `room` bytes and one,
  * which holds the zero behind them when they reach its end. */
 #include "buffer.h"

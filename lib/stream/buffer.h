@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What readers and frames need of a buffer besides its public functions. */
 #ifndef UNRI_BUFFER_H
 #define UNRI_BUFFER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Connecting to one of several addresses: a socket, a connect, and where that fails a close, for
  * each in turn. */
 #include <unring.h>

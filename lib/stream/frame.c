@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading whole frames. */
 #include "reader.h"
 #include "../core/contract.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Signals and child processes: each wait opens the descriptor that it needs, if any, and has closed
  * it before `done`. */
 #include "../core/os.h"

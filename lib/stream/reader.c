@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading until a delimiter or a match is found. */
 #include "reader.h"
 #include "../core/contract.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One read after another into a buffer until something is found: what frames share with the other
  * readers. */
 #ifndef UNRI_READER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Passing on what comes from one stream to another: a read into the buffer, then writes until that
  * is empty.  So there is never anything taken and not delivered that is not in the buffer, which is
  * the caller's when the relay ends early.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Streams: one read or write on a socket, a pipe, a file or a layer of the caller's. */
 #include <unring.h>
 

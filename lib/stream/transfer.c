@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Transfers: reads or writes on a stream, one after another, until a condition ends them. */
 #include "../core/contract.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Boost.Asio for the benchmarks, with the backend that the makefile chooses: epoll, or with
  * -DBENCH_ASIO_URING io_uring.  One thread drives the context, and it is told so: its locks are
  * off. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the benchmark programs share, in C and in C++: clocks, the line that the driver reads,
  * limits, random numbers, loopback sockets.  What only the programs on plain liburing share is in
  * ring.h; which program runs when, and what becomes of its lines, is in `run`. */

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Builds and runs the benchmarks, from the root of the repository: `make bench`, or
 #     make -f tests/bench/bench.mk bench [ONLY="nop timers"] [ROUNDS=1]
 # The library must have been built.  What other libraries there are to compare with is seen from their headers.

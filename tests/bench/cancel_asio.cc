@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Read-and-cancel with Boost.Asio: reads that wait on idle eventfds, each with a cancellation slot of its own.
  *     cancel_asio batch|recent|random N OPERATIONS      as in cancel_unring.c, on N descriptors, as Asio lets the
  *                                                       kernel see one read of a descriptor at a time */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The nearest that libev has to read-and-cancel: watching a descriptor for readability, and ceasing
  * to.  No operation of the kernel's is begun or cancelled, so this is less than cancel_unring does.
  *     cancel_libev batch|recent|random N OPERATIONS      as in cancel_unring.c, on N descriptors */

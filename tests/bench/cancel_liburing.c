@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Read-and-cancel on plain liburing: reads that wait on idle eventfds, each cancelled by an SQE of
  * its own.
  *     cancel_liburing batch N OPERATIONS       N reads are armed by one system call and cancelled

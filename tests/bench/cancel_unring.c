@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Read-and-cancel with unring: reads that wait on idle eventfds, cancelled one by one.
  *     cancel_unring batch N OPERATIONS       N reads are armed in one turn and cancelled in the
  *     next cancel_unring recent N OPERATIONS      N reads are outstanding; the one armed last is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the steps of a composed operation cost more than operations restarted from their `done`:
  * nops, STEPS of them in each.
  *     compose_unring BATCH OPERATIONS      keeps BATCH composed operations going; the figure is per

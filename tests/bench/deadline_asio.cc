@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a deadline that does not fire costs with Boost.Asio.  Its cancel_after (from 1.31, Boost 1.86 on) starts a wait on a timer
  * and the operation, cancels the one when the other has ended, and completes when both have: that is written out here.
  *     deadline_asio BATCH OPERATIONS      as in deadline_unring.c */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a deadline that does not fire costs on plain liburing, where it is a linked time-out of the
  * kernel's: an SQE and a CQE more.
  *     deadline_liburing BATCH OPERATIONS      as in deadline_unring.c */

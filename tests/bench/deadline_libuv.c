@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a deadline that does not fire costs with libuv, which has none: a timer that is started
  * before a read and stopped behind it.
  *     deadline_libuv BATCH OPERATIONS      as in deadline_unring.c, on BATCH descriptors that are

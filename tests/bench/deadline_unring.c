@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a deadline that does not fire costs with unring: reads that have something at once, with one
  * and without.
  *     deadline_unring BATCH OPERATIONS      keeps BATCH reads going */

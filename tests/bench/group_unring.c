@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a group of two nops costs more than the two started by themselves.
  *     group_unring all|any BATCH OPERATIONS      keeps BATCH pairs going; `any` decides at the
  *     first, `all` at the last */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the programs that read lines share:
  *     lines_LIBRARY bulk|single OPERATIONS      lines of 64 bytes, which arrive 1024 at a time or
  *     each by itself lines_unring bulk_found OPERATIONS        the same as bulk, but what is in the

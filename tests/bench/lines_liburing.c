@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Lines read on plain liburing, by a loop written for that.  What is measured and the command line
  * are in lines.h. */
 #include "lines.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Lines read with unr_read_until().  What is measured and the command line are in lines.h. */
 #include <unring.h>
 

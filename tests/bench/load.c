@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What drives the servers under test, the same for every library: clients that send a message and
  * wait for its echo.
  *     load rate NAME CONNECTIONS SIZE SLICES LIBRARY:PORT:PID...

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What one way to do something costs more than another, measured in turns so that what disturbs the
  * machine meets both. */
 #ifndef BENCH_MORE_H

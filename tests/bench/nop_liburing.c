@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A nop's round trip on plain liburing.
  *     nop_liburing BATCH OPERATIONS      keeps BATCH nops in flight until OPERATIONS have
  *     completed */

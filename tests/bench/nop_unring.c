@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A nop's round trip with unring.
  *     nop_unring BATCH OPERATIONS      keeps BATCH nops in flight until OPERATIONS have
  *     completed */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the programs on plain liburing share: a ring set up as well as the kernel offers, and as
  * unring sets up its own, so that a difference between the two is unring's. */
 #ifndef BENCH_RING_H

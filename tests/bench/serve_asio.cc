@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The echo server and the proxy with Boost.Asio.  The command line is in bench.h, at serve_options(). */
 #include "asio.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* HAProxy in place of a proxy of ours, one thread, TCP mode: becomes it, with the listening socket
  * inherited.  The command line is in bench.h, at serve_options(); there is no echo, and it does not
  * end by itself: `run` ends it, or the alarm, which survives an exec. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The echo server and the proxy with libev.  The command line is in bench.h, at serve_options().
  * Reading happens when there is something to read, so all connections share one buffer, which is
  * sent at once; only what a socket does not take is copied and sent later, reading being stopped

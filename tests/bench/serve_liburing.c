@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The echo server and the proxy on plain liburing: recv and send, one of them at a time for each
  * direction, armed anew with the system call that waits.  The command line is in bench.h, at
  * serve_options(). */

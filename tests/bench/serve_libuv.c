@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The echo server and the proxy with libuv.  The command line is in bench.h, at serve_options().
  * libuv asks for a buffer when there is something to read, so all connections share one, and
  * uv_try_write() sends it at once; only what a socket does not take is copied and written later,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The echo server and the proxy with unring: recv and send, one of them at a time for each
  * direction.  The command line is in bench.h, at serve_options(). */
 #include <unring.h>

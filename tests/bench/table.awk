@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Makes the table of the benchmarks out of lines "sample library name value".
 #
 # A library's figure is the median of its samples.  The ratio behind another library's figure is unring's figure

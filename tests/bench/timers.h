@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the timer programs do, whatever their library:
  *     timers_LIBRARY restart N OPERATIONS    among N outstanding, cancels one after another and
  *     starts it anew timers_LIBRARY another N OPERATIONS    beside N outstanding, starts others and

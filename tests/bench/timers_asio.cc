@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Timers of Boost.Asio.  What is measured and the command line are in timers.h. */
 #include "asio.h"
 #include "timers.h"

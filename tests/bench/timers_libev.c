@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Timers of libev.  What is measured and the command line are in timers.h. */
 #include <ev.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Timers of libuv, which count milliseconds.  What is measured and the command line are in
  * timers.h. */
 #include <uv.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Timers of unring.  What is measured and the command line are in timers.h. */
 #include <unring.h>
 

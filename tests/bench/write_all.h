@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the programs that write much to a slow reader share:
  *     write_all_LIBRARY MIB      writes so many buffers of 1 MiB, one after another, to a
  *     connection of the loopback with a

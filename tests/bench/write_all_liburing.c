@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Much written on plain liburing, with MSG_WAITALL: the kernel goes on by itself where the
  * connection takes only a part.  What is measured and the command line are in write_all.h. */
 #include "ring.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Much written with unr_write_all().  What is measured and the command line are in write_all.h. */
 #include <unring.h>
 

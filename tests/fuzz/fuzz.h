@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the fuzz targets share: the input as a tape, and a stream that plays the rest of it from
  * memory in chunks of the fuzzer's choosing, without a system call.  A chunk of no length makes the
  * read wait until it is asked to end. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The buffer, against an array that is long enough: each input is a series of calls. */
 #include "fuzz.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* unr_read_frame() on a hostile text that comes in chunks, cancelled in between: against a parser
  * that sees the whole. */
 #include "fuzz.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* unr_read_until() and unr_read_match() on a text that comes in chunks, again and again to its end,
  * cancelled in between: against memmem(3) on the whole. */
 #include "fuzz.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* unr_match_regex() on a text that comes in chunks: against regexec(3) on what had arrived after
  * each. */
 #include "fuzz.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The system calls of the table: what one attempt of each does to the world, whether it would get
  * further, and which memory it is lent meanwhile. */
 #include "sim.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The drivers: an odometer over all choices, a random walk, PCT, and replay. */
 #include "choose.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One stream of choices drives a schedule: whatever the simulated kernel, or a scenario, could do
  * in more than one way is a call of unri_choose().  0 is the kindest way.  A driver decides; what
  * it decided is written down, so that it can be replayed. */

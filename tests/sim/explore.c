@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* unr_explore: one schedule after another, each from a clean world; what fails is caught, shrunk
  * and told. */
 #include <setjmp.h>

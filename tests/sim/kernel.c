@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* uring/enter.h over plain memory: rings that read the SQEs which uring/ writes and post the CQEs
  * which it reads, and virtual time.  What the real kernel may do in more than one way is a choice;
  * uring/README.md has the facts, and the conformance test compares.

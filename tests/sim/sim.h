@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of the simulated kernel share.
  *
  *   choose.c   the stream of choices, and the drivers behind it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The simulated kernel: libunring-sim, the scenarios that run on it, and what is done with them.  Part of the Makefile.
 #
 #   make check-sim          every scenario, all schedules or the first SCHEDULES

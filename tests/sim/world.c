@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The world of a schedule: descriptors, and the sockets, pipes, files, counters and processes
  * behind them.  Nothing here waits or chooses; calls.c and kernel.c do. */
 #include "sim.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Conservation above the system call: whatever becomes of a composed operation, what its result
  * counts is what moved.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Conservation: whatever is cancelled, what the results count is what moved.
  *
  * Two processes, each with a loop of its own, one of them a plain one.

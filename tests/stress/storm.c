@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Storms of cancels: thousands of operations armed on a ring whose submission queue has 8 entries
  * and whose completion queue has 16, started and cancelled in every pattern that comes to mind,
  * thousands in one turn among them.

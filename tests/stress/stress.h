@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the stress programs share: options, random numbers that a seed repeats, and ends that say
  * what was wrong.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Random trees of groups, deadlines, delays and filters over reads, timers, nops and operations of
  * an own type, asked to cancel at random at any node, joined, half of them in a scope.  When a tree
  * has ended, everything in it has, once; each group's result is worked out again from its members'

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether a part of `make check` that needs io_uring is to be left out, as io_uring is refused
  * here.  Then it says so, with the reason, and succeeds; otherwise it fails without a word:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Runs a command that io_uring is refused to, as a container's seccomp filter does it:
  *
  *      without_uring EPERM|EACCES|ENOSYS COMMAND [ARGUMENT...] */

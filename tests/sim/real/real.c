@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* <unring/sim.h> over the real kernel: the scenarios, linked with this, lib/, uring/ and liburing
  * in place of the simulated kernel, run on the kernel that is there, many times, with other
  * processes acting at random moments.  What they end with must be something that the simulated

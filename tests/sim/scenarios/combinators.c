@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The combinators: composed operations and their states, deadlines, delays, filters, groups, scopes
  * and joins, each asked to end at every point, with what they hold completing or not.  What must
  * come of it is worked out here a second time, from the results of what they held: a model, as

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The composed operations: transfers, readers, frames, connect_any, relay, sigwait and
  * process_wait, each with a peer that acts at any point, and asked to end, or its loop closed, at
  * each point.  What must hold afterwards is worked out from what the peer sent and found: every

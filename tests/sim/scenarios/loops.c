@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The loop: storms on small queues, what other threads do, calls of the kernel that fail, another
  * event loop around it. */
 #include "scenario.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Runs the scenarios: `scenarios [--driver exhaustive|random|pct] [--schedules N] [--seconds N]
  * [--seed N] [--replay S] [--faults N] [--outcomes FILE] [NAME...]`, names with wildcards.  Prints
  * a line for each: how many schedules, choices, distinct outcomes; and appends these to FILE. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Every system call, started and cancelled at every point: the subjects, what must hold of each,
  * and the scenarios. */
 #include "scenario.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Two operations at a time: on one descriptor, on two, and what one's cancellation does to the
  * other: nothing. */
 #include "scenario.h"

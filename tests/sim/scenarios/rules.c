@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The rules of lib/README.md, one scenario each, where the other files do not get to them: timers
  * in virtual time, requests that are or-ed, slots and trees of signals, operation types of a
  * caller's own, multishot and zero copy, descriptors, closing, small queues and calls of the kernel

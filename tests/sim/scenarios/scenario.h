@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A scenario: a few lines that use the library on simulated descriptors, and say what must hold
  * afterwards.  Scenarios run on the simulated kernel, every schedule of them, and on the real one,
  * many times (../real.c), where each outcome must be one that the simulated kernel produces too.

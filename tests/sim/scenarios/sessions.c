@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What users write: the race of the talk "Cancellation in depth", in the form in which it is broken
  * and in ours; a buffer that is used again too early; the proxy with heartbeats. */
 #include "scenario.h"
