@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The examples' shared helpers; common.h says what they do. */
+/* The helpers of the examples; common.h says what they do. */
 #define _GNU_SOURCE 1
 #include "common.h"
 
@@ -33,7 +33,7 @@ bool parse_address(const char *text, struct address *ret_address)
         memcpy(host, text, len);
         host[len] = '\0';
         if (!bracketed && strchr(host, ':'))
-            return false; /* which of the colons begins the port, nobody can tell */
+            return false; /* nobody can tell which of the colons begins the port */
         port = colon + 1;
     }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the examples need and none of them is about: addresses, listening sockets, blocked signals,
- * an end with a message.  Plain system calls, no unring. */
+/* Helpers of the examples that no example is about: addresses, sockets, blocked signals, an end
+ * with a message.  They are plain system calls, no unring. */
 #ifndef EXAMPLES_COMMON_H
 #define EXAMPLES_COMMON_H
 
@@ -15,8 +15,8 @@ struct address {
 /* Long enough for any address that format_address() writes. */
 #define ADDRESS_TEXT 64
 
-/* "80", "127.0.0.1:80", "[::1]:80": a port alone is on 127.0.0.1, a host is numeric.  False, and
- * *ret_address untouched, for anything else. */
+/* Reads "80", "127.0.0.1:80" or "[::1]:80": a port alone is on 127.0.0.1, a host is numeric.
+ * False, and *ret_address untouched, for anything else. */
 bool parse_address(const char *text, struct address *ret_address);
 
 /* Writes the address as parse_address() reads it into `text`, and returns that. */
@@ -42,16 +42,16 @@ void reset_at_close(int fd);
  * programs that use select(2).  Failing costs connections, not correctness. */
 void raise_descriptor_limit(void);
 
-/* A finite number above 0.  False, and *ret_seconds untouched, for anything else. */
+/* Reads a finite number above 0.  False, and *ret_seconds untouched, for anything else. */
 bool parse_seconds(const char *text, double *ret_seconds);
 
 /* Prints the message, and the error's text unless `error` is 0, and ends the program with status
  * 1. */
 _Noreturn void die(int error, const char *what);
 
-/* The command line of steps 7 and 8, "[LISTEN]", by default a port that the system chooses: returns
- * a listening socket and prints where it listens.  Ends the program with a message where something
- * is wrong. */
+/* Reads the command line "[LISTEN]", by default a port that the system chooses.  Returns a
+ * listening socket and prints where it listens.  Ends the program with a message where something is
+ * wrong. */
 int listen_on_argument(int argc, char **argv);
 
 /* Blocks signals of the process, as unr_sigwait() needs it: before there are threads.  Where it
@@ -62,9 +62,10 @@ void block_signals(const int *signals, unsigned n);
 extern const int interrupts[2];
 void             block_interrupts(void);
 
-/* The command line of steps 0 to 4, "LISTEN TARGET [SECONDS]": sets the target, returns a listening
- * socket and prints where it listens.  Ends the program with a message where something is wrong.
- * seconds  NULL where a step takes none; otherwise its default, and what the user gave. */
+/* Reads the command line of steps 0 to 4, "LISTEN TARGET [SECONDS]".  Sets the target, returns a
+ * listening socket and prints where it listens.  Ends the program with a message where something is
+ * wrong.
+ * seconds  NULL where a step takes none; otherwise holds the default, and then the user's. */
 int step_listen(int argc, char **argv, struct address *ret_target, double *seconds);
 
 #endif

@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* A composed operation of one's own: connect to a Redis server, say PING, read the answer's line,
- * close.
+/* A composed operation of one's own: connect to a Redis server, send PING, read one line, close.
  *
- * The step function is called with NULL at first and then with each child that has ended; it begins
- * the next child or ends the whole.  It knows nothing of cancellation: all it does is stop at the
- * first error.  That is enough.  A request ends the child that is in flight, and if that completes
- * all the same, the next one before it begins.
+ * The step function is called with NULL first, and then with each child that has ended.  Each time
+ * it begins the next child or ends the whole.  It knows nothing of cancellation; it stops at the
+ * first error, and that is enough.  A request ends the child in flight.  If that child completes
+ * all the same, the next one ends before it begins.
  *
- * Except for the last: unr_close() supports no cancellation, so it always runs.  Whatever goes
- * wrong, and at whichever step, the connection is closed before `done` is told.
+ * The last child is an exception: unr_close() supports no cancellation, so it always runs.
+ * Whatever goes wrong, and at whichever step, the connection is closed before `done` runs.
  *
- * What comes out is an operation as any other.  It has a deadline here; it could as well be a
- * member of a group, a part of another composed operation, or be awaited in a fiber.
+ * The composed operation is an operation as any other.  Here it has a deadline.  It could as well
+ * be a member of a group, or a child of another composed operation.
  *
- *      compose                         # redis-server; or socat TCP-LISTEN:6379,reuseaddr,fork
- *      SYSTEM:'read x; echo +PONG' compose 127.0.0.1:6380 0.5      # and seconds; a server that
- *      does not answer: SYSTEM:'sleep 9' */
+ *      compose                               # or with another address, and seconds:
+ *      compose 127.0.0.1:6380 0.5
+ *
+ * A server for each of them, one that answers and one that does not:
+ *
+ *      socat TCP-LISTEN:6379,reuseaddr,fork SYSTEM:'read x; echo +PONG'
+ *      socat TCP-LISTEN:6380,reuseaddr,fork SYSTEM:'sleep 9' */
 #include "common.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unring.h>
 
@@ -37,7 +39,7 @@ struct ping {
     int                 fd, error;
 };
 
-/* The last step but one: from wherever it was. */
+/* Every way to the end leads through here: first the connection is closed. */
 static void close_and_end(struct ping *ping, int error)
 {
     ping->error = error;
@@ -112,9 +114,10 @@ static void interrupted(struct unr_op *op)
 int main(int argc, char **argv)
 {
     struct address address;
-    double         seconds = argc > 2 ? strtod(argv[2], NULL) : 1;
+    double         seconds = 1;
 
-    if (!parse_address(argc > 1 ? argv[1] : "6379", &address) || !(seconds > 0))
+    if (!parse_address(argc > 1 ? argv[1] : "6379", &address)
+        || (argc > 2 && (!parse_seconds(argv[2], &seconds) || seconds > 1e9)))
         die(0, "Usage: compose [[HOST:]PORT [SECONDS]]");
     block_interrupts();
     int error = unr_loop_open(&loop, NULL);

@@ -3,18 +3,18 @@
  *
  * Trying one after another is slow where the first is dead: its connect takes two minutes to fail.
  * Trying all at once is rude and nearly always a waste.  So the attempts begin one after another,
- * 250 ms apart, with the families taking turns; when one fails, the next begins at once; the first
- * that succeeds ends the others.
+ * 250 ms apart, with the families taking turns.  When one fails, the next begins at once.  The
+ * first that succeeds ends the others.
  *
- * Each attempt is a composed operation: wait for one's turn, connect, and close what did not
+ * Each attempt is a composed operation: wait for its turn, connect, and close a socket that did not
  * connect.  The race is unr_any() of them.  An attempt whose turn has come gives the next one its
- * time, by moving the timer that this waits on.
+ * time, by moving the timer that the next one waits on.
  *
  * Who owns the descriptors?  An attempt that fails or is cancelled closes its own: unr_close()
- * supports no cancellation, so it runs in an operation that has been cancelled, too.  But an
- * attempt may succeed although it was cancelled, as the cancellation came too late.  unring does
- * not hide that: its result holds a descriptor like the winner's, and whoever looks at the members
- * of the group finds it.
+ * supports no cancellation, so it also runs in an operation that was cancelled.  But an attempt may
+ * succeed although it was cancelled, as the cancellation came too late.  unring does not hide that:
+ * the result holds a descriptor like the winner's.  connect_race() looks at all members of the
+ * group, and closes it.
  *
  *      connect_race                          # four races on loopback
  *      connect_race [::1]:6379 6379          # one, between addresses of your own */
@@ -48,7 +48,7 @@ static struct unr_deadline race;
 static struct unr_sigwait  interrupt;
 static bool                is_interrupted;
 
-/* The first attempt from `attempt` on that still waits begins at `when`. */
+/* Lets the first attempt that still waits, from `attempt` on, begin at `when`. */
 static void give_turn(struct attempt *attempt, unr_time when)
 {
     while (attempt && !unr_timer_move(&attempt->turn, when))
@@ -91,8 +91,8 @@ static void step(struct unr_compose *self, struct unr_op *finished)
     }
 }
 
-/* Copies the addresses in the order of section 4: the family of the first, then the families in
- * turn. */
+/* Copies the addresses in the order of section 4: first the family of the first one, then the
+ * families in turn. */
 static void interleave(const struct address *addresses, unsigned n, struct attempt *attempts)
 {
     bool     taken[ATTEMPTS] = { false };
@@ -126,8 +126,11 @@ static int connect_race(const struct address *addresses, unsigned n)
     unr_time begin = unr_loop_now(loop);
     unr_start(loop, unr_cancel_after(&race, unr_any(&group, members, n), LIMIT), NULL, NULL);
     give_turn(attempts, begin);
-    while (unr_in_flight(&race.op))
-        unr_loop_run_once(loop, UNR_NEVER);
+    while (unr_in_flight(&race.op)) {
+        int error = unr_loop_run_once(loop, UNR_NEVER);
+        if (error < 0)
+            die(error, "the loop failed");
+    }
 
     if (!race.op.result.error)
         winner = attempts[group.op.result.value].fd;

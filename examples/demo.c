@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* The main job in five scenes on loopback TCP, each count of it checked from both sides.
  *
- * Three processes: this one is the proxy, and uses unring; the client and the target are forked
- * before the loop is opened and use plain system calls.  They take their orders from one pipe each
- * and report what they have seen, to the byte, through another.  Nothing waits for a length of
- * time, except that heartbeats come from a timer; so what is printed differs from run to run in its
- * times, and in how far the send of scene 3 gets.
+ * There are three processes.  This one is the proxy, and uses unring.  The client and the target
+ * are forked before the loop is opened, and use plain system calls.  They take their orders from
+ * one pipe each, and report through another what they have seen, to the byte.  Nothing waits for a
+ * length of time, except that heartbeats come from a timer.  So two runs differ in their times, and
+ * in how far the send of scene 3 gets.
  *
- *   1  traffic       both directions at once, byte-counted and content-checked
- *   2  heartbeat     the target is silent: each heartbeat cancels one receive, TOTAL, the send
- *   beside it goes on 3  partial send  the client stops reading: a send is cancelled midway, its
- *   count is what the client finds 4  connect       nobody answers: it is cancelled, and the same
- *   socket then connects elsewhere 5  accept        cancelled: the connection that comes later is
- *   the next accept's
+ *   1  traffic       Both directions at once: the bytes are counted, and their content is checked.
+ *   2  heartbeat     The target is silent: each heartbeat cancels one receive under TOTAL, and the
+ *                    send beside it goes on.
+ *   3  partial send  The client stops reading: a send is cancelled midway, and its count is what
+ *                    the client finds.
+ *   4  connect       Nobody answers: it is cancelled, and the same socket connects elsewhere.
+ *   5  accept        It is cancelled: the next accept takes the connection that comes later.
  *
  * The scenes call wait_for(), which turns the loop until an operation has ended, so that each can
- * be read from top to bottom; a program that serves anybody would use `done`, as the relays here
+ * be read from top to bottom.  A program that serves clients would use `done`, as the relays here
  * do.
  *
  *      demo */
@@ -40,9 +41,8 @@
 #include <unistd.h>
 #include <unring.h>
 
-#define TRAFFIC_BYTES (UINT64_C(64) << 20) /* scene 1, in each direction */
-#define BLOCKED_BYTES                                                                              \
-    (UINT64_C(4) << 20) /* scene 2, to the target that does not read: more than is buffered */
+#define TRAFFIC_BYTES    (UINT64_C(64) << 20)  /* scene 1, in each direction */
+#define BLOCKED_BYTES    (UINT64_C(4) << 20)   /* scene 2, to the target: more than is buffered */
 #define ANSWER_BYTES     (UINT64_C(64) << 10)  /* scene 2, from the target in the end */
 #define HEARTBEATS       5                     /* scene 2 */
 #define HEARTBEAT_PERIOD UNR_MSEC(30)          /* scene 2 */
@@ -76,7 +76,7 @@ static void expect(uint64_t got, uint64_t wanted, const char *what)
         fail("%s: %" PRIu64 ", not %" PRIu64, what, got, wanted);
 }
 
-/* The two directions carry different streams, in which each byte tells its offset. */
+/* The two directions carry different streams.  Each byte tells its offset in its stream. */
 enum { FROM_CLIENT = 1, FROM_TARGET = 2 };
 
 static uint8_t byte_at(uint64_t stream, uint64_t offset)
@@ -218,7 +218,7 @@ static int client_connect(uint16_t proxy_port)
     return fd;
 }
 
-/* What the client finds in scene 2 before the target's answer. */
+/* The text that the client finds in scene 2 before the target's answer. */
 static void heartbeat_text(char *text, size_t size)
 {
     size_t len = 0;
@@ -323,7 +323,7 @@ static struct unr_loop   *loop;
 static struct peer        client = { .name = "client" }, target = { .name = "target" };
 static int                listener; /* the proxy's own */
 static struct sockaddr_in target_address;
-static unsigned           requests, cancelled; /* that this program has made, and reported */
+static unsigned           requests, cancelled; /* cancellations asked for, and reported */
 
 static unr_time clock_now(void)
 {
@@ -351,8 +351,7 @@ static void start(struct cancellable *self, struct unr_op *described)
 
 static void ask(struct cancellable *self, unsigned types)
 {
-    self->asked = clock_now(); /* of the last request: one that was refused took no time, and came
-                                  to nothing */
+    self->asked = clock_now(); /* of the last request: a refused one came to nothing */
     requests++;
     if (!unr_cancel(&self->op, types))
         fail("%s is not in flight", self->op.type->name);
@@ -376,9 +375,8 @@ static const struct unr_result *wait_for_success(struct unr_op *op)
     return result;
 }
 
-/* Waits for something that the kernel does after everything that was started before, so that those
- * have been submitted: an operation that is cancelled after it was so in the kernel's hands, not in
- * the queue. */
+/* Waits for a nop, which the kernel gets after everything that was started before.  So an operation
+ * that is cancelled after this call is in the kernel's hands, not in the queue. */
 static void wait_for_submission(void)
 {
     struct unr_op nop = { 0 };
@@ -415,7 +413,8 @@ static void print_heading(void)
            "verdict", "guarantee", "bytes", "cause", "time");
 }
 
-/* A line for a cancellation, which must have turned out as the scene needs it. */
+/* Prints a line for a cancellation, and ends the program if it is not the one that the scene
+ * needs. */
 static void report(const char *name, const struct cancellable *self, unsigned types,
                    unsigned guarantee)
 {
@@ -533,8 +532,7 @@ static void relay_received(struct unr_op *op)
     struct relay *relay = op->data;
 
     if (unr_outcome(&op->result) == CAUSE_HEARTBEAT) {
-        relay->beat.op =
-            *op; /* for the report: the operation itself is needed for the heartbeat's line */
+        relay->beat.op = *op; /* for the report, as the line needs the operation itself */
         relay->beat.ended = clock_now();
         relay->heard = true;
         int len = snprintf((char *)relay->buffer, sizeof relay->buffer, "<heartbeat %u>\r\n",
@@ -725,12 +723,12 @@ static void partial_send(void)
     unr_start(loop, unr_recv(&receiving, fds[1], large, LARGE_BYTES, MSG_WAITALL), NULL, NULL);
     expect(wait_for_success(&receiving)->bytes, LARGE_BYTES, "received from the target");
 
-    /* More than the client takes and the kernel buffers, so it cannot end by itself. */
+    /* It is more than the client takes and the kernel buffers, so the send cannot end by itself. */
     start(&sending, unr_send(&sending.op, fds[0], large, LARGE_BYTES, MSG_WAITALL));
     expect(take_report(&client)->received, READ_BYTES, "received by the client before it stopped");
 
-    /* Part of it has been sent: it can no longer be cancelled without a trace, and asking for that
-     * changes nothing. */
+    /* A part has been sent, so the send can no longer be cancelled without a trace.  A request for
+     * TOTAL changes nothing. */
     ask(&sending, UNR_CANCEL_TOTAL);
     wait_for_submission();
     if (!unr_in_flight(&sending.op))
@@ -739,7 +737,7 @@ static void partial_send(void)
     wait_for(&sending.op);
     report("send to client", &sending, UNR_CANCEL_TOTAL | UNR_CANCEL_PARTIAL, UNR_CANCEL_PARTIAL);
 
-    /* What the client finds until the end of the stream is what was sent. */
+    /* The client must find the bytes that were sent, and then the end of the stream. */
     expect_report(&client);
     tell(&client, CONTINUE);
     for (int i = 0; i < 2; i++) {
@@ -812,7 +810,7 @@ static void connect_unanswered(void)
     unr_start(loop, unr_close(&closing, fd), NULL, NULL);
     wait_for_success(&closing);
 
-    /* Only the one that filled the queue ever reached the other listener. */
+    /* Only the connection that filled the queue has reached the other listener. */
     int first = accept4(full, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (first < 0)
         fail("accept: %s", strerror(errno));
@@ -840,8 +838,8 @@ static void accept_cancelled(void)
 
     expect_report(&client);
     tell(&client, CONNECT);
-    const struct report *of_client =
-        take_report(&client); /* the connection is waiting in the queue by now */
+    /* Then the connection is waiting in the queue. */
+    const struct report *of_client = take_report(&client);
     start(&accepting, unr_accept(&accepting.op, listener, (struct sockaddr *)&peer.storage,
                                  &peer.len, SOCK_CLOEXEC));
     int fd = wait_for_success(&accepting.op)->fd;
@@ -890,8 +888,8 @@ static void check_statistics(void)
 
 /* ---- processes ---- */
 
-/* Whatever hangs, a person wants to know what was in flight.  The process is inside a system call
- * of the loop's when this comes, or hopeless anyway. */
+/* If the demo hangs, a person wants to know what was in flight.  When this signal comes, the
+ * process is inside a system call of the loop's, or hopeless anyway. */
 static void last_resort(int number)
 {
     static const char message[] = "demo: FAILED: it hangs; in flight is:\n";
@@ -917,8 +915,8 @@ static void fork_peer(struct peer *peer, int socket)
         struct child self = { .orders = orders[0], .reports = reports[1] };
         close(orders[1]);
         close(reports[0]);
-        /* A child must not outlive a proxy that was killed; one that died before this call is
-         * noticed by its pid. */
+        /* A child must not outlive a proxy that was killed.  If the proxy has died before this
+         * call, the child has another parent. */
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
             _exit(1);
         signal(SIGALRM, SIG_DFL);
@@ -964,8 +962,7 @@ int main(int argc, char **argv)
         (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(port_of(target_listener)) };
     target_address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     fork_peer(&target, target_listener);
-    close(target_listener); /* so that connecting fails, rather than hangs, once the target has died
-                             */
+    close(target_listener); /* so that a connect fails, not hangs, once the target has died */
     fork_peer(&client, listener);
 
     int error = unr_loop_open(&loop, NULL);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What this kernel offers to unring: a line for each feature, and whether the loop has it.  Where
- * no loop can be opened it says why and what can be done.  `features --failures` says that for each
- * way in which opening can fail, as it would be explained on this machine.
+ * no loop can be opened, it says why and what can be done.
  *
- *      features */
+ *      features
+ *      features --failures                   # how each failure to open one is explained here */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,30 +2,31 @@
 /* A server that ends without hurting anybody: ask, wait, insist.
  *
  * Each connection is a composed operation (receive a request, work on it, send the answer, and
- * again), and all of them are started in one scope.  Two things are arranged beforehand, and cost
- * nothing until they are needed:
+ * again).  All of them run in one scope.  Two things are arranged beforehand, and cost nothing
+ * until they are needed:
  *
- *   - Waiting for a request, and nothing else, is bound to a child of the signal `drain`.
+ *   - The wait for a request, and nothing else, is bound to a child of the signal `drain`.
  *   - The scope has a deadline, which is never.
  *
- * Ending the server is then three lines:
+ * Three statements then end the server:
  *
- *      unr_signal_emit_cause(&drain, UNR_CANCEL_TOTAL, CAUSE_DRAIN);    ask: who only waits has
- *      lost nothing, and ends unr_scope_close(&scope);                                         no
- *      more is started but by what runs unr_deadline_move(&deadline, unr_loop_now(loop) + GRACE);
- *      insist: what is left by then is cancelled with ALL
+ *   ask     unr_signal_emit_cause(&drain, UNR_CANCEL_TOTAL, CAUSE_DRAIN);
+ *           A connection that only waits has lost nothing, and ends.
+ *   wait    unr_scope_close(&scope);
+ *           From now on only the operations in the scope start others.
+ *   insist  unr_deadline_move(&deadline, unr_loop_now(loop) + GRACE);
+ *           The operations that are left by then are cancelled under ALL.
  *
- * A request under way goes on, as it is not bound to anything.  When it is answered and the
- * connection would wait for the next one, the signal, which is latched, ends that wait before it
- * begins.  In whichever way a connection ends, its last step is unr_close(), which no cancellation
- * stops.
+ * A request under way goes on, as it is bound to nothing.  When it is answered, its connection
+ * would wait for the next one; the signal is latched, and ends that wait before it begins.  However
+ * a connection ends, its last step is unr_close(), which no cancellation stops.
  *
- * The program brings its clients along, in a second process: 10,000 connections, of which a tenth
- * are in the middle of a request when the end comes - some will be done in time, some would take an
- * hour, some do not take their answer.  SIGINT brings the end earlier, a second one cuts the grace
- * short.
+ * The program brings its clients along, in a second process: 10,000 connections.  When the end
+ * comes, a tenth of them are in the middle of a request.  Some requests will be done in time, some
+ * would take an hour, some clients do not take their answer.  SIGINT brings the end earlier, a
+ * second one cuts the grace short.
  *
- *      graceful            # 10,000 connections, or as many as the limit of open files allows
+ *      graceful                              # 10,000 connections, or as many as there may be files
  *      graceful 100 */
 #include "common.h"
 
@@ -99,7 +100,8 @@ static void end_server(void)
     server.ending_since = unr_loop_now(loop);
     unr_signal_emit_cause(&server.drain, UNR_CANCEL_TOTAL, CAUSE_DRAIN);
     unr_scope_close(&server.scope);
-    unr_deadline_move(&server.deadline, server.ending_since + GRACE);
+    if (!unr_deadline_move(&server.deadline, server.ending_since + GRACE))
+        unr_cancel(&server.deadline.op, UNR_CANCEL_ALL); /* there is no memory to wait with */
 }
 
 static void begin_show_if_ready(void)
@@ -116,7 +118,7 @@ static struct unr_op *wait_for_request(struct connection *c)
                          unr_signal_slot(&c->idle));
 }
 
-/* The rest of a request that has begun is under way. */
+/* A request that has begun is under way, so the wait for its rest is bound to nothing. */
 static struct unr_op *receive_more(struct connection *c)
 {
     return unr_recv(&c->receive, c->fd, (char *)&c->request + c->received,
@@ -125,8 +127,8 @@ static struct unr_op *receive_more(struct connection *c)
 
 static void close_after(struct connection *c, const struct unr_result *result)
 {
-    if (unr_outcome(result)
-        != CAUSE_DRAIN) /* else it waited, and for how long its fate says already */
+    /* A connection that the drain has ended only waited, and has its fate already. */
+    if (unr_outcome(result) != CAUSE_DRAIN)
         c->fate = result->error == -ECANCELED ? CUT : GONE;
     unr_compose_next(&c->compose, unr_close(&c->close, c->fd));
 }
@@ -170,6 +172,8 @@ static void served(struct unr_op *op)
 {
     struct connection *c = unr_container_of(op, struct connection, op);
 
+    if (op->result.error)
+        close(c->fd); /* no step of it ran */
     server.fates[c->fate]++;
     if (c->fate == IDLE)
         server.last_release = unr_loop_now(loop);
@@ -312,7 +316,7 @@ static void begin_next_client(void)
     unr_start(loop, unr_compose(&c->compose, "client", UNR_CANCEL_TERMINAL, be_client), NULL, NULL);
 }
 
-/* Nine in ten have had an answer when the end comes; those of the last tenth wait for theirs. */
+/* When the end comes, nine in ten clients have had their answer; the last tenth waits for it. */
 static struct request request_of(unsigned index, unsigned n)
 {
     unsigned late = n - index;
@@ -338,22 +342,22 @@ _Noreturn static void run_clients(struct address address, unsigned n, int server
     }
     for (int i = 0; i < 64; i++)
         begin_next_client();
-    unr_loop_run(loop);
-    unr_loop_close(loop);
+    error = unr_loop_run(loop);
+    if (error || (error = unr_loop_close(loop)))
+        die(error, "the clients' loop failed");
     free(visit.clients);
     exit(write(report, &visit.totals, sizeof visit.totals) != sizeof visit.totals);
 }
 
 /* ==== both ==================================================================================== */
 
-/* As many connections as this process and the clients' may each have descriptors for. */
+/* How many of the connections each of the two processes may have a descriptor for. */
 static unsigned limited(unsigned wanted)
 {
     struct rlimit limit;
+    raise_descriptor_limit();
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         die(errno, "no limit of open files");
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
     if (wanted + 50 <= limit.rlim_cur)
         return wanted;
     printf("%u connections would be more open files than are allowed (ulimit -Hn)\n", wanted);

@@ -4,20 +4,18 @@
  *
  *      unr_any( exchange with the first,  unr_delay( exchange with the second, 100 ms ) )
  *
- * The loser is cancelled, and the question is what has become of its connection.  A library that
- * only says "cancelled" leaves one choice: close it.  Here the result says more.
+ * The loser is cancelled.  What has become of its connection?  A library that only says "cancelled"
+ * leaves one choice: close it.  Here the result says more.
  *
- *   UNSUBMITTED  the second server was never asked.
- *   TOTAL        the request is out, nothing of the answer was taken from the socket.  The
- *   connection stays; the answer that
- *                comes after all is recognised by its number, and dropped by the next exchange.
- *   PARTIAL      a part of the request was sent or of the answer taken, and thrown away: the
- *   connection is closed, and
- *                the next request makes a new one.  (With the answer in an unr_buffer this could
- *                not happen: see unr_read_frame().)
+ *   UNSUBMITTED  The second server was never asked.
+ *   TOTAL        The request was sent, and nothing of the answer was taken from the socket.  The
+ *                connection stays.  The next exchange recognises the late answer by its number, and
+ *                drops it.
+ *   PARTIAL      A part of the request was sent, or a part of the answer was taken and thrown away.
+ *                The connection is closed, and the next request makes a new one.  (With the answer
+ *                in an unr_buffer this could not happen: see unr_read_frame().)
  *
- * Two servers of one process each are forked; the first is told with each request how it is to
- * behave.
+ * The program forks two servers, and tells the first one with each request how it is to behave.
  *
  *      hedge */
 #include "common.h"
@@ -86,7 +84,7 @@ static void step(struct unr_compose *self, struct unr_op *finished)
     } else if (!finished || (finished == &c->connect && !finished->result.error)) {
         unr_compose_next(self, describe_send(c));
     } else if (finished->result.error) {
-        /* There is no connection; or this receive took nothing, but one before it did. */
+        /* There is no connection, or an earlier receive took a part of the answer. */
         if (finished == &c->connect || c->received > 0)
             c->op.result.guarantee = UNR_CANCEL_PARTIAL;
         unr_compose_end(self, finished->result.error);
@@ -122,7 +120,7 @@ static void drop(struct connection *c)
     c->fd = -1;
 }
 
-/* What is to be done with a connection whose exchange has ended. */
+/* Says how an exchange has ended, and closes its connection unless that can be used again. */
 static void look_after(struct connection *c)
 {
     const struct unr_result *result = &c->op.result;
@@ -207,8 +205,11 @@ static void ask(struct connection *first, struct connection *second, struct requ
     printf("request %u, the first server %s:\n", request.number,
            behaviour_names[request.behaviour]);
     unr_start(loop, unr_any(&hedged, members, 2), NULL, NULL);
-    while (unr_in_flight(&hedged.op))
-        unr_loop_run_once(loop, UNR_NEVER);
+    while (unr_in_flight(&hedged.op)) {
+        int error = unr_loop_run_once(loop, UNR_NEVER);
+        if (error < 0)
+            die(error, "the loop failed");
+    }
     look_after(first);
     look_after(second);
 }

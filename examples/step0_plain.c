@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* Step 0 of the talk's proxy: callbacks and no cancellation.
  *
- * Each connection is accepted, a socket is connected to the target, and two chains run side by
+ * The proxy accepts a connection and connects a socket to the target.  Then two chains run side by
  * side:
  *
  *      accept -> connect -+-> recv from client -> send to target -+     `up`
- *                         |     ^-------------------------------- +
+ *                         |     ^---------------------------------+
  *                         +-> recv from target -> send to client -+     `down`
- *                               ^-------------------------------- +
+ *                               ^---------------------------------+
  *
- * A chain has exactly one operation in flight, so one struct unr_op each is enough, and it ends
- * when one of them fails or finds the end of the stream.  It then shuts both sockets down,
- * whereupon the other chain's receive finds an end as well: that is how a program without
- * cancellation stops a read.  What it cannot do is stop one for another reason and go on using the
- * socket; the next steps can.
+ * A chain has exactly one operation in flight, so one struct unr_op serves it.  It ends when an
+ * operation fails or finds the end of the stream.  It then shuts both sockets down, and the other
+ * chain's receive finds an end as well.  A program without cancellation can stop a read in no other
+ * way, and the socket is of no use afterwards.  The next steps stop a read and go on with its
+ * socket.
  *
- *      step0_plain 8080 127.0.0.1:80        then: curl http://127.0.0.1:8080/ */
+ *      step0_plain 8080 127.0.0.1:80         # then: curl http://127.0.0.1:8080/ */
 #include "common.h"
 
 #include <errno.h>
@@ -101,10 +101,9 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct chain *chain)
 {
-    unr_start(
-        loop,
-        unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0),
-        sent, chain);
+    struct unr_op *send_op =
+        unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0);
+    unr_start(loop, send_op, sent, chain);
 }
 
 static void connected(struct unr_op *op)
@@ -142,13 +141,12 @@ static void accepted(struct unr_op *op)
     session->up.to = session->down.from = server;
 
     /* No chain runs yet, so the operation of one of them is free for the connect. */
-    unr_start(loop,
-              unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len),
-              connected, session);
+    struct unr_op *connect_op =
+        unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len);
+    unr_start(loop, connect_op, connected, session);
 }
 
-/* The operation is described anew for each start; accepted() runs when it is no longer in
- * flight. */
+/* The operation is described anew for each start: it is not in flight when accepted() runs. */
 static void accept_next(void)
 {
     static struct unr_op op;
@@ -163,7 +161,6 @@ int main(int argc, char **argv)
     if (error)
         die(0, unr_explain(error));
     accept_next();
-    error =
-        unr_loop_run(loop); /* there is always an accept in flight, so it returns only on failure */
+    error = unr_loop_run(loop); /* an accept is always in flight, so it returns only on failure */
     die(error, "the loop ended");
 }

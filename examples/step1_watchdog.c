@@ -2,19 +2,21 @@
 /* Step 1 of the talk's proxy: step 0, and a watchdog that ends a session on which nothing has
  * arrived for a while.
  *
- * The deadline is only a variable.  Whatever arrives moves it, which costs a store; the timer knows
- * nothing of that.  When it fires too early, it is set to where the deadline is by then.  So a busy
- * session pays one timer for each time-out's length, however much it transfers.  (unr_timer_move()
- * would be cheap as well: it enters no kernel and wakes nobody.)
+ * The deadline is only a variable.  Bytes that arrive move it, which costs a store, and the timer
+ * knows nothing of that.  When the timer fires too early, it is set to the deadline of that moment.
+ * So a busy session pays for one timer in each time-out's length, however much it transfers.
+ * (unr_timer_move() would be cheap as well: it enters no kernel and wakes nobody.)
  *
- * The watchdog stops the session by closing its sockets.  A plain close(2) would not do: the
+ * The watchdog stops the session by closing its sockets.  A plain close(2) would not do, as the
  * operations in flight would go on as if nothing had happened.  unr_cancel_close() cancels them,
- * waits for them and closes.  A cancellation can come too late: a chain whose receive has just
- * completed will try to send.  As in the talk, the state of the sockets catches it: stop() sets the
- * descriptors to -1, and what is started on -1 ends with -EBADF.  Closing changes that state for
- * good; step 2 cancels without it.
+ * waits for them and closes.
  *
- *      step1_watchdog 8080 127.0.0.1:80 5    then: socat - TCP:127.0.0.1:8080   and wait */
+ * A cancellation can come too late: a chain whose receive has just completed will try to send.  As
+ * in the talk, the state of the sockets catches it.  stop() sets the descriptors to -1, and an
+ * operation that is started on -1 ends with -EBADF.  The close changes that state for good; step 2
+ * cancels without it.
+ *
+ *      step1_watchdog 8080 127.0.0.1:80 5    # then: socat - TCP:127.0.0.1:8080   and wait */
 #include "common.h"
 
 #include <errno.h>
@@ -76,7 +78,7 @@ static void stop(struct session *session)
     unr_cancel(&session->watchdog.op, UNR_CANCEL_ALL);
 }
 
-/* What a chain and the watchdog end with. */
+/* A chain and the watchdog end with this call. */
 static void leave(struct session *session)
 {
     stop(session);
@@ -142,10 +144,9 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct chain *chain)
 {
-    unr_start(
-        loop,
-        unr_send(&chain->op, *chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0),
-        sent, chain);
+    struct unr_op *send_op =
+        unr_send(&chain->op, *chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0);
+    unr_start(loop, send_op, sent, chain);
 }
 
 static void connected(struct unr_op *op)
@@ -185,9 +186,9 @@ static void accepted(struct unr_op *op)
     session->up.session = session->down.session = session;
     session->up.from = session->down.to = &session->client;
     session->up.to = session->down.from = &session->server;
-    unr_start(loop,
-              unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len),
-              connected, session);
+    struct unr_op *connect_op =
+        unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len);
+    unr_start(loop, connect_op, connected, session);
 }
 
 static void accept_next(void)
@@ -206,7 +207,6 @@ int main(int argc, char **argv)
     if (error)
         die(0, unr_explain(error));
     accept_next();
-    error =
-        unr_loop_run(loop); /* there is always an accept in flight, so it returns only on failure */
+    error = unr_loop_run(loop); /* an accept is always in flight, so it returns only on failure */
     die(error, "the loop ended");
 }

@@ -1,30 +1,32 @@
 /* SPDX-License-Identifier: MIT */
-/* Step 2 of the talk's proxy: the watchdog of step 1 cancels what is in flight on both sockets, and
- * leaves the sockets as they are.
+/* Step 2 of the talk's proxy: the watchdog of step 1 cancels the operations in flight on both
+ * sockets, and leaves the sockets as they are.
  *
  * unr_cancel_fd() cancels object-wide: every operation on a descriptor, whoever started it.
- * Without the close the race is in the open: a receive may have completed already when its
- * cancellation is asked for.  It then reports what it received - unring never discards a success -
- * and a chain that looks at the error alone sends that, receives again, and goes on for ever, as
- * nobody will cancel it a second time.  The talk closes the hole with a flag `stopped_` that each
+ *
+ * Without the close the race is in the open: a receive may have completed when its cancellation is
+ * asked for.  It then reports the bytes that it received, as unring never discards a success.  A
+ * chain that looks at the error alone sends those bytes, receives again, and goes on for ever, as
+ * nobody cancels it a second time.  The talk closes the hole with a flag `stopped_` that each
  * callback tests.  Here the result itself tells: `requested` says what was asked of this very
  * operation, honoured or not.  A chain always has one operation in flight, so one test in each
- * callback is enough; it also stands between the sends of a message that takes several, which is
+ * callback is enough.  The test also stands between the sends of a message that takes several,
  * where the talk needs a completion condition.
  *
- * The alternative is a latched signal, to a child of which each chain binds every operation that it
- * starts:
+ * A latched signal is the alternative.  Each chain binds every operation that it starts to a child
+ * of the signal:
  *
- *      unr_start(loop, unr_bind_slot(unr_recv(...), unr_signal_slot(&chain->stop)), received,
- *      chain);
+ *      described = unr_bind_slot(unr_recv(...), unr_signal_slot(&chain->stop));
+ *      unr_start(loop, described, received, chain);
  *
- * The latch ends whatever starts after the emit, before it begins, so no callback can forget a
- * test.  That is the better way where operations come and go, and proxy.c goes it.  It reaches what
- * is bound to it, though; here the object is the socket, `requested` costs no state at all, and
- * both would say the same thing twice.
+ * The latch ends each operation that starts after the emit, before it begins, so no callback can
+ * forget a test.  That is the better way where operations come and go; a scope does the same for
+ * its members.  A signal reaches only the operations that are bound to it, though.  Here the object
+ * is the socket, and `requested` costs no state at all.
  *
- * How often the race was lost is printed when a session ends.  To see that, have clients end their
- * input while the target sends as fast as it can; of a hundred, one or two find it:
+ * When a session ends, it prints how often a cancellation lost the race.  To see a loss, have
+ * clients end their input while the target sends as fast as it can.  Of a hundred clients, one or
+ * two find it:
  *
  *      socat TCP-LISTEN:9000,reuseaddr,fork SYSTEM:yes
  *      step2_cancel 8080 9000
@@ -70,7 +72,7 @@ static void end_session(struct session *session)
     free(session);
 }
 
-/* Asked again by each part that ends, when it finds less and less in flight. */
+/* Each part that ends calls it again, and it finds less and less in flight. */
 static void stop(struct session *session)
 {
     unr_cancel_fd(loop, session->client, UNR_CANCEL_ALL);
@@ -86,7 +88,7 @@ static bool is_stopped(struct session *session, const struct unr_op *op)
     return op->result.requested != 0;
 }
 
-/* What a chain and the watchdog end with. */
+/* A chain and the watchdog end with this call. */
 static void leave(struct session *session)
 {
     stop(session);
@@ -151,10 +153,9 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct chain *chain)
 {
-    unr_start(
-        loop,
-        unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0),
-        sent, chain);
+    struct unr_op *send_op =
+        unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0);
+    unr_start(loop, send_op, sent, chain);
 }
 
 static void connected(struct unr_op *op)
@@ -192,9 +193,9 @@ static void accepted(struct unr_op *op)
     session->up.session = session->down.session = session;
     session->up.from = session->down.to = client;
     session->up.to = session->down.from = server;
-    unr_start(loop,
-              unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len),
-              connected, session);
+    struct unr_op *connect_op =
+        unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len);
+    unr_start(loop, connect_op, connected, session);
 }
 
 static void accept_next(void)
@@ -213,7 +214,6 @@ int main(int argc, char **argv)
     if (error)
         die(0, unr_explain(error));
     accept_next();
-    error =
-        unr_loop_run(loop); /* there is always an accept in flight, so it returns only on failure */
+    error = unr_loop_run(loop); /* an accept is always in flight, so it returns only on failure */
     die(error, "the loop ended");
 }

@@ -2,23 +2,23 @@
 /* Step 3 of the talk's proxy: step 2, and a heartbeat.  While the target is silent, the client gets
  * a line "<heartbeat N>" every second.
  *
- * The chain that may write to the client is waiting in its receive from the target.  So the
- * heartbeat cancels that one receive, and no other operation on that socket or any, through a slot:
- * the receive is bound to the slot of a signal, and the timer emits.  It asks for TOTAL: a receive
- * that is cancelled so has taken nothing from the socket, and can be started again as if nothing
- * had been.  The sends are not bound to anything; the heartbeat does not touch them.
+ * The chain that may write to the client waits in its receive from the target.  So the heartbeat
+ * cancels that one receive, and no other operation, through a slot: the receive is bound to the
+ * slot of a signal, and the timer emits.  It asks for TOTAL.  A receive that was cancelled so has
+ * taken nothing from the socket, and can be started again as if nothing had been.  The sends are
+ * bound to nothing, and the heartbeat does not touch them.
  *
- * Three things can come of an emit.  The receive is cancelled: the chain finds the heartbeat's own
+ * An emit can meet three situations.  The receive is cancelled: the chain finds the heartbeat's own
  * cause in unr_outcome(), writes the line and receives again.  The receive has just completed: it
- * reports what it received, as ever.  The chain is sending: the slot is empty, the emit finds
- * nothing, and the next heartbeat will do.
+ * reports the bytes that it received, as ever.  The chain is sending: the slot is empty, the emit
+ * finds nothing, and the next heartbeat will do.
  *
- * The test of step 2 has to become finer, as "something was asked of this operation" no longer
- * means "stop".  The types tell: the heartbeat accepts TOTAL only, stop() anything, TERMINAL
+ * The test of step 2 becomes finer, as "something was asked of this operation" no longer means
+ * "stop".  The types tell: the heartbeat accepts TOTAL only, stop() accepts anything, TERMINAL
  * included.
  *
  *      socat TCP-LISTEN:9000,reuseaddr,fork SYSTEM:'sleep 3; echo hello'
- *      step3_heartbeat 8080 9000 5           then: socat - TCP:127.0.0.1:8080 */
+ *      step3_heartbeat 8080 9000 5           # then: socat - TCP:127.0.0.1:8080 */
 #include "common.h"
 
 #include <errno.h>
@@ -68,7 +68,7 @@ static void end_session(struct session *session)
     free(session);
 }
 
-/* Asked again by each part that ends, when it finds less and less in flight. */
+/* Each part that ends calls it again, and it finds less and less in flight. */
 static void stop(struct session *session)
 {
     unr_cancel_fd(loop, session->client, UNR_CANCEL_ALL);
@@ -83,7 +83,7 @@ static bool is_stopped(const struct unr_op *op)
     return op->result.requested & UNR_CANCEL_TERMINAL;
 }
 
-/* What a chain and a timer end with. */
+/* A chain and a timer end with this call. */
 static void leave(struct session *session)
 {
     stop(session);
@@ -180,10 +180,9 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct chain *chain)
 {
-    unr_start(
-        loop,
-        unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0),
-        sent, chain);
+    struct unr_op *send_op =
+        unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0);
+    unr_start(loop, send_op, sent, chain);
 }
 
 static void connected(struct unr_op *op)
@@ -222,9 +221,9 @@ static void accepted(struct unr_op *op)
     session->up.session = session->down.session = session;
     session->up.from = session->down.to = client;
     session->up.to = session->down.from = server;
-    unr_start(loop,
-              unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len),
-              connected, session);
+    struct unr_op *connect_op =
+        unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len);
+    unr_start(loop, connect_op, connected, session);
 }
 
 static void accept_next(void)
@@ -243,7 +242,6 @@ int main(int argc, char **argv)
     if (error)
         die(0, unr_explain(error));
     accept_next();
-    error =
-        unr_loop_run(loop); /* there is always an accept in flight, so it returns only on failure */
+    error = unr_loop_run(loop); /* an accept is always in flight, so it returns only on failure */
     die(error, "the loop ended");
 }

@@ -4,28 +4,28 @@
  *
  * Waiting for the target is now one operation made of two: the receive, or a timer, whichever comes
  * first.  The group ends when both have ended; result.value is the index of the member that
- * decided.  So the second timer chain of step 3 is gone, and with it the signal, the cause that
+ * decided.  So the second timer chain of step 3 is gone.  With it go the signal, the cause that
  * told one cancellation from another, and a part of the session to be counted.
  *
  * A condition says what is requested of the others when a member has ended; unr_wait_one() asks for
- * ALL.  What the group asks of its members is not noted in its own result, so the test of step 2 is
- * as simple as before, if it is made of the group.  And stop() has to ask the group, too: when its
- * receive has ended and its timer not yet, nothing of it is in flight on a descriptor.
+ * ALL.  The group's own result does not mention what the group asks of its members.  So the test of
+ * step 2 is as simple as before, if it is made of the group.  And stop() has to ask the group, too:
+ * when the receive has ended and the timer has not, nothing of the group is in flight on a
+ * descriptor.
  *
- * That the timer decided does not say that nothing was received.  The receive may complete before
- * its cancellation gets there; then both members have succeeded, and who looks at the index alone
- * loses what the target has said.  (The talk's step 4 does.)  The results stay in the members, so:
- * what was received is sent, whoever decided.
+ * A timer that decided does not mean that nothing was received.  The receive may complete before
+ * its cancellation gets there.  Then both members have succeeded, and a program that looks at the
+ * index alone loses what the target has said.  (The talk's step 4 does.)  The results stay in the
+ * members, so the bytes of the receive are sent, whoever decided.
  *
  * unr_cancel_after() would do here, too: a time-out of the receive that reads -ETIMEDOUT.  A group
  * is for all the rest.
  *
- * This step and the next ones end on SIGINT as a program should: unr_loop_close() cancels what is
- * in flight and runs each `done`, so the sessions free themselves in the way in which they always
- * do.
+ * This step and the next ones end on SIGINT as a program should.  unr_loop_close() cancels the
+ * operations in flight and runs each `done`, so the sessions free themselves as they always do.
  *
  *      socat TCP-LISTEN:9000,reuseaddr,fork SYSTEM:'sleep 3; echo hello'
- *      step4_group 8080 9000 5               then: socat - TCP:127.0.0.1:8080 */
+ *      step4_group 8080 9000 5               # then: socat - TCP:127.0.0.1:8080 */
 #include "common.h"
 
 #include <errno.h>
@@ -74,7 +74,7 @@ static void end_session(struct session *session)
     free(session);
 }
 
-/* Asked again by each part that ends, when it finds less and less in flight. */
+/* Each part that ends calls it again, and it finds less and less in flight. */
 static void stop(struct session *session)
 {
     unr_cancel_fd(loop, session->client, UNR_CANCEL_ALL);
@@ -89,7 +89,7 @@ static bool is_stopped(const struct unr_op *op)
     return op->result.requested != 0;
 }
 
-/* What a chain and the watchdog end with. */
+/* A chain and the watchdog end with this call. */
 static void leave(struct session *session)
 {
     stop(session);
@@ -114,7 +114,7 @@ static void watch(struct session *session)
     unr_start(loop, unr_timer_at(&session->watchdog, session->deadline), watched, session);
 }
 
-/* Of a receive, alone or in the group. */
+/* The `done` of a receive, alone or in the group. */
 static void received(struct unr_op *op)
 {
     struct chain            *chain = op->data;
@@ -175,10 +175,9 @@ static void sent(struct unr_op *op)
 
 static void start_send(struct chain *chain)
 {
-    unr_start(
-        loop,
-        unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0),
-        sent, chain);
+    struct unr_op *send_op =
+        unr_send(&chain->op, chain->to, chain->buffer + chain->sent, chain->len - chain->sent, 0);
+    unr_start(loop, send_op, sent, chain);
 }
 
 static void connected(struct unr_op *op)
@@ -218,9 +217,9 @@ static void accepted(struct unr_op *op)
     session->up.session = session->down.session = session;
     session->up.from = session->down.to = client;
     session->up.to = session->down.from = server;
-    unr_start(loop,
-              unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len),
-              connected, session);
+    struct unr_op *connect_op =
+        unr_connect(&session->up.op, server, (struct sockaddr *)&target.storage, target.len);
+    unr_start(loop, connect_op, connected, session);
 }
 
 static void accept_next(void)

@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* Step 5 of the talk: an operation type of one's own.  It waits for a signal of the process -
- * SIGINT, or SIGTERM - and reports it by its name.
+/* Step 5 of the talk: an operation type of one's own.  It waits for a signal of the process, SIGINT
+ * or SIGTERM, and reports it by its name.
  *
- * A type is a static structure, as unring's own are: what it supports, what it is called, how it
- * starts.  Describing an operation with it (unr_describe) and telling that it has completed
- * (unr_finish) is all there is to it; from then on it can be bound, joined and put into groups like
- * a receive.  Here it passes the work on to unr_sigwait(), and changes the result on the way.  It
- * could as well call another library, and finish when that calls back.
+ * A type is a static structure, as unring's own types are: what it supports, its name, how it
+ * starts.  A type needs two calls: unr_describe() makes an operation of it, and unr_finish() says
+ * that the operation has completed.  From then on it can be bound, joined and put into groups like
+ * a receive.  Here the type passes the work on to unr_sigwait(), and changes the result on the way.
+ * It could as well call another library, and finish when that library calls back.
  *
- * There is no cancellation yet: `supports` is NONE.  The program waits for the signal or five
- * seconds, whichever comes first.  When it is the five seconds, the group asks the other member to
- * end; that REFUSES, and as a group ends with its last member, the program goes on waiting for the
- * signal.  Step 6 mends that.
+ * There is no cancellation yet: `supports` is NONE.  The program waits for the signal or for five
+ * seconds, whichever comes first.  When the five seconds come first, the group asks the other
+ * member to end, and that member refuses.  As a group ends with its last member, the program goes
+ * on waiting for the signal.  Step 6 mends that.
  *
- *      step5_signal 5          # then: Ctrl-C, sooner or later */
+ *      step5_signal 5                        # then: Ctrl-C, sooner or later */
 #include "common.h"
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unring.h>
 
 struct signal_wait {
@@ -85,9 +84,9 @@ static void ended(struct unr_op *op)
 int main(int argc, char **argv)
 {
     struct unr_loop *loop;
-    double           seconds = argc > 1 ? strtod(argv[1], NULL) : 5;
+    double           seconds = 5;
 
-    if (!(seconds > 0 && seconds < 1e9))
+    if (argc > 1 && (!parse_seconds(argv[1], &seconds) || seconds > 1e9))
         die(0, "Usage: step5_signal [SECONDS]");
     block_interrupts();
     int error = unr_loop_open(&loop, NULL);

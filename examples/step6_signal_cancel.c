@@ -1,22 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* Step 6 of the talk: step 5, and the operation can be cancelled.
  *
- * Two lines more in the type: it supports TOTAL, as a signal that was not waited for any longer is
- * still pending; and a function that is called with the requests that it so honours, while it is in
- * flight.  That function passes the request on.  It finishes nothing itself: cancelling is
- * asynchronous, the signal may have been taken already, and then the wait completes with it.
- * Whatever comes of the request arrives in arrived(), which passes that on.
+ * The type gets two lines more.  It supports TOTAL, as a signal that nobody waits for any longer is
+ * still pending.  And it has a function for the requests that it honours while it is in flight.
+ * That function passes the request on and finishes nothing itself.  Cancelling is asynchronous: the
+ * wait may have taken the signal already, and then it completes with that.  Either result arrives
+ * in arrived(), which passes it on.
  *
- * Where a slot is, or whether the operation is a member of a group, is unring's to know.  In the
- * talk's step 6 the operation looks for its slot, asks whether it is connected, and installs a
- * handler; nobody takes the handler out again.
+ * unring knows where the slot is, and whether the operation is a member of a group.  In the talk's
+ * step 6 the operation looks for its slot, asks whether it is connected, and installs a handler;
+ * nobody takes the handler out again.
  *
- *      step6_signal_cancel 5   # then: Ctrl-C, or nothing */
+ *      step6_signal_cancel 5                 # then: Ctrl-C, or nothing */
 #include "common.h"
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unring.h>
 
 struct signal_wait {
@@ -90,9 +89,9 @@ static void ended(struct unr_op *op)
 int main(int argc, char **argv)
 {
     struct unr_loop *loop;
-    double           seconds = argc > 1 ? strtod(argv[1], NULL) : 5;
+    double           seconds = 5;
 
-    if (!(seconds > 0 && seconds < 1e9))
+    if (argc > 1 && (!parse_seconds(argv[1], &seconds) || seconds > 1e9))
         die(0, "Usage: step6_signal_cancel [SECONDS]");
     block_interrupts();
     int error = unr_loop_open(&loop, NULL);

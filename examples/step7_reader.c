@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Step 7 of the talk: messages that end in '|', read by a composed operation.
  *
- * A stream knows no messages: one receive may bring half of one, or three and a half.  So what was
- * received is kept in a buffer that lives as long as the connection.  unr_read_until() reads into
- * it until there is a '|'; what lies behind that stays, and is what the next message begins with.
+ * A stream knows no messages: one receive may bring half a message, or three and a half.  So the
+ * bytes are kept in a buffer that lives as long as the connection.  unr_read_until() reads into it
+ * until there is a '|'.  The bytes behind that stay in the buffer, and the next message begins with
+ * them.
  *
- * read_message() is an operation of its own, of a single step here: a place for what a protocol
- * does around it.  Of its cancellation nothing is thought yet, so it promises the least, TERMINAL:
- * afterwards the connection may only be closed.
+ * read_message() is an operation of its own.  It has a single step here, as a place for the work
+ * that a protocol does around it.  It has no answer to a cancellation yet, so it promises the
+ * least, TERMINAL: afterwards the connection may only be closed.
  *
- *      step7_reader 8080       # then: socat - TCP:127.0.0.1:8080   and type "one|two|thr", Enter,
- *      "ee|" */
+ *      step7_reader 8080                     # then: socat - TCP:127.0.0.1:8080
+ *                                            # and type "one|two|thr", Enter, "ee|" */
 #include "common.h"
 
 #include <errno.h>

@@ -3,12 +3,12 @@
  * no filter.
  *
  * unr_read_frame() reads until a whole frame is at the front of the buffer, and consumes nothing.
- * So it can be cancelled at any byte, with any types, TOTAL included, and the next call goes on
- * where it stopped.  What a frame is, a framing says: here what ends in '|'; a length in front
- * would be as good.
+ * So it can be cancelled at any byte, under any types, TOTAL included, and the next call goes on
+ * where it stopped.  A framing says what a frame is: here the bytes up to a '|'.  A length in front
+ * would do as well.
  *
- *      step8_frame 8080        # then: socat - TCP:127.0.0.1:8080   and type "one|tw", Enter, wait,
- *      "o|" */
+ *      step8_frame 8080                      # then: socat - TCP:127.0.0.1:8080
+ *                                            # and type "one|tw", Enter, wait, "o|" */
 #include "common.h"
 
 #include <errno.h>

@@ -3,22 +3,22 @@
  * reading, and no byte is lost.
  *
  * A read that is cancelled in the middle of a message has taken bytes from the socket:
- * unr_read_until() is PARTIAL, and says so.  They are in the buffer, though, where the next
- * read_message() finds them.  For its user nothing has happened: read_message() is TOTAL.  Only,
- * what it is made of does not know that word and would not listen to a request for TOTAL alone.
+ * unr_read_until() is PARTIAL, and says so.  But the bytes are in the buffer, where the next
+ * read_message() finds them.  For the user of read_message() nothing has happened, so it is TOTAL.
+ * Its child does not support TOTAL, though, and would refuse a request for TOTAL alone.
  *
- * The cancellation state of a composed operation stands between: what it lets in (here: all that
- * the operation supports) and what it makes of that for its child (TOTAL becomes PARTIAL).  And as
- * a guarantee is by default no better than what the child has proved, the step that knows better
- * says so.
+ * The cancellation state of a composed operation stands between the two.  One filter says what the
+ * state lets in: here all that the operation supports.  Another says what it makes of that for the
+ * child: TOTAL becomes PARTIAL.  By default a guarantee is no better than the child has proved, so
+ * the step that knows better says so.
  *
  * In the talk this is done to the state of a coroutine, which has to be looked at afterwards, and
  * set back.
  *
  * unr_read_frame() is such an operation, ready made: step8_frame.c is this program with it.
  *
- *      step8_state 8080        # then: socat - TCP:127.0.0.1:8080   and type "one|tw", Enter, wait,
- *      "o|" */
+ *      step8_state 8080                      # then: socat - TCP:127.0.0.1:8080
+ *                                            # and type "one|tw", Enter, wait, "o|" */
 #include "common.h"
 
 #include <errno.h>

@@ -3,11 +3,11 @@
  *
  *     cc explore.c $(pkg-config --cflags --libs unring-sim)
  *
- * The session reads a request, with a time-out.  When that goes off it asks for the read to be
- * cancelled and writes its apology, into the buffer that the read was given.  This works nearly
- * always: but asked to cancel is not cancelled, and until the read's `done` its buffer is the
- * kernel's, which may be filling it just then.  A test would have to be very lucky to see that; the
- * explorer tries every way in which the kernel can go about it. */
+ * The session reads a request, with a time-out.  At the time-out it asks for the read to be
+ * cancelled, and writes its apology into the buffer that the read was given.  This works nearly
+ * always.  But a read that was asked to cancel is not cancelled yet: until its `done` the buffer is
+ * the kernel's, which may be filling it just then.  A test would have to be very lucky to see that;
+ * the explorer tries every way in which the kernel can go about it. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,7 +51,7 @@ static void peer_writes(void *session)
     unr_sim_write(s->peer, "request", 7);
 }
 
-/* What is explored: called once for each schedule. */
+/* The scenario.  It is called once for each schedule. */
 static void scenario(void *mended)
 {
     struct session s = { .mended = *(bool *)mended };
@@ -63,8 +63,8 @@ static void scenario(void *mended)
     unr_start(s.loop, unr_recv(&s.read, s.fd, s.buf, sizeof s.buf, 0), on_read, &s);
     unr_start(s.loop, unr_timer_after(&s.timeout, UNR_MSEC(1)), on_timeout, &s);
     unr_sim_later(peer_writes, &s);
-    unr_loop_run(s.loop);
-    unr_loop_close(s.loop);
+    unr_sim_check(unr_loop_run(s.loop) == 0, "the loop runs");
+    unr_sim_check(unr_loop_close(s.loop) == 0, "the loop closes");
     unr_sim_close(fds[0]);
     unr_sim_close(fds[1]);
 }
