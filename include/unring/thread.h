@@ -46,14 +46,20 @@ struct unr_task {
  * Threads  any. */
 UNR_API void unr_loop_post(struct unr_loop *loop, struct unr_task *task);
 
+/* unring's own part of a `struct unr_remote`: not to be read or written. */
+struct unr_remote_private {
+    uint64_t pending; /* emits that are not delivered yet: types, flags and the first cause */
+    uint64_t reserved;
+};
+
 /* Emits a signal of a loop's thread from other threads.
  *
  * Memory   the caller's; it stays where it is from unr_remote_init() until unr_remote_disarm(). */
 struct unr_remote {
-    struct unr_task    task;   /* unring's */
-    struct unr_loop   *loop;   /* unring's */
-    struct unr_signal *signal; /* unring's */
-    uint64_t           private_fields[2];
+    struct unr_task           task;   /* unring's */
+    struct unr_loop          *loop;   /* unring's */
+    struct unr_signal        *signal; /* unring's */
+    struct unr_remote_private private_fields;
 };
 
 /* Connects `remote` with a signal that belongs to the thread of `loop`.

@@ -1,15 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* What other threads may do to a loop: tasks, remote emits, stop, hold and release.
+/* What other threads may do to a loop: post tasks, emit through a remote, stop it, hold and release
+ * it.  Both sides are here, that of any thread and that of the loop's own.  owner.c has the read
+ * that a waking thread completes, embed.c the descriptor for another event loop.
  *
- * A push goes onto a stack that the loop's thread takes over whole and turns round.  Whoever pushes
- * wakes the loop if it announced that it may sleep: `sleeping` is set before the loop looks at the
- * stack for the last time, and cleared by the first who wakes it.  Both sides are sequentially
- * consistent, so one of them sees the other. */
+ * Tasks: a thread pushes its task onto a stack, newest first.  The loop's thread takes the whole
+ * stack with one exchange and turns it round, so the tasks of one thread run in the order in which
+ * it posted them.
+ *
+ * Waking is "announce, then look" on one side and "push, then look" on the other.  Before the loop
+ * sleeps, it sets `sleeping`, and only then looks at the inbox for the last time.  A thread pushes
+ * its task first (or sets `stop`, or takes back the last hold), and only then looks at `sleeping`.
+ * These accesses are sequentially consistent, so at least one side sees the other: the loop finds
+ * the task and does not sleep, or the thread finds the mark and writes to the loop's eventfd.  In
+ * any other order both could look too early, and the loop would sleep on a task.  The thread that
+ * finds the mark also clears it, so of many posts to one sleeping loop only the first pays for a
+ * system call. */
 #include "../core/contract.h"
 #include "loop.h"
 
 #include <sched.h>
 
+/* Wakes the loop if it has announced that it sleeps.  Called after the change that the loop is to
+ * see, never before it. */
 static void wake(struct unr_loop *loop)
 {
     if (atomic_exchange(&unri_inbox(loop)->sleeping, false))
@@ -32,6 +44,7 @@ void unr_loop_stop(struct unr_loop *loop)
     wake(loop);
 }
 
+/* A hold only keeps the loop where it is, so there is nothing to wake it for. */
 void unr_loop_hold(struct unr_loop *loop)
 {
     atomic_fetch_add(&unri_inbox(loop)->holds, 1);
@@ -49,7 +62,7 @@ void unr_loop_release(struct unr_loop *loop)
 
 /* ---- the loop's side ---- */
 
-/* Appends what was pushed since, in the order in which it was pushed. */
+/* Appends the tasks that were pushed since the last call, oldest first. */
 static void take_over(struct unri_inbox *inbox)
 {
     struct unr_task *task = atomic_exchange(&inbox->pushed, NULL), *oldest = NULL, *newest = task;
@@ -94,24 +107,28 @@ static bool remove_task(struct unri_inbox *inbox, struct unr_task *task)
     return false;
 }
 
+/* Ends with the task that was the last when it began.  A task that is posted meanwhile is on the
+ * stack, or behind that one, and waits for the next turn.  Each task is popped, and compared with
+ * the last, before it runs: inside `run` it may be freed or posted again. */
 void unri_inbox_run(struct unri_inbox *inbox)
 {
     take_over(inbox);
     for (const struct unr_task *last = inbox->last; inbox->first;) {
         struct unr_task *task = pop(inbox);
-        bool             end = task == last;
+        bool             was_last = task == last;
         task->run(task);
-        if (end)
+        if (was_last)
             break;
     }
 }
 
 /* ---- remotes ---- */
 
-/* private_fields[0]: what was emitted and not delivered; a 32-bit cause above, types and two flags
- * below. */
-#define PENDING  8u /* the task is in the inbox, or about to be */
-#define DISARMED 16u
+/* private_fields.pending holds the emits of a remote that are not delivered yet: their types in the
+ * low three bits, two flags above these, and the first cause in the upper 32 bits.  It is one word,
+ * so that any number of threads merge their emits into it without a lock. */
+#define PENDING  8u  /* the task is in the inbox, or a thread is about to push it */
+#define DISARMED 16u /* no emit has an effect any more */
 
 static uint64_t merged(uint64_t pending, unsigned types, int cause)
 {
@@ -120,12 +137,13 @@ static uint64_t merged(uint64_t pending, unsigned types, int cause)
     return pending | types | PENDING;
 }
 
+/* The word is emptied before the signal is emitted: an emit that comes later posts the task again,
+ * and none is lost.  The emit is last, because a handler may disarm the remote and free it. */
 static void deliver(struct unr_task *task)
 {
     struct unr_remote *remote = unr_container_of(task, struct unr_remote, task);
     struct unr_signal *signal = remote->signal;
-    uint64_t pending = __atomic_exchange_n(&remote->private_fields[0], 0, __ATOMIC_ACQ_REL);
-    /* The last thing: a handler may disarm and free the remote. */
+    uint64_t pending = __atomic_exchange_n(&remote->private_fields.pending, 0, __ATOMIC_ACQ_REL);
     unr_signal_emit_cause(signal, (unsigned)pending & UNR_CANCEL_ALL, (int)(pending >> 32));
 }
 
@@ -136,26 +154,29 @@ void unr_remote_init(struct unr_remote *remote, struct unr_loop *loop, struct un
 
 void unr_remote_emit(struct unr_remote *remote, unsigned types, int cause)
 {
+    uint64_t *word = &remote->private_fields.pending;
     unri_check_request(types, cause);
-    uint64_t pending = __atomic_load_n(&remote->private_fields[0], __ATOMIC_RELAXED);
+    uint64_t pending = __atomic_load_n(word, __ATOMIC_RELAXED);
     do
         if (pending & DISARMED)
             return;
-    while (!__atomic_compare_exchange_n(&remote->private_fields[0], &pending,
-                                        merged(pending, types, cause), true, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_RELAXED));
+    while (!__atomic_compare_exchange_n(word, &pending, merged(pending, types, cause), true,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     if (!(pending & PENDING))
         unr_loop_post(remote->loop, &remote->task);
 }
 
 void unr_remote_disarm(struct unr_remote *remote)
 {
+    uint64_t *word = &remote->private_fields.pending;
     unri_check_thread(remote->loop);
     struct unri_inbox *inbox = unri_inbox(remote->loop);
-    uint64_t pending = __atomic_exchange_n(&remote->private_fields[0], DISARMED, __ATOMIC_ACQ_REL);
+    uint64_t           pending = __atomic_exchange_n(word, DISARMED, __ATOMIC_ACQ_REL);
     if (!(pending & PENDING))
         return;
-    /* Another thread may be between its mark and its push: a few instructions. */
+    /* The task is in the inbox, or another thread has set PENDING and not pushed it yet.  The
+     * caller may free the remote next, so the task has to be out: wait for the push, which is a few
+     * instructions away. */
     for (take_over(inbox); !remove_task(inbox, &remote->task); take_over(inbox))
         sched_yield();
 }

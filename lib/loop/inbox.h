@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What other threads have left for a loop. */
+/* The inbox of a loop: what other threads have left for it.  inbox.c has the order in which they
+ * and the loop write and look. */
 #ifndef UNRI_INBOX_H
 #define UNRI_INBOX_H
 
@@ -8,14 +9,14 @@
 #include "../core/base.h"
 
 struct unri_inbox {
-    _Atomic(struct unr_task *) pushed;       /* by other threads, newest first */
-    struct unr_task           *first, *last; /* taken over by the loop's thread, oldest first */
-    atomic_bool                sleeping;     /* the loop waits, or may: who pushes next wakes it */
-    atomic_bool                stop;
-    atomic_uint                holds;
+    _Atomic(struct unr_task *) pushed; /* tasks that were posted, newest first; any thread's */
+    struct unr_task *first, *last;     /* tasks taken over, oldest first; the loop's thread's */
+    atomic_bool      sleeping;         /* the loop sleeps, or is about to look and then sleep */
+    atomic_bool      stop;             /* was asked for, and has ended no run yet */
+    atomic_uint      holds;
 };
 
-/* Runs the tasks that are there now; one that posts itself again waits for the next turn. */
+/* Runs the tasks that have been posted by now. */
 void unri_inbox_run(struct unri_inbox *inbox);
 
 static inline bool unri_inbox_has_tasks(const struct unri_inbox *inbox)
@@ -23,14 +24,18 @@ static inline bool unri_inbox_has_tasks(const struct unri_inbox *inbox)
     return inbox->first || atomic_load(&inbox->pushed);
 }
 
-/* Before the last look into the inbox: whoever pushes behind that look wakes the loop.  Only who
- * wakes it clears the mark, so that a loop without other threads pays for the barrier once. */
+/* Announces that the loop may sleep; called before the last look into the inbox.  A thread that
+ * pushes after that look finds the mark, clears it and wakes the loop.  Nobody else clears it, so a
+ * loop without other threads pays for the barrier once.  If the mark that is read here is being
+ * cleared at this moment, no harm is done: whoever clears it writes to the eventfd, and the loop
+ * does not sleep. */
 static inline void unri_inbox_announce_sleep(struct unri_inbox *inbox)
 {
     if (!atomic_load_explicit(&inbox->sleeping, memory_order_relaxed))
         atomic_store(&inbox->sleeping, true);
 }
 
+/* Whether a stop was asked for; it is taken back, for one stop ends one run. */
 static inline bool unri_inbox_take_stop(struct unri_inbox *inbox)
 {
     return atomic_load_explicit(&inbox->stop, memory_order_relaxed)
