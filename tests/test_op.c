@@ -928,17 +928,29 @@ Test(op, connect_cancelled_leaves_a_socket_that_connects)
     close_loop();
 }
 
-/* A connect that won the race against its cancel stays connected: nothing undoes it. */
+static void fill_nop_and_cancel(void *sqe, void *op)
+{
+    io_uring_prep_nop(sqe);
+    unr_cancel(op, UNR_CANCEL_TOTAL);
+}
+
+/* A connect that won the race against its cancel stays connected: nothing undoes it.  It surely
+ * wins where its SQE and its cancel's are submitted together. */
 Test(op, connect_that_won_stays_connected)
 {
     struct sockaddr_in address;
     int                listener = tcp_listener(&address, 16);
     for (int round = 0; round < 50; round++) {
         struct seen connect = { 0 };
+        struct seen nop = { 0 };
         int         fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         start(&connect, unr_connect(&connect.op, fd, (struct sockaddr *)&address, sizeof address));
-        if (round % 2) {
-            struct seen nop = { .then = cancel_the_other, .context = &connect };
+        if (round % 3 == 2) {
+            start(&nop, unr_sqe(&nop.op, "nop", 0, fill_nop_and_cancel, &connect.op));
+            finish(&connect);
+        } else if (round % 3 == 1) {
+            nop.then = cancel_the_other;
+            nop.context = &connect;
             start(&nop, unr_nop(&nop.op));
             finish(&connect);
         } else {
