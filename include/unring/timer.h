@@ -9,13 +9,27 @@
 
 UNR_BEGIN
 
+/* unring's own part of a `struct unr_timer`: not to be read or written. */
+struct unr_timer_private {
+    uint64_t index; /* its place in the heap; 0: it does not wait; UINT64_MAX: behind another */
+    uint64_t order; /* when it was started or last moved, and the number of its queue */
+    union {
+        struct unr_timer *next;     /* while it waits in a queue: the timer behind it there */
+        uint64_t          relative; /* before: whether it was described with a delay ... */
+    };
+    union {
+        struct unr_timer *previous; /* the timer before it */
+        int64_t           delay;    /* ... and with which */
+    };
+};
+
 /* A timer, which is an operation.
  *
  * Memory   the caller's: zeroed once, and where it is from its description until `done`. */
 struct unr_timer {
-    struct unr_op op;
-    unr_time      deadline; /* on CLOCK_MONOTONIC; valid from the start on */
-    uint64_t      private_fields[4];
+    struct unr_op            op;
+    unr_time                 deadline; /* on CLOCK_MONOTONIC; valid from the start on */
+    struct unr_timer_private private_fields;
 };
 
 /* Completes when the clock has reached `deadline`.

@@ -60,12 +60,12 @@ struct unr_transfer_private {
     struct unr_stream  *stream;
     unr_condition_fn   *condition;
     void               *context;
-    const struct iovec *pieces; /* the first that is not used up */
-    size_t              used;   /* how many bytes of it are */
-    size_t              asked;  /* how many bytes the step in flight may move */
-    unsigned            count;  /* of pieces that are not used up */
+    const struct iovec *pieces;      /* the first that is not used up */
+    size_t              first_used;  /* how many bytes of it are used up */
+    size_t              asked;       /* how many bytes the step in flight may move */
+    unsigned            pieces_left; /* how many are not used up */
     enum unr_direction  direction;
-    struct iovec        whole;                       /* the piece, where there is no array */
+    struct iovec        only_piece;                  /* where there is no array */
     struct iovec        window[UNR_TRANSFER_PIECES]; /* lent to the step in flight */
     struct unr_some     some;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Words for a person: why a loop could not be opened, what became of an operation, what is in
- * flight. */
+/* Words for a person: why a loop could not be opened, what became of an operation, which operations
+ * are in flight.  lib/core/contract.c has the words in which a broken contract ends the process,
+ * uring/ring.c the features of a kernel. */
 #include "../../uring/kernel.h"
 #include "../core/combinator.h"
 #include "../core/name.h"
@@ -14,7 +15,7 @@
 #include <sys/resource.h>
 #include <unring/explain.h>
 
-/* ---- a text that grows to a limit ---- */
+/* ---- a text that grows to a limit, and is cut off there ---- */
 
 struct text {
     char   data[512];
@@ -27,9 +28,9 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *text, const c
     va_start(arguments, format);
     int n = vsnprintf(text->data + text->len, sizeof text->data - text->len, format, arguments);
     va_end(arguments);
+    size_t longest = sizeof text->data - text->len - 1;
     if (n > 0)
-        text->len += (size_t)n < sizeof text->data - text->len ? (size_t)n
-                                                               : sizeof text->data - text->len - 1;
+        text->len += (size_t)n < longest ? (size_t)n : longest;
 }
 
 static void clear(struct text *text)
@@ -38,7 +39,7 @@ static void clear(struct text *text)
     text->data[0] = 0;
 }
 
-/* An errno and what it means; its name too where the C library knows it. */
+/* Adds the name of an errno, where the C library has it, and its meaning. */
 static void add_error(struct text *text, int error)
 {
     int number = (int)(error < 0 ? 0u - (unsigned)error : (unsigned)error);
@@ -52,7 +53,7 @@ static void add_error(struct text *text, int error)
 
 /* ---- why a loop could not be opened ---- */
 
-/* The number behind `key` in a file of /proc; -1 if it is not there. */
+/* Returns the number behind `key` in a file of /proc; -1: there is no such file or key. */
 static long read_number(const char *path, const char *key)
 {
     char  line[256];
@@ -67,6 +68,7 @@ static long read_number(const char *path, const char *key)
     return number;
 }
 
+/* Whether the process runs under a seccomp filter: mode 2. */
 static bool is_filtered(void)
 {
     return read_number("/proc/self/status", "Seccomp:") == 2;
@@ -78,37 +80,33 @@ static void explain_enosys(struct text *text)
         add(text, "the kernel has io_uring, but a seccomp filter hides it from this process "
                   "(containers do that): "
                   "allow the system calls io_uring_setup, io_uring_enter and io_uring_register, "
-                  "for Docker with "
-                  "--security-opt seccomp=unconfined or a profile of your own");
+                  "for Docker with --security-opt seccomp=unconfined or a profile of your own");
     else
-        add(text, "this kernel is built without io_uring, or is older than 5.1: unring needs Linux "
-                  "6.1 or later with "
-                  "CONFIG_IO_URING");
+        add(text, "this kernel is built without io_uring, or is older than 5.1: "
+                  "unring needs Linux 6.1 or later with CONFIG_IO_URING");
 }
 
 static void explain_eperm(struct text *text)
 {
     long disabled = read_number("/proc/sys/kernel/io_uring_disabled", "");
     if (disabled == 2)
-        add(text, "io_uring is switched off for every process by the sysctl "
-                  "kernel.io_uring_disabled = 2: "
+        add(text, "io_uring is switched off for every process "
+                  "by the sysctl kernel.io_uring_disabled = 2: "
                   "an administrator can set it to 0");
     else if (disabled == 1)
         add(text,
-            "the sysctl kernel.io_uring_disabled = 1 keeps io_uring from processes without "
-            "CAP_SYS_ADMIN that are not "
-            "in the group kernel.io_uring_group (%ld): join that group, or have it set to 0",
+            "the sysctl kernel.io_uring_disabled = 1 keeps io_uring from processes "
+            "without CAP_SYS_ADMIN that are not in the group kernel.io_uring_group (%ld): "
+            "join that group, or have it set to 0",
             read_number("/proc/sys/kernel/io_uring_group", ""));
     else if (is_filtered())
-        add(text,
-            "a seccomp filter forbids io_uring to this process (containers do that): allow the "
-            "system calls "
-            "io_uring_setup, io_uring_enter and io_uring_register, for Docker with --security-opt "
-            "seccomp=unconfined or a profile of your own");
+        add(text, "a seccomp filter forbids io_uring to this process (containers do that): "
+                  "allow the system calls io_uring_setup, io_uring_enter and io_uring_register, "
+                  "for Docker with --security-opt seccomp=unconfined or a profile of your own");
     else
-        add(text,
-            "something forbids io_uring to this process, and it is neither the sysctl nor seccomp: "
-            "look for a security module's policy (SELinux, AppArmor)");
+        add(text, "something forbids io_uring to this process, "
+                  "and it is neither the sysctl nor seccomp: "
+                  "look for a security module's policy (SELinux, AppArmor)");
 }
 
 static void explain_enomem(struct text *text)
@@ -116,16 +114,15 @@ static void explain_enomem(struct text *text)
     struct rlimit limit;
     if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         add(text,
-            "there is no memory for the ring; RLIMIT_MEMLOCK is %llu KiB, and kernels charge rings "
-            "to it: raise it "
-            "(ulimit -l, LimitMEMLOCK= of a systemd unit), or open the loop with smaller entries "
-            "and "
-            "completion_entries",
+            "there is no memory for the ring; "
+            "RLIMIT_MEMLOCK is %llu KiB, and kernels charge rings to it: "
+            "raise it (ulimit -l, LimitMEMLOCK= of a systemd unit), "
+            "or open the loop with smaller entries and completion_entries",
             (unsigned long long)limit.rlim_cur / 1024);
     else
-        add(text, "there is no memory for the ring: open the loop with smaller entries and "
-                  "completion_entries, or look at the "
-                  "memory limit of the process's control group");
+        add(text, "there is no memory for the ring: "
+                  "open the loop with smaller entries and completion_entries, "
+                  "or look at the memory limit of the process's control group");
 }
 
 static void explain_enfile(struct text *text, int error)
@@ -134,9 +131,8 @@ static void explain_enfile(struct text *text, int error)
     getrlimit(RLIMIT_NOFILE, &limit);
     if (error == -EMFILE)
         add(text,
-            "the process has as many descriptors open as RLIMIT_NOFILE allows, %llu; a loop needs "
-            "two: raise it "
-            "(ulimit -n), or look for a leak",
+            "the process has as many descriptors open as RLIMIT_NOFILE allows, %llu; "
+            "a loop needs two: raise it (ulimit -n), or look for a leak",
             (unsigned long long)limit.rlim_cur);
     else
         add(text, "the whole system has no file left to open: see the sysctl fs.file-max");
@@ -162,9 +158,9 @@ const char *unr_explain(int error)
         add(&text, "an option of the loop is out of range, or `size` is not that of the structure");
         break;
     case -EOPNOTSUPP:
-        add(&text, "this kernel's io_uring lacks what a loop cannot do without (EXT_ARG, NODROP, "
-                   "RW_CUR_POS): unring needs "
-                   "Linux 6.1 or later");
+        add(&text, "this kernel's io_uring lacks what a loop cannot do without "
+                   "(EXT_ARG, NODROP, RW_CUR_POS): "
+                   "unring needs Linux 6.1 or later");
         break;
     default: add(&text, "not one that opening a loop is known to end with"); break;
     }
@@ -222,7 +218,7 @@ static void add_cancelled(struct text *text, const struct unr_op *op)
                                              : "terminal: what it worked on may only be closed");
     if (unri_is_call(op))
         add(text, ", after %llu bytes", (unsigned long long)r->bytes);
-    else if (r->value > 0) /* bytes, mostly */
+    else if (r->value > 0) /* mostly bytes: a transfer's, a reader's */
         add(text, ", with %lld", (long long)r->value);
 }
 
@@ -259,7 +255,7 @@ const char *unr_explain_op(const struct unr_op *op)
     return text.data;
 }
 
-/* ---- what is in flight ---- */
+/* ---- which operations are in flight ---- */
 
 struct dump {
     const struct unr_loop *loop;
@@ -277,6 +273,16 @@ static const char *state_name(uint32_t state)
     }
 }
 
+/* Whether the operation still knows when it was started.  When its own last completion is in, that
+ * completion's res takes the place of the time (unri_res). */
+static bool knows_its_start(const struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    if (p->state == UNRI_FINISHED)
+        return false;
+    return p->flags & UNRI_AWAITS_TARGET || !(p->flags & (UNRI_AWAITS | UNRI_WANTS_UNDO));
+}
+
 static void dump_op(struct unr_op *op, void *context)
 {
     const struct dump           *dump = context;
@@ -287,8 +293,7 @@ static void dump_op(struct unr_op *op, void *context)
     add(&text, "  %-16s %-10s", name.data, state_name(p->state));
     if (has_fd(op))
         add(&text, " fd %-6d", p->fd);
-    if (p->state != UNRI_FINISHED
-        && (p->flags & UNRI_AWAITS_TARGET || !(p->flags & (UNRI_AWAITS | UNRI_WANTS_UNDO))))
+    if (knows_its_start(op))
         add(&text, " for %u ms", unri_os_clock_ms() - unri_started_ms(op));
     if (op->result.requested) {
         add(&text, ", asked to cancel (");

@@ -11,7 +11,7 @@
 struct unri_inbox {
     _Atomic(struct unr_task *) pushed; /* tasks that were posted, newest first; any thread's */
     struct unr_task *first, *last;     /* tasks taken over, oldest first; the loop's thread's */
-    atomic_bool      sleeping;         /* the loop sleeps, or is about to look and then sleep */
+    atomic_bool      sleeping;         /* announced, and no thread has woken the loop since */
     atomic_bool      stop;             /* was asked for, and has ended no run yet */
     atomic_uint      holds;
 };
@@ -27,8 +27,8 @@ static inline bool unri_inbox_has_tasks(const struct unri_inbox *inbox)
 /* Announces that the loop may sleep; called before the last look into the inbox.  A thread that
  * pushes after that look finds the mark, clears it and wakes the loop.  Nobody else clears it, so a
  * loop without other threads pays for the barrier once.  If the mark that is read here is being
- * cleared at this moment, no harm is done: whoever clears it writes to the eventfd, and the loop
- * does not sleep. */
+ * cleared at this moment, no harm is done: the thread that clears it writes to the eventfd, and the
+ * loop does not sleep. */
 static inline void unri_inbox_announce_sleep(struct unri_inbox *inbox)
 {
     if (!atomic_load_explicit(&inbox->sleeping, memory_order_relaxed))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The loop: opened, run turn by turn, closed.  A turn is one visit to the kernel, then everything
- * that is known to have ended is handed back. */
+/* A loop as its user sees it: opened, run turn by turn, asked how it is, closed.  turn.c is what
+ * happens in one turn, owner.c whose thread the loop belongs to. */
 #include "../../uring/kernel.h"
 #include "../core/cancel.h"
 #include "../core/clock.h"
@@ -12,34 +12,37 @@
 
 /* ---- open ---- */
 
-/* Frees whatever a loop has of its own, also when it was half opened; its ring is closed or
- * abandoned already. */
+/* Frees all that a loop has but its ring, which is closed or abandoned by now, or was never opened.
+ * The loop may be half opened. */
 static void free_loop(struct unr_loop *loop)
 {
-    unri_timers_close(unri_timers(loop));
+    struct unri_whole_loop *whole = unri_whole(loop);
+    unri_timers_close(&whole->timers);
     unri_descriptors_close(&loop->descriptors);
     if (loop->embed_fd >= 0)
         unri_os_wake_close(loop->embed_fd);
-    if (unri_whole(loop)->wake.fd >= 0)
-        unri_os_wake_close(unri_whole(loop)->wake.fd);
+    if (whole->wake.fd >= 0)
+        unri_os_wake_close(whole->wake.fd);
     if (loop->guard)
         unri_os_unmap(loop->guard, sizeof *loop->guard);
-    free(loop);
+    free(whole);
 }
 
+/* Opens the parts of a loop, the ring last: on an error there is no ring to close. */
 static int open_parts(struct unr_loop *loop, const struct unr_loop_options *options)
 {
-    int error;
+    struct unri_whole_loop *whole = unri_whole(loop);
+    int                     error;
     loop->guard = unri_os_map(sizeof *loop->guard, true);
     if (!loop->guard)
         return -ENOMEM;
     loop->guard->owner = UNRI_UNOWNED;
-    if ((error = unri_timers_open(unri_timers(loop))) < 0)
+    if ((error = unri_timers_open(&whole->timers)) < 0)
         return error;
     if ((error = unri_descriptors_open(&loop->descriptors)) < 0)
         return error;
-    if ((unri_whole(loop)->wake.fd = unri_os_wake_open(0)) < 0)
-        return unri_whole(loop)->wake.fd;
+    if ((whole->wake.fd = unri_os_wake_open(0)) < 0)
+        return whole->wake.fd;
     return unri_ring_open(loop, options);
 }
 
@@ -70,79 +73,15 @@ int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *opt
     return 0;
 }
 
-/* ---- the turn ---- */
+/* ---- run ---- */
 
-/* Hands back what has ended by now.  What the `done` end or start meanwhile is the next turn's, so
- * one that restarts what ends at once starves nobody. */
-static void dispatch(struct unr_loop *loop)
-{
-    struct unri_fifo *fifo = &loop->handing_back;
-    *fifo = loop->finished;
-    loop->finished = (struct unri_fifo){ 0 };
-    for (struct unr_op *op; (op = fifo->first) != NULL;) {
-        fifo->first = op->private_fields.next;
-        if (!fifo->first)
-            fifo->last = NULL;
-        unri_run_done(loop, op);
-    }
-}
-
-/* Until when this turn may wait; INT64_MIN: it has something to do at once. */
-static unr_time wait_until(struct unr_loop *loop, unr_time deadline)
-{
-    if (loop->finished.first || deadline == INT64_MIN)
-        return INT64_MIN;
-    unr_time timer = unri_timers_next(unri_timers(loop));
-    if (timer < deadline)
-        deadline = timer;
-    if (deadline != UNR_NEVER && deadline <= unri_now(loop))
-        return INT64_MIN;
-    unri_inbox_announce_sleep(unri_inbox(loop));
-    bool called = unri_inbox_has_tasks(unri_inbox(loop)) || atomic_load(&unri_inbox(loop)->stop);
-    bool needless =
-        loop->in_flight == 0 && !loop->closing && !atomic_load(&unri_inbox(loop)->holds);
-    return called || needless ? INT64_MIN : deadline;
-}
-
-/* Hands back a chunk of timers that are due, and nothing that has ended since the turn's own
- * dispatch: that is the next turn's. */
-static bool dispatch_timers(struct unr_loop *loop, uint64_t serial)
-{
-    struct unri_fifo later = loop->finished;
-    loop->finished = (struct unri_fifo){ 0 };
-    bool more = unri_timers_expire(loop, serial);
-    dispatch(loop);
-    if (later.first) {
-        later.last->private_fields.next = loop->finished.first;
-        loop->finished.first = later.first;
-        if (!loop->finished.last)
-            loop->finished.last = later.last;
-    }
-    return more;
-}
-
-static int turn(struct unr_loop *loop, unr_time deadline)
-{
-    loop->in_turn = true;
-    loop->ran = 0;
-    int error = unri_ring_turn(loop, wait_until(loop, deadline));
-    unri_forget_time(loop);
-    uint64_t serial = unri_timers(loop)->serial;
-    bool     more = unri_timers(loop)->count && unri_timers_expire(loop, serial);
-    if (unri_inbox_has_tasks(unri_inbox(loop)))
-        unri_inbox_run(unri_inbox(loop));
-    dispatch(loop);
-    while (unlikely(more))
-        more = dispatch_timers(loop, serial);
-    loop->in_turn = false;
-    return error;
-}
-
-static bool idle(struct unr_loop *loop)
+static bool is_idle(const struct unr_loop *loop)
 {
     return loop->in_flight == 0 && !loop->finished.first && !unri_inbox_has_tasks(unri_inbox(loop));
 }
 
+/* What running a loop begins with: the loop becomes the thread's, and the time that it knew is
+ * forgotten, for the caller was outside of the loop. */
 static int enter_run(struct unr_loop *loop, const char *call)
 {
     int error = unri_loop_own(loop);
@@ -155,34 +94,43 @@ static int enter_run(struct unr_loop *loop, const char *call)
     return 0;
 }
 
+/* A stop is looked at between two turns, and taken back: it ends one run.  The tasks that were
+ * posted before it run all the same, in front of the return. */
 int unr_loop_run(struct unr_loop *loop)
 {
+    struct unri_inbox *inbox = unri_inbox(loop);
     int error = enter_run(loop, "unr_loop_run called inside a turn of the same loop");
     if (error < 0)
         return error;
-    while (error == 0 && !unri_inbox_take_stop(unri_inbox(loop))
-           && (!idle(loop) || atomic_load(&unri_inbox(loop)->holds)))
-        error = turn(loop, UNR_NEVER);
-    loop->in_turn = true; /* a stop leaves no task behind that was posted before it */
-    if (unri_inbox_has_tasks(unri_inbox(loop)))
-        unri_inbox_run(unri_inbox(loop));
+    while (error == 0 && !unri_inbox_take_stop(inbox)
+           && (!is_idle(loop) || atomic_load(&inbox->holds)))
+        error = unri_loop_turn(loop, UNR_NEVER);
+    loop->in_turn = true; /* tasks run inside the loop */
+    if (unri_inbox_has_tasks(inbox))
+        unri_inbox_run(inbox);
     loop->in_turn = false;
     return error;
 }
 
+/* An embedded loop turns also when it is idle: its turn is what resets its descriptor.  A stop that
+ * comes during the turn has ended this call, and must not end the next one. */
 int unr_loop_run_once(struct unr_loop *loop, unr_time timeout)
 {
+    struct unri_inbox *inbox = unri_inbox(loop);
     int error = enter_run(loop, "unr_loop_run_once called inside a turn of the same loop");
-    if (error < 0 || unri_inbox_take_stop(unri_inbox(loop)))
+    if (error < 0 || unri_inbox_take_stop(inbox))
         return error;
     if (loop->embed_fd >= 0)
         unri_embed_begin(loop);
-    else if (idle(loop) && !atomic_load(&unri_inbox(loop)->holds))
+    else if (is_idle(loop) && !atomic_load(&inbox->holds))
         return 0;
-    error = turn(loop, timeout == UNR_NEVER ? UNR_NEVER
-                       : timeout <= 0       ? INT64_MIN
-                                            : unri_sum(unri_now(loop), timeout));
-    unri_inbox_take_stop(unri_inbox(loop));
+    unr_time deadline = UNR_NEVER;
+    if (timeout <= 0)
+        deadline = INT64_MIN;
+    else if (timeout != UNR_NEVER)
+        deadline = unri_sum(unri_now(loop), timeout);
+    error = unri_loop_turn(loop, deadline);
+    unri_inbox_take_stop(inbox);
     if (loop->embed_fd >= 0)
         unri_embed_end(loop);
     return error < 0 ? error : (int)loop->ran;
@@ -214,33 +162,45 @@ static void request_all(struct unr_loop *loop)
     unri_each_in_flight(&loop->descriptors, request_shutdown, NULL);
 }
 
-/* A `done` may start a few operations in turn to clean up; one that starts what is refused for ever
- * never ends. */
+/* How many operations may be started while the loop is being closed.  A `done` may start some, one
+ * after another, to clean up; a `done` that starts one operation over and over would go on
+ * for ever, and is named as the broken contract that it is (unri_count_start). */
 static uint64_t served_starts(const struct unr_loop *loop)
 {
     return 1000 + 100 * (loop->stats.started - loop->stats.finished); /* children and members too */
 }
 
+static bool housekeeping_is_in_flight(const struct unri_whole_loop *whole)
+{
+    return unr_in_flight(&whole->wake.read) || unr_in_flight(&whole->alarm.op);
+}
+
+/* Ends everything that is in flight, and turns until it is over (rule 10).
+ *
+ * From `closing` on each start ends UNSUBMITTED, so `closing` is set before the requests are made:
+ * handlers that run inside them may start operations.  The loop's own operations, the read that
+ * other threads wake it through and the alarm, are cancelled when all others have ended: until
+ * then other threads may still post tasks.  A stop is taken back before each turn, for with one
+ * pending the turn would not wait. */
 static int drain(struct unr_loop *loop)
 {
-    int error = unri_loop_own(loop);
+    struct unri_whole_loop *whole = unri_whole(loop);
+    int                     error = unri_loop_own(loop);
     unri_forget_time(loop);
     loop->closing = true;
     loop->starts_left = served_starts(loop);
-    loop->in_turn = true; /* handlers that run inside the requests are inside the loop */
+    loop->in_turn = true; /* handlers run inside the loop */
     request_all(loop);
     loop->in_turn = false;
-    while (error == 0 && !idle(loop)) {
-        unri_inbox_take_stop(unri_inbox(loop));
-        error = turn(loop, UNR_NEVER);
+    while (error == 0 && !is_idle(loop)) {
+        unri_inbox_take_stop(&whole->inbox);
+        error = unri_loop_turn(loop, UNR_NEVER);
     }
-    request_shutdown(&unri_whole(loop)->wake.read, NULL);
-    request_shutdown(&unri_whole(loop)->alarm.op, NULL);
-    while (error == 0
-           && (!idle(loop) || unr_in_flight(&unri_whole(loop)->wake.read)
-               || unr_in_flight(&unri_whole(loop)->alarm.op))) {
-        unri_inbox_take_stop(unri_inbox(loop));
-        error = turn(loop, UNR_NEVER);
+    request_shutdown(&whole->wake.read, NULL);
+    request_shutdown(&whole->alarm.op, NULL);
+    while (error == 0 && (!is_idle(loop) || housekeeping_is_in_flight(whole))) {
+        unri_inbox_take_stop(&whole->inbox);
+        error = unri_loop_turn(loop, UNR_NEVER);
     }
     return error;
 }

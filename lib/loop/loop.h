@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The whole of a loop: what operations and the ring know of it (lib/core/loop.h), and what
- * lib/loop/ adds to that. */
+/* The whole of a loop: the part that operations and the ring know (lib/core/loop.h), and what
+ * lib/loop/ adds to it. */
 #ifndef UNRI_LOOP_H
 #define UNRI_LOOP_H
 
@@ -9,25 +9,28 @@
 #include "timer.h"
 
 struct unri_whole_loop {
-    struct unr_loop    core; /* first: a pointer to the loop points to this too */
+    struct unr_loop    core; /* first, so that a pointer to it points to the whole */
     struct unri_timers timers;
     struct unri_inbox  inbox;
 
-    /* The loop's own read of an eventfd that other threads write to. */
+    /* An eventfd that other threads write to, and the loop's own read of it.  Its completion ends
+     * the wait in the kernel (owner.c). */
     struct {
         int           fd;
         struct unr_op read;
-        uint64_t      count;
+        uint64_t      count; /* lent to the read */
     } wake;
 
-    /* The timer that the kernel keeps for the descriptor of an embedded loop. */
+    /* The timer that the kernel keeps for an embedded loop, while that is outside of its turns
+     * (embed.c). */
     struct {
         struct unr_op op;
-        int64_t       at[2]; /* a struct __kernel_timespec */
-        unr_time      deadline;
+        int64_t       at[2];    /* a struct __kernel_timespec, lent to it */
+        unr_time      deadline; /* when it goes off, if it is in flight */
     } alarm;
 };
 
+/* The core of a loop is all that other floors see; in lib/loop/ it is always part of a whole. */
 static inline struct unri_whole_loop *unri_whole(const struct unr_loop *loop)
 {
     return (struct unri_whole_loop *)loop;
@@ -43,13 +46,17 @@ static inline struct unri_timers *unri_timers(const struct unr_loop *loop)
     return &unri_whole(loop)->timers;
 }
 
-/* Makes the loop the calling thread's, and its ring ready, if it is nobody's yet. */
+/* Makes a loop that is nobody's the calling thread's, and its ring ready. */
 int unri_loop_own(struct unr_loop *loop);
 
-/* Before a turn of an embedded loop: sets the alarm. */
+/* Runs one turn, which waits until `deadline` at most (INT64_MIN: not at all).  Returns 0, or a
+ * negative errno that ends the run; loop->ran is how many `done`s have run. */
+int unri_loop_turn(struct unr_loop *loop, unr_time deadline);
+
+/* Before a turn of an embedded loop: sets the alarm, which the turn then submits. */
 void unri_embed_begin(struct unr_loop *loop);
 
-/* After it: the loop's descriptor is readable exactly if there is work left. */
+/* After the turn: makes the loop's descriptor readable exactly if there is work left. */
 void unri_embed_end(struct unr_loop *loop);
 
 #endif

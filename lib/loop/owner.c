@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Whose a loop is: the thread's that first runs it. */
+/* Whose a loop is: it belongs to the thread that first runs it, closes it or asks for its
+ * descriptor.  From then on other threads wake it through its eventfd, whose read is here too;
+ * inbox.c decides when they do. */
 #include "../../uring/kernel.h"
 #include "../core/contract.h"
 #include "../core/op.h"
@@ -14,14 +16,17 @@ static struct unr_op *read_of_wake(struct unr_loop *loop)
                     -1);
 }
 
-/* The loop's own read of its eventfd: what other threads write there ends its wait. */
+/* Another thread has written to the eventfd, which has ended the loop's wait: the read is armed
+ * again.  With a request in its result it ended because the loop is being closed. */
 static void wake_arrived(struct unr_op *op)
 {
     struct unr_loop *loop = op->data;
-    if (!op->result.requested) /* the loop is not being closed */
+    if (!op->result.requested)
         unri_start_housekeeping(loop, read_of_wake(loop), wake_arrived);
 }
 
+/* The ring is enabled by the thread that it will belong to (SINGLE_ISSUER), and the loop is given
+ * to that thread only if this succeeds: after a failure it is still nobody's. */
 int unri_loop_own(struct unr_loop *loop)
 {
     unri_check_thread(loop);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Timers, the operation.  Where they wait is timer_queue.c. */
+/* The timer as an operation: described, started, cancelled, moved.  timer_queue.c has the heap and
+ * the queues in which it waits, and ends it when it is due. */
 #include "timer.h"
 #include "../core/contract.h"
 #include "../core/op.h"
-
-/* ---- the operation ---- */
 
 static struct unr_timer *timer_of(struct unr_op *op)
 {
@@ -20,6 +19,7 @@ static void timer_start(struct unr_op *op)
         unri_end(op, -ENOMEM);
 }
 
+/* A timer that waits is always cancelled in time: nothing but the loop's thread ends it. */
 static void timer_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     (void)request;

@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* What timers wait in: a 4-ary heap, and queues of timers that were started with the same delay.
+/* Where timers wait: a 4-ary heap, and queues of timers that were started with the same delay.
+ * timer.c has the operation; lib/combine/ has the deadlines and delays, which wait here as well.
  *
- * The heap's entries hold the deadline beside the timer, so that comparing touches no timer, and
- * the four children of one entry share a cache line.  A start goes to the end and rises past few
- * ancestors (a time-out is mostly later than most of what waits), a cancel fills the hole from the
- * end: both touch a handful of cache lines, at a million timers as at a thousand, and only the
- * removal of the first goes all the way down (10 levels at a million).  A wheel would need none of
- * that, but wakes the loop to cascade; a heap knows exactly when to sleep until.
+ * The heap.  An entry holds the deadline beside the timer, so comparing two entries touches no
+ * timer, and the four children of an entry share a cache line.  A start goes to the end and rises
+ * past few ancestors, because a new time-out is mostly later than the timers that wait already; a
+ * cancel fills the hole from the end.  Both touch a handful of cache lines, at a million timers as
+ * at a thousand.  Only the removal of the first goes all the way down: 10 levels at a million.  A
+ * timer wheel has no levels to go down, but wakes the loop to cascade; the heap knows exactly how
+ * long the loop may sleep.
  *
- * But most timers of a server are time-outs of the same few lengths, which end in the order in
- * which they began and are cancelled before.  Of such a queue only the first is in the heap; behind
- * it starting is appending and cancelling unlinking (libevent's common timeouts).  A delay takes a
- * queue that is empty; with none for it the heap will do.
+ * The queues.  Most timers of a server are time-outs of a few lengths.  Timers of one length are
+ * due in the order in which they were started, and most are cancelled before.  So they wait in a
+ * queue, of which only the first is in the heap: behind it a start appends and a cancel unlinks.
+ * (libevent calls this common timeouts.)  A delay that finds no queue for itself uses the heap.
  *
- * Starting a timer must not allocate, so the heap is address space reserved when the loop is
- * opened, of which the kernel gives what is touched. */
+ * The serial number.  Each start and each move takes the next one, which the timer keeps in its
+ * `order`.  It settles the order of timers that are due at the same time, and it tells a turn which
+ * timers were there before the turn began to hand back: later ones wait for the next turn (rule 1).
+ *
+ * Starting a timer must not allocate.  So the heap is address space, reserved when the loop is
+ * opened, whose pages the kernel provides as they are touched. */
 #include "../core/cancel.h"
 #include "../core/clock.h"
 #include "../core/combinator.h"
@@ -25,21 +31,14 @@ enum { ROOT = UNRI_TIMER_ROOT, ARITY = 4, RESERVED = 1 << 22, RESERVED_MIN = 1 <
 static_assert(sizeof(struct unri_timer_entry) == 16, "four to a cache line");
 static_assert(sizeof(struct unr_timer) == sizeof(struct unr_op) + 40, "");
 
-/* private_fields of a timer */
-enum {
-    INDEX, /* in the heap; BEHIND: in a queue, not its first; 0: it does not wait */
-    ORDER, /* when it was started or last moved, which settles ties of deadlines, and the number of
-              its queue */
-    NEXT,  /* while it waits, in its queue */
-    PREVIOUS,
-    RELATIVE = NEXT,  /* before that: whether it was described with a delay */
-    DELAY = PREVIOUS, /* and with which */
-};
+/* The index of a timer that waits in a queue behind another, and not in the heap. */
 #define BEHIND UINT64_MAX
 
+/* The low bits of a timer's order are the number of its queue, from 1; 0: it is in none. */
 enum { NUMBER_BITS = 5 };
 static_assert(UNRI_TIMER_QUEUES < 1 << NUMBER_BITS, "");
 
+/* Where so much address space is not to be had (RLIMIT_AS), a quarter of it will do, and so on. */
 int unri_timers_open(struct unri_timers *timers)
 {
     *timers = (struct unri_timers){ 0 };
@@ -57,7 +56,8 @@ void unri_timers_close(struct unri_timers *timers)
         unri_os_unmap(timers->entries, timers->mapped);
 }
 
-/* More timers than were reserved for: the one place where a start may map memory. */
+/* Doubles the heap when more timers wait than were reserved for: the one place where a start may
+ * map memory. */
 static bool make_room(struct unri_timers *timers)
 {
     if (timers->count < timers->room)
@@ -74,10 +74,10 @@ static bool make_room(struct unri_timers *timers)
 
 /* ---- the heap ---- */
 
-/* 0: it is not in the heap. */
+/* Its place in the heap; 0: it is not there. */
 static size_t index_of(const struct unr_timer *timer)
 {
-    uint64_t index = timer->private_fields[INDEX];
+    uint64_t index = timer->private_fields.index;
     return index == BEHIND ? 0 : index;
 }
 
@@ -95,15 +95,18 @@ static bool before(const struct unri_timer_entry *a, const struct unri_timer_ent
 {
     if (likely(a->deadline != b->deadline))
         return a->deadline < b->deadline;
-    return a->timer->private_fields[ORDER] < b->timer->private_fields[ORDER];
+    return a->timer->private_fields.order < b->timer->private_fields.order;
 }
 
+/* The timer is written to and not read: mostly it is in no cache, and a read would wait for it. */
 static void put(struct unri_timers *timers, size_t index, struct unri_timer_entry entry)
 {
     timers->entries[index] = entry;
-    entry.timer->private_fields[INDEX] = index; /* not read: the timer is in no cache, mostly */
+    entry.timer->private_fields.index = index;
 }
 
+/* Puts an entry where it belongs, at `index` or nearer to the root; the entries that it passes move
+ * down. */
 static void rise(struct unri_timers *timers, size_t index, struct unri_timer_entry entry)
 {
     while (index > ROOT) {
@@ -116,6 +119,7 @@ static void rise(struct unri_timers *timers, size_t index, struct unri_timer_ent
     put(timers, index, entry);
 }
 
+/* Puts an entry where it belongs, at `index` or below it; the entries that it passes move up. */
 static void sink(struct unri_timers *timers, size_t index, struct unri_timer_entry entry)
 {
     size_t end = timers->count + ROOT;
@@ -146,6 +150,8 @@ static void insert(struct unri_timers *timers, struct unr_timer *timer)
     rise(timers, timers->count++ + ROOT, (struct unri_timer_entry){ timer->deadline, timer });
 }
 
+/* Closes the place of a timer that has left, with the last entry.  That may come from another
+ * branch, and so belong nearer to the root as well as below. */
 static void fill_hole(struct unri_timers *timers, size_t index)
 {
     struct unri_timer_entry last = timers->entries[--timers->count + ROOT];
@@ -155,29 +161,22 @@ static void fill_hole(struct unri_timers *timers, size_t index)
 
 /* ---- the queues ---- */
 
-/* The number of its queue; 0: it is in none. */
-static unsigned queue_of(const struct unr_timer *timer)
+static unsigned queue_number(const struct unr_timer *timer)
 {
-    return timer->private_fields[ORDER] & ((1u << NUMBER_BITS) - 1);
+    return timer->private_fields.order & ((1u << NUMBER_BITS) - 1);
 }
 
 static void set_order(struct unri_timers *timers, struct unr_timer *timer, unsigned number)
 {
-    timer->private_fields[ORDER] = ++timers->serial << NUMBER_BITS | number;
+    timer->private_fields.order = ++timers->serial << NUMBER_BITS | number;
 }
 
-static struct unr_timer *next_in_queue(const struct unr_timer *timer)
-{
-    return (struct unr_timer *)(uintptr_t)timer->private_fields[NEXT];
-}
-
-static struct unr_timer *previous_in_queue(const struct unr_timer *timer)
-{
-    return (struct unr_timer *)(uintptr_t)timer->private_fields[PREVIOUS];
-}
-
-/* The number, from 1, of the queue for a delay: one of a few, its own or an empty one; 0: others
- * wait in all of them. */
+/* The number of the queue for a timer that starts; 0: it goes into the heap.  A delay has four
+ * candidates, and takes the one that is its own, or else one that is empty.
+ *
+ * A queue stays in the order of its deadlines.  The time that a delay counts from is that of the
+ * turn, or a later reading of the clock outside of a turn; so a timer may be due before one that
+ * was started with the same delay earlier, and then goes into the heap. */
 static unsigned queue_for(const struct unri_timers *timers, unr_time delay, unr_time deadline)
 {
     enum { CANDIDATES = 4 };
@@ -193,34 +192,36 @@ static unsigned queue_for(const struct unri_timers *timers, unr_time delay, unr_
     return empty;
 }
 
-/* Behind the last; false: there is none, and it goes into the heap. */
+/* Appends a timer.  True: another is before it; false: it is the first, and goes into the heap. */
 static bool append(struct unri_timer_queue *queue, struct unr_timer *timer)
 {
     struct unr_timer *last = queue->last;
     queue->last = timer;
-    timer->private_fields[PREVIOUS] = (uintptr_t)last;
+    timer->private_fields.previous = last;
     if (last)
-        last->private_fields[NEXT] = (uintptr_t)timer;
+        last->private_fields.next = timer;
     return last;
 }
 
 static void leave_queue(struct unri_timers *timers, struct unr_timer *timer, unsigned number)
 {
-    struct unr_timer *next = next_in_queue(timer), *previous = previous_in_queue(timer);
+    struct unr_timer *next = timer->private_fields.next, *previous = timer->private_fields.previous;
     if (previous)
-        previous->private_fields[NEXT] = (uintptr_t)next;
+        previous->private_fields.next = next;
     if (next)
-        next->private_fields[PREVIOUS] = (uintptr_t)previous;
+        next->private_fields.previous = previous;
     else
         timers->queues[number - 1].last = previous;
 }
 
+/* Ends the wait of a timer.  The place of the first of a queue goes to the timer behind it, which
+ * is due no earlier and so never belongs nearer to the root. */
 static void take_out(struct unri_timers *timers, struct unr_timer *timer)
 {
-    unsigned          number = queue_of(timer);
+    unsigned          number = queue_number(timer);
     size_t            index = index_of(timer);
-    struct unr_timer *next = number ? next_in_queue(timer) : NULL;
-    timer->private_fields[INDEX] = 0;
+    struct unr_timer *next = number ? timer->private_fields.next : NULL;
+    timer->private_fields.index = 0;
     if (number)
         leave_queue(timers, timer, number);
     if (index && next)
@@ -229,45 +230,47 @@ static void take_out(struct unri_timers *timers, struct unr_timer *timer)
         fill_hole(timers, index);
 }
 
-/* ---- for timers, and for what only waits like one ---- */
+/* ---- one timer ---- */
 
 void unri_timer_set(struct unr_timer *timer, unr_time when, bool relative)
 {
-    timer->private_fields[INDEX] = 0;
-    timer->private_fields[RELATIVE] = relative;
+    timer->private_fields.index = 0;
+    timer->private_fields.relative = relative;
     if (relative)
-        timer->private_fields[DELAY] = (uint64_t)when;
+        timer->private_fields.delay = when;
     else
         timer->deadline = when;
 }
 
 void unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer)
 {
-    if (timer->private_fields[RELATIVE])
-        timer->deadline = unri_sum(unri_loop_time(loop), (unr_time)timer->private_fields[DELAY]);
+    if (timer->private_fields.relative)
+        timer->deadline = unri_sum(unri_loop_time(loop), timer->private_fields.delay);
 }
 
 bool unri_timer_is_past(struct unr_loop *loop, const struct unr_timer *timer)
 {
-    if (timer->private_fields[RELATIVE])
-        return (unr_time)timer->private_fields[DELAY] <= 0;
+    if (timer->private_fields.relative)
+        return timer->private_fields.delay <= 0;
     return timer->deadline <= unri_loop_time(loop);
 }
 
+/* The delay is read before its room becomes the links of the queue. */
 bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer)
 {
-    struct unri_timers *timers = unri_timers(loop);
+    struct unr_timer_private *p = &timer->private_fields;
+    struct unri_timers       *timers = unri_timers(loop);
     if (!make_room(timers))
         return false;
-    unr_time delay =
-        timer->private_fields[RELATIVE] ? (unr_time)timer->private_fields[DELAY] : UNR_NEVER;
+    unr_time delay = p->relative ? p->delay : UNR_NEVER;
     unsigned number = delay != UNR_NEVER ? queue_for(timers, delay, timer->deadline) : 0;
     set_order(timers, timer, number);
-    timer->private_fields[NEXT] = 0;
+    p->next = NULL;
     if (number) {
-        timers->queues[number - 1].delay = delay;
-        if (append(&timers->queues[number - 1], timer)) {
-            timer->private_fields[INDEX] = BEHIND;
+        struct unri_timer_queue *queue = &timers->queues[number - 1];
+        queue->delay = delay;
+        if (append(queue, timer)) {
+            p->index = BEHIND;
             return true;
         }
     }
@@ -277,19 +280,22 @@ bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer)
 
 bool unri_timer_waits(const struct unr_timer *timer)
 {
-    return timer->private_fields[INDEX] != 0;
+    return timer->private_fields.index != 0;
 }
 
+/* A timer that is moved leaves its queue for good, and waits in the heap.  Only a timer that leaves
+ * no place there needs room for another; that room is made first, so that a failure changes
+ * nothing. */
 bool unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time deadline)
 {
     struct unri_timers *timers = unri_timers(loop);
-    bool                in_queue = queue_of(timer);
-    bool                leaves_a_place = index_of(timer) && !(in_queue && next_in_queue(timer));
+    bool                in_queue = queue_number(timer);
+    bool leaves_a_place = index_of(timer) && !(in_queue && timer->private_fields.next);
     if (!leaves_a_place && !make_room(timers))
         return false;
     if (in_queue)
         take_out(timers, timer);
-    timer->private_fields[NEXT] = 0;
+    timer->private_fields.next = NULL;
     timer->deadline = deadline;
     set_order(timers, timer, 0);
     if (in_queue)
@@ -305,10 +311,14 @@ void unri_timer_remove(struct unr_loop *loop, struct unr_timer *timer)
     take_out(unri_timers(loop), timer);
 }
 
-/* ---- all that wait ---- */
+/* ---- all timers ---- */
 
-/* A chunk at a time, so that each `done` finds its timer still in the cache.  What those start or
- * move has a higher serial and waits for the next turn, and so does what is due behind it. */
+/* Ends a chunk of at most 128 timers; of deadlines and delays it calls `due` instead.  The `done`s
+ * of one chunk run before the next is taken, and so find their timers still in the cache.
+ *
+ * It stops in front of the first timer whose serial number is higher than `serial`.  That timer was
+ * started or moved after the turn began to hand back, by one of these `done`s say, and waits for
+ * the next turn, with all timers that are due behind it (rule 1). */
 bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
 {
     enum { CHUNK = 128 };
@@ -316,7 +326,7 @@ bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
     unr_time            now = unri_now(loop);
     for (unsigned i = 0; timers->count && timers->entries[ROOT].deadline <= now; i++) {
         struct unr_timer *timer = timers->entries[ROOT].timer;
-        if (i == CHUNK || timer->private_fields[ORDER] >> NUMBER_BITS > serial)
+        if (i == CHUNK || timer->private_fields.order >> NUMBER_BITS > serial)
             return i == CHUNK;
         take_out(timers, timer);
         __builtin_prefetch(timers->entries[ROOT].timer);
@@ -328,6 +338,10 @@ bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
     return false;
 }
 
+/* What closing a loop does to one timer (rule 10).  A timer is cancelled.  A delay whose child
+ * honours requests is asked, and ends with that child; one whose child honours none is due at once
+ * instead, for the child has to run.  A deadline has nothing to be asked: its child is found among
+ * the operations in flight, or here. */
 static void request_or_hurry(struct unr_loop *loop, struct unr_timer *timer,
                              struct unr_cancel_request request)
 {
@@ -338,20 +352,24 @@ static void request_or_hurry(struct unr_loop *loop, struct unr_timer *timer,
         unri_timer_move(loop, timer, INT64_MIN);
 }
 
-/* Those behind the first of a queue; none of them is in the heap. */
+/* Asks the timers that wait in a queue behind its first, which are not in the heap.  A request may
+ * run a handler that takes out the timer which comes next.  Then it begins again behind the first:
+ * the timers that it meets twice have nothing left to be asked. */
 static void request_behind(struct unr_loop *loop, struct unr_timer *first,
                            struct unr_cancel_request request)
 {
-    for (struct unr_timer *timer = next_in_queue(first), *next; timer; timer = next) {
-        next = next_in_queue(timer);
+    struct unr_timer *next;
+    for (struct unr_timer *timer = first->private_fields.next; timer; timer = next) {
+        next = timer->private_fields.next;
         request_or_hurry(loop, timer, request);
         if (next && !unri_timer_waits(next))
-            next = next_in_queue(first); /* somebody took that out meanwhile */
+            next = first->private_fields.next;
     }
 }
 
-/* From the last place to the first.  What leaves one is replaced by what was not looked at or needs
- * nothing, so the same place is looked at again. */
+/* From the last place of the heap to the first.  A timer that leaves its place is replaced by one
+ * that was not looked at yet, or that has nothing left to be asked; so the place is looked at again
+ * until its timer stays. */
 static void request_all_once(struct unr_loop *loop, struct unr_cancel_request request)
 {
     struct unri_timers *timers = unri_timers(loop);
@@ -364,8 +382,8 @@ static void request_all_once(struct unr_loop *loop, struct unr_cancel_request re
     }
 }
 
-/* Again, when something was started or moved meanwhile, which may have put others where it had
- * looked already. */
+/* Again, as long as timers are started or moved meanwhile: they may be in places that were looked
+ * at already. */
 void unri_timers_request_all(struct unr_loop *loop, struct unr_cancel_request request)
 {
     uint64_t serial;
@@ -375,14 +393,21 @@ void unri_timers_request_all(struct unr_loop *loop, struct unr_cancel_request re
     } while (serial != unri_timers(loop)->serial);
 }
 
+/* Whether an operation in flight is found here and nowhere else.  The child of a deadline is among
+ * the peers on its descriptor, or is a timer itself. */
+static bool is_found_here(const struct unr_timer *timer)
+{
+    return unri_kind(&timer->op) == UNRI_TIMER || unri_kind(&timer->op) == UNRI_DELAY;
+}
+
 void unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *op, void *context),
                       void                  *context)
 {
-    for (size_t i = 0; i < unri_timers(loop)->count; i++)
-        for (struct unr_timer *timer = unri_timers(loop)->entries[i + ROOT].timer; timer;
-             timer = next_in_queue(timer))
-            if (unri_kind(&timer->op) == UNRI_TIMER
-                || unri_kind(&timer->op)
-                       == UNRI_DELAY) /* what has a deadline is among the peers, or here */
+    const struct unri_timers *timers = unri_timers(loop);
+    for (size_t i = 0; i < timers->count; i++) {
+        struct unr_timer *timer = timers->entries[i + ROOT].timer;
+        for (; timer; timer = timer->private_fields.next)
+            if (is_found_here(timer))
                 visit(&timer->op, context);
+    }
 }

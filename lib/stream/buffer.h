@@ -5,8 +5,10 @@
 
 #include <unring/buffer.h>
 
-/* Where the first delimiter in `len` bytes ends, none of which ends in the first `seen`; 0: there
- * is none. */
+/* Finds the first delimiter in `len` bytes.
+ *
+ * seen     no delimiter ends in the first `seen` bytes: they were searched before.
+ * Returns  how many bytes there are up to and with the delimiter; 0: there is none. */
 size_t unri_find(const void *data, size_t len, size_t seen, const void *delimiter,
                  size_t delimiter_len);
 

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Connecting to one of several addresses: a socket, a connect, and where that fails a close, for
- * each in turn. */
+/* Connecting to one of several addresses.  For each address in turn: a socket, a connect, and where
+ * that fails, a close.  The calls themselves are uring/'s, and so is the undoing of a TCP connect
+ * that was cancelled.
+ *
+ * A socket belongs to the operation until it is connected.  Then it is reported, whatever was
+ * requested meanwhile (rules 3 and 11).  If the connect fails or is cancelled, the socket is closed
+ * before the operation goes on or ends; the close supports no cancellation, so it always runs. */
 #include <unring.h>
 
 enum phase { MAKING, CONNECTING, CLOSING };
@@ -10,6 +15,7 @@ static struct unr_connect_any *connect_of(struct unr_compose *self)
     return unr_container_of(self, struct unr_connect_any, private_fields.compose);
 }
 
+/* The address that is being tried. */
 static const struct unr_address *address_of(const struct unr_connect_any *connect)
 {
     return &connect->private_fields.addresses[connect->private_fields.index];
@@ -32,69 +38,70 @@ static bool has_family(const struct unr_address *address)
     return address->address && address->len >= sizeof address->address->sa_family;
 }
 
-/* Begins with the address at private_fields.index, the first that can be used from there on, or
- * ends with the last one's error. */
+/* Tries the address at `index`, or the first one behind it that has a family; an address without
+ * one has failed already.  Where there is no address left, the last error ends the operation. */
 static void try_address(struct unr_connect_any *connect)
 {
-    for (; connect->private_fields.index < connect->private_fields.count;
-         connect->private_fields.index++) {
+    struct unr_connect_any_private *p = &connect->private_fields;
+    for (; p->index < p->count; p->index++) {
         if (has_family(address_of(connect))) {
             int family = address_of(connect)->address->sa_family;
-            next(connect, MAKING,
-                 unr_socket(&connect->private_fields.child, family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+            next(connect, MAKING, unr_socket(&p->child, family, SOCK_STREAM | SOCK_CLOEXEC, 0));
             return;
         }
-        connect->private_fields.error = -EINVAL;
+        p->error = -EINVAL;
     }
-    end(connect, connect->private_fields.error);
+    end(connect, p->error);
 }
 
-static void failed(struct unr_connect_any *connect, int error)
+static void address_failed(struct unr_connect_any *connect, int error)
 {
     connect->private_fields.error = error;
     connect->private_fields.index++;
     try_address(connect);
 }
 
-/* An error that every address would meet with, or that ends the operation. */
+/* Whether an error of socket(2) ends the operation: a cancellation, or want of something that would
+ * be wanting for every other address as well. */
 static bool is_final(int error)
 {
     return error == -ECANCELED || error == -EMFILE || error == -ENFILE || error == -ENOMEM
            || error == -ENOBUFS;
 }
 
-static void made(struct unr_connect_any *connect, const struct unr_result *socket)
+static void after_socket(struct unr_connect_any *connect, const struct unr_result *socket)
 {
-    const struct unr_address *to = address_of(connect);
+    struct unr_connect_any_private *p = &connect->private_fields;
+    const struct unr_address       *to = address_of(connect);
     if (is_final(socket->error)) {
         end(connect, socket->error);
     } else if (socket->error) {
-        failed(connect, socket->error);
+        address_failed(connect, socket->error);
     } else {
-        connect->private_fields.fd = socket->fd;
-        next(connect, CONNECTING,
-             unr_connect(&connect->private_fields.child, socket->fd, to->address, to->len));
+        p->fd = socket->fd;
+        next(connect, CONNECTING, unr_connect(&p->child, p->fd, to->address, to->len));
     }
 }
 
-static void connected(struct unr_connect_any *connect, int error)
+static void after_connect(struct unr_connect_any *connect, int error)
 {
+    struct unr_connect_any_private *p = &connect->private_fields;
     if (error) {
-        connect->private_fields.error = error;
-        next(connect, CLOSING,
-             unr_close(&connect->private_fields.child, connect->private_fields.fd));
+        p->error = error;
+        next(connect, CLOSING, unr_close(&p->child, p->fd));
     } else {
-        connect->op.result.fd = connect->private_fields.fd;
+        connect->op.result.fd = p->fd;
         end(connect, 0);
     }
 }
 
-static void closed(struct unr_connect_any *connect)
+/* The error is the connect's; that of the close is not looked at. */
+static void after_close(struct unr_connect_any *connect)
 {
     if (connect->private_fields.error == -ECANCELED)
         end(connect, -ECANCELED);
     else
-        failed(connect, connect->private_fields.error);
+        address_failed(connect, connect->private_fields.error);
 }
 
 static void step(struct unr_compose *self, struct unr_op *finished)
@@ -103,21 +110,21 @@ static void step(struct unr_compose *self, struct unr_op *finished)
     if (!finished)
         try_address(connect);
     else if (connect->private_fields.phase == MAKING)
-        made(connect, &finished->result);
+        after_socket(connect, &finished->result);
     else if (connect->private_fields.phase == CONNECTING)
-        connected(connect, finished->result.error);
+        after_connect(connect, finished->result.error);
     else
-        closed(connect);
+        after_close(connect);
 }
 
 struct unr_op *unr_connect_any(struct unr_connect_any *connect, const struct unr_address *addresses,
                                unsigned n)
 {
-    struct unr_op *op =
-        unr_compose(&connect->private_fields.compose, "connect_any", UNR_CANCEL_PARTIAL, step);
-    connect->private_fields.addresses = addresses;
-    connect->private_fields.count = n;
-    connect->private_fields.index = 0;
-    connect->private_fields.error = -EDESTADDRREQ;
+    struct unr_connect_any_private *p = &connect->private_fields;
+    struct unr_op *op = unr_compose(&p->compose, "connect_any", UNR_CANCEL_PARTIAL, step);
+    p->addresses = addresses;
+    p->count = n;
+    p->index = 0;
+    p->error = -EDESTADDRREQ;
     return op;
 }

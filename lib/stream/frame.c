@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading whole frames. */
+/* Frames: where one ends, and reading until a whole one is in the buffer.  reader.c has the reads;
+ * taking the frame out of the buffer is the caller's.
+ *
+ * A cancelled read_frame has consumed nothing: the bytes that came are in the buffer, and the next
+ * call finds them there.  So it is TOTAL, though it is made of many reads. */
 #include "reader.h"
 #include "../core/contract.h"
 #include "buffer.h"
@@ -14,9 +18,11 @@ static struct unr_reader *reader_of(struct unr_compose *self)
 void unr_framing_delimiter(struct unr_framing *framing, const void *delimiter, size_t len,
                            size_t limit)
 {
-    *framing = (struct unr_framing){ .private_fields.delimiter = delimiter,
-                                     .private_fields.delimiter_len = len,
-                                     .private_fields.limit = limit };
+    *framing = (struct unr_framing){
+        .private_fields.delimiter = delimiter,
+        .private_fields.delimiter_len = len,
+        .private_fields.limit = limit,
+    };
 }
 
 void unr_framing_length(struct unr_framing *framing, size_t offset, unsigned size,
@@ -33,10 +39,10 @@ void unr_framing_length(struct unr_framing *framing, size_t offset, unsigned siz
 
 static bool is_valid(const struct unr_framing *framing)
 {
-    if (framing->private_fields.delimiter)
-        return framing->private_fields.delimiter_len > 0;
-    return framing->private_fields.size >= 1 && framing->private_fields.size <= 8
-           && framing->private_fields.offset <= SIZE_MAX - framing->private_fields.size;
+    const struct unr_framing_private *p = &framing->private_fields;
+    if (p->delimiter)
+        return p->delimiter_len > 0;
+    return p->size >= 1 && p->size <= 8 && p->offset <= SIZE_MAX - p->size;
 }
 
 static size_t header_len(const struct unr_framing *framing)
@@ -46,16 +52,17 @@ static size_t header_len(const struct unr_framing *framing)
 
 /* ---- where a frame ends ---- */
 
+/* Searches as far as a frame may reach.  A delimiter behind that ends no frame; and when so many
+ * bytes are there without one, no later byte can help. */
 static ssize_t match_delimiter(void *context, const void *data, size_t len, size_t seen)
 {
-    const struct unr_reader  *reader = context;
-    const struct unr_framing *framing = reader->private_fields.framing;
-    size_t within = len < framing->private_fields.limit ? len : framing->private_fields.limit;
-    size_t n = unri_find(data, within, seen, framing->private_fields.delimiter,
-                         framing->private_fields.delimiter_len);
+    const struct unr_reader          *reader = context;
+    const struct unr_framing_private *p = &reader->private_fields.framing->private_fields;
+    size_t                            within = len < p->limit ? len : p->limit;
+    size_t n = unri_find(data, within, seen, p->delimiter, p->delimiter_len);
     if (n)
         return (ssize_t)n;
-    return len < framing->private_fields.limit ? 0 : -EMSGSIZE;
+    return len < p->limit ? 0 : -EMSGSIZE;
 }
 
 static uint64_t number(const unsigned char *bytes, size_t size, enum unr_byte_order order)
@@ -66,45 +73,52 @@ static uint64_t number(const unsigned char *bytes, size_t size, enum unr_byte_or
     return number;
 }
 
-/* The length of the frame that begins with a header; a negative errno: it cannot be. */
+/* Returns how long the frame with this header is; a negative errno: there can be no such frame.  If
+ * the sum leaves the range of a uint64_t, the adjustment has taken it below 0 or beyond the top. */
 static ssize_t length_of(const struct unr_framing *framing, const void *header)
 {
-    uint64_t len, field = number((const unsigned char *)header + framing->private_fields.offset,
-                                 framing->private_fields.size, framing->private_fields.order);
-    if (__builtin_add_overflow(field, framing->private_fields.adjustment, &len))
-        return framing->private_fields.adjustment < 0 ? -EBADMSG : -EMSGSIZE;
+    const struct unr_framing_private *p = &framing->private_fields;
+    uint64_t len, field = number((const unsigned char *)header + p->offset, p->size, p->order);
+    if (__builtin_add_overflow(field, p->adjustment, &len))
+        return p->adjustment < 0 ? -EBADMSG : -EMSGSIZE;
     if (len < header_len(framing))
         return -EBADMSG;
-    return len > framing->private_fields.limit || len > SSIZE_MAX ? -EMSGSIZE : (ssize_t)len;
+    return len > p->limit || len > SSIZE_MAX ? -EMSGSIZE : (ssize_t)len;
 }
 
+/* The length is judged as soon as the header is there, before anything is allocated or read for the
+ * rest of the frame. */
 static ssize_t match_length(void *context, const void *data, size_t len, size_t seen)
 {
-    const struct unr_reader *reader = context;
+    const struct unr_reader         *reader = context;
+    const struct unr_reader_private *p = &reader->private_fields;
     (void)seen;
-    if (len < header_len(reader->private_fields.framing))
+    if (len < header_len(p->framing))
         return 0;
-    ssize_t n = length_of(reader->private_fields.framing, data);
+    ssize_t n = length_of(p->framing, data);
     if (n <= 0 || (size_t)n <= len)
         return n;
-    return (size_t)n - len > unr_buffer_left(reader->private_fields.buffer) ? -ENOBUFS : 0;
+    return (size_t)n - len > unr_buffer_left(p->buffer) ? -ENOBUFS : 0;
 }
 
 /* ---- the operation ---- */
 
-/* What a layer below has read is in the buffer, so its PARTIAL is as good as TOTAL. */
+/* A request for TOTAL asks the read in flight for PARTIAL as well: the bytes that a layer has read
+ * by then are in the buffer, so ending it there loses nothing. */
 static unsigned out_filter(void *context, unsigned type)
 {
     (void)context;
     return type == UNR_CANCEL_TOTAL ? UNR_CANCEL_TOTAL | UNR_CANCEL_PARTIAL : type;
 }
 
+/* For the same reason the guarantee of a PARTIAL read is raised to TOTAL.  Without a frame `bytes`
+ * stays 0. */
 static void step(struct unr_compose *self, struct unr_op *finished)
 {
     struct unr_reader *reader = reader_of(self);
-    ssize_t            n = unri_read_on(reader, finished);
+    ssize_t            n = unri_reader_search(reader, finished);
     if (n == 0) {
-        unri_read_more(reader);
+        unri_reader_read(reader);
         return;
     }
     if (n > 0)
@@ -117,13 +131,13 @@ static void step(struct unr_compose *self, struct unr_op *finished)
 struct unr_op *unr_read_frame(struct unr_reader *reader, struct unr_stream *stream,
                               struct unr_buffer *buffer, const struct unr_framing *framing)
 {
-    struct unr_op *described =
-        unr_compose(&reader->private_fields.compose, "read_frame", UNR_CANCEL_TOTAL,
-                    is_valid(framing) ? step : unri_refuse);
-    unr_state_reset(unr_compose_state(&reader->private_fields.compose), NULL, out_filter, NULL);
-    unri_reader_init(reader, stream, buffer,
-                     framing->private_fields.delimiter ? match_delimiter : match_length, reader);
-    reader->private_fields.framing = framing;
+    struct unr_reader_private *p = &reader->private_fields;
+    unr_step_fn               *step_fn = is_valid(framing) ? step : unri_reader_refuse;
+    unr_match_fn  *match = framing->private_fields.delimiter ? match_delimiter : match_length;
+    struct unr_op *described = unr_compose(&p->compose, "read_frame", UNR_CANCEL_TOTAL, step_fn);
+    unr_state_reset(unr_compose_state(&p->compose), NULL, out_filter, NULL);
+    unri_reader_init(reader, stream, buffer, match, reader);
+    p->framing = framing;
     return described;
 }
 

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Signals and child processes: each wait opens the descriptor that it needs, if any, and has closed
- * it before `done`. */
+/* Waiting for signals and for child processes.  Each wait opens the descriptor that it needs, if
+ * any, and has closed it before `done`.  The system calls behind it are lib/core/os.c's and
+ * uring/'s.
+ *
+ * A signal that was taken, and a child process that was reaped, cannot be given back.  So either is
+ * reported as a success, whatever was requested meanwhile (rules 3 and 11).  The closes support no
+ * cancellation, so they always run. */
 #include "../core/os.h"
 
 #include <poll.h>
@@ -26,61 +31,69 @@ static void sigwait_next(struct unr_sigwait *wait, enum phase phase, struct unr_
 
 static void sigwait_close(struct unr_sigwait *wait, int error)
 {
-    wait->private_fields.error = error;
-    sigwait_next(wait, CLOSING, unr_close(&wait->private_fields.child, wait->private_fields.fd));
+    struct unr_sigwait_private *p = &wait->private_fields;
+    p->error = error;
+    sigwait_next(wait, CLOSING, unr_close(&p->child, p->fd));
 }
 
 static void sigwait_poll(struct unr_sigwait *wait)
 {
-    sigwait_next(wait, POLLING,
-                 unr_poll(&wait->private_fields.child, wait->private_fields.fd, POLLIN));
+    struct unr_sigwait_private *p = &wait->private_fields;
+    sigwait_next(wait, POLLING, unr_poll(&p->child, p->fd, POLLIN));
 }
 
 static void sigwait_read(struct unr_sigwait *wait)
 {
-    struct signalfd_siginfo *info = (struct signalfd_siginfo *)wait->private_fields.info;
-    static_assert(sizeof *info <= sizeof wait->private_fields.info, "");
-    sigwait_next(
-        wait, READING,
-        unr_read(&wait->private_fields.child, wait->private_fields.fd, info, sizeof *info, -1));
+    struct unr_sigwait_private *p = &wait->private_fields;
+    static_assert(sizeof(struct signalfd_siginfo) <= sizeof p->info, "");
+    sigwait_next(wait, READING,
+                 unr_read(&p->child, p->fd, p->info, sizeof(struct signalfd_siginfo), -1));
 }
 
 static void sigwait_open(struct unr_sigwait *wait)
 {
-    int fd =
-        wait->private_fields.signals ? unri_os_signalfd(wait->private_fields.signals) : -EINVAL;
+    struct unr_sigwait_private *p = &wait->private_fields;
+    int                         fd = p->signals ? unri_os_signalfd(p->signals) : -EINVAL;
     if (fd < 0) {
-        unr_compose_end(&wait->private_fields.compose, fd);
+        unr_compose_end(&p->compose, fd);
         return;
     }
-    wait->private_fields.fd = fd;
+    p->fd = fd;
     sigwait_read(wait);
 }
 
-/* The descriptor does not block: the kernel could otherwise wait in the loop's thread, where
- * somebody else had taken the signal since it looked.  Older kernels report that as -EAGAIN, newer
- * ones go on waiting themselves. */
-static void sigwait_step(struct unr_compose *self, struct unr_op *finished)
+/* After a read.  -EAGAIN: somebody else has taken the signal since the kernel looked.  (The
+ * descriptor does not block, or the kernel could wait for the next signal in the loop's thread.
+ * Newer kernels do not report -EAGAIN, but go on waiting without that thread.) */
+static void sigwait_was_read(struct unr_sigwait *wait, int error)
 {
-    struct unr_sigwait            *wait = sigwait_of(self);
-    const struct signalfd_siginfo *info =
-        (const struct signalfd_siginfo *)wait->private_fields.info;
-    int error = finished ? finished->result.error : 0;
-    if (!finished) {
-        sigwait_open(wait);
-    } else if (wait->private_fields.phase == CLOSING) {
-        unr_compose_end(self, wait->private_fields.error);
-    } else if (wait->private_fields.phase == READING && error == -EAGAIN) {
+    const struct signalfd_siginfo *info = (const void *)wait->private_fields.info;
+    if (error == -EAGAIN) {
         sigwait_poll(wait);
-    } else if (wait->private_fields.phase == READING || error) {
-        if (!error)
-            wait->op.result.value = info->ssi_signo;
-        sigwait_close(wait, error);
-    } else {
-        sigwait_read(wait);
+        return;
     }
+    if (!error)
+        wait->op.result.value = info->ssi_signo;
+    sigwait_close(wait, error);
 }
 
+static void sigwait_step(struct unr_compose *self, struct unr_op *finished)
+{
+    struct unr_sigwait *wait = sigwait_of(self);
+    enum phase          phase = wait->private_fields.phase;
+    if (!finished)
+        sigwait_open(wait);
+    else if (phase == READING)
+        sigwait_was_read(wait, finished->result.error);
+    else if (phase == CLOSING)
+        unr_compose_end(self, wait->private_fields.error);
+    else if (finished->result.error)
+        sigwait_close(wait, finished->result.error);
+    else
+        sigwait_read(wait);
+}
+
+/* Returns the set of some signals: bit n - 1 stands for signal n.  0: one of them is no signal. */
 static uint64_t set_of(const int *signals, unsigned n)
 {
     uint64_t set = 0;
@@ -94,13 +107,13 @@ static uint64_t set_of(const int *signals, unsigned n)
 
 struct unr_op *unr_sigwait(struct unr_sigwait *wait, const int *signals, unsigned n)
 {
-    struct unr_op *op =
-        unr_compose(&wait->private_fields.compose, "sigwait", UNR_CANCEL_TOTAL, sigwait_step);
-    wait->private_fields.signals = set_of(signals, n);
+    struct unr_sigwait_private *p = &wait->private_fields;
+    struct unr_op *op = unr_compose(&p->compose, "sigwait", UNR_CANCEL_TOTAL, sigwait_step);
+    p->signals = set_of(signals, n);
     return op;
 }
 
-/* ---- children ---- */
+/* ---- child processes ---- */
 
 static struct unr_process *process_of(struct unr_compose *self)
 {
@@ -121,7 +134,7 @@ static siginfo_t *info_of(struct unr_process *process)
 
 enum { CORE_DUMPED = 0x80 }; /* WCOREFLAG, which musl lacks */
 
-/* What waitpid(2) says, from what waitid(2) says. */
+/* Turns the answer of waitid(2) into the status of waitpid(2). */
 static int status_of(const siginfo_t *info)
 {
     switch (info->si_code) {
@@ -133,18 +146,19 @@ static int status_of(const siginfo_t *info)
 
 static void process_close(struct unr_process *process, int error)
 {
-    process->private_fields.error = error;
-    process_next(process, CLOSING,
-                 unr_close(&process->private_fields.child, process->private_fields.fd));
+    struct unr_process_private *p = &process->private_fields;
+    p->error = error;
+    process_next(process, CLOSING, unr_close(&p->child, p->fd));
 }
 
-/* Where the ring has no waitid: a pidfd is readable once the child has ended. */
-static void look(struct unr_process *process)
+/* Before Linux 6.7, whose ring has no waitid: a pidfd, which is readable once the child process has
+ * ended.  It is not reaped before that, so a cancelled poll leaves no trace. */
+static void try_to_reap(struct unr_process *process)
 {
-    int error = unri_os_reap(process->private_fields.pid, info_of(process));
+    struct unr_process_private *p = &process->private_fields;
+    int                         error = unri_os_reap(p->pid, info_of(process));
     if (error == -EAGAIN) {
-        process_next(process, POLLING,
-                     unr_poll(&process->private_fields.child, process->private_fields.fd, POLLIN));
+        process_next(process, POLLING, unr_poll(&p->child, p->fd, POLLIN));
         return;
     }
     if (!error)
@@ -154,16 +168,24 @@ static void look(struct unr_process *process)
 
 static void process_open(struct unr_process *process)
 {
-    int fd = unri_os_pidfd(process->private_fields.pid);
+    struct unr_process_private *p = &process->private_fields;
+    int                         fd = unri_os_pidfd(p->pid);
     if (fd < 0) {
-        unr_compose_end(&process->private_fields.compose, fd == -ESRCH ? -ECHILD : fd);
+        unr_compose_end(&p->compose, fd == -ESRCH ? -ECHILD : fd);
         return;
     }
-    process->private_fields.fd = fd;
-    look(process);
+    p->fd = fd;
+    try_to_reap(process);
 }
 
-static void waited(struct unr_process *process, int error)
+static void process_wait(struct unr_process *process)
+{
+    struct unr_process_private *p = &process->private_fields;
+    unsigned                    pid = (unsigned)p->pid;
+    process_next(process, WAITING, unr_waitid(&p->child, P_PID, pid, info_of(process), WEXITED));
+}
+
+static void process_was_waited_for(struct unr_process *process, int error)
 {
     if (error == -EOPNOTSUPP) {
         process_open(process);
@@ -177,25 +199,23 @@ static void waited(struct unr_process *process, int error)
 static void process_step(struct unr_compose *self, struct unr_op *finished)
 {
     struct unr_process *process = process_of(self);
-    int                 error = finished ? finished->result.error : 0;
+    enum phase          phase = process->private_fields.phase;
     if (!finished)
-        process_next(process, WAITING,
-                     unr_waitid(&process->private_fields.child, P_PID,
-                                (unsigned)process->private_fields.pid, info_of(process), WEXITED));
-    else if (process->private_fields.phase == WAITING)
-        waited(process, error);
-    else if (process->private_fields.phase == CLOSING)
+        process_wait(process);
+    else if (phase == WAITING)
+        process_was_waited_for(process, finished->result.error);
+    else if (phase == CLOSING)
         unr_compose_end(self, process->private_fields.error);
-    else if (error)
-        process_close(process, error);
+    else if (finished->result.error)
+        process_close(process, finished->result.error);
     else
-        look(process);
+        try_to_reap(process);
 }
 
 struct unr_op *unr_process_wait(struct unr_process *process, pid_t pid)
 {
-    struct unr_op *op = unr_compose(&process->private_fields.compose, "process_wait",
-                                    UNR_CANCEL_TOTAL, process_step);
-    process->private_fields.pid = pid;
+    struct unr_process_private *p = &process->private_fields;
+    struct unr_op *op = unr_compose(&p->compose, "process_wait", UNR_CANCEL_TOTAL, process_step);
+    p->pid = pid;
     return op;
 }

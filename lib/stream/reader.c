@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading until a delimiter or a match is found. */
+/* Readers: reading into a buffer until a delimiter or a match is found there.  frame.c reads whole
+ * frames in the same way, buffer.c has the search for a delimiter, transfer.c the reads that look
+ * at no bytes. */
 #include "reader.h"
 #include "../core/contract.h"
 #include "buffer.h"
@@ -7,7 +9,8 @@
 #include <regex.h>
 #include <string.h>
 
-/* A read that could bring less than this is worth moving the bytes for, or growing. */
+/* If a read could bring less than this, moving the buffer's bytes or growing it is worth the cost.
+ */
 enum { WORTHWHILE_ROOM = 512 };
 
 static struct unr_reader *reader_of(struct unr_compose *self)
@@ -17,24 +20,29 @@ static struct unr_reader *reader_of(struct unr_compose *self)
 
 /* ---- what all readers do ---- */
 
+/* Also for a read that failed or was cancelled: the bytes that it took are in the room. */
 static void take_in(struct unr_reader *reader, const struct unr_result *read)
 {
-    if (read->bytes > reader->private_fields.room.iov_len)
+    struct unr_reader_private *p = &reader->private_fields;
+    if (read->bytes > p->room.iov_len)
         unri_broken("a stream that read more than there was room for", &reader->op,
                     "a stream's read_some moves at most what its pieces hold");
-    unr_buffer_commit(reader->private_fields.buffer, read->bytes);
-    unr_stream_moved(reader->private_fields.stream, read->bytes);
-    reader->private_fields.added += read->bytes;
+    unr_buffer_commit(p->buffer, read->bytes);
+    unr_stream_moved(p->stream, read->bytes);
+    p->added += read->bytes;
 }
 
-static ssize_t search(struct unr_reader *reader)
+/* Calls the match function if there are bytes that it has not been shown.  `seen` tells it how many
+ * it has been shown before, so that it need not search these again. */
+static ssize_t call_match(struct unr_reader *reader)
 {
-    size_t len, seen = reader->private_fields.seen;
-    void  *data = unr_buffer_data(reader->private_fields.buffer, &len);
+    struct unr_reader_private *p = &reader->private_fields;
+    size_t                     len, seen = p->seen;
+    void                      *data = unr_buffer_data(p->buffer, &len);
     if (len == seen)
         return 0;
-    reader->private_fields.seen = len;
-    ssize_t n = reader->private_fields.match(reader->private_fields.context, data, len, seen);
+    p->seen = len;
+    ssize_t n = p->match(p->context, data, len, seen);
     if (n > 0 && (size_t)n > len)
         unri_broken(
             "a match that ends behind the last byte", &reader->op,
@@ -42,20 +50,25 @@ static ssize_t search(struct unr_reader *reader)
     return n;
 }
 
+/* Makes room for the next read, in a buffer that may be full. */
 static int make_room(struct unr_reader *reader)
 {
-    size_t left = unr_buffer_left(reader->private_fields.buffer);
-    size_t want = left < WORTHWHILE_ROOM ? left : WORTHWHILE_ROOM;
-    return want ? unr_buffer_prepare(reader->private_fields.buffer, want,
-                                     &reader->private_fields.room)
-                : -ENOBUFS;
+    struct unr_reader_private *p = &reader->private_fields;
+    size_t                     left = unr_buffer_left(p->buffer);
+    size_t                     want = left < WORTHWHILE_ROOM ? left : WORTHWHILE_ROOM;
+    return want ? unr_buffer_prepare(p->buffer, want, &p->room) : -ENOBUFS;
 }
 
-ssize_t unri_read_on(struct unr_reader *reader, const struct unr_op *finished)
+/* The order matters (rules 3 and 4).  The bytes that have arrived are taken in and searched first,
+ * so a match is a success though its read failed or was cancelled.  Then come the read's own error
+ * and the end of the stream.  Last a request that was let in while the read completed; the next
+ * read would be ended before it begins, but only if it honours requests, and that of a layer may
+ * honour none. */
+ssize_t unri_reader_search(struct unr_reader *reader, const struct unr_op *finished)
 {
     if (finished)
         take_in(reader, &finished->result);
-    ssize_t n = search(reader);
+    ssize_t n = call_match(reader);
     if (n)
         return n;
     if (finished && finished->result.error)
@@ -63,29 +76,29 @@ ssize_t unri_read_on(struct unr_reader *reader, const struct unr_op *finished)
     if (finished && !finished->result.bytes)
         return -ENODATA;
     if (unr_state_cancelled(unr_compose_state(&reader->private_fields.compose)))
-        return -ECANCELED; /* also where the stream's reads could not be */
+        return -ECANCELED;
     return make_room(reader);
 }
 
-void unri_read_more(struct unr_reader *reader)
+void unri_reader_read(struct unr_reader *reader)
 {
-    unr_compose_next(&reader->private_fields.compose,
-                     unr_read_some(&reader->private_fields.some, reader->private_fields.stream,
-                                   &reader->private_fields.room, 1));
+    struct unr_reader_private *p = &reader->private_fields;
+    unr_compose_next(&p->compose, unr_read_some(&p->some, p->stream, &p->room, 1));
 }
 
 void unri_reader_init(struct unr_reader *reader, struct unr_stream *stream,
                       struct unr_buffer *buffer, unr_match_fn *match, void *context)
 {
-    reader->private_fields.stream = stream;
-    reader->private_fields.buffer = buffer;
-    reader->private_fields.match = match;
-    reader->private_fields.context = context;
-    reader->private_fields.seen = 0;
-    reader->private_fields.added = 0;
+    struct unr_reader_private *p = &reader->private_fields;
+    p->stream = stream;
+    p->buffer = buffer;
+    p->match = match;
+    p->context = context;
+    p->seen = 0;
+    p->added = 0;
 }
 
-void unri_refuse(struct unr_compose *self, struct unr_op *finished)
+void unri_reader_refuse(struct unr_compose *self, struct unr_op *finished)
 {
     (void)finished;
     unr_compose_end(self, -EINVAL);
@@ -93,12 +106,13 @@ void unri_refuse(struct unr_compose *self, struct unr_op *finished)
 
 /* ---- until a match ---- */
 
+/* Without a match `bytes` tells how many bytes were added: the buffer has them all. */
 static void step(struct unr_compose *self, struct unr_op *finished)
 {
     struct unr_reader *reader = reader_of(self);
-    ssize_t            n = unri_read_on(reader, finished);
+    ssize_t            n = unri_reader_search(reader, finished);
     if (n == 0) {
-        unri_read_more(reader);
+        unri_reader_read(reader);
         return;
     }
     reader->op.result.bytes = n > 0 ? (uint64_t)n : reader->private_fields.added;
@@ -118,19 +132,20 @@ struct unr_op *unr_read_match(struct unr_reader *reader, struct unr_stream *stre
 
 static ssize_t match_delimiter(void *context, const void *data, size_t len, size_t seen)
 {
-    const struct unr_reader *reader = context;
-    return (ssize_t)unri_find(data, len, seen, reader->private_fields.delimiter,
-                              reader->private_fields.delimiter_len);
+    const struct unr_reader         *reader = context;
+    const struct unr_reader_private *p = &reader->private_fields;
+    return (ssize_t)unri_find(data, len, seen, p->delimiter, p->delimiter_len);
 }
 
 struct unr_op *unr_read_until(struct unr_reader *reader, struct unr_stream *stream,
                               struct unr_buffer *buffer, const void *delimiter, size_t len)
 {
-    struct unr_op *described = unr_compose(&reader->private_fields.compose, "read_until",
-                                           UNR_CANCEL_PARTIAL, len ? step : unri_refuse);
+    struct unr_reader_private *p = &reader->private_fields;
+    unr_step_fn               *step_fn = len ? step : unri_reader_refuse;
+    struct unr_op *described = unr_compose(&p->compose, "read_until", UNR_CANCEL_PARTIAL, step_fn);
     unri_reader_init(reader, stream, buffer, match_delimiter, reader);
-    reader->private_fields.delimiter = delimiter;
-    reader->private_fields.delimiter_len = len;
+    p->delimiter = delimiter;
+    p->delimiter_len = len;
     return described;
 }
 
@@ -145,7 +160,8 @@ static int search_regex(const regex_t *regex, const char *data, size_t len, size
     return status;
 }
 #else
-/* A zero ends what regexec() sees: the pieces between them, one after another. */
+/* A zero ends the text that regexec() sees, so the pieces between the zeros are searched one after
+ * another. */
 static int search_regex(const regex_t *regex, const char *data, size_t len, size_t *ret_end)
 {
     int status = REG_NOMATCH;
@@ -158,6 +174,7 @@ static int search_regex(const regex_t *regex, const char *data, size_t len, size
 }
 #endif
 
+/* All bytes are searched anew, for a match may have begun anywhere in the bytes that were seen. */
 ssize_t unr_match_regex(void *context, const void *data, size_t len, size_t seen)
 {
     size_t   end = 0;

@@ -1,27 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* Passing on what comes from one stream to another: a read into the buffer, then writes until that
- * is empty.  So there is never anything taken and not delivered that is not in the buffer, which is
- * the caller's when the relay ends early.
+/* Relays: a read from one stream into a buffer, then writes to the other stream until the buffer is
+ * empty, and so on.  A byte that was taken and not delivered is therefore always in the buffer,
+ * relay->rest, which is the caller's when the relay ends early (rule 4).
  *
- * Why no splice: IORING_OP_SPLICE always runs in a worker thread, and there waits for a TCP socket
- * to have data, and for any socket to have room, unless that is O_NONBLOCK itself (Linux 6.18:
- * tcp_splice_read() and splice_to_socket() look at file->f_flags alone), so each idle or slow relay
- * would hold a thread.  And it gains nothing: between TCP sockets, in pieces of 64 KiB, a copy
- * moved 1.5 GB/s and a splice 1.1; between pipes and files they are within the noise. */
+ * Why no splice: IORING_OP_SPLICE always runs in a worker thread.  There it waits for a TCP socket
+ * to have data, and for any socket to have room, unless the socket itself is O_NONBLOCK (Linux
+ * 6.18: tcp_splice_read() and splice_to_socket() look at file->f_flags alone).  So each idle or
+ * slow relay would hold a thread.  And it gains nothing: between TCP sockets, in pieces of 64 KiB,
+ * a copy moved 1.5 GB/s and a splice 1.1; between pipes and files they are within the noise. */
 #include <unring.h>
 
 enum { BUFFER_MAX = 65536 };
 
 static void write_rest(struct unr_relay *relay)
 {
-    relay->private_fields.piece.iov_base =
-        unr_buffer_data(&relay->rest, &relay->private_fields.piece.iov_len);
-    relay->private_fields.writing = true;
-    unr_compose_next(&relay->private_fields.compose,
-                     unr_write_some(&relay->private_fields.some, relay->private_fields.to,
-                                    &relay->private_fields.piece, 1));
+    struct unr_relay_private *p = &relay->private_fields;
+    p->piece.iov_base = unr_buffer_data(&relay->rest, &p->piece.iov_len);
+    p->writing = true;
+    unr_compose_next(&p->compose, unr_write_some(&p->some, p->to, &p->piece, 1));
 }
 
+/* An empty rest has nothing for the caller, who is spared giving its memory back. */
 static void end(struct unr_relay *relay, int error)
 {
     size_t left;
@@ -31,25 +30,28 @@ static void end(struct unr_relay *relay, int error)
     unr_compose_end(&relay->private_fields.compose, error);
 }
 
+/* The rest is empty here, so all of its memory is room to read into. */
 static void read_more(struct unr_relay *relay)
 {
-    int error = unr_buffer_prepare(&relay->rest, 1, &relay->private_fields.piece);
+    struct unr_relay_private *p = &relay->private_fields;
+    int                       error = unr_buffer_prepare(&relay->rest, 1, &p->piece);
     if (error) {
         end(relay, error);
         return;
     }
-    relay->private_fields.writing = false;
-    unr_compose_next(&relay->private_fields.compose,
-                     unr_read_some(&relay->private_fields.some, relay->private_fields.from,
-                                   &relay->private_fields.piece, 1));
+    p->writing = false;
+    unr_compose_next(&p->compose, unr_read_some(&p->some, p->from, &p->piece, 1));
 }
 
-/* Also where the step in flight honoured no request: a layer's may not. */
+/* A relay looks itself between two steps.  The next step would be ended before it begins, but only
+ * if it honours requests, and a step of a layer may honour none. */
 static bool is_cancelled(struct unr_relay *relay)
 {
     return unr_state_cancelled(unr_compose_state(&relay->private_fields.compose));
 }
 
+/* The bytes are put into the rest before the error is looked at: a read that was cancelled may have
+ * taken some. */
 static void was_read(struct unr_relay *relay, const struct unr_result *read)
 {
     unr_stream_moved(relay->private_fields.from, read->bytes);
@@ -62,6 +64,8 @@ static void was_read(struct unr_relay *relay, const struct unr_result *read)
         write_rest(relay);
 }
 
+/* Delivered bytes leave the rest and are counted before the error is looked at: a byte is in the
+ * rest or in `bytes`, never in both. */
 static void was_written(struct unr_relay *relay, const struct unr_result *write)
 {
     size_t left;
@@ -92,10 +96,10 @@ static void step(struct unr_compose *self, struct unr_op *finished)
 
 struct unr_op *unr_relay(struct unr_relay *relay, struct unr_stream *from, struct unr_stream *to)
 {
-    struct unr_op *op =
-        unr_compose(&relay->private_fields.compose, "relay", UNR_CANCEL_PARTIAL, step);
+    struct unr_relay_private *p = &relay->private_fields;
+    struct unr_op            *op = unr_compose(&p->compose, "relay", UNR_CANCEL_PARTIAL, step);
     unr_buffer_init(&relay->rest, BUFFER_MAX);
-    relay->private_fields.from = from;
-    relay->private_fields.to = to;
+    p->from = from;
+    p->to = to;
     return op;
 }

@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* Streams: one read or write on a socket, a pipe, a file or a layer of the caller's. */
+/* Streams: one read or write on a socket, a pipe, a file or a layer.  It is described here, as a
+ * system call of uring/rows.c or in the way of the layer; transfer.c, reader.c and relay.c start
+ * one after another. */
 #include <unring.h>
 
 #include <limits.h>
 
-/* ---- the three kinds that there are ---- */
+/* ---- sockets, pipes and files ---- */
 
+/* unr_recv() and unr_send() take no more at once; the rest is left to the next step. */
 static size_t at_most_int(size_t len)
 {
     return len < INT_MAX ? len : INT_MAX;
 }
 
+/* Describes several pieces to the kernel, in `some`, which lasts as long as the operation. */
 static struct msghdr *message(struct unr_some *some, const struct iovec *iov, unsigned n)
 {
     struct msghdr *message = &some->private_fields.message;
     *message = (struct msghdr){ .msg_iov = (struct iovec *)iov };
-    message->msg_iovlen = (__typeof__(message->msg_iovlen))n; /* size_t, or int */
+    message->msg_iovlen = (__typeof__(message->msg_iovlen))n; /* size_t in glibc, int in musl */
     return message;
 }
 
@@ -35,7 +39,7 @@ static struct unr_op *socket_write(struct unr_stream *stream, struct unr_some *s
     return unr_sendmsg(&some->op, stream->fd, message(some, iov, n), 0);
 }
 
-/* A pipe's offset is -1, which is what a file that has no position is read with. */
+/* Also for pipes, whose offset is -1: the kernel takes that for a descriptor without a position. */
 static struct unr_op *file_read(struct unr_stream *stream, struct unr_some *some,
                                 const struct iovec *iov, unsigned n)
 {
@@ -79,8 +83,8 @@ void unr_stream_pipe(struct unr_stream *stream, int fd)
 
 void unr_stream_file(struct unr_stream *stream, int fd, int64_t offset)
 {
-    *stream = (struct unr_stream){ &file_stream, fd,
-                                   offset < 0 ? INT64_MIN : offset }; /* below -1: -EINVAL */
+    /* -1 would stand for the file's own position; below that a step ends with -EINVAL. */
+    *stream = (struct unr_stream){ &file_stream, fd, offset < 0 ? INT64_MIN : offset };
 }
 
 void unr_stream_layer(struct unr_stream *stream, const struct unr_stream_type *type)
@@ -95,6 +99,8 @@ void unr_stream_layer(struct unr_stream *stream, const struct unr_stream_type *t
     ((type)->size >= offsetof(struct unr_stream_type, member) + sizeof(type)->member               \
      && (type)->member)
 
+/* The operation where a stream cannot be read, or not be written to.  It ends with an error, so
+ * that its starter needs no second way to fail. */
 static void no_direction_start(struct unr_op *op)
 {
     unr_finish(op, -EOPNOTSUPP);
@@ -120,16 +126,19 @@ static struct unr_op *or_not_supported(struct unr_op *described, struct unr_some
 struct unr_op *unr_read_some(struct unr_some *some, struct unr_stream *stream,
                              const struct iovec *iov, unsigned n)
 {
-    return or_not_supported(
-        HAS(stream->type, read_some) ? stream->type->read_some(stream, some, iov, n) : NULL, some);
+    struct unr_op *described = NULL;
+    if (HAS(stream->type, read_some))
+        described = stream->type->read_some(stream, some, iov, n);
+    return or_not_supported(described, some);
 }
 
 struct unr_op *unr_write_some(struct unr_some *some, struct unr_stream *stream,
                               const struct iovec *iov, unsigned n)
 {
-    return or_not_supported(
-        HAS(stream->type, write_some) ? stream->type->write_some(stream, some, iov, n) : NULL,
-        some);
+    struct unr_op *described = NULL;
+    if (HAS(stream->type, write_some))
+        described = stream->type->write_some(stream, some, iov, n);
+    return or_not_supported(described, some);
 }
 
 void unr_stream_moved(struct unr_stream *stream, uint64_t bytes)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Transfers: reads or writes on a stream, one after another, until a condition ends them. */
+/* Transfers: reads or writes on a stream, one after another, until a condition ends them.  stream.c
+ * has the single read or write, reader.c the reads that look for something in the bytes. */
 #include "../core/contract.h"
 
 #include <unring.h>
@@ -23,41 +24,46 @@ size_t unr_transfer_exactly(void *context, int error, size_t bytes)
     return error || bytes >= goal ? 0 : goal - bytes;
 }
 
-/* ---- the memory ---- */
+/* ---- the pieces ---- */
 
-/* Takes `bytes`, and empty pieces behind them, off what is left. */
+/* Moves on by `bytes` in the caller's pieces, and past the empty ones that follow: so the first
+ * piece that is left always has a byte to move. */
 static void use_up(struct unr_transfer *transfer, size_t bytes)
 {
-    size_t used = transfer->private_fields.used + bytes;
-    while (transfer->private_fields.count && used >= transfer->private_fields.pieces->iov_len) {
-        used -= transfer->private_fields.pieces->iov_len;
-        transfer->private_fields.pieces++;
-        transfer->private_fields.count--;
+    struct unr_transfer_private *p = &transfer->private_fields;
+    size_t                       used = p->first_used + bytes;
+    while (p->pieces_left && used >= p->pieces->iov_len) {
+        used -= p->pieces->iov_len;
+        p->pieces++;
+        p->pieces_left--;
     }
-    transfer->private_fields.used = used;
+    p->first_used = used;
 }
 
-/* Fills the window with what comes next, at most `limit` bytes.  How many pieces that are. */
+/* Fills the window, which is lent to the next step, with the next `limit` bytes at most.  The
+ * window is a copy, because its first piece may be used up in part and its last cut off by the
+ * limit, and the caller's array is not written to.  Returns how many pieces it has: none of them
+ * empty, and 16 at most. */
 static unsigned fill_window(struct unr_transfer *transfer, size_t limit)
 {
-    unsigned filled = 0;
-    size_t   used = transfer->private_fields.used, room = limit;
-    for (unsigned i = 0; i < transfer->private_fields.count && filled < UNR_TRANSFER_PIECES && room;
-         i++, used = 0) {
-        const struct iovec *piece = &transfer->private_fields.pieces[i];
+    struct unr_transfer_private *p = &transfer->private_fields;
+    unsigned                     filled = 0;
+    size_t                       used = p->first_used, room = limit;
+    for (unsigned i = 0; i < p->pieces_left && filled < UNR_TRANSFER_PIECES && room; i++) {
+        const struct iovec *piece = &p->pieces[i];
         size_t              len = piece->iov_len - used < room ? piece->iov_len - used : room;
-        if (!len)
-            continue;
-        transfer->private_fields.window[filled++] =
-            (struct iovec){ (char *)piece->iov_base + used, len };
+        if (len)
+            p->window[filled++] = (struct iovec){ (char *)piece->iov_base + used, len };
         room -= len;
+        used = 0;
     }
-    transfer->private_fields.asked = limit - room;
+    p->asked = limit - room;
     return filled;
 }
 
 /* ---- the steps ---- */
 
+/* Accounts for the bytes that a step has moved: in the result, in the stream, in the pieces. */
 static void count(struct unr_transfer *transfer, uint64_t bytes)
 {
     if (bytes > transfer->private_fields.asked)
@@ -68,43 +74,48 @@ static void count(struct unr_transfer *transfer, uint64_t bytes)
     use_up(transfer, (size_t)bytes);
 }
 
-/* What the condition lets the next step move; nothing where there is no memory for it. */
-static size_t ask(struct unr_transfer *transfer, int error)
+/* Asks the condition how many bytes the next step may move; 0 also where no piece is left.  The
+ * condition is called in either case: its contract is a call after each step. */
+static size_t ask_condition(struct unr_transfer *transfer, int error)
 {
-    size_t limit = transfer->private_fields.condition(transfer->private_fields.context, error,
-                                                      (size_t)transfer->op.result.bytes);
-    return transfer->private_fields.count ? limit : 0;
+    struct unr_transfer_private *p = &transfer->private_fields;
+    size_t limit = p->condition(p->context, error, (size_t)transfer->op.result.bytes);
+    return p->pieces_left ? limit : 0;
 }
 
 static struct unr_op *next_step(struct unr_transfer *transfer, size_t limit)
 {
-    unsigned n = fill_window(transfer, limit);
-    return transfer->private_fields.direction == UNR_READ
-               ? unr_read_some(&transfer->private_fields.some, transfer->private_fields.stream,
-                               transfer->private_fields.window, n)
-               : unr_write_some(&transfer->private_fields.some, transfer->private_fields.stream,
-                                transfer->private_fields.window, n);
+    struct unr_transfer_private *p = &transfer->private_fields;
+    unsigned                     n = fill_window(transfer, limit);
+    return p->direction == UNR_READ ? unr_read_some(&p->some, p->stream, p->window, n)
+                                    : unr_write_some(&p->some, p->stream, p->window, n);
 }
 
+/* Begins the next step, or ends with `error` if the step may move nothing. */
 static void go_on(struct unr_transfer *transfer, size_t limit, int error)
 {
+    struct unr_compose *self = &transfer->private_fields.compose;
     if (limit)
-        unr_compose_next(&transfer->private_fields.compose, next_step(transfer, limit));
+        unr_compose_next(self, next_step(transfer, limit));
     else
-        unr_compose_end(&transfer->private_fields.compose, error);
+        unr_compose_end(self, error);
 }
 
-/* A request ends it here, before the next step does: a layer's steps may honour none. */
+/* A request that was let in ends the transfer between two steps.  The next step would be ended
+ * before it begins (rule 12), but only if it honours requests, and a step of a layer may honour
+ * none.  The condition hears of the cancellation, and has no say in it. */
 static void go_on_unless_cancelled(struct unr_transfer *transfer, size_t limit)
 {
     if (limit && unr_state_cancelled(unr_compose_state(&transfer->private_fields.compose))) {
-        ask(transfer, -ECANCELED);
+        ask_condition(transfer, -ECANCELED);
         go_on(transfer, 0, -ECANCELED);
     } else {
         go_on(transfer, limit, 0);
     }
 }
 
+/* A step that moved nothing and gave no reason: a read has come to the end of the stream, and a
+ * write must not do so, or the transfer would go round and round. */
 static int error_of(const struct unr_transfer *transfer, const struct unr_result *r)
 {
     if (r->error || r->bytes)
@@ -112,21 +123,24 @@ static int error_of(const struct unr_transfer *transfer, const struct unr_result
     return transfer->private_fields.direction == UNR_READ ? -ENODATA : -EIO;
 }
 
-/* Finished beats cancelled, and failed: what was moved is asked about before the error is. */
+/* Bytes beat errors: a step may have moved bytes and ended with an error, and the condition is
+ * asked about the bytes first.  If these were all that it wanted, the transfer is a success, though
+ * it was cancelled or its last step failed (rule 3).  Then the condition is asked about the error,
+ * and may have the step tried again, unless the error is one behind which nothing can come. */
 static void after_step(struct unr_transfer *transfer, const struct unr_result *r)
 {
     int  error = error_of(transfer, r);
-    bool nothing_to_go_on_with = !r->error || error == -ECANCELED || error == -ENODATA;
+    bool is_over = !r->error || error == -ECANCELED || error == -ENODATA;
     count(transfer, r->bytes);
     if (r->bytes) {
-        size_t limit = ask(transfer, 0);
+        size_t limit = ask_condition(transfer, 0);
         if (!limit || !error) {
             go_on_unless_cancelled(transfer, limit);
             return;
         }
     }
-    size_t limit = ask(transfer, error);
-    go_on(transfer, nothing_to_go_on_with ? 0 : limit, error);
+    size_t limit = ask_condition(transfer, error);
+    go_on(transfer, is_over ? 0 : limit, error);
 }
 
 static void step(struct unr_compose *self, struct unr_op *finished)
@@ -136,7 +150,7 @@ static void step(struct unr_compose *self, struct unr_op *finished)
     if (finished)
         after_step(transfer, &finished->result);
     else
-        go_on(transfer, ask(transfer, 0), 0);
+        go_on(transfer, ask_condition(transfer, 0), 0);
 }
 
 /* ---- describing ---- */
@@ -144,27 +158,30 @@ static void step(struct unr_compose *self, struct unr_op *finished)
 static void describe(struct unr_transfer *transfer, const char *name, struct unr_stream *stream,
                      enum unr_direction direction, unr_condition_fn *condition, void *context)
 {
-    unr_compose(&transfer->private_fields.compose, name, UNR_CANCEL_PARTIAL, step);
-    transfer->private_fields.stream = stream;
-    transfer->private_fields.direction = direction;
-    transfer->private_fields.condition = condition;
-    transfer->private_fields.context = context;
+    struct unr_transfer_private *p = &transfer->private_fields;
+    unr_compose(&p->compose, name, UNR_CANCEL_PARTIAL, step);
+    p->stream = stream;
+    p->direction = direction;
+    p->condition = condition;
+    p->context = context;
 }
 
 static struct unr_op *with_pieces(struct unr_transfer *transfer, const struct iovec *iov,
                                   unsigned n)
 {
-    transfer->private_fields.pieces = iov;
-    transfer->private_fields.count = n;
-    transfer->private_fields.used = 0;
+    struct unr_transfer_private *p = &transfer->private_fields;
+    p->pieces = iov;
+    p->pieces_left = n;
+    p->first_used = 0;
     use_up(transfer, 0);
     return &transfer->op;
 }
 
 static struct unr_op *with_buffer(struct unr_transfer *transfer, const void *buf, size_t len)
 {
-    transfer->private_fields.whole = (struct iovec){ (void *)buf, len };
-    return with_pieces(transfer, &transfer->private_fields.whole, 1);
+    struct unr_transfer_private *p = &transfer->private_fields;
+    p->only_piece = (struct iovec){ (void *)buf, len };
+    return with_pieces(transfer, &p->only_piece, 1);
 }
 
 struct unr_op *unr_write_all(struct unr_transfer *transfer, struct unr_stream *stream,

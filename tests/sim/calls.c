@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The system calls of the table: what one attempt of each does to the world, whether it would get
- * further, and which memory it is lent meanwhile. */
+/* The system calls: what one attempt of each does to the world, whether another attempt would get
+ * further, and which memory the call is lent meanwhile.  When an attempt is made is kernel.c's to
+ * choose; world.c has the descriptors and what is behind them. */
 #include "sim.h"
 
 #include <fcntl.h>
@@ -64,7 +65,7 @@ static size_t total(const struct pieces *pieces)
     return sum;
 }
 
-/* Copies between the pieces, from `skip` bytes on, and a flat buffer. */
+/* Copies a flat buffer into the pieces, from their byte `skip` on; gather() does the reverse. */
 static void scatter(const struct pieces *pieces, size_t skip, const void *from, size_t len)
 {
     const unsigned char *bytes = from;
@@ -129,8 +130,8 @@ void sim_call_lend(struct sim_request *request)
     gather(&pieces, request->sent, request->sent_len);
 }
 
-/* The kernel may have written any part of what it is lent to write into: nobody may look before the
- * last CQE. */
+/* Writes garbage into the memory that a read was lent.  The real kernel may have written any part
+ * of it: a program that looks before the last CQE is to find that out. */
 void sim_call_scribble(struct sim_request *request)
 {
     static const unsigned char garbage[4096] = { [0 ... 4095] = 0xa5 };
@@ -142,8 +143,8 @@ void sim_call_scribble(struct sim_request *request)
         scatter(&pieces, skip, garbage, len - skip < sizeof garbage ? len - skip : sizeof garbage);
 }
 
-/* The kernel reads what it is lent to read as late as it likes: nobody may change it before the
- * last CQE. */
+/* Fails the schedule if the memory that a send was lent has changed since it was submitted.  The
+ * real kernel reads it as late as it likes, so nobody may change it before the last CQE. */
 void sim_call_check_sent(struct sim_request *request)
 {
     if (!request->sent)
@@ -160,6 +161,7 @@ void sim_call_check_sent(struct sim_request *request)
 
 /* ---- transfers ---- */
 
+/* All that is possible, or about half of it, where transfers may be short: a choice. */
 static size_t how_much(size_t possible, bool short_too)
 {
     return possible > 1 && short_too && unri_choose(2) ? (possible + 1) / 2 : possible;
@@ -167,7 +169,8 @@ static size_t how_much(size_t possible, bool short_too)
 
 static bool faults_transfer;
 
-/* Of files no part was ever seen, and a counter has none. */
+/* Whether the real kernel may move a part only.  With a file it was never seen to, and the value of
+ * a counter has no parts. */
 static bool may_be_short(const struct sim_request *request)
 {
     return faults_transfer && request->file->kind != SIM_EVENTFD
@@ -206,8 +209,8 @@ static int write_step(struct sim_request *request)
     return n == -EAGAIN ? SIM_WAIT : (int)n;
 }
 
-/* MSG_WAITALL goes on after a part, until all is moved, the stream ends, or an error comes that is
- * reported next time. */
+/* One attempt of a read or write.  With MSG_WAITALL it goes on after a part until all is moved, the
+ * stream ends, or an error comes; an error that comes behind a part is left to the next call. */
 static int transfer(struct sim_request *request)
 {
     bool   read = reads_into(request->sqe.opcode);
@@ -281,7 +284,7 @@ static int do_connect(struct sim_request *request)
     }
     if (file->connected)
         return -EISCONN;
-    if (request->moved == 0) { /* its first attempt */
+    if (request->moved == 0) { /* the first attempt */
         if (file->connecting_to)
             return -EALREADY;
         file->connecting_to = sim_listener_at(ntohs(to->sin_port));
@@ -528,7 +531,7 @@ static int do_waitid(struct sim_request *request)
     return found ? SIM_WAIT : -ECHILD;
 }
 
-/* A child has ended, or there is none to wait for. */
+/* Whether a child process has ended, or there is none to wait for. */
 static bool waitid_ready(const struct sim_request *request)
 {
     bool found = false;
@@ -632,7 +635,6 @@ int sim_call(struct sim_request *request)
     }
 }
 
-/* Whether another attempt would end the call or move it on; asked of what waits. */
 bool sim_call_ready(struct sim_request *request)
 {
     struct sim_file *file = request->file;
@@ -671,8 +673,8 @@ bool sim_call_blocks(const struct sim_request *request)
     return request->sqe.opcode == IORING_OP_SPLICE || request->sqe.opcode == IORING_OP_TEE;
 }
 
-/* Where the kernel tries a call first: inline, or in a worker always, or inline and then perhaps in
- * a worker. */
+/* Where the real kernel tries a call first: some calls always in a worker, most inline, and calls
+ * on files inline or in a worker, which is a choice. */
 enum sim_stage sim_call_begins(const struct sim_request *request)
 {
     switch (request->sqe.opcode) {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The drivers: an odometer over all choices, a random walk, PCT, and replay. */
+/* The stream of choices, and the drivers that make them: an odometer over all choices, a random
+ * walk, PCT (probabilistic concurrency testing: a few deviations at random places), and replay.
+ * explore.c runs the schedules that they drive. */
 #include "choose.h"
 
 #include <stdio.h>
@@ -77,8 +79,8 @@ void unri_choices_begin(struct unri_choices *choices)
             choices->change_at[i] = (unsigned)(next_random(choices) % choices->typical_depth);
 }
 
-/* Turns the odometer: the last choice that has another value takes it, those behind it begin
- * anew. */
+/* Turns the odometer: the last choice that has another value left takes it, and the choices behind
+ * it begin again at 0. */
 static bool next_combination(struct unri_choices *choices)
 {
     unsigned at = choices->count;
@@ -119,7 +121,8 @@ bool unri_choices_parse(struct unri_choices *choices, const char *text)
     return !*text;
 }
 
-/* Choices behind the last deviation are the kindest anyway. */
+/* Prints the choices up to the last deviation, with points between them.  All choices behind it are
+ * 0, and a replay takes 0 wherever it is told no choice. */
 void unri_choices_print(const struct unri_choices *choices, char *text, size_t size)
 {
     unsigned count = choices->count;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* unr_explore: one schedule after another, each from a clean world; what fails is caught, shrunk
- * and told. */
+/* unr_explore(): runs one schedule after another, each in a new world.  A schedule that fails is
+ * caught, and shrunk to the kindest one that still fails.  choose.c decides which schedules there
+ * are. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -45,8 +46,7 @@ unsigned unr_sim_choose(unsigned n)
     return unri_choose(n);
 }
 
-/* A broken contract, a failed assertion, a wild pointer: the schedule failed, the exploration goes
- * on. */
+/* A broken contract, a failed assertion and a wild pointer end a schedule, not the exploration. */
 static void caught(int number)
 {
     unri_sim_fail("the program was ended by signal %d (%s); what it printed says more", number,
@@ -69,7 +69,7 @@ static void restore_signals(const struct sigaction old[CAUGHT])
         sigaction(caught_signals[i], &old[i], NULL);
 }
 
-/* What must hold when a schedule has ended. */
+/* Fails a schedule that has left something behind. */
 static void check_end(void)
 {
     if (sim_kernel_rings())
@@ -80,7 +80,7 @@ static void check_end(void)
         unri_sim_fail("%u descriptors were not closed", sim_world.open_fds);
 }
 
-/* Runs one schedule; false: it failed. */
+/* Runs one schedule.  False: it failed. */
 static bool run_schedule(struct unri_choices *choices, unr_scenario_fn *scenario, void *context)
 {
     sim_world_reset();
@@ -106,6 +106,8 @@ static bool fails(struct unri_choices *choices, unr_scenario_fn *scenario, void 
     return !run_schedule(choices, scenario, context);
 }
 
+/* Tries a kinder value for each choice, from the last to the first, until none can be made kinder.
+ * The result is then run once more, with its deadlock told in full. */
 static void shrink(struct unri_choices *choices, unr_scenario_fn *scenario, void *context,
                    struct unr_exploration *found)
 {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* uring/enter.h over plain memory: rings that read the SQEs which uring/ writes and post the CQEs
- * which it reads, and virtual time.  What the real kernel may do in more than one way is a choice;
- * uring/README.md has the facts, and the conformance test compares.
+/* The seam, uring/enter.h and lib/core/os.h, over plain memory: rings that read the SQEs which
+ * uring/ writes and post the CQEs which it reads, and virtual time.  calls.c has what the calls do,
+ * world.c what they do it to.  Wherever the real kernel was seen to go on in more than one way,
+ * this one chooses; tests/sim/conformance compares the outcomes of the two.
  *
- * A request is in one of the stages of sim.h.  Submitting it attempts its call; what cannot go on
- * is armed, or waits for a worker.  Between submitting and returning, the kernel takes steps: it
- * wakes what has become ready, attempts it again, lets workers go on, has other processes act.
- * Which step, in which order, and how many before it returns, is chosen. */
+ * A request is in one of the stages of sim.h.  When it is submitted, its call is attempted; a call
+ * that has to wait is armed, or waits for a worker.  Between submitting and returning, the kernel
+ * takes steps: it wakes a request that has become ready, attempts its call again, lets a worker go
+ * on, has another process act.  Which step it takes, in which order, and after how many steps it
+ * returns, are choices. */
 #include "../../uring/enter.h"
 
 #include <poll.h>
@@ -36,9 +38,9 @@ struct sim_ring {
     int                  fd, eventfd;
 };
 
-/* The kernel may be slow, interrupted or short of memory, not for ever: what could have happened in
- * a call and was passed over this often happens, and there are no more faults than this.  Or
- * schedules would not end. */
+/* The kernel may be slow, interrupted or short of memory, but not for ever, or schedules would not
+ * end.  A step that it could have taken and passed over this often is taken, and this many faults
+ * are all that there are in a schedule. */
 enum { PATIENCE = 2 };
 
 struct later {
@@ -51,10 +53,10 @@ struct later {
 static struct {
     struct sim_ring    *rings;
     struct sim_request *requests; /* in flight, in the order of submission */
-    struct later       *later;    /* what other processes are to do */
+    struct later       *later;    /* the actions of other processes that are yet to come */
     unsigned            faults;
-    unsigned            faults_left; /* of io_uring_enter(2) in this schedule */
-    unsigned            steps;       /* in this schedule: a bound on endless ones */
+    unsigned            faults_left; /* how many more calls of io_uring_enter(2) may fail */
+    unsigned            steps;       /* were taken in this schedule, which ends at STEPS_MAX */
 } kernel;
 
 void sim_kernel_reset(unsigned faults)
@@ -103,7 +105,7 @@ int unri_enter_open(struct io_uring *io, unsigned entries, struct io_uring_param
     if (cq_entries < sq_entries)
         return -EINVAL;
     if (cq_entries > 256)
-        cq_entries = 256; /* so that schedules are cheap; CLAMP allows it */
+        cq_entries = 256; /* a cheap schedule; IORING_SETUP_CLAMP allows it */
 
     memset(io, 0, sizeof *io);
     *ring = (struct sim_ring){ .io = io,
@@ -129,7 +131,7 @@ int unri_enter_open(struct io_uring *io, unsigned entries, struct io_uring_param
                                    .ring_ptr = ring,
                                    .ring_mask = cq_entries - 1,
                                    .ring_entries = cq_entries };
-    /* Older headers than the kernel's have these beside the values that they point to. */
+    /* liburing's header has the values beside these pointers; some programs read the pointers. */
     io->sq.kring_mask = &io->sq.ring_mask;
     io->sq.kring_entries = &io->sq.ring_entries;
     io->cq.kring_mask = &io->cq.ring_mask;
@@ -211,7 +213,7 @@ static void flush_overflow(struct sim_ring *ring)
         ring->sq_flags &= ~IORING_SQ_CQ_OVERFLOW;
 }
 
-/* AddressSanitizer's own knowledge, where the program is built with it. */
+/* AddressSanitizer knows which memory is freed; NULL where the program is built without it. */
 extern int __asan_address_is_poisoned(const volatile void *address) __attribute__((weak));
 
 static struct unr_op *op_of(uint64_t user_data)
@@ -219,7 +221,7 @@ static struct unr_op *op_of(uint64_t user_data)
     return (struct unr_op *)(uintptr_t)(user_data & ~(uint64_t)3);
 }
 
-/* A completion refers to its operation, which must be where it was, in flight, until its `done`. */
+/* A completion refers to its operation by address: it must be in flight, and where it was. */
 static void check_operation(uint64_t user_data)
 {
     const struct unr_op *op = op_of(user_data);
@@ -263,8 +265,8 @@ static bool is_zero_copy(const struct sim_request *request)
     return request->sqe.opcode == IORING_OP_SEND_ZC || request->sqe.opcode == IORING_OP_SENDMSG_ZC;
 }
 
-/* The request's own last CQE.  A zero-copy send keeps its buffer until its notification, which may
- * be late. */
+/* Posts a request's own last CQE.  A zero-copy send is not over with that: it keeps its buffer
+ * until its notification, which may be late. */
 static void complete(struct sim_request *request, int res)
 {
     sim_call_check_sent(request);
@@ -280,7 +282,7 @@ static void complete(struct sim_request *request, int res)
 
 static void complete_cancelled(struct sim_request *request)
 {
-    /* What a MSG_WAITALL transfer has moved is reported in place of the error. */
+    /* A MSG_WAITALL transfer that has moved a part reports that, in place of the error. */
     uint32_t moved = sim_call_moved(request);
     complete(request, moved ? (int)moved : -ECANCELED);
 }
@@ -294,20 +296,21 @@ static bool is_multishot(const struct sim_request *request)
     return request->sqe.opcode == IORING_OP_ACCEPT && request->sqe.ioprio & IORING_ACCEPT_MULTISHOT;
 }
 
-/* Tries the call once.  A MSG_WAITALL transfer that moved a part goes back to the poll table by way
- * of a moment in which it is in no table at all, if there is more to do for it already. */
+/* Attempts the call.  A MSG_WAITALL transfer that has moved a part goes back to the poll table by
+ * way of a moment in which it is in no table at all: always if there is more to do for it already,
+ * otherwise by choice. */
 static void attempt(struct sim_request *request)
 {
     uint32_t moved = sim_call_moved(request);
     int      res = sim_call(request);
     if (res != SIM_WAIT && is_multishot(request) && res >= 0) {
         if (unri_choose(2)) {
-            complete(request, res); /* MORE is withdrawn */
+            complete(request, res); /* a shot without MORE, which is the last */
             return;
         }
         post(request->ring, request->sqe.user_data, res, IORING_CQE_F_MORE);
         request->stage = SIM_ARMED;
-        request->moved = 1; /* a shot is out: what it told is not told again until it changes */
+        request->moved = 1; /* a shot is out */
         return;
     }
     if (res != SIM_WAIT) {
@@ -325,8 +328,8 @@ static void begin(struct sim_request *request)
     switch (sim_call_begins(request)) {
     case SIM_PENDING: request->stage = SIM_PENDING; break;
     default:
-        /* Completing while it is submitted is the kindest; a kernel that is asked to poll first
-         * would not. */
+        /* To complete while it is submitted is the kindest.  By choice it is put into the poll
+         * table unattempted, as if the kernel had been asked to poll first. */
         if (unri_choose(2))
             request->stage = sim_call_ready(request) ? SIM_READY : SIM_ARMED;
         else
@@ -379,8 +382,8 @@ static bool answers_one(const struct sim_request *request)
     return request->sqe.opcode == UNRI_OP_WAITID || request->sqe.opcode == UNRI_OP_FUTEX_WAIT;
 }
 
-/* A cancel takes a request out of the table where it is; its CQE comes before the cancel's or after
- * it. */
+/* A cancel takes a request out of the table that it is in.  Whether the request's CQE comes before
+ * the cancel's or after it is a choice. */
 static int cancel_found(struct sim_request *request)
 {
     int res = answers_one(request);
@@ -400,11 +403,11 @@ static int cancel(struct sim_ring *ring, uint64_t user_data)
     switch (request->stage) {
     case SIM_ARMED:
     case SIM_PENDING: return cancel_found(request);
-    case SIM_READY: /* a poll that fired is still in its table until the task has run, or not any
-                       more */
+    case SIM_READY:
+        /* A poll that has fired may still be in its table until the task has run. */
         return unri_choose(2) ? cancel_found(request) : -ENOENT;
     case SIM_RUNNING:
-        /* A worker comes to its end without a call of the kernel: nothing is found then. */
+        /* A worker may come to its end just before the cancel looks, which then finds nothing. */
         if (can_step(request) && unri_choose(2)) {
             step(request);
             return -ENOENT;
@@ -412,7 +415,7 @@ static int cancel(struct sim_ring *ring, uint64_t user_data)
         if (sim_call_blocks(request))
             request->interrupted = unri_choose(2) == 0;
         return -EALREADY;
-    default: return -ENOENT; /* ARMING: the cancel is lost */
+    default: return -ENOENT; /* SIM_ARMING: the cancel is lost */
     }
 }
 
@@ -464,8 +467,8 @@ static unsigned submit(struct sim_ring *ring, unsigned to_submit)
     while (count < to_submit && ring->sq_head != ring->sq_tail) {
         struct io_uring_sqe *sqe = &ring->io->sq.sqes[ring->sq_head & ring->io->sq.ring_mask];
         struct io_uring_sqe  copy = *sqe;
-        memset(sqe, 0x5a,
-               sizeof *sqe); /* the kernel has its copy: the entry is the program's again */
+        /* The kernel has its copy, and the entry is the program's to overwrite. */
+        memset(sqe, 0x5a, sizeof *sqe);
         ring->sq_head++;
         count++;
         submit_one(ring, &copy);
@@ -490,8 +493,8 @@ static bool can_step(struct sim_request *request)
         if (request->sqe.opcode == IORING_OP_TIMEOUT)
             return timeout_of(request) <= sim_world.now;
         if (is_multishot(request) && request->moved && request->sqe.opcode == IORING_OP_POLL_ADD)
-            return sim_call_ready(request)
-                   && request->futex_wakes++ < 2; /* a level that holds tells itself now and then */
+            /* A level that holds is reported again now and then: twice is enough here. */
+            return sim_call_ready(request) && request->futex_wakes++ < 2;
         return sim_call_ready(request);
     case SIM_RUNNING:
         return request->interrupted || !sim_call_blocks(request) || sim_call_ready(request);
@@ -500,7 +503,7 @@ static bool can_step(struct sim_request *request)
     }
 }
 
-/* Its task has work to do, and is told so if it waits for its eventfd. */
+/* Leaves the next attempt to the request's task, which the eventfd tells that there is work. */
 static void wake(struct sim_request *request)
 {
     request->stage = SIM_READY;
@@ -559,7 +562,8 @@ static void count_step(void)
                       STEPS_MAX);
 }
 
-/* One step, of those that are possible, or none if the kernel `may_stop`.  False: it took none. */
+/* Takes one of the steps that are possible, by choice, or none if the kernel `may_stop`.  False: it
+ * took none. */
 static bool take_step(bool may_stop)
 {
     struct sim_request *requests[CANDIDATES];
@@ -579,8 +583,8 @@ static bool take_step(bool may_stop)
         return false;
     count_step();
 
-    /* Kindest: what is possible happens, oldest first; then the kernel returns; other processes act
-     * when nothing else can. */
+    /* The kindest choice is the step of the oldest request.  Behind the requests' steps comes the
+     * return to the program, and behind that the actions of other processes. */
     unsigned stop = may_stop, choice = unri_choose(n + stop + m);
     if (choice < n) {
         requests[choice]->passed_over = 0;
@@ -614,8 +618,8 @@ static void set_taskrun(struct sim_ring *ring)
         ring->sq_flags &= ~IORING_SQ_TASKRUN;
 }
 
-/* Time passes to the next moment at which something is due; false if there is none before
- * `deadline`. */
+/* Has time pass to the next moment at which a time-out of a request is due, and to `deadline` at
+ * most.  False: no time-out is due before `deadline`. */
 static bool next_moment(unr_time deadline)
 {
     unr_time next = deadline;
@@ -628,7 +632,7 @@ static bool next_moment(unr_time deadline)
     return next < deadline;
 }
 
-/* The kernel may write into what it is lent at any time. */
+/* At each call of the kernel, for it may write into memory that it is lent at any time. */
 static void scribble_all(struct sim_ring *ring)
 {
     for (struct sim_request *request = kernel.requests; request; request = request->next)
@@ -666,8 +670,8 @@ static int wait_for(struct sim_ring *ring, unsigned min_complete, unr_time deadl
     }
 }
 
-/* Without its task in the kernel, only what needs no task goes on: waking, workers, other
- * processes, time. */
+/* Whether a request's next step is taken by the program's task, in the kernel.  While the task
+ * waits elsewhere, the steps that need no task go on: waking, workers, other processes, time. */
 static bool needs_its_task(const struct sim_request *request)
 {
     return request->stage == SIM_READY || request->stage == SIM_ARMING;
@@ -696,7 +700,7 @@ void unr_sim_wait_readable(int fd)
                           fd);
 }
 
-/* Being interrupted, short of memory, or too busy. */
+/* Chooses how io_uring_enter(2) fails: interrupted, short of memory, too busy, or not at all. */
 static int fault(unsigned to_submit)
 {
     static const int faults[] = { 0, -EINTR, -EAGAIN, -EBUSY };
@@ -707,7 +711,7 @@ static int fault(unsigned to_submit)
     return error;
 }
 
-/* How many of the SQEs it is shown the kernel takes. */
+/* Chooses how many SQEs the kernel takes, of those that it is shown. */
 static unsigned takes(unsigned to_submit)
 {
     if (to_submit < 2 || !(kernel.faults & UNR_FAULT_ENTER) || !kernel.faults_left
@@ -738,7 +742,7 @@ int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, u
 
 /* ---- memory, clock and wake-ups ---- */
 
-enum { MAP_MAX = 16 << 10 }; /* a loop makes do with this much, and a schedule stays cheap */
+enum { MAP_MAX = 16 << 10 }; /* a loop makes do with so much, and schedules stay cheap */
 
 void *unri_os_map(size_t size, bool wiped)
 {
@@ -801,7 +805,7 @@ int unri_os_signalfd(uint64_t signals)
     return sim_fd_open(file);
 }
 
-/* Not needed: the simulated kernel has waitid. */
+/* Never called, for the simulated kernel has waitid; nor is unri_os_reap(). */
 int unri_os_pidfd(pid_t pid)
 {
     (void)pid;

@@ -19,8 +19,8 @@
 
 #include "choose.h"
 
-/* Whether this is the run whose failure is reported, after shrinking: what is of use to a person is
- * printed then. */
+/* Whether this is the run whose failure is reported, after shrinking.  Only this run prints details
+ * for a person. */
 bool unri_sim_is_last_run(void);
 
 /* Ends the schedule as failed. */
@@ -30,7 +30,8 @@ _Noreturn void unri_sim_fail(const char *format, ...) __attribute__((format(prin
 
 enum { SIM_FDS = 256, SIM_FILES = 256, SIM_CHILDREN = 16, SIM_NAMES = 32, SIM_QUEUE = 64 };
 
-struct sim_bytes { /* a bounded queue of bytes */
+/* A bounded queue of bytes. */
+struct sim_bytes {
     unsigned char *data;
     size_t         capacity, first, count;
 };
@@ -51,7 +52,7 @@ struct sim_pipe {
     unsigned         readers, writers;
 };
 
-/* An open file description: lives while a descriptor or a request refers to it. */
+/* An open file description.  It lives while a descriptor or a request refers to it. */
 struct sim_file {
     enum sim_kind kind;
     unsigned      references;
@@ -65,7 +66,7 @@ struct sim_file {
 
     /* SIM_LISTENER */
     int              backlog;
-    struct sim_file *waiting[SIM_QUEUE]; /* accepted by nobody yet */
+    struct sim_file *waiting[SIM_QUEUE]; /* connections to be accepted */
     unsigned         waiting_count;
 
     struct sim_pipe *pipe;
@@ -79,7 +80,7 @@ struct sim_file {
     unsigned         events;
 
     uint64_t counter; /* SIM_EVENTFD */
-    uint64_t signals; /* SIM_SIGNALFD: those that it is for */
+    uint64_t signals; /* SIM_SIGNALFD: its set, bit n - 1 for signal n */
 };
 
 struct sim_inode {
@@ -131,6 +132,7 @@ struct sim_file *sim_socket_new(size_t capacity);
 void             sim_socket_pair(struct sim_file *a, struct sim_file *b);
 struct sim_file *sim_listener_at(uint16_t port);
 int              sim_listen(struct sim_file *file, int backlog);
+
 /* The handshake of a socket in SYN_SENT: 0, -EAGAIN while the backlog is full, or -ECONNREFUSED. */
 int sim_handshake(struct sim_file *file);
 
@@ -144,15 +146,14 @@ unsigned sim_poll(const struct sim_file *file); /* POLLIN, POLLOUT, ... that hol
 
 /* ---- requests ---- */
 
-/* Where the kernel has a request; see uring/README.md.  A cancel finds it in some of these and not
- * in others. */
+/* Where the kernel has a request.  It decides what a cancel finds: cancel() in kernel.c. */
 enum sim_stage {
-    SIM_ARMED,   /* in the poll table, or another where cancels look: waits for its descriptor */
-    SIM_ARMING,  /* between two attempts, in no table: a cancel is lost on it */
-    SIM_READY,   /* woken: its next attempt waits for the task to run */
+    SIM_ARMED,   /* waits for its descriptor, in a table in which cancels look */
+    SIM_ARMING,  /* between two attempts, in no table: a cancel does not find it, and is lost */
+    SIM_READY,   /* woken; the next attempt waits for the task to enter the kernel */
     SIM_PENDING, /* waits for a worker */
     SIM_RUNNING, /* a worker executes it */
-    SIM_DONE,    /* its last CQE is posted; perhaps a notification is not */
+    SIM_DONE,    /* its own CQE is posted; the notification of a zero-copy send may be missing */
 };
 
 struct sim_request {
@@ -161,32 +162,43 @@ struct sim_request {
     struct io_uring_sqe sqe;
     enum sim_stage      stage;
     struct sim_file    *file, *other;
-    uint32_t            moved;       /* by the steps so far of a MSG_WAITALL transfer */
-    bool                cancelled;   /* a cancel found it: it ends with -ECANCELED */
-    bool                interrupted; /* ... in a worker */
+    uint32_t            moved;       /* bytes of a MSG_WAITALL transfer; of others: 1 once begun */
+    bool                cancelled;   /* a cancel has found it: it ends with -ECANCELED */
+    bool                interrupted; /* a cancel has found it in a worker, where it waits */
     bool                notification_due;
-    void               *sent; /* what was to be sent, as it was when submitted */
+    void               *sent; /* a copy of the bytes to be sent, made when it was submitted */
     size_t              sent_len;
     uint32_t            futex_wakes;
-    unsigned            passed_over; /* how often it could have gone on and did not */
+    unsigned            passed_over; /* how many times it could have gone on and did not */
 };
 
-/* The outcome of an attempt: a res, or SIM_WAIT. */
+/* The outcome of an attempt at a call: a res, or SIM_WAIT if the call has to wait. */
 #define SIM_WAIT INT32_MIN
 
-void     sim_calls_configure(bool short_transfers);
-int      sim_call(struct sim_request *request);       /* one attempt at its system call */
-bool     sim_call_ready(struct sim_request *request); /* whether an attempt would get further */
-uint32_t sim_call_moved(const struct sim_request *request); /* what a MSG_WAITALL transfer has moved
-                                                               so far; 0 for all else */
-bool sim_call_blocks(
-    const struct sim_request *request); /* a worker's call that waits, and can be interrupted */
-enum sim_stage
-     sim_call_begins(const struct sim_request
-                         *request); /* where the kernel puts it first: READY, ARMED or PENDING */
-void sim_call_lend(struct sim_request *request); /* takes note of the buffers it is lent */
+void sim_calls_configure(bool short_transfers);
+
+/* Where the kernel puts a request first: READY, ARMED or PENDING. */
+enum sim_stage sim_call_begins(const struct sim_request *request);
+
+/* Makes one attempt. */
+int sim_call(struct sim_request *request);
+
+/* Whether another attempt would end the call or move it on. */
+bool sim_call_ready(struct sim_request *request);
+
+/* How much a MSG_WAITALL transfer has moved so far; 0 for all other calls. */
+uint32_t sim_call_moved(const struct sim_request *request);
+
+/* Whether a worker may wait in the call, and be interrupted there. */
+bool sim_call_blocks(const struct sim_request *request);
+
+/* The memory that a request is lent: takes note of it, writes garbage into it, checks that nobody
+ * has changed it. */
+void sim_call_lend(struct sim_request *request);
 void sim_call_scribble(struct sim_request *request);
 void sim_call_check_sent(struct sim_request *request);
+
+/* The first request that waits for the futex at `address`; NULL: there is none. */
 struct sim_request *sim_futex_waiter(uint64_t address, uint64_t mask);
 
 /* The kernel's own. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The world of a schedule: descriptors, and the sockets, pipes, files, counters and processes
- * behind them.  Nothing here waits or chooses; calls.c and kernel.c do. */
+ * behind them.  Nothing here waits or chooses: waiting and choosing is for calls.c and kernel.c. */
 #include "sim.h"
 
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 
 struct sim_world sim_world;
 
-/* ---- memory: one arena, taken back when the schedule ends ---- */
+/* ---- memory: one arena, used anew by each schedule ---- */
 
 enum { CHUNK = 1 << 20 };
 
@@ -132,7 +132,7 @@ void sim_file_hold(struct sim_file *file)
 static void socket_gone(struct sim_file *file)
 {
     if (file->peer) {
-        /* With bytes that nobody read, TCP resets. */
+        /* TCP resets a connection that is closed while there are bytes that nobody has read. */
         if (file->incoming->count)
             file->peer->reset = true;
         file->peer->end_of_input = true;
