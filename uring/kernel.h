@@ -4,7 +4,7 @@
 #ifndef UNRI_KERNEL_H
 #define UNRI_KERNEL_H
 
-#include "../lib/core/loop.h"
+#include "../lib/core/loop_core.h"
 
 int  unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options);
 void unri_ring_close(struct unr_loop *loop);

@@ -5,7 +5,7 @@
 #define UNRI_RING_H
 
 #include <liburing.h>
-#include "../lib/core/loop.h"
+#include "../lib/core/loop_core.h"
 #include "kernel.h"
 #include "queue.h"
 

@@ -3,6 +3,7 @@
 #ifndef UNRI_ROW_H
 #define UNRI_ROW_H
 
+#include "../lib/core/type.h"
 #include "newer.h"
 #include "ring.h"
 

@@ -4,7 +4,7 @@
 #define UNRI_GROUP_H
 
 #include <unring/group.h>
-#include "../core/loop.h"
+#include "../core/loop_core.h"
 
 /* The weaker of `weakest` and what a member that has ended leaves of it: completed, nothing better
  * than PARTIAL. */

@@ -3,9 +3,10 @@
  * unr_cancel_fd(), a combinator, the closing of the loop.  It is or-ed to what was asked before,
  * and honoured if the operation supports one of its types; the type then hears of it once. */
 #include "cancel.h"
-#include "combinator.h"
 #include "contract.h"
+#include "life.h"
 #include "signal.h"
+#include "type.h"
 
 /* ---- the result keeps what was asked ---- */
 

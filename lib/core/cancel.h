@@ -4,7 +4,8 @@
 #ifndef UNRI_CANCEL_H
 #define UNRI_CANCEL_H
 
-#include "op.h"
+#include <unring/op.h>
+#include "base.h"
 
 /* Delivers a request as unr_cancel_cause() does, without its checks.  True if the operation
  * honoured it or had completed; false if it refused, or was not in flight. */

@@ -5,7 +5,7 @@
 #ifndef UNRI_CLOCK_H
 #define UNRI_CLOCK_H
 
-#include "loop.h"
+#include "loop_core.h"
 
 /* The time of this turn. */
 unr_time unri_now(struct unr_loop *loop);

@@ -3,7 +3,7 @@
 #ifndef UNRI_CONTRACT_H
 #define UNRI_CONTRACT_H
 
-#include "loop.h"
+#include "loop_core.h"
 
 /* Prints what was broken, the operation (or NULL) and the rule, and ends the process. */
 _Noreturn void unri_broken(const char *what, const struct unr_op *op, const char *rule);

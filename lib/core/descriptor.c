@@ -8,8 +8,9 @@
  * loop's, and each bucket counts them, so that it is walked only for descriptors that it
  * concerns. */
 #include "descriptor.h"
-#include "op.h"
+#include "life.h"
 #include "os.h"
+#include "type.h"
 
 enum { COUNT_MIN = 1 << 8, COUNT_MAX = 1 << 20 };
 

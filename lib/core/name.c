@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Names for messages and logs: of operations, of what a result says, of this library. */
 #include "name.h"
-#include "op.h"
+#include "life.h"
+#include "type.h"
 
 #include <unring/explain.h>
 

@@ -5,8 +5,8 @@
 #include "op.h"
 #include "cancel.h"
 #include "clock.h"
-#include "combinator.h"
 #include "contract.h"
+#include "type.h"
 
 static_assert(sizeof(struct unr_op) == 128, "two cache lines");
 static_assert(sizeof(struct unr_result) == 24, "");

@@ -14,6 +14,7 @@
  * unri_notice() writes to the descriptor. */
 #include "../../uring/kernel.h"
 #include "../core/cancel.h"
+#include "../core/op.h"
 #include "../core/clock.h"
 #include "loop.h"
 

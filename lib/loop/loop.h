@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The whole of a loop: the part that operations and the ring know (lib/core/loop.h), and what
+/* The whole of a loop: the part that operations and the ring know (lib/core/loop_core.h), and what
  * lib/loop/ adds to it. */
 #ifndef UNRI_LOOP_H
 #define UNRI_LOOP_H
 
-#include "../core/loop.h"
+#include "../core/loop_core.h"
 #include "inbox.h"
 #include "timer.h"
 

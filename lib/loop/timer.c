@@ -4,6 +4,7 @@
 #include "timer.h"
 #include "../core/contract.h"
 #include "../core/op.h"
+#include "../core/type.h"
 
 static struct unr_timer *timer_of(struct unr_op *op)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A loop, as far as operations and the ring need it.  lib/loop/loop.h has the whole of it: timers,
  * inbox, embedding. */
-#ifndef UNRI_CORE_LOOP_H
-#define UNRI_CORE_LOOP_H
+#ifndef UNRI_LOOP_CORE_H
+#define UNRI_LOOP_CORE_H
 
 #include <pthread.h>
 #include <unring/loop.h>

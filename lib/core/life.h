@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* What an operation keeps of its own life: its state, its flags, and what its result holds until
+ * the result is final. */
+#ifndef UNRI_LIFE_H
+#define UNRI_LIFE_H
+
+#include <unring/op.h>
+#include "base.h"
+
+/* ---- states ---- */
+
+/* unr_op_private.state.  The low four bits number the states; the rest is a pattern that memory
+ * which was never zeroed does not hold, so that it cannot pass for an operation in flight.
+ *
+ *   not in flight -> DESCRIBED   [unr_describe]         IDLE, DESCRIBED, HELD, or other memory
+ *   DESCRIBED     -> HELD        [unri_hold]            given to a combinator
+ *   HELD          -> DESCRIBED   [adopt_child]          its combinator is about to start it
+ *   DESCRIBED     -> QUEUED      [unri_enqueue]         a system call
+ *   DESCRIBED     -> IN_FLIGHT   [unri_start_op]        every other operation
+ *   DESCRIBED     -> IN_FLIGHT   [start_with_request]   a combinator that was asked to end before
+ *   DESCRIBED     -> IN_FLIGHT   [cancel_close_start]   it waits for the others on its descriptor
+ *   QUEUED        -> IN_FLIGHT   [fill_queued]          it gets its SQE
+ *   IN_FLIGHT     -> QUEUED      [unri_enqueue]         a cancel_close is alone on its descriptor
+ *   IN_FLIGHT     -> CANCELLING  [unri_tell_type]       its type hears of a request
+ *   IN_FLIGHT     -> CANCELLING  [unri_record_request]  a combinator has honoured a request
+ *   CANCELLING    -> CANCELLING  [unri_tell_type]       its type hears of a further request
+ *   DESCRIBED     -> FINISHED    [queue_for_done]       it was started and did not begin
+ *   QUEUED        -> FINISHED    [queue_for_done]       cancelled before the kernel saw it
+ *   IN_FLIGHT     -> FINISHED    [queue_for_done]       it has ended
+ *   CANCELLING    -> FINISHED    [queue_for_done]       it has ended, cancelled or not
+ *   FINISHED      -> IDLE        [unri_run_done]        `done` comes next
+ *
+ * unr_describe() checks its own move, as it may find anything.  Every other move goes through
+ * unri_set_op_state(), which asserts that it is in this list. */
+enum unri_op_state {
+    /* The caller's; on no list. */
+    UNRI_IDLE = 0,
+    /* Filled in, and waiting for unr_start() or for a combinator; on no list. */
+    UNRI_DESCRIBED = 0x6f705d01,
+    /* Waiting for an SQE, on ring->queued.  A request ends it at once, UNSUBMITTED. */
+    UNRI_QUEUED = 0x6f705d02,
+    /* Begun: the kernel may touch its buffers. */
+    UNRI_IN_FLIGHT = 0x6f705d03,
+    /* As IN_FLIGHT, and a request was honoured: its cancel is wanted, under way or answered. */
+    UNRI_CANCELLING = 0x6f705d04,
+    /* The result is final; on loop->finished until `done` runs. */
+    UNRI_FINISHED = 0x6f705d05,
+    /* As DESCRIBED, and for a combinator to start. */
+    UNRI_HELD = 0x6f705d06,
+};
+
+static inline unsigned unri_state_bit(uint32_t state)
+{
+    return 1u << (state & 15);
+}
+
+/* The bits of the states that lead to `state`. */
+static inline unsigned unri_states_before(enum unri_op_state state)
+{
+    const unsigned described = unri_state_bit(UNRI_DESCRIBED), held = unri_state_bit(UNRI_HELD),
+                   queued = unri_state_bit(UNRI_QUEUED), in_flight = unri_state_bit(UNRI_IN_FLIGHT),
+                   cancelling = unri_state_bit(UNRI_CANCELLING),
+                   finished = unri_state_bit(UNRI_FINISHED);
+    switch (state) {
+    case UNRI_IDLE: return finished;
+    case UNRI_DESCRIBED: return held; /* unr_describe() checks its own move */
+    case UNRI_HELD: return described;
+    case UNRI_QUEUED: return described | in_flight;
+    case UNRI_IN_FLIGHT: return described | queued;
+    case UNRI_CANCELLING: return in_flight | cancelling;
+    case UNRI_FINISHED: return described | queued | in_flight | cancelling;
+    }
+    return 0;
+}
+
+static inline void unri_set_op_state(struct unr_op *op, enum unri_op_state state)
+{
+    assert(unri_states_before(state) & unri_state_bit(op->private_fields.state));
+    op->private_fields.state = (uint32_t)state;
+}
+
+/* From start until just before `done`. */
+static inline bool unri_live(const struct unr_op *op)
+{
+    uint32_t state = op->private_fields.state;
+    return state >= UNRI_QUEUED && state <= UNRI_FINISHED;
+}
+
+/* ---- flags ---- */
+
+/* The low bits of unr_op_private.flags; the cancels that have had no effect and the types that the
+ * operation supports share the word with them. */
+enum {
+    UNRI_CHILD = 1 << 0,        /* handed back to private_fields.combinator, not to a `done` */
+    UNRI_HOUSEKEEPING = 1 << 1, /* the loop's own: neither shown nor counted */
+    UNRI_INVALID = 1 << 2,      /* no kernel takes its arguments: it ends with -EINVAL */
+    UNRI_HONOURED = 1 << 3,     /* a request to cancel it was honoured */
+    UNRI_ON_FD = 1 << 4,        /* among the peers of private_fields.fd */
+    UNRI_ON_TWO_FDS = 1 << 5,   /* among the operations on two descriptors */
+
+    /* The CQEs that uring/ awaits; the operation is finished when none is missing (rule 7). */
+    UNRI_AWAITS_TARGET = 1 << 6, /* its own last one */
+    UNRI_AWAITS_NOTIF = 1 << 7,  /* a zero-copy send's notification */
+    UNRI_AWAITS_CANCEL = 1 << 8, /* its cancel's */
+    UNRI_AWAITS_UNDO = 1 << 9,   /* that of a connect's undoing */
+    UNRI_AWAITS = UNRI_AWAITS_TARGET | UNRI_AWAITS_NOTIF | UNRI_AWAITS_CANCEL | UNRI_AWAITS_UNDO,
+
+    /* What uring/ has yet to send for it, at most one of these; it says on which list it is. */
+    UNRI_WANTS_CANCEL = 1 << 10, /* ring->urgent */
+    UNRI_WANTS_UNDO = 1 << 11,   /* ring->urgent */
+    UNRI_WANTS_REPEAT = 1 << 12, /* ring->repeats[attempts]: a cancel had no effect */
+
+    UNRI_CANCEL_HIT = 1 << 13,  /* a cancel's CQE said that it took effect */
+    UNRI_UNDO_FAILED = 1 << 14, /* the socket may still connect */
+    UNRI_ZERO_COPY = 1 << 15,   /* MORE announces a notification, not another shot */
+
+    UNRI_ATTEMPTS_SHIFT = 24, /* four bits */
+    UNRI_SUPPORTS_SHIFT = 28, /* three bits, UNR_CANCEL_* */
+};
+
+static inline struct unr_op_private *unri_private(struct unr_op *op)
+{
+    return &op->private_fields;
+}
+
+static inline void unri_clear_flags(struct unr_op *op, int flags)
+{
+    op->private_fields.flags &= ~(uint32_t)flags;
+}
+
+/* The types that the operation itself honours; unr_supports() asks through wrappers. */
+static inline unsigned unri_own_supports(const struct unr_op *op)
+{
+    return op->private_fields.flags >> UNRI_SUPPORTS_SHIFT & UNR_CANCEL_ALL;
+}
+
+static inline void unri_set_supports(struct unr_op *op, unsigned types)
+{
+    unri_clear_flags(op, (int)(UNR_CANCEL_ALL << UNRI_SUPPORTS_SHIFT));
+    op->private_fields.flags |= types << UNRI_SUPPORTS_SHIFT;
+}
+
+/* How many cancels the kernel has answered without effect. */
+static inline unsigned unri_attempts(const struct unr_op *op)
+{
+    return op->private_fields.flags >> UNRI_ATTEMPTS_SHIFT & 15;
+}
+
+static inline void unri_count_attempt(struct unr_op *op)
+{
+    op->private_fields.flags += 1u << UNRI_ATTEMPTS_SHIFT;
+}
+
+/* The strongest of a mask of types; NONE of none. */
+static inline unsigned unri_strongest(unsigned types)
+{
+    if (types & UNR_CANCEL_TOTAL)
+        return UNR_CANCEL_TOTAL;
+    return types & UNR_CANCEL_PARTIAL ? UNR_CANCEL_PARTIAL : types;
+}
+
+/* ---- scratch ---- */
+
+/* While an operation is in flight, three fields of its result are scratch, which these accessors
+ * name:
+ *   error  when it was started; for a system call whose own last CQE is in, that CQE's res
+ *   bytes  of a system call: the operation before it on a list of the ring (uring/queue.c)
+ *   fd     of a system call: when its cancel is to be repeated (uring/cancel.c)
+ * `cause`, `requested` and `verdict` collect what becomes of requests.  An operation of a caller's
+ * own type has `bytes` and `fd` to itself. */
+
+/* In milliseconds of unri_turn_ms(). */
+static inline uint32_t unri_started_ms(const struct unr_op *op)
+{
+    return (uint32_t)op->result.error;
+}
+
+static inline void unri_set_started_ms(struct unr_op *op, uint32_t ms)
+{
+    op->result.error = (int)ms;
+}
+
+static inline int unri_res(const struct unr_op *op)
+{
+    return op->result.error;
+}
+
+static inline void unri_set_res(struct unr_op *op, int res)
+{
+    op->result.error = res;
+}
+
+#endif
