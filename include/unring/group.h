@@ -26,12 +26,13 @@ typedef unsigned unr_group_condition_fn(void *context, const struct unr_op *fini
 struct unr_group_private {
     unr_group_condition_fn   *condition;
     void                     *context;
-    struct unr_op            *members;      /* all, linked by their `data` */
-    struct unr_op            *first, *last; /* of the members that have ended, in that order */
-    struct unr_op            *decider;      /* NULL: nobody has decided yet */
-    struct unr_cancel_request outside;      /* the requests for the group, or-ed */
-    unsigned                  left, condition_types; /* members in flight; types of `condition` */
-    bool                      several_causes;        /* of the requests from outside */
+    struct unr_op            *members;         /* all, linked by their `data` */
+    struct unr_op            *first, *last;    /* the members that have ended, in that order */
+    struct unr_op            *decider;         /* NULL: no member has decided */
+    struct unr_cancel_request outside;         /* requests to the group, with the first cause */
+    unsigned                  left;            /* how many members have not ended */
+    unsigned                  condition_types; /* what `condition` has requested */
+    bool                      several_causes;  /* not all requests had the same cause */
 };
 
 /* A group, which is an operation.

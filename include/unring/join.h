@@ -10,12 +10,14 @@ UNR_BEGIN
 /* unring's own part of a `struct unr_join`: not to be read or written. */
 struct unr_join_private {
     struct unr_op   *joined;
-    struct unr_join *later; /* the next join of the same operation, started after this one */
+    struct unr_join *later; /* the next join of the same operation to be started; NULL: none */
+    /* What `joined` pointed to when the join was started: its own `done`; or, if `was_child`, its
+     * combinator, which may be the join before this one. */
     union {
-        unr_done_fn   *done;       /* the joined operation's own, if that is outermost */
-        struct unr_op *combinator; /* whose child it is: the join before this one may be that */
+        unr_done_fn   *done;
+        struct unr_op *combinator;
     };
-    bool was_child; /* `combinator` is meant, not `done` */
+    bool was_child;
 };
 
 /* A join, which is an operation.

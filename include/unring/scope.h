@@ -9,9 +9,9 @@ UNR_BEGIN
 
 /* A place in a scope's table of members: unring's own, not to be read or written. */
 struct unr_scope_member {
-    struct unr_op *op;    /* NULL: the place is free */
-    unr_done_fn   *done;  /* the member's own */
-    bool           asked; /* the scope's request was the first that the member honoured */
+    struct unr_op *op;             /* NULL: the place is free */
+    unr_done_fn   *done;           /* the member's own */
+    bool           honoured_scope; /* the scope's request was the first that the member honoured */
 };
 
 /* How many places a scope has without further memory; at most half of them are used. */
@@ -19,13 +19,18 @@ enum { UNR_SCOPE_INLINE = 16 };
 
 /* unring's own part of a `struct unr_scope`: not to be read or written. */
 struct unr_scope_private {
-    struct unr_cancel_request requested; /* of the scope so far, with the first cause */
+    struct unr_cancel_request requested; /* the requests to the scope, with the first cause */
     struct unr_scope_member  *members;   /* a hash table, by the address of the operation */
-    size_t                    room, count;
-    uint64_t                  ended;            /* how many members have */
-    uint32_t                  growths, failing; /* of the table; members without a place in it */
-    uint8_t                   weakest;          /* guarantee under which a member was cancelled */
-    bool                      closed, cancelled, busy, several_causes;
+    size_t                    room;      /* how many places it has */
+    size_t                    count;     /* how many of them are taken */
+    uint64_t                  ended;     /* how many members have ended */
+    uint32_t                  growths;   /* how often the table has grown */
+    uint32_t                  failing;   /* how many members have no place, and end with -ENOMEM */
+    uint8_t                   weakest;   /* the weakest guarantee that a member left */
+    bool                      closed;
+    bool                      cancelled;      /* a request to the scope has ended a member */
+    bool                      busy;           /* the `done` of a member runs */
+    bool                      several_causes; /* not all requests had the same cause */
     struct unr_scope_member   inline_members[UNR_SCOPE_INLINE];
 };
 

@@ -1,5 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* Operations made of steps: one child after another, under one cancellation state. */
+/* Composed operations: one child after another, which a step function of the caller's describes,
+ * under one cancellation state.  The cancellation state itself is in state.c; operations side by
+ * side are in group.c and scope.c.
+ *
+ * The phase of a composed operation in flight:
+ *
+ *   DESCRIBED -> STEPPING    [run_step]         at the start; the first step runs
+ *   STEPPING  -> WAITING     [unr_compose_next] the step has begun a child
+ *   WAITING   -> STEPPING    [run_step]         the child has ended; the next step runs
+ *   STEPPING  -> ENDED       [unr_compose_end]  the step has ended the operation
+ *
+ * It stays DESCRIBED if a request ends it before its first step.  A child is in flight, and can be
+ * asked, in the phase WAITING alone.  A request in any other phase is kept in the cancellation
+ * state and made to the next child before that begins (rule 12, Stickiness).  So a request that
+ * loses to the end of one child still ends the operation. */
 #include "../core/cancel.h"
 #include "../core/combinator.h"
 #include "../core/contract.h"
@@ -9,19 +23,22 @@
 
 enum phase { DESCRIBED, STEPPING, WAITING, ENDED };
 
+static const char step_rule[] =
+    "each step begins one child with unr_compose_next() or ends with unr_compose_end()";
+
 static struct unr_compose *compose_of(struct unr_op *op)
 {
     return unr_container_of(op, struct unr_compose, op);
 }
 
+/* Runs one step.  A child that the step begins is not handed back inside it (rule 1, Once), so the
+ * phase afterwards is the one in which this step left the operation. */
 static void run_step(struct unr_compose *self, struct unr_op *finished)
 {
     self->private_fields.phase = STEPPING;
     self->private_fields.step(self, finished);
     if (self->private_fields.phase == STEPPING)
-        unri_broken(
-            "a step that neither went on nor ended", &self->op,
-            "each step begins one child with unr_compose_next() or ends with unr_compose_end()");
+        unri_broken("a step that neither went on nor ended", &self->op, step_rule);
 }
 
 static void compose_start(struct unr_op *op)
@@ -29,19 +46,27 @@ static void compose_start(struct unr_op *op)
     run_step(compose_of(op), NULL);
 }
 
+/* Lets a request in, and asks the child in flight for what passes the `out` filter.
+ *
+ * The operation honours what it lets in, even if the filter passes nothing on: a later child, or
+ * the step, which can look at the cancellation state, may end it.  The request is recorded before
+ * the `out` filter and the child are asked: code of the caller's may make another request there,
+ * which is the later one. */
 static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 {
-    struct unr_compose *self = compose_of(op);
-    unsigned            let_in = unri_cancel_state_let_in(&self->private_fields.state, request);
+    struct unr_compose         *self = compose_of(op);
+    struct unr_compose_private *c = &self->private_fields;
+    unsigned                    let_in = unri_cancel_state_let_in(&c->state, request);
     unri_record_request(op, request, let_in);
-    unsigned passed = let_in ? unri_cancel_state_let_out(&self->private_fields.state, let_in) : 0;
-    if (passed && self->private_fields.phase == WAITING)
-        unri_request(self->private_fields.child,
-                     (struct unr_cancel_request){ passed, request.cause });
+    unsigned passed = let_in ? unri_cancel_state_let_out(&c->state, let_in) : 0;
+    if (passed && c->phase == WAITING)
+        unri_request(c->child, (struct unr_cancel_request){ passed, request.cause });
     return let_in;
 }
 
-/* What it lets in ends it before its first step. */
+/* Rule 6, Before it begins: a request that is let in ends the operation before its first step.  A
+ * closing loop ends it as well if the `in` filter refuses, because no cancellation state can shield
+ * from that (rule 10, Close); but an operation that supports NONE runs. */
 static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)
 {
     struct unr_compose *self = compose_of(op);
@@ -56,13 +81,16 @@ static bool start_with_request(struct unr_op *op, struct unr_cancel_request aske
     return false;
 }
 
+/* Keeps what a cancelled child has proved, for unr_compose_end(), and runs the next step: in this
+ * order, because the step may describe the child anew, and its result is gone then. */
 static void child_done(struct unr_op *combinator, struct unr_op *child)
 {
-    struct unr_compose *self = compose_of(combinator);
+    struct unr_compose         *self = compose_of(combinator);
+    struct unr_compose_private *c = &self->private_fields;
     if (child->result.error == -ECANCELED) {
-        self->private_fields.child_cause = child->result.cause;
-        if (child->result.guarantee < self->private_fields.proven)
-            self->private_fields.proven = child->result.guarantee;
+        c->child_cause = child->result.cause;
+        if (child->result.guarantee < c->proven)
+            c->proven = child->result.guarantee;
     }
     run_step(self, child);
 }
@@ -72,9 +100,11 @@ static const char *name_of(const struct unr_op *op)
     return ((const struct unr_compose *)op)->private_fields.name;
 }
 
-static const struct unri_combinator combinator = { .child_done = child_done,
-                                                   .handle_request = handle_request,
-                                                   .start_with_request = start_with_request };
+static const struct unri_combinator combinator = {
+    .child_done = child_done,
+    .handle_request = handle_request,
+    .start_with_request = start_with_request,
+};
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
@@ -87,59 +117,71 @@ static const struct unr_op_type type = {
 struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned supports,
                            unr_step_fn *step)
 {
+    struct unr_compose_private *c = &self->private_fields;
     unr_describe(&self->op, &type);
-    unsigned strongest = unri_strongest(supports);
-    unri_set_supports(&self->op, strongest | (strongest - !!strongest));
-    unri_cancel_state_init(&self->private_fields.state, &self->op);
-    self->private_fields.step = step;
-    self->private_fields.name = name;
-    self->private_fields.child = NULL;
-    self->private_fields.child_cause = 0;
-    self->private_fields.proven = UNR_CANCEL_TOTAL;
-    self->private_fields.phase = DESCRIBED;
+    unri_set_supports(&self->op, unri_with_weaker(unri_strongest(supports)));
+    unri_cancel_state_init(&c->state, &self->op);
+    c->step = step;
+    c->name = name;
+    c->child = NULL;
+    c->child_cause = 0;
+    c->proven = UNR_CANCEL_TOTAL;
+    c->phase = DESCRIBED;
     return &self->op;
 }
 
 static void check_in_step(const struct unr_compose *self, const char *what)
 {
     if (unlikely(self->private_fields.phase != STEPPING))
-        unri_broken(
-            what, &self->op,
-            "each step begins one child with unr_compose_next() or ends with unr_compose_end()");
+        unri_broken(what, &self->op, step_rule);
 }
 
+/* The order matters, because two of these calls run code of the caller's.  The `out` filter may
+ * cancel the operation: that is before WAITING, so the request is not made to the child, which has
+ * not begun, but added to `asked`.  The start of the child may cancel the operation too: that is
+ * after WAITING, and the request is made to the child. */
 void unr_compose_next(struct unr_compose *self, struct unr_op *described)
 {
+    struct unr_compose_private *c = &self->private_fields;
     check_in_step(self, "unr_compose_next called outside of a step, or twice in one");
     unri_hold(described);
-    struct unr_cancel_request asked = unri_cancel_state_preempting(&self->private_fields.state);
-    self->private_fields.phase = WAITING;
-    self->private_fields.child = described;
+    struct unr_cancel_request asked = unri_cancel_state_preempting(&c->state);
+    c->phase = WAITING;
+    c->child = described;
     unri_start_child(&self->op, described, asked);
+}
+
+/* Ends the operation as cancelled: under the guarantee that it supports, or the weakest that a
+ * child has proved, if that is weaker; unless the step has set one.  Where the operation supports
+ * NONE, or has honoured no request, somebody asked the child alone, a deadline around it say, and
+ * cause and verdict are those of that cancellation. */
+static void end_cancelled(struct unr_compose *self)
+{
+    struct unr_compose_private *c = &self->private_fields;
+    struct unr_result          *r = &self->op.result;
+    unsigned                    guarantee = unri_strongest(unri_own_supports(&self->op));
+    if (!guarantee)
+        guarantee = UNR_CANCEL_TERMINAL;
+    if (c->proven < guarantee)
+        guarantee = c->proven;
+    if (!r->guarantee)
+        r->guarantee = (uint8_t)guarantee;
+    if (self->op.private_fields.flags & UNRI_HONOURED || !c->child_cause)
+        unri_end(&self->op, -ECANCELED);
+    else
+        unri_end_cancelled(&self->op, c->child_cause, UNR_VERDICT_CANCELLED);
 }
 
 void unr_compose_end(struct unr_compose *self, int error)
 {
-    struct unr_result *r = &self->op.result;
     check_in_step(self, "unr_compose_end called outside of a step, or after it began a child");
     if (error > 0)
         unri_broken("ended with a positive error", &self->op, "an error is 0 or a negative errno");
     self->private_fields.phase = ENDED;
-    if (error != -ECANCELED) {
-        unri_end(&self->op, error);
-        return;
-    }
-    unsigned supported = unri_strongest(unri_own_supports(&self->op));
-    if (!supported)
-        supported = UNR_CANCEL_TERMINAL; /* only its child was asked */
-    if (!r->guarantee)
-        r->guarantee =
-            (uint8_t)(supported < self->private_fields.proven ? supported
-                                                              : self->private_fields.proven);
-    if (self->op.private_fields.flags & UNRI_HONOURED || !self->private_fields.child_cause)
-        unri_end(&self->op, error);
+    if (error == -ECANCELED)
+        end_cancelled(self);
     else
-        unri_end_cancelled(&self->op, self->private_fields.child_cause, UNR_VERDICT_CANCELLED);
+        unri_end(&self->op, error);
 }
 
 struct unr_cancel_state *unr_compose_state(struct unr_compose *self)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Deadlines: a timer of the loop's that, when it is due, asks the operation inside to end.  It is
- * among the timers without being an operation of its own, so that one which is not reached costs a
- * place in the heap and no more. */
+/* Deadlines: a wrapper with a timer, which requests of its child to end when the time has come.
+ * delay.c has the wrapper that begins its child later; where both wait is ../loop/timer_queue.c.
+ *
+ * The wrapper itself waits among the timers, without an operation of its own for the timer.  So a
+ * deadline that is not reached costs a place in the heap and no more. */
 #include "../core/cancel.h"
 #include "../core/combinator.h"
 #include "../core/contract.h"
@@ -16,7 +18,8 @@ static struct unr_deadline *deadline_of(struct unr_op *op)
 
 static const struct unr_cancel_request timed_out = { UNR_CANCEL_ALL, -ETIMEDOUT };
 
-/* A deadline that is past is one more request that was there before. */
+/* Adds the time-out to a request that is made before the start.  The cause is that of the first of
+ * the two which the child honours. */
 static struct unr_cancel_request add_time_out(const struct unr_op      *child,
                                               struct unr_cancel_request asked)
 {
@@ -26,6 +29,11 @@ static struct unr_cancel_request add_time_out(const struct unr_op      *child,
     return asked;
 }
 
+/* Starts the child, with the request that was made before and, if the deadline is past, with the
+ * time-out: both may end the child before it begins (rule 6), or be refused.  A deadline that is
+ * still to come is among the timers before the child starts, because the child's start may run code
+ * of the caller's, which may move it.  It stays there even if the child ends at once, until
+ * child_done(). */
 static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)
 {
     struct unr_loop  *loop = op->private_fields.loop;
@@ -45,8 +53,8 @@ static void deadline_start(struct unr_op *op)
     start_with_request(op, (struct unr_cancel_request){ 0 });
 }
 
-/* What is asked of a deadline is asked of what it holds, and all of that one's result becomes its
- * own. */
+/* Passes every request on, and records none: the child's result will tell of them, and becomes that
+ * of the deadline. */
 static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 {
     return unri_request(unri_child(op), request);
@@ -59,9 +67,9 @@ static void due(struct unr_op *op)
 
 static void child_done(struct unr_op *combinator, struct unr_op *child)
 {
-    struct unr_deadline *deadline = deadline_of(combinator);
-    if (unri_timer_waits(&deadline->private_fields.timer))
-        unri_timer_remove(combinator->private_fields.loop, &deadline->private_fields.timer);
+    struct unr_timer *timer = &deadline_of(combinator)->private_fields.timer;
+    if (unri_timer_waits(timer))
+        unri_timer_remove(combinator->private_fields.loop, timer);
     unri_end_as_child(combinator, child);
 }
 
@@ -97,7 +105,8 @@ struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct unr_op *ch
     return describe(deadline, child, delay, true);
 }
 
-/* What it holds has ended, and has not been handed back. */
+/* Tells whether the operation inside has ended, though it was not handed back yet.  Wrappers inside
+ * the deadline are looked through: they end only when they are handed their child. */
 static bool child_has_ended(const struct unr_op *op)
 {
     while (unri_is_wrapper(op))
@@ -105,6 +114,20 @@ static bool child_has_ended(const struct unr_op *op)
     return op->private_fields.state == UNRI_FINISHED;
 }
 
+/* Puts the deadline among the timers again.  If there is no room it stays away, as it was. */
+static bool set_again(struct unr_loop *loop, struct unr_timer *timer, unr_time when)
+{
+    unri_timer_set(timer, when, false);
+    if (!unri_timer_insert(loop, timer)) {
+        timer->deadline = UNR_NEVER;
+        return false;
+    }
+    unri_notice(loop);
+    return true;
+}
+
+/* A deadline that is not among the timers has passed, or was set to UNR_NEVER and may be set
+ * again; its time tells which. */
 bool unr_deadline_move(struct unr_deadline *started, unr_time when)
 {
     struct unr_op_private *p = unri_private(&started->op);
@@ -116,19 +139,10 @@ bool unr_deadline_move(struct unr_deadline *started, unr_time when)
     bool has_passed = !waits && timer->deadline != UNR_NEVER;
     if (has_passed || child_has_ended(&started->op))
         return false;
-    if (when == UNR_NEVER && waits)
-        unri_timer_remove(p->loop, timer);
-    if (when == UNR_NEVER) {
-        timer->deadline = when;
-        return true;
-    }
+    if (when != UNR_NEVER)
+        return waits ? unri_timer_move(p->loop, timer, when) : set_again(p->loop, timer, when);
     if (waits)
-        return unri_timer_move(p->loop, timer, when);
-    unri_timer_set(timer, when, false);
-    if (!unri_timer_insert(p->loop, timer)) {
-        timer->deadline = UNR_NEVER;
-        return false;
-    }
-    unri_notice(p->loop);
+        unri_timer_remove(p->loop, timer);
+    timer->deadline = UNR_NEVER;
     return true;
 }

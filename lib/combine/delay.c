@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* An operation that begins later: it waits among the timers, and what ends it meanwhile is its
- * child's own end before it began. */
+/* Delays: a wrapper that waits among the timers, and begins its child when the pause is over.
+ * deadline.c has the wrapper that ends its child; where both wait is ../loop/timer_queue.c.
+ *
+ * A delay in flight has two phases, which unri_timer_waits() tells apart.  During the pause the
+ * child has not begun; afterwards it is in flight. */
 #include "../core/cancel.h"
 #include "../core/combinator.h"
 #include "../core/contract.h"
@@ -18,29 +21,33 @@ static void due(struct unr_op *op)
     unri_start_child(op, unri_child(op), (struct unr_cancel_request){ 0 });
 }
 
+/* A closing loop does not wait for the pause (rule 10, Close).  A child that could be ended has
+ * been ended by start_with_request() then; any other begins at once. */
 static void delay_start(struct unr_op *op)
 {
-    struct unr_delay *delay = delay_of(op);
     struct unr_loop  *loop = op->private_fields.loop;
-    unri_timer_resolve(loop, &delay->private_fields.timer);
-    if (loop->closing) {
+    struct unr_timer *timer = &delay_of(op)->private_fields.timer;
+    unri_timer_resolve(loop, timer);
+    if (loop->closing)
         due(op);
-    } else if (!unri_timer_insert(loop, &delay->private_fields.timer)) {
+    else if (!unri_timer_insert(loop, timer))
         unri_fail_wrapper(op, -ENOMEM);
-    }
 }
 
-/* During the pause: what the child honours begins it, for it to end before it has
- * begun. */
+/* Ends the pause if the child honours a request that is made during or before it.  The child is
+ * started with the request and ends UNSUBMITTED (rule 6, Before it begins), so that its result, and
+ * with it the delay's, is the same as without a delay.  If the child refuses, the pause goes on.
+ * The timer is removed first: the child's start may run code of the caller's, which must find the
+ * child begun. */
 static bool end_pause(struct unr_op *op, struct unr_cancel_request request)
 {
-    struct unr_delay *delay = delay_of(op);
+    struct unr_timer *timer = &delay_of(op)->private_fields.timer;
     if (!(request.types & unr_supports(op))) {
         unri_record_request(op, request, false);
         return false;
     }
-    if (unri_timer_waits(&delay->private_fields.timer))
-        unri_timer_remove(op->private_fields.loop, &delay->private_fields.timer);
+    if (unri_timer_waits(timer))
+        unri_timer_remove(op->private_fields.loop, timer);
     return unri_start_child(op, unri_child(op), request);
 }
 
@@ -52,11 +59,12 @@ static bool start_with_request(struct unr_op *op, struct unr_cancel_request aske
     return honoured;
 }
 
+/* After the pause every request is passed on, and the child's result tells of it. */
 static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 {
-    return unri_timer_waits(&delay_of(op)->private_fields.timer)
-               ? end_pause(op, request)
-               : unri_request(unri_child(op), request);
+    if (unri_timer_waits(&delay_of(op)->private_fields.timer))
+        return end_pause(op, request);
+    return unri_request(unri_child(op), request);
 }
 
 static const struct unri_combinator combinator = {
@@ -83,9 +91,9 @@ struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *child, unr_time
 bool unr_delay_move(struct unr_delay *started, unr_time when)
 {
     struct unr_op_private *p = unri_private(&started->op);
-    if (started->op.type != &type || !unri_live(&started->op)
-        || !unri_timer_waits(&started->private_fields.timer))
+    struct unr_timer      *timer = &started->private_fields.timer;
+    if (started->op.type != &type || !unri_live(&started->op) || !unri_timer_waits(timer))
         return false;
     unri_check_thread(p->loop);
-    return unri_timer_move(p->loop, &started->private_fields.timer, when);
+    return unri_timer_move(p->loop, timer, when);
 }

@@ -1,7 +1,37 @@
 /* SPDX-License-Identifier: MIT */
-/* Scopes.  A member is an operation as any other, with its own `done`; the scope stands between as
- * its combinator and keeps that `done` in a table of its own, where requests find the members too.
- */
+/* Scopes: an operation in which others are started while it runs, and which ends after them.
+ * group.c has the operations that are described together and end together, group.h what the two
+ * share.
+ *
+ * A member has a `done` of its own.  The scope stands between, as the member's combinator, and
+ * keeps that `done` in a table, where requests find the members too.  Three more words in each
+ * operation would save the table, but cancelling one of a million timers took 28 % longer with
+ * them.
+ *
+ * A scope ends when it is closed and nothing is left in it.  end_if_over() sees to that, and is
+ * called where one of these has changed:
+ *
+ *   count           +1 [unr_scope_start]  -1 [free_place]
+ *                   The members in the table.
+ *   failing         +1 [fail_member]  -1 [remove_member]
+ *                   Members for which there was no memory: each ends with -ENOMEM, without a place.
+ *   busy            false -> true -> false [child_done]
+ *                   A member's `done` runs, and may start another member.  Never nested, because no
+ *                   `done` runs inside another.
+ *   closed          false -> true [unr_scope_close]
+ *                   A closing loop counts as well; its request brings handle_request() here.
+ *
+ * These never go back until the scope is described anew:
+ *
+ *   requested       0 -> more types [handle_request]
+ *                   Before the members are asked, so that a member that is started meanwhile or
+ *                   later is asked at its start (rule 12, Stickiness).
+ *   growths         +1 [make_room]
+ *                   The table has moved: a pointer into it, and a walk over it, is void.
+ *   honoured_scope  false -> true [request_member, start_member]
+ *                   Of a member: the first request that it honoured came through the scope.
+ *   cancelled       false -> true [remove_member]
+ *                   One of the requests to the scope has ended a member. */
 #include "group.h"
 #include "../core/cancel.h"
 #include "../core/combinator.h"
@@ -17,105 +47,120 @@ static struct unr_scope *scope_of(struct unr_op *op)
 
 /* ---- the table: open addressing, never more than half full ---- */
 
-static size_t first_place(const struct unr_scope *scope, const struct unr_op *op)
+/* Where the search for an operation begins.  Operations that are embedded in structures of one
+ * size differ in few bits of their addresses, which the multiplication spreads. */
+static size_t first_place(const struct unr_scope_private *s, const struct unr_op *op)
 {
-    return (size_t)(((uint64_t)(uintptr_t)op * 0x9e3779b97f4a7c15u) >> 32)
-           & (scope->private_fields.room - 1);
+    return (size_t)(((uint64_t)(uintptr_t)op * 0x9e3779b97f4a7c15u) >> 32) & (s->room - 1);
 }
 
-static size_t next_place(const struct unr_scope *scope, size_t index)
+static size_t next_place(const struct unr_scope_private *s, size_t index)
 {
-    return (index + 1) & (scope->private_fields.room - 1);
+    return (index + 1) & (s->room - 1);
 }
 
-static struct unr_scope_member *find_place(struct unr_scope *scope, const struct unr_op *op)
+/* Returns the place of an operation, or the free place where it belongs.  There is always a free
+ * place, so the search ends. */
+static struct unr_scope_member *find_place(struct unr_scope_private *s, const struct unr_op *op)
 {
-    size_t index = first_place(scope, op);
-    while (scope->private_fields.members[index].op && scope->private_fields.members[index].op != op)
-        index = next_place(scope, index);
-    return &scope->private_fields.members[index];
+    size_t index = first_place(s, op);
+    while (s->members[index].op && s->members[index].op != op)
+        index = next_place(s, index);
+    return &s->members[index];
 }
 
-static bool make_room(struct unr_scope *scope)
+/* Doubles the table if half of it is full.  False: there is no memory for that, and the table is as
+ * it was. */
+static bool make_room(struct unr_scope_private *s)
 {
-    if (scope->private_fields.count < scope->private_fields.room / 2)
+    if (s->count < s->room / 2)
         return true;
-    struct unr_scope_member *old = scope->private_fields.members;
-    struct unr_scope_member *members = calloc(scope->private_fields.room * 2, sizeof *members);
+    struct unr_scope_member *old = s->members;
+    struct unr_scope_member *members = calloc(s->room * 2, sizeof *members);
     if (!members)
         return false;
-    size_t room = scope->private_fields.room;
-    scope->private_fields.members = members;
-    scope->private_fields.room = room * 2;
-    scope->private_fields.growths++;
+    size_t room = s->room;
+    s->members = members;
+    s->room = room * 2;
+    s->growths++;
     for (size_t i = 0; i < room; i++)
         if (old[i].op)
-            *find_place(scope, old[i].op) = old[i];
-    if (old != scope->private_fields.inline_members)
+            *find_place(s, old[i].op) = old[i];
+    if (old != s->inline_members)
         free(old);
     return true;
 }
 
-/* Closes the gap: moves up what would not be found behind it. */
-static void free_place(struct unr_scope *scope, struct unr_scope_member *member)
+/* Frees a place, and closes the gap: a search ends at the first free place, so none may come
+ * between the first place of a member and the place where it is.  Each member behind the gap whose
+ * way from its first place leads across the gap moves into it, and leaves a gap in its turn. */
+static void free_place(struct unr_scope_private *s, struct unr_scope_member *member)
 {
-    struct unr_scope_member *members = scope->private_fields.members;
+    struct unr_scope_member *members = s->members;
     size_t                   gap = (size_t)(member - members);
-    for (size_t i = next_place(scope, gap); members[i].op; i = next_place(scope, i)) {
-        size_t way = (i - first_place(scope, members[i].op)) & (scope->private_fields.room - 1);
-        if (way >= ((i - gap) & (scope->private_fields.room - 1))) {
+    for (size_t i = next_place(s, gap); members[i].op; i = next_place(s, i)) {
+        size_t way = (i - first_place(s, members[i].op)) & (s->room - 1);
+        if (way >= ((i - gap) & (s->room - 1))) {
             members[gap] = members[i];
             gap = i;
         }
     }
     members[gap] = (struct unr_scope_member){ 0 };
-    scope->private_fields.count--;
+    s->count--;
 }
 
 /* ---- the scope ---- */
 
+/* Ends the scope if it is closed and nothing is left in it.  It may have ended already: a request
+ * runs code of the caller's, which may close the scope before the request has come to its end. */
 static void end_if_over(struct unr_scope *scope)
 {
-    struct unr_op_private *p = unri_private(&scope->op);
-    bool                   closed = scope->private_fields.closed || p->loop->closing;
-    if (!closed || scope->private_fields.count || scope->private_fields.failing
-        || scope->private_fields.busy || p->state == UNRI_FINISHED)
+    struct unr_scope_private *s = &scope->private_fields;
+    struct unr_op_private    *p = unri_private(&scope->op);
+    bool                      closed = s->closed || p->loop->closing;
+    if (!closed || s->count || s->failing || s->busy || p->state == UNRI_FINISHED)
         return;
-    if (scope->private_fields.members != scope->private_fields.inline_members)
-        free(scope->private_fields.members);
-    scope->private_fields.members = scope->private_fields.inline_members;
-    scope->private_fields.room = UNR_SCOPE_INLINE;
-    scope->op.result.value = (int64_t)scope->private_fields.ended;
-    scope->op.result.guarantee = scope->private_fields.weakest;
-    unri_end(&scope->op, scope->private_fields.cancelled ? -ECANCELED : 0);
+    if (s->members != s->inline_members)
+        free(s->members);
+    s->members = s->inline_members;
+    s->room = UNR_SCOPE_INLINE;
+    scope->op.result.value = (int64_t)s->ended;
+    scope->op.result.guarantee = s->weakest;
+    unri_end(&scope->op, s->cancelled ? -ECANCELED : 0);
 }
 
-/* The table may have grown when it returns: what a member runs when it is asked may start
- * others. */
-static void request_member(struct unr_scope *scope, struct unr_op *op,
+/* Makes a request to the member in one place of the table; `op` is NULL where that place is free.
+ *
+ * The request may run code of the caller's that starts members, and then the table grows.  So the
+ * member is looked up again to keep that it honoured the request.  It is still there: a member
+ * leaves the table in child_done() alone. */
+static void request_member(struct unr_scope_private *s, struct unr_op *op,
                            struct unr_cancel_request request)
 {
     bool first = false;
     if (op)
         unri_request_first(op, request, &first);
     if (first)
-        find_place(scope, op)->asked = true;
+        find_place(s, op)->honoured_scope = true;
 }
 
+/* A scope honours every request, also while it has no members, for later members will be asked.
+ *
+ * The walk begins anew when the table has grown under it, because the members are in other places
+ * then.  Some are asked twice: the same request adds nothing.  A member that is started during the
+ * walk is asked at its start, whether the walk comes to it or not. */
 static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 {
-    struct unr_scope *scope = scope_of(op);
+    struct unr_scope         *scope = scope_of(op);
+    struct unr_scope_private *s = &scope->private_fields;
     unri_record_request(op, request, true);
-    unri_add_request(&scope->private_fields.requested, &scope->private_fields.several_causes,
-                     request);
-    /* Those that are started meanwhile are asked at their start. */
+    unri_add_request(&s->requested, &s->several_causes, request);
     uint32_t growths;
     do {
-        growths = scope->private_fields.growths;
-        for (size_t i = 0;
-             i < scope->private_fields.room && growths == scope->private_fields.growths; i++)
-            request_member(scope, scope->private_fields.members[i].op, request);
-    } while (growths != scope->private_fields.growths);
+        growths = s->growths;
+        for (size_t i = 0; i < s->room && growths == s->growths; i++)
+            request_member(s, s->members[i].op, request);
+    } while (growths != s->growths);
     end_if_over(scope);
     return true;
 }
@@ -125,6 +170,9 @@ static void scope_start(struct unr_op *op)
     end_if_over(scope_of(op));
 }
 
+/* A scope takes members, so a request that was made before its start does not keep it from
+ * beginning; the request is remembered for the members.  On a closing loop nothing begins (rule
+ * 10, Close), and the scope ends UNSUBMITTED. */
 static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)
 {
     if (op->private_fields.loop->closing) {
@@ -134,40 +182,45 @@ static bool start_with_request(struct unr_op *op, struct unr_cancel_request aske
     return handle_request(op, asked);
 }
 
-/* Takes a member that has ended out of the table.  Its own `done`. */
-static unr_done_fn *remove_member(struct unr_scope *scope, const struct unr_op *op)
+/* Removes a member that has ended, and returns its own `done`. */
+static unr_done_fn *remove_member(struct unr_scope_private *s, const struct unr_op *op)
 {
-    struct unr_scope_member *member = find_place(scope, op);
+    struct unr_scope_member *member = find_place(s, op);
     unr_done_fn             *done = member->done;
-    if (!member->op) { /* there was no memory for it in the table */
-        scope->private_fields.failing--;
+    if (!member->op) { /* unr_scope_start() had no memory for it, and kept its `done` elsewhere */
+        s->failing--;
         return (unr_done_fn *)(uintptr_t)op->private_fields.address;
     }
-    scope->private_fields.cancelled |= unri_was_ended_by(
-        op, member->asked, &scope->private_fields.requested, scope->private_fields.several_causes);
-    free_place(scope, member);
+    bool honoured = member->honoured_scope;
+    s->cancelled |= unri_was_ended_by(op, honoured, &s->requested, s->several_causes);
+    free_place(s, member);
     return done;
 }
 
+/* Hands a member back to its own `done`, as an operation that was never in a scope.
+ *
+ * The member is out of the table before its `done` runs, which may free it or start it again, in
+ * this scope too (rule 1, Once).  The scope outlives that `done` even if it is closed and this was
+ * its last member: `busy` keeps it.  It then ends in the same turn. */
 static void child_done(struct unr_op *combinator, struct unr_op *op)
 {
-    struct unr_scope *scope = scope_of(combinator);
-    unri_private(op)->done = remove_member(scope, op);
+    struct unr_scope         *scope = scope_of(combinator);
+    struct unr_scope_private *s = &scope->private_fields;
+    unri_private(op)->done = remove_member(s, op);
     unri_clear_flags(op, UNRI_CHILD);
-    scope->private_fields.ended++;
-    scope->private_fields.weakest =
-        (uint8_t)unri_weaker_guarantee(scope->private_fields.weakest, &op->result);
-    /* The scope outlives the `done` of its last member, which may start another in it, but ends in
-     * the same turn. */
-    scope->private_fields.busy = true;
+    s->ended++;
+    s->weakest = (uint8_t)unri_weaker_guarantee(s->weakest, &op->result);
+    s->busy = true;
     unri_hand_back(combinator->private_fields.loop, op);
-    scope->private_fields.busy = false;
+    s->busy = false;
     end_if_over(scope);
 }
 
-static const struct unri_combinator combinator = { .child_done = child_done,
-                                                   .handle_request = handle_request,
-                                                   .start_with_request = start_with_request };
+static const struct unri_combinator combinator = {
+    .child_done = child_done,
+    .handle_request = handle_request,
+    .start_with_request = start_with_request,
+};
 
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
@@ -179,27 +232,47 @@ static const struct unr_op_type type = {
 
 struct unr_op *unr_scope(struct unr_scope *scope)
 {
+    struct unr_scope_private *s = &scope->private_fields;
     unr_describe(&scope->op, &type);
-    scope->private_fields.requested = (struct unr_cancel_request){ 0 };
-    scope->private_fields.members = scope->private_fields.inline_members;
+    s->requested = (struct unr_cancel_request){ 0 };
+    s->members = s->inline_members;
     for (unsigned i = 0; i < UNR_SCOPE_INLINE; i++)
-        scope->private_fields.inline_members[i] = (struct unr_scope_member){ 0 };
-    scope->private_fields.room = UNR_SCOPE_INLINE;
-    scope->private_fields.count = 0;
-    scope->private_fields.ended = 0;
-    scope->private_fields.growths = 0;
-    scope->private_fields.weakest = UNR_CANCEL_TOTAL;
-    scope->private_fields.failing = 0;
-    scope->private_fields.closed = scope->private_fields.cancelled = scope->private_fields.busy =
-        scope->private_fields.several_causes = false;
+        s->inline_members[i] = (struct unr_scope_member){ 0 };
+    s->room = UNR_SCOPE_INLINE;
+    s->count = 0;
+    s->ended = 0;
+    s->growths = 0;
+    s->weakest = UNR_CANCEL_TOTAL;
+    s->failing = 0;
+    s->closed = s->cancelled = s->busy = s->several_causes = false;
     return &scope->op;
+}
+
+/* Ends a member that has no place in the table with -ENOMEM.  Its `done` is kept with the
+ * arguments of the operation, which never began and needs them no more; but only after
+ * unri_fail_child(), to which they say what the child of a wrapper is. */
+static void fail_member(struct unr_scope *scope, struct unr_op *described, unr_done_fn *done)
+{
+    scope->private_fields.failing++;
+    unri_fail_child(&scope->op, described, -ENOMEM);
+    unri_private(described)->address = (uintptr_t)done;
+}
+
+/* Starts a member that has a place in the table.  Its start may run code of the caller's that
+ * starts further members, so it is looked up again afterwards. */
+static void start_member(struct unr_scope *scope, struct unr_op *described)
+{
+    struct unr_scope_private *s = &scope->private_fields;
+    if (unri_start_child(&scope->op, described, s->requested))
+        find_place(s, described)->honoured_scope = true;
 }
 
 void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done_fn *done,
                      void *data)
 {
-    struct unr_op_private *p = unri_private(&scope->op);
-    bool                   over = !unri_live(&scope->op) || p->state == UNRI_FINISHED;
+    struct unr_scope_private *s = &scope->private_fields;
+    struct unr_op_private    *p = unri_private(&scope->op);
+    bool                      over = !unri_live(&scope->op) || p->state == UNRI_FINISHED;
     if (over && p->loop && p->loop->closing) {
         unr_start(p->loop, described, done, data); /* ends at once, as everything that starts now */
         return;
@@ -210,20 +283,18 @@ void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done
     unri_check_thread(p->loop);
     unri_hold(described);
     described->data = data;
-    p->loop->in_flight++; /* its `done` is the caller's */
-    if (!make_room(scope)) {
-        scope->private_fields.failing++;
-        unri_fail_child(&scope->op, described, -ENOMEM);
-        unri_private(described)->address =
-            (uintptr_t)done; /* it never began, and needs no arguments */
+    /* A start counts no child, but this child's `done` is the caller's, and is counted off. */
+    p->loop->in_flight++;
+    if (!make_room(s)) {
+        fail_member(scope, described, done);
         return;
     }
-    *find_place(scope, described) = (struct unr_scope_member){ .op = described, .done = done };
-    scope->private_fields.count++;
-    if (unri_start_child(&scope->op, described, scope->private_fields.requested))
-        find_place(scope, described)->asked = true;
+    *find_place(s, described) = (struct unr_scope_member){ .op = described, .done = done };
+    s->count++;
+    start_member(scope, described);
 }
 
+/* A scope that is closed before its start ends in its start. */
 void unr_scope_close(struct unr_scope *scope)
 {
     bool live = unri_live(&scope->op);

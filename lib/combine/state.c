@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Cancellation state: filters, and what was let in. */
+/* The cancellation state: the requests that were let in, and the filters through which they came in
+ * and go out to the children.  Who makes requests to the children, and when, is in compose.c. */
 #include "state.h"
 #include "../core/contract.h"
 #include "../core/op.h"
@@ -42,43 +43,50 @@ unsigned unri_filter_types(unr_filter_fn *filter, void *context, unsigned types)
 
 void unri_cancel_state_init(struct unr_cancel_state *state, struct unr_op *op)
 {
-    *state = (struct unr_cancel_state){ .private_fields.op = op,
-                                        .private_fields.supports = (uint8_t)unri_own_supports(op) };
+    *state = (struct unr_cancel_state){ 0 };
+    state->private_fields.op = op;
+    state->private_fields.supports = (uint8_t)unri_own_supports(op);
 }
 
-static unsigned filter_in(const struct unr_cancel_state *state, unsigned types)
+/* Returns what the `in` filter makes of types.  Without one, the types come through that the
+ * operation supported when it was described. */
+static unsigned filter_in(const struct unr_cancel_state_private *s, unsigned types)
 {
-    return state->private_fields.in
-               ? unri_filter_types(state->private_fields.in, state->private_fields.context, types)
-               : types & state->private_fields.supports;
+    return s->in ? unri_filter_types(s->in, s->context, types) : types & s->supports;
 }
 
 unsigned unri_cancel_state_let_out(const struct unr_cancel_state *state, unsigned types)
 {
-    return state->private_fields.out
-               ? unri_filter_types(state->private_fields.out, state->private_fields.context, types)
-               : types;
+    const struct unr_cancel_state_private *s = &state->private_fields;
+    return s->out ? unri_filter_types(s->out, s->context, types) : types;
 }
 
+/* Rule 12, Stickiness: types are or-ed to those of earlier requests, and the first cause stays.  A
+ * request of which nothing comes through leaves no trace here. */
 unsigned unri_cancel_state_let_in(struct unr_cancel_state *state, struct unr_cancel_request request)
 {
-    unsigned let = filter_in(state, request.types);
-    if (let && !state->private_fields.let_in.types)
-        state->private_fields.let_in.cause = request.cause;
-    state->private_fields.let_in.types |= let;
+    struct unr_cancel_state_private *s = &state->private_fields;
+    unsigned                         let = filter_in(s, request.types);
+    if (let && !s->let_in.types)
+        s->let_in.cause = request.cause;
+    s->let_in.types |= let;
     return let;
 }
 
+/* The `out` filter is the caller's code and may cancel the operation (rule 9, Re-entrancy).  That
+ * request is let in, but passed on to no child, for none is in flight.  The child that is about to
+ * begin must be asked for it as well, so the filter is asked again until no type was added. */
 struct unr_cancel_request unri_cancel_state_preempting(const struct unr_cancel_state *state)
 {
-    unsigned let_in, passed;
-    do { /* while it is asked, the filter may let in more */
-        let_in = state->private_fields.let_in.types;
-        passed = let_in && !state->private_fields.lets_children_begin
-                     ? unri_cancel_state_let_out(state, let_in)
-                     : 0;
-    } while (let_in != state->private_fields.let_in.types);
-    return (struct unr_cancel_request){ passed, state->private_fields.let_in.cause };
+    const struct unr_cancel_state_private *s = &state->private_fields;
+    unsigned                               let_in, passed;
+    do {
+        let_in = s->let_in.types;
+        passed = 0;
+        if (let_in && !s->lets_children_begin)
+            passed = unri_cancel_state_let_out(state, let_in);
+    } while (let_in != s->let_in.types);
+    return (struct unr_cancel_request){ passed, s->let_in.cause };
 }
 
 unsigned unr_state_cancelled(const struct unr_cancel_state *state)
@@ -91,26 +99,34 @@ int unr_state_cause(const struct unr_cancel_state *state)
     return state->private_fields.let_in.cause;
 }
 
+/* Makes the result forget which request was honoured: whoever resets the cancellation state has
+ * dealt with that request, and verdict and cause are to tell of the one that ends the operation.
+ * `requested` keeps its types, for it tells everything that was asked (rule 3, Truth). */
+static void forget_honoured(struct unr_op *op)
+{
+    if (op->private_fields.flags & UNRI_HONOURED) {
+        unri_clear_flags(op, UNRI_HONOURED);
+        op->result.verdict = UNR_VERDICT_NONE;
+        op->result.cause = 0;
+    }
+}
+
+/* The filters are set before the new `in` filter is asked, type by type, what the operation
+ * supports from now on (rule 5, Guarantees). */
 void unr_state_reset(struct unr_cancel_state *state, unr_filter_fn *in, unr_filter_fn *out,
                      void *context)
 {
-    struct unr_op_private *p = unri_private(state->private_fields.op);
-    state->private_fields.let_in = (struct unr_cancel_request){ 0 };
-    state->private_fields.in = in;
-    state->private_fields.out = out;
-    state->private_fields.context = context;
-    /* What was honoured so far has been dealt with; what ends the operation in the end is what
-     * comes now. */
-    if (p->flags & UNRI_HONOURED) {
-        unri_clear_flags(state->private_fields.op, UNRI_HONOURED);
-        state->private_fields.op->result.verdict = UNR_VERDICT_NONE;
-        state->private_fields.op->result.cause = 0;
-    }
+    struct unr_cancel_state_private *s = &state->private_fields;
+    s->let_in = (struct unr_cancel_request){ 0 };
+    s->in = in;
+    s->out = out;
+    s->context = context;
+    forget_honoured(s->op);
     unsigned supports = 0;
     for (unsigned type = UNR_CANCEL_TERMINAL; type <= UNR_CANCEL_TOTAL; type <<= 1)
-        if (filter_in(state, type))
+        if (filter_in(s, type))
             supports |= type;
-    unri_set_supports(state->private_fields.op, supports);
+    unri_set_supports(s->op, supports);
 }
 
 void unr_state_preempt(struct unr_cancel_state *state, bool on)

@@ -1,22 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* The cancellation state as those who have one use it: composed operations. */
+/* The cancellation state, as its owners use it: composed operations (compose.c).  Its filters are
+ * the caller's.  <unring/state.h> has the functions for callers, and explains In, Out and Later. */
 #ifndef UNRI_STATE_H
 #define UNRI_STATE_H
 
 #include <unring/state.h>
 #include "../core/base.h"
 
-/* What a filter makes of a mask of types: it is asked for each alone. */
+/* Puts each of `types` to a filter by itself, and returns the answers, or-ed. */
 unsigned unri_filter_types(unr_filter_fn *filter, void *context, unsigned types);
 
-/* The state of an operation that has just been described. */
+/* Begins the cancellation state of `op`, which has just been described. */
 void unri_cancel_state_init(struct unr_cancel_state *state, struct unr_op *op);
-/* Lets a request in, and keeps it: the types that came through; 0: it is refused. */
+
+/* Puts a request to the `in` filter, and keeps the types that come through for later children.
+ * Returns those types; 0: the request is refused. */
 unsigned unri_cancel_state_let_in(struct unr_cancel_state  *state,
                                   struct unr_cancel_request request);
-/* What of them is to be requested of the child in flight. */
+
+/* Puts types that were let in to the `out` filter.  Returns the types that are to be requested of
+ * the child in flight. */
 unsigned unri_cancel_state_let_out(const struct unr_cancel_state *state, unsigned types);
-/* What is to be requested of a child before it begins. */
+
+/* Returns the request that is to be made to a child before it begins: for all types that were let
+ * in and pass the `out` filter.  Types 0: there is none. */
 struct unr_cancel_request unri_cancel_state_preempting(const struct unr_cancel_state *state);
 
 #endif

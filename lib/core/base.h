@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What every file of the library begins with. */
+/* The standard headers that every file of the library needs, branch hints, and the sum of two
+ * times. */
 #ifndef UNRI_BASE_H
 #define UNRI_BASE_H
 
@@ -10,11 +11,11 @@
 #include <stdint.h>
 #include <unring/time.h>
 
-/* Which way a branch nearly always goes, on the way of an operation that nobody cancels. */
+/* Hints for the path of an operation that nobody cancels. */
 #define likely(condition)   __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
-/* The sum of two times; one that is out of range stays at the end of the range. */
+/* Returns the sum of two times; where it is out of range, the end of the range. */
 static inline unr_time unri_sum(unr_time a, unr_time b)
 {
     unr_time sum;

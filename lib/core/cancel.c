@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* What becomes of a request to cancel an operation, wherever it comes from: unr_cancel(), the slot,
- * unr_cancel_fd(), a combinator, the closing of the loop.  It is or-ed to what was asked before,
- * and honoured if the operation supports one of its types; the type then hears of it once. */
+ * unr_cancel_fd(), a combinator, the closing of the loop.  It is or-ed to the requests before, and
+ * honoured if the operation supports one of its types; the type is told of it once.
+ *
+ * How the cancel of a system call goes to the kernel is in uring/cancel.c; how combinators ask
+ * their children is in lib/combine/. */
 #include "cancel.h"
 #include "contract.h"
 #include "life.h"
 #include "signal.h"
 #include "type.h"
 
-/* ---- the result keeps what was asked ---- */
+/* ---- the result records requests ---- */
 
-/* Rule 2: between completion and `done` it is too late, which is worth knowing unless more is
- * known. */
+/* Rule 2, Slots: a request between completion and `done` is TOO_LATE.  A verdict that tells what
+ * became of an earlier request says more, and stays. */
 static void record_late_request(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_result *r = &op->result;
@@ -22,8 +25,11 @@ static void record_late_request(struct unr_op *op, struct unr_cancel_request req
     }
 }
 
-/* Rule 5: a request that is honoured replaces those that were refused before, and is the one that
- * the result's cause and verdict tell of; later ones only add their types. */
+/* Records a request in `r`, the operation's result or, during a shot, what that will be again.
+ *
+ * Rule 5, Guarantees: types are or-ed and never erased.  Cause and verdict tell of the first
+ * request that is honoured, and later ones only add their types; until then they tell of the last
+ * that was refused. */
 static void record_in(struct unr_result *r, struct unr_op *op, struct unr_cancel_request request,
                       bool honoured)
 {
@@ -44,11 +50,17 @@ void unri_record_request(struct unr_op *op, struct unr_cancel_request request, b
         unri_set_op_state(op, UNRI_CANCELLING);
 }
 
-/* What an operation makes of a request: it supports none of the types; it honours the request and
- * has been told of all of them before; it honours it, and the type is yet to hear of one of them.
- */
-enum answer { REFUSES, HONOURED_BEFORE, HONOURS };
+/* How an operation answers a request. */
+enum answer {
+    REFUSES,         /* it supports none of the types */
+    HONOURED_BEFORE, /* it honours the request, and there is nothing that its type was not told of
+                      */
+    HONOURS,         /* it honours the request, and its type is to be told */
+};
 
+/* Decides how an operation answers a request, and records request and answer in `r`.  What its type
+ * was told of is read first, because recording adds to it.  Before the first request that is
+ * honoured, the type was told of nothing. */
 static enum answer decide_on_request(struct unr_op *op, struct unr_result *r,
                                      struct unr_cancel_request request)
 {
@@ -71,8 +83,8 @@ void unri_tell_type(struct unr_op *op, struct unr_cancel_request request)
     unri_notice(p->loop);
 }
 
-/* The operation whose shot is in its `done`: its type hears of the request when that has returned.
- */
+/* Makes a request to the operation whose shot is in its `done`.  Its type is told when that `done`
+ * has returned, because its result is the caller's to read until then: unri_run_shot(). */
 static bool request_during_shot(struct unr_loop *loop, struct unr_op *op,
                                 struct unr_cancel_request request)
 {
@@ -84,6 +96,10 @@ static bool request_during_shot(struct unr_loop *loop, struct unr_op *op,
     return answer != REFUSES;
 }
 
+/* The order of the cases matters.  Whatever its type, an operation that is FINISHED is told nothing
+ * any more.  During a shot, a request must not touch the result.  And a combinator is asked before
+ * types are compared, because it passes on every request, not new types alone: a child whose
+ * cancellation state was reset honours the same types again. */
 bool unri_request(struct unr_op *op, struct unr_cancel_request request)
 {
     if (!unri_live(op))
@@ -105,7 +121,8 @@ bool unri_request(struct unr_op *op, struct unr_cancel_request request)
     return answer != REFUSES;
 }
 
-/* Whether a request was honoured already: for a wrapper its child knows, if it does not. */
+/* Tells whether an operation has honoured a request already.  Some wrappers record nothing while
+ * their child is in flight, so their children are looked at. */
 static bool has_honoured(const struct unr_op *op)
 {
     while (unri_is_wrapper(op) && !(op->private_fields.flags & UNRI_HONOURED))
@@ -113,6 +130,7 @@ static bool has_honoured(const struct unr_op *op)
     return op->private_fields.flags & UNRI_HONOURED;
 }
 
+/* Whether the operation was open to a first request is read before the request changes it. */
 bool unri_request_first(struct unr_op *op, struct unr_cancel_request request, bool *ret_first)
 {
     bool is_open = unri_live(op) && op->private_fields.state != UNRI_FINISHED && !has_honoured(op);
@@ -136,6 +154,8 @@ bool unr_cancel(struct unr_op *op, unsigned types)
     return unr_cancel_cause(op, types, -ECANCELED);
 }
 
+/* The walk may go on from an operation that was asked: a request takes no operation off the lists,
+ * which happens just before a `done`. */
 unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_request request,
                          const struct unr_op *except)
 {
@@ -170,7 +190,7 @@ void unri_enter_slot(struct unr_op *op)
     unr_slot_assign(op->private_fields.slot, requested_through_slot, op);
 }
 
-/* The slot may have been given another handler meanwhile, which stays. */
+/* Rule 2, Slots: a handler that somebody has put into the slot meanwhile stays there. */
 void unri_leave_slot(struct unr_op *op)
 {
     struct unr_slot *slot = op->private_fields.slot;
@@ -178,8 +198,13 @@ void unri_leave_slot(struct unr_op *op)
         unr_slot_clear(slot);
 }
 
-/* Rules 6 and 10.  The cause is that of the first request which the operation honours; if it
- * honours none, the first one's. */
+/* Rule 6, Before it begins: what was requested before the start is made into one request at the
+ * start. `asked` comes from a combinator that passes on what was requested of it; then comes what
+ * the latched signal of the slot has latched.  The types are or-ed.  The cause is that of the first
+ * of the two which the operation honours; if it honours neither, that of the first.
+ *
+ * Rule 10, Close: a closing loop requests ALL of everything that starts, in place of `asked`.  It
+ * requests nothing of an operation that supports NONE, which therefore runs. */
 struct unr_cancel_request unri_collect_requests(const struct unr_loop    *loop,
                                                 const struct unr_op      *op,
                                                 struct unr_cancel_request asked)

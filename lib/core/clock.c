@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The time of a turn: see clock.h. */
+/* The time of a turn, which clock.h explains.  The clock itself is the system's: os.c. */
 #include "clock.h"
 
 unr_time unri_now(struct unr_loop *loop)
@@ -30,5 +30,6 @@ uint32_t unri_read_turn_ms(struct unr_loop *loop)
 
 unr_time unr_loop_now(const struct unr_loop *loop)
 {
-    return unri_now((struct unr_loop *)loop); /* asking is no change that a caller could see */
+    /* Reading the clock late is no change that the caller could see. */
+    return unri_now((struct unr_loop *)loop);
 }

@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* The time of a turn.  Reading the clock costs as much as half an operation, so a turn reads it
- * when somebody first asks, and the time then stands still until the loop comes back from the
- * kernel. */
+/* The time of a turn.  Reading the clock costs as much as half an operation.  So a turn reads it
+ * when somebody first asks, and its time then stands still until the loop comes back from the
+ * kernel.  The clock itself is unri_os_clock() in os.h; what waits for a time is in
+ * lib/loop/timer_queue.c. */
 #ifndef UNRI_CLOCK_H
 #define UNRI_CLOCK_H
 
 #include "loop_core.h"
 
-/* The time of this turn. */
+/* Returns the time of this turn, reading the clock if nobody has asked yet. */
 unr_time unri_now(struct unr_loop *loop);
 
-/* The time that delays count from: that of the turn, or outside of a turn a fresh reading. */
+/* Returns the time from which delays count: the time of this turn or, outside of a turn, a fresh
+ * reading. */
 unr_time unri_loop_time(struct unr_loop *loop);
 
-/* Forgets the time of the turn: the loop was in the kernel, or outside of unring. */
+/* Forgets the time of the turn, because the loop was in the kernel or outside of unring. */
 void unri_forget_time(struct unr_loop *loop);
 
+/* Reads the coarse clock, for unri_turn_ms(). */
 uint32_t unri_read_turn_ms(struct unr_loop *loop);
 
-/* The time of this turn in milliseconds, for ages and for repeated cancels. */
+/* Returns the time of this turn in milliseconds, from the coarse clock: for the age of operations,
+ * and for repeated cancels. */
 static inline uint32_t unri_turn_ms(struct unr_loop *loop)
 {
     return loop->turn_ms_known ? loop->turn_ms : unri_read_turn_ms(loop);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What combinators share: taking, starting and ending their children, and wrappers.  A child's end
- * is op.c's: unri_hand_back() gives it to its combinator. */
+/* What all combinators share: taking, starting and failing their children, and describing and
+ * ending wrappers.  How a child that has ended gets back to its combinator is unri_hand_back() in
+ * op.c; the combinators themselves are in lib/combine/. */
 #include "combinator.h"
 #include "contract.h"
 #include "name.h"
@@ -16,7 +17,9 @@ void unri_hold(struct unr_op *described)
     unri_set_op_state(described, UNRI_HELD);
 }
 
-/* A child that is about to be started is described again, and says whose it is. */
+/* Makes a child, which its combinator is about to start, DESCRIBED again, and marks it as a child
+ * of that combinator.  A caller that has described the child anew since it was given to the
+ * combinator has broken the contract, and is found out here. */
 static void adopt_child(struct unr_op *combinator, struct unr_op *child)
 {
     struct unr_op_private *p = unri_private(child);
@@ -35,6 +38,8 @@ bool unri_start_child(struct unr_op *combinator, struct unr_op *child,
     return unri_start_op(combinator->private_fields.loop, child, asked);
 }
 
+/* A wrapper fails together with what is inside: its child has the error in its result too, as if it
+ * had been started. */
 void unri_fail_child(struct unr_op *combinator, struct unr_op *child, int error)
 {
     struct unr_loop *loop = combinator->private_fields.loop;

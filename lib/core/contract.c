@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The end of a process that broke a rule of the library: memory is at stake then, and an errno
- * would be ignored. */
+ * would be ignored.  The checks themselves are where the rules are; those that many files need are
+ * in contract.h. */
 #include "contract.h"
 #include "name.h"
 
@@ -21,9 +22,9 @@ void unri_broken(const char *what, const struct unr_op *op, const char *rule)
 void unri_wrong_thread(const struct unr_loop *loop)
 {
     if (loop->guard->owner == UNRI_FORKED)
-        unri_broken(
-            "a loop used in a forked child", NULL,
-            "a loop remains the parent's after fork(2); the child may only call unr_loop_close()");
+        unri_broken("a loop used in a forked child", NULL,
+                    "a loop remains the parent's after fork(2); the child may only call "
+                    "unr_loop_close()");
     unri_broken("a loop used from a second thread", NULL,
                 "a loop belongs to the thread that first runs it; other threads post tasks and "
                 "emit through unr_remote");

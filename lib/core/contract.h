@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Broken contracts: the checks that end a process whose memory is at stake. */
+/* Broken contracts: the checks that end the process, because memory is at stake.  Errors that the
+ * caller's environment can cause end in a result instead. */
 #ifndef UNRI_CONTRACT_H
 #define UNRI_CONTRACT_H
 
 #include "loop_core.h"
 
-/* Prints what was broken, the operation (or NULL) and the rule, and ends the process. */
+/* Prints what was broken, the operation (NULL: none) and the rule, and ends the process. */
 _Noreturn void unri_broken(const char *what, const struct unr_op *op, const char *rule);
+
+/* Ends the process: the calling thread does not own the loop, or this is a forked child. */
 _Noreturn void unri_wrong_thread(const struct unr_loop *loop);
 
 static inline bool unri_is_owner(const struct unr_loop *loop)
@@ -14,7 +17,8 @@ static inline bool unri_is_owner(const struct unr_loop *loop)
     return loop->guard->owner == (uintptr_t)pthread_self();
 }
 
-/* One comparison: is this the thread of the loop, or is the loop nobody's yet? */
+/* Ends the process if the loop belongs to another thread.  A loop that no thread has run yet
+ * belongs to whoever calls.  In the owner's thread this is one comparison. */
 static inline void unri_check_thread(const struct unr_loop *loop)
 {
     if (unlikely(!unri_is_owner(loop)) && loop->guard->owner != UNRI_UNOWNED)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* What is in flight on each descriptor: a table indexed by it, of lists of operations linked both
- * ways.  Finding the operations on one descriptor costs nothing for those on others.
+/* The operations in flight, by descriptor: a table indexed by it, of lists that are linked both
+ * ways. Finding the operations on one descriptor costs nothing for those on others.  What is
+ * requested of them is in cancel.c, and who waits for them in uring/cancel_close.c.
  *
- * The table is mapped once, for as many descriptors as the process may have, and touched where it
- * is used; above that descriptors share buckets.  An operation on two descriptors (splice, tee,
- * renameat, linkat) has room for one membership only: such operations are on one list of the
- * loop's, and each bucket counts them, so that it is walked only for descriptors that it
- * concerns. */
+ * The table is mapped once, for as many descriptors as the process may have, and only the parts
+ * that are used cost memory.  Descriptors above its size share buckets with lower ones.
+ *
+ * An operation has room for one membership only.  So all operations on two descriptors (splice,
+ * tee, renameat, linkat) are on one list, `pairs`, and each bucket counts those that concern it:
+ * the list is walked only for descriptors whose count is not 0. */
 #include "descriptor.h"
 #include "life.h"
 #include "os.h"
@@ -84,7 +86,8 @@ void unri_peers_add(struct unri_descriptors *descriptors, struct unr_op *op, uns
     }
 }
 
-/* Tells the cancel_closes of `fd` that an operation on it has left. */
+/* Tells each cancel_close of `fd` that an operation on `fd` has left: the cancel_close may be alone
+ * now, and be submitted. */
 static void tell_closers(const struct unri_bucket *bucket, int fd)
 {
     for (struct unr_op *op = bucket->first; op; op = op->private_fields.peer)
@@ -102,6 +105,8 @@ static void uncount_pair(struct unri_descriptors *descriptors, int fd)
         tell_closers(bucket, fd);
 }
 
+/* The cancel_closes are told when the operation is on no list any more, so that they do not count
+ * it. */
 void unri_peers_remove(struct unri_descriptors *descriptors, struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
@@ -123,6 +128,8 @@ void unri_peers_remove(struct unri_descriptors *descriptors, struct unr_op *op)
 
 /* ---- finding ---- */
 
+/* The operations on `fd` are in two lists: first the bucket's, then, if the bucket counts any, that
+ * of all operations on two descriptors.  The flags of `behind` tell in which of the two it is. */
 struct unr_op *unri_peers_next(const struct unri_descriptors *descriptors, int fd,
                                const struct unr_op *behind)
 {
@@ -140,16 +147,15 @@ struct unr_op *unri_peers_next(const struct unri_descriptors *descriptors, int f
     return NULL;
 }
 
-static void visit_list(struct unr_op *op, void (*visit)(struct unr_op *op, void *context),
-                       void          *context)
+static void visit_list(struct unr_op *op, unri_visit_fn *visit, void *context)
 {
     for (; op; op = op->private_fields.peer)
         if (!(op->private_fields.flags & UNRI_HOUSEKEEPING))
             visit(op, context);
 }
 
-void unri_each_in_flight(const struct unri_descriptors *descriptors,
-                         void (*visit)(struct unr_op *op, void *context), void *context)
+void unri_each_in_flight(const struct unri_descriptors *descriptors, unri_visit_fn *visit,
+                         void *context)
 {
     for (size_t i = 0; i < descriptors->used; i++)
         visit_list(descriptors->buckets[i].first, visit, context);

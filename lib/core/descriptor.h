@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* What is in flight on each descriptor. */
+/* The operations in flight, by descriptor.  The peers of an operation are the others on its
+ * descriptor.  Timers are not among them but in lib/loop/timer_queue.c, and wrappers are nowhere:
+ * their children stand for them. */
 #ifndef UNRI_DESCRIPTOR_H
 #define UNRI_DESCRIPTOR_H
 
 #include <unring/op.h>
 #include "base.h"
 
+/* A place in the table, for one descriptor or, above the size of the table, several. */
 struct unri_bucket {
-    struct unr_op *first;   /* operations on the descriptors of this bucket, nearly always one */
-    uint32_t       pairs;   /* how many operations on two descriptors have one of them here */
-    uint32_t       closers; /* how many of `first` and its peers are a cancel_close */
+    struct unr_op *first;   /* the operations here that are on no second descriptor */
+    uint32_t       pairs;   /* how many operations on two descriptors have one of the two here */
+    uint32_t       closers; /* how many operations on the list of `first` are a cancel_close */
 };
 
 struct unri_descriptors {
     struct unri_bucket *buckets; /* indexed by the descriptor, modulo their number */
-    size_t              count;   /* a power of two */
-    size_t              used;    /* buckets at and above this index were never used */
+    size_t              count;   /* how many buckets: a power of two */
+    size_t              used;    /* no bucket at or above this index was ever used */
     struct unr_op      *others;  /* operations on no descriptor */
     struct unr_op      *pairs;   /* operations on two descriptors */
 };
@@ -27,17 +30,21 @@ void unri_descriptors_close(struct unri_descriptors *descriptors);
  * of two on other_fd as well. */
 void unri_peers_add(struct unri_descriptors *descriptors, struct unr_op *op, unsigned count);
 
-/* Takes an operation out, and tells the cancel_closes on its descriptors that it has left. */
+/* Takes an operation from its peers, and tells each cancel_close on its descriptors. */
 void unri_peers_remove(struct unri_descriptors *descriptors, struct unr_op *op);
 
-/* The operation on `fd` that comes behind another; NULL begins, and ends. */
+/* Returns the operation on `fd` that comes behind another one.  NULL as `behind` asks for the
+ * first; NULL returned: there are no more. */
 struct unr_op *unri_peers_next(const struct unri_descriptors *descriptors, int fd,
                                const struct unr_op *behind);
 
+typedef void unri_visit_fn(struct unr_op *op, void *context);
+
 /* Calls `visit` for every operation in flight but timers and wrappers.  `visit` may start, cancel
- * and finish operations, for they leave the lists no earlier than just before their `done`. */
-void unri_each_in_flight(const struct unri_descriptors *descriptors,
-                         void (*visit)(struct unr_op *op, void *context), void *context);
+ * and finish operations: an operation leaves the lists just before its `done`, and no `done` runs
+ * meanwhile. */
+void unri_each_in_flight(const struct unri_descriptors *descriptors, unri_visit_fn *visit,
+                         void *context);
 
 static inline struct unri_bucket *unri_bucket(const struct unri_descriptors *descriptors, int fd)
 {

@@ -9,8 +9,9 @@
 
 /* ---- states ---- */
 
-/* unr_op_private.state.  The low four bits number the states; the rest is a pattern that memory
- * which was never zeroed does not hold, so that it cannot pass for an operation in flight.
+/* The states of an operation, in unr_op_private.state.  The low four bits number them; the rest is
+ * a pattern that memory which was never zeroed does not hold, so that such memory cannot pass for
+ * an operation in flight.
  *
  *   not in flight -> DESCRIBED   [unr_describe]         IDLE, DESCRIBED, HELD, or other memory
  *   DESCRIBED     -> HELD        [unri_hold]            given to a combinator
@@ -31,21 +32,22 @@
  *   FINISHED      -> IDLE        [unri_run_done]        `done` comes next
  *
  * unr_describe() checks its own move, as it may find anything.  Every other move goes through
- * unri_set_op_state(), which asserts that it is in this list. */
+ * unri_set_op_state(), which asserts that it is in this list.  From its start until its `done` an
+ * operation is also among the peers on its descriptor. */
 enum unri_op_state {
-    /* The caller's; on no list. */
+    /* The operation is the caller's, and on no list. */
     UNRI_IDLE = 0,
-    /* Filled in, and waiting for unr_start() or for a combinator; on no list. */
+    /* It is filled in, and waits for unr_start() or for a combinator; on no list. */
     UNRI_DESCRIBED = 0x6f705d01,
-    /* Waiting for an SQE, on ring->queued.  A request ends it at once, UNSUBMITTED. */
+    /* It waits for an SQE, on ring->queued.  A request ends it at once, UNSUBMITTED (rule 6). */
     UNRI_QUEUED = 0x6f705d02,
-    /* Begun: the kernel may touch its buffers. */
+    /* It has begun, and the kernel may touch its buffers. */
     UNRI_IN_FLIGHT = 0x6f705d03,
-    /* As IN_FLIGHT, and a request was honoured: its cancel is wanted, under way or answered. */
+    /* As IN_FLIGHT, and it has honoured a request: its cancel is wanted, under way or answered. */
     UNRI_CANCELLING = 0x6f705d04,
-    /* The result is final; on loop->finished until `done` runs. */
+    /* Its result is final; it is on loop->finished, or on loop->handing_back, until `done` runs. */
     UNRI_FINISHED = 0x6f705d05,
-    /* As DESCRIBED, and for a combinator to start. */
+    /* As DESCRIBED, but only the combinator that it was given to may start it. */
     UNRI_HELD = 0x6f705d06,
 };
 
@@ -79,7 +81,8 @@ static inline void unri_set_op_state(struct unr_op *op, enum unri_op_state state
     op->private_fields.state = (uint32_t)state;
 }
 
-/* From start until just before `done`. */
+/* Tells whether the operation is in flight for its caller: from its start until just before its
+ * `done`.  The numbers of the states are in this order for it. */
 static inline bool unri_live(const struct unr_op *op)
 {
     uint32_t state = op->private_fields.state;
@@ -88,30 +91,31 @@ static inline bool unri_live(const struct unr_op *op)
 
 /* ---- flags ---- */
 
-/* The low bits of unr_op_private.flags; the cancels that have had no effect and the types that the
- * operation supports share the word with them. */
+/* The low bits of unr_op_private.flags.  The types that the operation supports, and the number of
+ * its cancels that had no effect, share the word with them. */
 enum {
-    UNRI_CHILD = 1 << 0,        /* handed back to private_fields.combinator, not to a `done` */
+    UNRI_CHILD = 1 << 0,        /* its end goes to private_fields.combinator, not to a `done` */
     UNRI_HOUSEKEEPING = 1 << 1, /* the loop's own: neither shown nor counted */
     UNRI_INVALID = 1 << 2,      /* no kernel takes its arguments: it ends with -EINVAL */
-    UNRI_HONOURED = 1 << 3,     /* a request to cancel it was honoured */
+    UNRI_HONOURED = 1 << 3,     /* it has honoured a request; verdict and cause tell of that one */
     UNRI_ON_FD = 1 << 4,        /* among the peers of private_fields.fd */
     UNRI_ON_TWO_FDS = 1 << 5,   /* among the operations on two descriptors */
 
-    /* The CQEs that uring/ awaits; the operation is finished when none is missing (rule 7). */
-    UNRI_AWAITS_TARGET = 1 << 6, /* its own last one */
-    UNRI_AWAITS_NOTIF = 1 << 7,  /* a zero-copy send's notification */
-    UNRI_AWAITS_CANCEL = 1 << 8, /* its cancel's */
-    UNRI_AWAITS_UNDO = 1 << 9,   /* that of a connect's undoing */
+    /* The CQEs that uring/ awaits; the operation is finished when none is missing (rule 7, The
+     * join). */
+    UNRI_AWAITS_TARGET = 1 << 6, /* its own last CQE */
+    UNRI_AWAITS_NOTIF = 1 << 7,  /* the notification of a zero-copy send */
+    UNRI_AWAITS_CANCEL = 1 << 8, /* the CQE of its cancel */
+    UNRI_AWAITS_UNDO = 1 << 9,   /* the CQE of the call that undoes a connect */
     UNRI_AWAITS = UNRI_AWAITS_TARGET | UNRI_AWAITS_NOTIF | UNRI_AWAITS_CANCEL | UNRI_AWAITS_UNDO,
 
-    /* What uring/ has yet to send for it, at most one of these; it says on which list it is. */
+    /* What uring/ has yet to send for the operation: at most one of these, which names its list. */
     UNRI_WANTS_CANCEL = 1 << 10, /* ring->urgent */
     UNRI_WANTS_UNDO = 1 << 11,   /* ring->urgent */
     UNRI_WANTS_REPEAT = 1 << 12, /* ring->repeats[attempts]: a cancel had no effect */
 
     UNRI_CANCEL_HIT = 1 << 13,  /* a cancel's CQE said that it took effect */
-    UNRI_UNDO_FAILED = 1 << 14, /* the socket may still connect */
+    UNRI_UNDO_FAILED = 1 << 14, /* a connect could not be undone: the socket may still connect */
     UNRI_ZERO_COPY = 1 << 15,   /* MORE announces a notification, not another shot */
 
     UNRI_ATTEMPTS_SHIFT = 24, /* four bits */
@@ -128,7 +132,8 @@ static inline void unri_clear_flags(struct unr_op *op, int flags)
     op->private_fields.flags &= ~(uint32_t)flags;
 }
 
-/* The types that the operation itself honours; unr_supports() asks through wrappers. */
+/* Returns the types that the operation's own flags name.  For a combinator they may be out of date:
+ * unr_supports() asks it, or its child. */
 static inline unsigned unri_own_supports(const struct unr_op *op)
 {
     return op->private_fields.flags >> UNRI_SUPPORTS_SHIFT & UNR_CANCEL_ALL;
@@ -140,7 +145,7 @@ static inline void unri_set_supports(struct unr_op *op, unsigned types)
     op->private_fields.flags |= types << UNRI_SUPPORTS_SHIFT;
 }
 
-/* How many cancels the kernel has answered without effect. */
+/* Returns how many cancels the kernel has answered without effect. */
 static inline unsigned unri_attempts(const struct unr_op *op)
 {
     return op->private_fields.flags >> UNRI_ATTEMPTS_SHIFT & 15;
@@ -151,7 +156,7 @@ static inline void unri_count_attempt(struct unr_op *op)
     op->private_fields.flags += 1u << UNRI_ATTEMPTS_SHIFT;
 }
 
-/* The strongest of a mask of types; NONE of none. */
+/* Returns the strongest of a mask of types; NONE of none. */
 static inline unsigned unri_strongest(unsigned types)
 {
     if (types & UNR_CANCEL_TOTAL)
@@ -159,17 +164,26 @@ static inline unsigned unri_strongest(unsigned types)
     return types & UNR_CANCEL_PARTIAL ? UNR_CANCEL_PARTIAL : types;
 }
 
+/* Returns a type together with all weaker ones, which are the bits below it; NONE of NONE. */
+static inline unsigned unri_with_weaker(unsigned type)
+{
+    return type | (type - !!type);
+}
+
 /* ---- scratch ---- */
 
-/* While an operation is in flight, three fields of its result are scratch, which these accessors
- * name:
- *   error  when it was started; for a system call whose own last CQE is in, that CQE's res
- *   bytes  of a system call: the operation before it on a list of the ring (uring/queue.c)
- *   fd     of a system call: when its cancel is to be repeated (uring/cancel.c)
- * `cause`, `requested` and `verdict` collect what becomes of requests.  An operation of a caller's
- * own type has `bytes` and `fd` to itself. */
+/* While an operation is in flight, three fields of its result serve as scratch memory, through
+ * these accessors:
+ *
+ *   error  When the operation was started; for a system call whose own last CQE is in, the res of
+ *          that CQE.
+ *   bytes  Of a system call: the operation before it on a list of the ring (uring/queue.c).
+ *   fd     Of a system call: when its cancel is to be repeated (uring/cancel.c).
+ *
+ * `cause`, `requested` and `verdict` collect what becomes of requests.  Operations of a caller's
+ * own type have `bytes` and `fd` to themselves. */
 
-/* In milliseconds of unri_turn_ms(). */
+/* The start is in milliseconds of unri_turn_ms(). */
 static inline uint32_t unri_started_ms(const struct unr_op *op)
 {
     return (uint32_t)op->result.error;

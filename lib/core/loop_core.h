@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A loop, as far as operations and the ring need it.  lib/loop/loop.h has the whole of it: timers,
- * inbox, embedding. */
+/* A loop, as far as operations and the ring need it.  The whole of it, with timers, inbox and
+ * embedding, is in lib/loop/loop.h. */
 #ifndef UNRI_LOOP_CORE_H
 #define UNRI_LOOP_CORE_H
 
@@ -9,14 +9,14 @@
 #include "descriptor.h"
 #include "os.h"
 
-/* A page that the kernel zeroes in a forked child: there `owner` is UNRI_FORKED. */
+/* A page of its own, which the kernel zeroes in a forked child: there `owner` is UNRI_FORKED. */
 struct unri_guard {
-    uintptr_t owner; /* the thread that runs the loop, or one of these */
+    uintptr_t owner; /* the thread that runs the loop, or one of these numbers */
 };
-#define UNRI_FORKED  0 /* this process is a child of the one that opened the loop */
+#define UNRI_FORKED  0 /* this process is a child of the process that opened the loop */
 #define UNRI_UNOWNED 1 /* no thread has run the loop yet */
 
-/* Operations in the order in which their `done` will run, linked by private_fields.next. */
+/* Finished operations in the order in which their `done` will run, by private_fields.next. */
 struct unri_fifo {
     struct unr_op *first, *last;
 };
@@ -27,31 +27,33 @@ struct unr_loop {
     unr_time           now;     /* the time of this turn, once somebody has asked: clock.h */
     uint32_t           turn_ms; /* the same in milliseconds, coarse */
     bool               now_known, turn_ms_known;
-    unsigned           in_flight; /* operations that are no combinator's child */
+    unsigned           in_flight; /* started operations whose `done` is the caller's */
     unsigned           ran;       /* their `done`s in this turn */
     bool               in_turn;   /* user code runs inside: from entering a turn to leaving it */
     bool               closing;
     uint64_t           starts_left; /* while closing: how many more starts are served */
 
-    struct unri_fifo        finished;     /* what has ended since the turn began to hand back */
-    struct unri_fifo        handing_back; /* what had ended when it began */
-    const struct unr_op    *handed_to;    /* the combinator whose child_done is running */
+    struct unri_fifo        finished;     /* operations that ended since handing back began */
+    struct unri_fifo        handing_back; /* the rest of those that had ended when it began */
+    const struct unr_op    *handed_to;    /* the combinator whose child_done is running, or NULL */
     struct unri_descriptors descriptors;
     struct unr_stats        stats;
 
-    /* The multishot operation whose shot is in its `done`.  Until that returns, its result is the
-     * caller's to read; what becomes of cancellation requests is kept here meanwhile. */
+    /* The multishot operation whose shot is in its `done`; NULL: none is.  Until that `done`
+     * returns, the operation's own result is the caller's to read, and what becomes of cancellation
+     * requests is kept here. */
     struct {
         struct unr_op            *op;
-        struct unr_result         result;  /* what the operation's own will be again */
-        struct unr_cancel_request request; /* to be passed on to the type; types 0: none */
+        struct unr_result         result;  /* what the operation's result will be afterwards */
+        struct unr_cancel_request request; /* what its type is to be told then; types 0: nothing */
     } shot;
 
     int embed_fd; /* -1, or the eventfd that unr_loop_fd() returned */
 };
 
-/* Tells another event loop, in which this one is embedded, that there is work: for what is started,
- * asked or finished outside of a turn.  A turn looks for itself before it ends. */
+/* Wakes the event loop in which this one is embedded, because an operation was started, was asked
+ * to end, or has ended.  Inside a turn that is needless: the turn looks at everything before it
+ * ends. */
 static inline void unri_notice(const struct unr_loop *loop)
 {
     if (!loop->in_turn && loop->embed_fd >= 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The life of one operation: described, bound, started, ended, handed back.  What happens between
- * start and end is its type's affair: uring/ for system calls, lib/loop/timer.c, a combinator, or a
- * caller's own.  What happens to a request to cancel it is cancel.c's. */
+/* The life of one operation: described, bound, started, ended, handed back.  What it does between
+ * start and end is up to its type: a row of uring/, a timer, a combinator or a caller's own.  What
+ * becomes of requests to cancel it is in cancel.c. */
 #include "op.h"
 #include "cancel.h"
 #include "clock.h"
@@ -18,8 +18,8 @@ struct unr_op *unr_describe(struct unr_op *op, const struct unr_op_type *type)
     if (unlikely(unri_live(op)))
         unri_broken("described while it is in flight", op,
                     "an operation is unring's from start until its done");
-    /* Field by field: what start sets is left out, and the compiler's way to zero the whole costs
-     * more than all of this. */
+    /* Only the fields that the start does not set.  The compiler's way of zeroing the whole
+     * structure costs more than this whole function. */
     struct unr_op_private *p = unri_private(op);
     op->result = (struct unr_result){ .fd = -1 };
     op->type = type;
@@ -40,6 +40,9 @@ struct unr_op *unr_bind_slot(struct unr_op *described, struct unr_slot *slot)
     return described;
 }
 
+/* Rule 5, Guarantees: what a combinator supports can change while it is described or in flight, by
+ * a filter that is reset or a child that ends, so it is asked each time.  Before and afterwards its
+ * children are the caller's, who may have freed them. */
 unsigned unr_supports(const struct unr_op *op)
 {
     uint32_t state = op->private_fields.state;
@@ -73,8 +76,15 @@ int unr_outcome(const struct unr_result *result)
 
 /* ---- end ---- */
 
-/* Queues a finished operation for its `done`, in the next turn.  A combinator that ends while it is
- * being handed its last child is queued in front instead: its `done` is next in the same turn. */
+/* Makes an operation FINISHED, and queues it for its `done`; nothing runs in here (rule 1, Once).
+ *
+ * It goes behind all others on loop->finished.  A turn hands back the operations that are there
+ * when it begins to hand back; those that end meanwhile wait for the next turn.  So a `done` that
+ * starts the same operation again, which ends at once, starves nobody.
+ *
+ * A combinator that ends in its child_done() goes in front of those that are being handed back: its
+ * `done` is the next to run.  So an operation that is deep inside combinators ends them all in the
+ * turn in which it ended itself. */
 static void queue_for_done(struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
@@ -92,6 +102,8 @@ static void queue_for_done(struct unr_op *op)
     unri_notice(loop);
 }
 
+/* Rule 6, Before it begins.  `bytes` and `fd` are set because they may have been scratch memory of
+ * a system call that was queued. */
 void unri_end_unsubmitted(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_result *r = &op->result;
@@ -106,6 +118,14 @@ void unri_end_unsubmitted(struct unr_op *op, struct unr_cancel_request request)
     queue_for_done(op);
 }
 
+/* Rules 3, Truth, and 4, Counts.  The guarantee is the strongest that the operation supports,
+ * unless its type has set another one before.
+ *
+ * An operation may end with -ECANCELED though it has honoured no request, because somebody has
+ * cancelled its child alone.  It may even support NONE, and promises TERMINAL then, the least.
+ *
+ * A request that was honoured, and ended nothing, was TOO_LATE, unless the kernel has said that it
+ * was RUNNING the operation. */
 void unri_end(struct unr_op *op, int error)
 {
     struct unr_result     *r = &op->result;
@@ -118,8 +138,7 @@ void unri_end(struct unr_op *op, int error)
         if (p->flags & UNRI_HONOURED)
             r->verdict = UNR_VERDICT_CANCELLED;
         else
-            r->cause =
-                -ECANCELED; /* a caller's own type passes on what only its child was asked for */
+            r->cause = -ECANCELED;
     } else {
         r->guarantee = UNR_CANCEL_NONE;
         if (p->flags & UNRI_HONOURED && r->verdict != UNR_VERDICT_RUNNING)
@@ -135,6 +154,8 @@ void unri_end_cancelled(struct unr_op *op, int cause, unsigned verdict)
     op->result.verdict = (uint8_t)verdict;
 }
 
+/* The verdict is the child's, with one exception: if the child was never asked, because its wrapper
+ * has refused every request, the verdict is the wrapper's. */
 void unri_end_with_result(struct unr_op *op, const struct unr_result *child)
 {
     struct unr_result asked = op->result;
@@ -150,11 +171,11 @@ void unri_end_with_result(struct unr_op *op, const struct unr_result *child)
 void unr_finish(struct unr_op *started, int error)
 {
     const struct unr_op_private *p = &started->private_fields;
-    if ((p->state != UNRI_IN_FLIGHT && p->state != UNRI_CANCELLING)
-        || unri_kind(started) != UNRI_CALLERS)
-        unri_broken(
-            "finished though it is not in flight", started,
-            "unr_finish is called once for each start, for operations of a caller's own type");
+    bool in_flight = p->state == UNRI_IN_FLIGHT || p->state == UNRI_CANCELLING;
+    if (!in_flight || unri_kind(started) != UNRI_CALLERS)
+        unri_broken("finished though it is not in flight", started,
+                    "unr_finish is called once for each start, for operations of a caller's own "
+                    "type");
     unri_check_thread(p->loop);
     if (error > 0)
         unri_broken("finished with a positive error", started, "an error is 0 or a negative errno");
@@ -181,15 +202,19 @@ void unri_count_start(struct unr_loop *loop, const struct unr_op *op)
     count_start(loop, op);
 }
 
-/* Whether it is found among the peers.  All timers are in the heap, and a wrapper's child is found
- * in its place. */
+/* Tells whether an operation is put among the peers on its descriptor.  A timer is not, because it
+ * is in the heap, nor a wrapper, because its child stands for it. */
 static bool has_peers(enum unri_kind kind)
 {
     return kind != UNRI_TIMER && kind < UNRI_WRAPPER;
 }
 
-/* Requests of an operation, before it begins, what was asked until then.  True if it honours that.
- */
+/* Makes a request to an operation that has not begun (rule 6, Before it begins).  An operation that
+ * honours the request ends, and its type's start is never called.
+ *
+ * A combinator asks its children instead, and when this returns it has ended or begun.  It is
+ * IN_FLIGHT before, because its filters and the starts of its children may run code of the caller's
+ * that makes further requests to it (rule 9, Re-entrancy). */
 static bool start_with_request(struct unr_loop *loop, struct unr_op *described,
                                struct unr_cancel_request asked)
 {
@@ -215,6 +240,17 @@ static void check_size(const struct unr_op *described)
                     "`size` of a struct unr_op_type is that of the structure");
 }
 
+/* The order matters, because code of the caller's may run in here: filters in start_with_request(),
+ * and then the type's start, which is a first step, say.
+ *
+ * The operation is put among its peers, and its handler into its slot, before any of that runs.  A
+ * request that such code makes to the operation, in whichever way, finds it.
+ *
+ * start_with_request() may have ended a combinator, or begun it; then the state is not DESCRIBED
+ * any more, and the type's start is not called.  A system call stays DESCRIBED until its start has
+ * queued it.
+ *
+ * An operation without a slot, on a loop that is not closing, pays one comparison for all of it. */
 bool unri_start_op(struct unr_loop *loop, struct unr_op *described, struct unr_cancel_request asked)
 {
     struct unr_op_private *p = unri_private(described);
@@ -250,9 +286,10 @@ _Noreturn void unri_not_described(const struct unr_op *op)
     if (op->private_fields.state == UNRI_HELD)
         unri_broken("started though a combinator holds it", op,
                     "what was given to a combinator is started by that alone");
-    unri_broken(unri_live(op) ? "started while it is in flight"
-                              : "started though it is not described",
-                op, "an operation is described anew for each start");
+    const char *what = "started though it is not described";
+    if (unri_live(op))
+        what = "started while it is in flight";
+    unri_broken(what, op, "an operation is described anew for each start");
 }
 
 void unr_start(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done, void *data)
@@ -287,6 +324,8 @@ static void count_verdict(struct unr_stats *stats, unsigned verdict)
     }
 }
 
+/* `handed_to` tells queue_for_done() which combinator is hearing of a child's end.  Nothing of `op`
+ * is used after child_done() or `done`: it may be freed or started again by then (rule 1, Once). */
 void unri_hand_back(struct unr_loop *loop, struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
@@ -305,6 +344,9 @@ void unri_hand_back(struct unr_loop *loop, struct unr_op *op)
         p->done(op);
 }
 
+/* Everything that knows the operation forgets it before it is handed back, because it is the
+ * caller's then.  Its handler leaves the slot just before `done`, so that an emit inside `done`
+ * finds nothing (rule 2, Slots). */
 void unri_run_done(struct unr_loop *loop, struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
@@ -321,6 +363,12 @@ void unri_run_done(struct unr_loop *loop, struct unr_op *op)
     unri_hand_back(loop, op);
 }
 
+/* The operation stays in flight and, unlike after its last `done`, is used afterwards.
+ *
+ * Its result is lent to the caller meanwhile, so the fields that serve as scratch memory or collect
+ * requests are put aside, in loop->shot.  Requests that `done` makes to this operation are
+ * collected there too (cancel.c), and its type is told of them at the end: once, and with its own
+ * result in place. */
 void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res)
 {
     struct unr_result     *r = &op->result;

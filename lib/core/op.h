@@ -10,43 +10,48 @@
 
 /* ---- start ---- */
 
-/* unr_start() without its checks.  `asked` (types 0: nothing) is requested of the operation before
- * it begins.  True if it honours that. */
+/* Starts an operation, as unr_start() does after its checks.  `asked` is a request that is made to
+ * the operation before it begins; types 0: none is.  Returns true if the operation honours that, or
+ * another request that was there before. */
 bool unri_start_op(struct unr_loop *loop, struct unr_op *described,
                    struct unr_cancel_request asked);
 
-/* unr_start() for the loop's own operations. */
+/* Starts an operation of the loop's own. */
 void unri_start_housekeeping(struct unr_loop *loop, struct unr_op *described, unr_done_fn *done);
 
-/* Counts a start. */
+/* Counts a start in the statistics and, unless it is a child's, in loop->in_flight. */
 void unri_count_start(struct unr_loop *loop, const struct unr_op *op);
 
-/* Ends the process: `op` was not described when it was started or given to a combinator. */
+/* Ends the process: `op` was started, or given to a combinator, and was not described. */
 _Noreturn void unri_not_described(const struct unr_op *op);
 
-/* ---- end: the ways in which a started operation becomes FINISHED ---- */
+/* ---- end: these functions make a started operation FINISHED ---- */
 
-/* It never began. */
+/* Ends an operation that never began, because of `request`. */
 void unri_end_unsubmitted(struct unr_op *op, struct unr_cancel_request request);
 
-/* It ended with `error`; -ECANCELED: a cancellation took effect. */
+/* Ends an operation with `error`.  -ECANCELED: a cancellation took effect. */
 void unri_end(struct unr_op *op, int error);
 
-/* A cancellation took effect on it that was requested of its child alone. */
+/* Ends a combinator whose child was cancelled, under the cause of that child and with `verdict`;
+ * the combinator itself need not have honoured a request. */
 void unri_end_cancelled(struct unr_op *op, int cause, unsigned verdict);
 
-/* It ended with its only child, and has that one's result. */
+/* Ends an operation with the result of another one, its child say.  Requests that came to itself
+ * are added. */
 void unri_end_with_result(struct unr_op *op, const struct unr_result *child);
 
 /* ---- done ---- */
 
-/* Takes a finished operation out of everything, and hands it back. */
+/* Takes a finished operation from its peers and out of its slot, and hands it back. */
 void unri_run_done(struct unr_loop *loop, struct unr_op *op);
 
-/* Runs the `done` of an operation that is out of everything, or gives a child to its combinator. */
+/* Hands back an operation that is idle: gives it to its combinator, if it is a child, or runs its
+ * `done`. */
 void unri_hand_back(struct unr_loop *loop, struct unr_op *op);
 
-/* Runs `done` with `res` and UNR_MORE: one shot of a multishot operation, which stays in flight. */
+/* Runs `done` for one shot of a multishot operation, with `res` and UNR_MORE.  The operation stays
+ * in flight. */
 void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res);
 
 #endif

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Slots and signals.  A slot is two words and a handler; everything of interest here is how an emit
- * walks a tree of signals while its handlers attach, detach, clear, reassign and free.
+/* Slots and signals: where requests are emitted, and where they arrive.  What an operation makes of
+ * one is in cancel.c; emitting from other threads is in lib/loop/inbox.c.
  *
- * The walk stands at a cursor: a node of its own, on the emitter's stack, that is a sibling of the
- * children.  Whatever a handler does to the list keeps the cursor in its place, so there is nothing
- * to guard; children are attached in front, where the cursor has passed already. */
+ * A slot is two words.  The difficulty is the walk of an emit through a tree of signals, whose
+ * handlers may attach and detach signals, clear and reassign slots, emit again, and free what has
+ * been detached (rule 9, Re-entrancy).  So the walk keeps no pointer into the tree.  It marks its
+ * place with a cursor: a node on the emitter's stack that is linked into the list of children like
+ * any other, and that unlinking its neighbours leaves in the right place.  New children come to the
+ * front of the list, where the cursor has passed already, so an emit does not reach them. */
 #include "signal.h"
 #include "contract.h"
 
@@ -73,6 +76,7 @@ static void unlink_child(struct unr_signal *node)
 
 /* ---- emit ---- */
 
+/* Rule 5, Guarantees: types are or-ed, and the first cause stays. */
 static void latch(struct unr_signal *signal, struct unr_cancel_request request)
 {
     if (!signal->latches)
@@ -82,6 +86,10 @@ static void latch(struct unr_signal *signal, struct unr_cancel_request request)
     signal->latched_request.types |= request.types;
 }
 
+/* Emits to the children, and then to the signal's own slot.  Returns true if a handler ran.
+ *
+ * The cursor is linked behind a child before the handlers of that child run, because they may
+ * detach the child.  A child that is itself a cursor is that of an emit further out. */
 static bool emit(struct unr_signal *signal, struct unr_cancel_request request)
 {
     bool handled = false;
@@ -97,7 +105,7 @@ static bool emit(struct unr_signal *signal, struct unr_cancel_request request)
         }
         unlink_child(&cursor);
     }
-    /* The last thing: the handler may free the signal. */
+    /* This comes last, because the handler may free the signal. */
     if (signal->slot.handler) {
         signal->slot.handler(signal->slot.context, request);
         handled = true;
@@ -123,8 +131,8 @@ void unr_signal_reset(struct unr_signal *signal)
 
 /* ---- trees ---- */
 
-/* Tells the edge-triggered part of a subtree which latched signal it is under; a latched signal is
- * its own. */
+/* Tells the signals of a subtree which latched signal they are under; NULL: none.  A latched signal
+ * in it is its own, and so are the signals below that one. */
 static void set_latch(struct unr_signal *signal, struct unr_signal *latched)
 {
     if (signal->latches || signal->private_fields.is_cursor)
@@ -134,6 +142,8 @@ static void set_latch(struct unr_signal *signal, struct unr_signal *latched)
         set_latch(child, latched);
 }
 
+/* The child is linked, and knows its latched signal, before it is asked for what was latched: its
+ * handlers find the tree complete. */
 void unr_signal_attach(struct unr_signal *child, struct unr_signal *parent)
 {
     assert(child && parent);
@@ -148,7 +158,7 @@ void unr_signal_attach(struct unr_signal *child, struct unr_signal *parent)
     if (!latched)
         return;
     set_latch(child, latched);
-    /* By value: a handler may detach the child, and reset or free what latched it. */
+    /* A copy, because a handler may detach the child, and reset or free the latched signal. */
     struct unr_cancel_request request = latched->latched_request;
     if (request.types)
         emit(child, request);

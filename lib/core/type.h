@@ -7,16 +7,16 @@
 #include <unring/op.h>
 #include "base.h"
 
-/* unr_op_type.private_fields.kind */
+/* The kinds of types, in unr_op_type.private_fields.kind.  The order matters: combinators come
+ * last, and wrappers last of all. */
 enum unri_kind {
-    UNRI_CALLERS,    /* a caller's own type */
-    UNRI_CALL,       /* a system call: a row of uring/, which decides when the operation begins */
-    UNRI_CLOSER,     /* the same, and it is unr_cancel_close() */
-    UNRI_TIMER,      /* a struct unr_timer: it waits among the timers, and nowhere else */
-    UNRI_COMBINATOR, /* it has children */
-    UNRI_WRAPPER, /* a combinator of exactly one child, for which it stands: whoever looks for what
-                     is in flight finds the child */
-    UNRI_DELAY,   /* a wrapper that waits among the timers until its child begins */
+    UNRI_CALLERS,    /* a caller's own type, whose private_fields are zero */
+    UNRI_CALL,       /* a system call: its row in uring/ decides when the operation begins */
+    UNRI_CLOSER,     /* the system call of unr_cancel_close() */
+    UNRI_TIMER,      /* a struct unr_timer: it waits among the timers, and is on no other list */
+    UNRI_COMBINATOR, /* a combinator that is no wrapper */
+    UNRI_WRAPPER,    /* a wrapper: whoever walks what is in flight meets its child instead */
+    UNRI_DELAY,      /* a wrapper that waits among the timers until its child begins */
 };
 
 /* The kind of a described operation.  A type that is shorter than the header of today has it is a
@@ -49,7 +49,7 @@ static inline bool unri_is_wrapper(const struct unr_op *op)
     return unri_kind(op) >= UNRI_WRAPPER;
 }
 
-/* The child of a wrapper, and that child's name, which outlives the child: both are kept where a
+/* The child of a wrapper, and the name of that child, which outlives it.  Both are kept where a
  * system call has its arguments. */
 static inline struct unr_op *unri_child(const struct unr_op *wrapper)
 {
@@ -61,21 +61,26 @@ static inline const char *unri_name_of_child(const struct unr_op *wrapper)
     return (const char *)(uintptr_t)wrapper->private_fields.offset;
 }
 
-/* What the type of a combinator has besides: unr_op_type.private_fields.combinator. */
+/* What a combinator's type has in addition: unr_op_type.private_fields.combinator. */
 struct unri_combinator {
-    /* A child has ended, and is the caller's again. */
+    /* A child has ended, and is the caller's again: it is looked at before anything runs that may
+     * describe it anew.  If the combinator ends in here, its `done` runs in the same turn. */
     void (*child_done)(struct unr_op *combinator, struct unr_op *child);
 
-    /* Replaces the type's cancel: passes every request on to the children, for each of them must
-     * know what was asked, and notes what became of it.  True if the request was honoured.  NULL:
-     * the type's cancel will do. */
+    /* Replaces the type's cancel.  It is called for every request, not once for each type: the
+     * combinator passes the request on to its children, each of which knows what it was asked
+     * before, and records what became of it.  True: the request was honoured.  NULL: the type's
+     * cancel is called, as for other types. */
     bool (*handle_request)(struct unr_op *combinator, struct unr_cancel_request request);
 
-    /* Replaces the type's start where something was requested before the start, likewise. */
+    /* Replaces the type's start if something was requested before the start (rule 6, Before it
+     * begins): it either starts the children with that request or ends the combinator.  True: the
+     * request was honoured.  NULL: the combinator is treated as an operation without children. */
     bool (*start_with_request)(struct unr_op *combinator, struct unr_cancel_request asked);
 
-    /* The types that the combinator supports while it is described or in flight.  NULL: a wrapper
-     * supports what its child does, the others what they did when they were described. */
+    /* Returns the types that the combinator supports while it is described or in flight.  NULL: a
+     * wrapper supports what its child does, any other combinator what it did when it was
+     * described. */
     unsigned (*supports)(const struct unr_op *combinator);
 
     /* The time has come for which the combinator waits among the timers.  NULL: it never waits. */
