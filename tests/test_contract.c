@@ -640,6 +640,26 @@ static void close_inherited_embedded(void *context)
     must(unr_loop_close(loop) == 0);
 }
 
+static void find_no_ring(void *context)
+{
+    char  line[512];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    (void)context;
+    must(maps);
+    while (fgets(line, sizeof line, maps))
+        must(!strstr(line, "[io_uring]"));
+    fclose(maps);
+}
+
+/* A forked child has not even the memory of the parent's ring, into which it could submit. */
+Test(contract, ring_is_not_inherited_by_a_forked_child)
+{
+    open_loop();
+    struct death death = in_child(find_no_ring, NULL);
+    expect_success(&death);
+    close_loop();
+}
+
 /* The same for a loop whose descriptor another event loop has, and for one that nobody has run. */
 Test(contract, close_in_a_forked_child_of_an_embedded_and_of_an_unowned_loop)
 {

@@ -897,6 +897,41 @@ Test(environment, setup_refused)
     cr_assert_eq(count_descriptors(), open_descriptors);
 }
 
+static unsigned missing_feature;
+
+static int init_without_a_feature(unsigned entries, struct io_uring *ring,
+                                  struct io_uring_params *params)
+{
+    int error = kernel_init(entries, ring, params);
+    params->features &= ~missing_feature;
+    ring->features &= ~missing_feature;
+    return error;
+}
+
+/* Without a feature that no loop can do without, none opens, and the words name the feature. */
+Test(environment, features_that_the_kernel_lacks)
+{
+    static const struct feature {
+        unsigned    flag;
+        const char *name;
+    } needed[] = {
+        { IORING_FEAT_EXT_ARG, "EXT_ARG" },
+        { IORING_FEAT_NODROP, "NODROP" },
+        { IORING_FEAT_RW_CUR_POS, "RW_CUR_POS" },
+    };
+    open_loop();
+    close_loop();
+    hook_init = init_without_a_feature;
+    for (size_t i = 0; i < LENGTH(needed); i++) {
+        struct unr_loop *opened = untouched;
+        missing_feature = needed[i].flag;
+        cr_assert_eq(unr_loop_open(&opened, NULL), -EOPNOTSUPP, "%s", needed[i].name);
+        cr_assert_eq(opened, untouched);
+        cr_assert_not_null(strstr(unr_explain(-EOPNOTSUPP), needed[i].name));
+        cr_assert_eq(count_descriptors(), open_descriptors, "descriptors leak");
+    }
+}
+
 static void fill_bad(void *sqe, void *context)
 {
     (void)context;

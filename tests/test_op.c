@@ -828,6 +828,31 @@ Test(op, queues_lose_nothing_when_they_are_full)
     close_loop();
 }
 
+/* What the kernel keeps because the CQ is full is fetched by turns that do not wait, too: more
+ * polls end by one write than the CQ holds. */
+Test(op, queues_fetch_what_the_cq_had_no_room_for)
+{
+    enum { COUNT = 100 };
+    static struct seen polls[COUNT];
+    uint64_t           one = 1;
+    struct unr_stats   stats;
+    int                fd = eventfd(0, EFD_CLOEXEC), ended = 0;
+    unr_loop_close(loop);
+    loop = open_loop_with(4, 8);
+    for (int i = 0; i < COUNT; i++)
+        start(&polls[i], unr_poll(&polls[i].op, fd, POLLIN));
+    submit();
+    cr_assert_eq(write(fd, &one, sizeof one), sizeof one);
+    for (int turn = 0; turn < COUNT && ended < COUNT; turn++)
+        ended += unr_loop_run_once(loop, 0);
+    cr_assert_eq(ended, COUNT);
+    unr_loop_stats(loop, &stats, sizeof stats);
+    if (getenv("UNRING_TEST_PLAIN"))
+        cr_assert_gt(stats.cq_overflows, 0);
+    close(fd);
+    close_loop();
+}
+
 /* ---- rule 9: re-entrancy ---- */
 
 static void cancel_all_and_restart(struct seen *seen)

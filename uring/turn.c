@@ -36,10 +36,9 @@ bool unri_ring_has_work(const struct unr_loop *loop)
 
 /* ---- the turn ---- */
 
-/* Returns how many CQEs a call asks for.  The kernel runs deferred work until so many have come, or
- * for
- * 20.  The CQEs of cancels are there as soon as they are submitted; so after a storm of cancels,
- * asking for as many brings the CQEs of their targets along in the same call. */
+/* Returns how many CQEs a call asks for.  The kernel runs deferred work for so many, or for 20 if
+ * that is more.  The CQEs of cancels are there as soon as they are submitted; so after a storm of
+ * cancels, asking for as many brings the CQEs of their targets along in the same call. */
 static unsigned completions_to_ask_for(const struct unri_ring *ring, bool wait)
 {
     enum { DEFERRED_WORK_AT_ONCE = 20 };

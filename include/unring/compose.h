@@ -19,7 +19,8 @@ struct unr_compose;
  *           which ends the operation.  Neither, and more than one call, is a broken contract.
  * Inside    everything is allowed that is allowed inside a `done`.
  * Threads   the loop's.  The first step runs where the operation is started, the others inside a
- *           turn.  An operation that is cancelled before it begins takes no step.
+ *           turn.  An operation that is cancelled before it begins takes no step, so what it was to
+ *           work with is released by its `done`, not by its last step.
  *
  *     static void step(struct unr_compose *self, struct unr_op *finished)
  *     {

@@ -68,7 +68,8 @@ UNR_API struct unr_op *unr_scope(struct unr_scope *scope);
  *            described, one that is in flight, and one that a combinator contains.  It may be a
  *            scope, but no multishot operation.
  * done       runs once, when the member has ended; NULL is allowed.  The last member's `done` may
- *            start another member.
+ *            start another member.  It releases what the member was to work with, a descriptor say:
+ *            a member that was ended before it began has not even taken its first step.
  * data       the caller's: in the member's `data` when `done` runs.
  * Requests   to cancel reach the member through the scope, and through a slot of its own.
  * Errors     -ENOMEM, in the member's result: there is no memory for one more member, and it did

@@ -279,7 +279,7 @@ static int do_connect(struct sim_request *request)
     if (file->kind != SIM_SOCKET)
         return -ENOTSOCK;
     if (to->sin_family == AF_UNSPEC) {
-        file->connecting_to = NULL;
+        sim_disconnect(file);
         return 0;
     }
     if (file->connected)

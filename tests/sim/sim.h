@@ -136,6 +136,9 @@ int              sim_listen(struct sim_file *file, int backlog);
 /* The handshake of a socket in SYN_SENT: 0, -EAGAIN while the backlog is full, or -ECONNREFUSED. */
 int sim_handshake(struct sim_file *file);
 
+/* connect(2) to AF_UNSPEC: the socket is as new, and a peer that it had is reset. */
+void sim_disconnect(struct sim_file *file);
+
 size_t sim_bytes_put(struct sim_bytes *bytes, const void *data, size_t len);
 size_t sim_bytes_get(struct sim_bytes *bytes, void *data, size_t len, bool peek);
 

@@ -225,6 +225,20 @@ int sim_handshake(struct sim_file *file)
     return 0;
 }
 
+void sim_disconnect(struct sim_file *file)
+{
+    file->connecting_to = NULL;
+    if (!file->connected)
+        return;
+    if (file->peer) {
+        file->peer->reset = file->peer->end_of_input = true;
+        file->peer->peer = NULL;
+    }
+    file->peer = NULL;
+    file->incoming->count = 0;
+    file->connected = file->end_of_input = file->reset = file->shut_read = file->shut_write = false;
+}
+
 /* ---- transfers ---- */
 
 static ssize_t socket_read(struct sim_file *file, void *buf, size_t len, bool peek)
