@@ -45,14 +45,6 @@ static int set_up(struct unri_ring *ring, const struct unr_loop_options *options
     return error;
 }
 
-/* liburing before 2.4 fills the index when it submits, but here turn.c submits. */
-static void fill_index(struct io_uring *io)
-{
-    if (io->sq.array)
-        for (unsigned i = 0; i < io->sq.ring_entries; i++)
-            io->sq.array[i] = i;
-}
-
 /* Asks the kernel which opcodes it has. */
 static int probe(struct unri_ring *ring)
 {
@@ -75,7 +67,6 @@ static int open_ring(struct unri_ring *ring, const struct unr_loop_options *opti
     int            error = set_up(ring, options);
     if (error < 0)
         return error;
-    fill_index(&ring->io);
     error = (ring->io.features & needed) == needed ? probe(ring) : -EOPNOTSUPP;
     if (error < 0)
         unri_enter_close(&ring->io);
