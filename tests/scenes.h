@@ -1013,11 +1013,16 @@ static void set_attribute(struct scene *s)
         cr_skip_test("no user attributes on the file system of the temporary folder");
 }
 
-static struct unr_op *describe_getxattr(struct unr_op *op, struct scene *s)
+static const char *path_of_old(const struct scene *s)
 {
     static char path[sizeof s->folder + sizeof "/old"];
     snprintf(path, sizeof path, "%s/old", s->folder);
-    return unr_getxattr(op, path, "user.unring", s->buffer, SIZE);
+    return path;
+}
+
+static struct unr_op *describe_getxattr(struct unr_op *op, struct scene *s)
+{
+    return unr_getxattr(op, path_of_old(s), "user.unring", s->buffer, SIZE);
 }
 
 static struct unr_op *describe_fgetxattr(struct unr_op *op, struct scene *s)
@@ -1029,6 +1034,18 @@ static void verify_attribute(struct scene *s, const struct unr_op *op, bool done
 {
     check_is(op->result.value, done ? 5 : 0);
     check(done ? memcmp(s->buffer, patterned, 5) == 0 : is_untouched(s->buffer, SIZE));
+}
+
+static struct unr_op *describe_setxattr(struct unr_op *op, struct scene *s)
+{
+    return unr_setxattr(op, path_of_old(s), "user.unring", patterned + 5, 10, XATTR_REPLACE);
+}
+
+static void verify_setxattr(struct scene *s, const struct unr_op *op, bool done)
+{
+    check_is(op->result.value, 0);
+    check_is(fgetxattr(s->fd, "user.unring", s->buffer, SIZE), done ? 10 : 5);
+    check(memcmp(s->buffer, done ? patterned + 5 : patterned, done ? 10 : 5) == 0);
 }
 
 static struct unr_op *describe_ftruncate(struct unr_op *op, struct scene *s)
@@ -1312,6 +1329,7 @@ static const struct row rows[] = {
     { "statx", "", ALL, set_folder, describe_statx, NULL, verify_statx, NULL },
     { "getxattr", "", ALL, set_attribute, describe_getxattr, NULL, verify_attribute, NULL },
     { "fgetxattr", "", ALL, set_attribute, describe_fgetxattr, NULL, verify_attribute, NULL },
+    { "setxattr", "", ALL, set_attribute, describe_setxattr, NULL, verify_setxattr, NULL },
     { "ftruncate", "", ALL, set_file, describe_ftruncate, NULL, verify_ftruncate, NULL },
     { "fallocate", "", ALL, set_file, describe_fallocate, NULL, verify_fallocate, NULL },
     { "fadvise", "", ALL, set_file, describe_fadvise, NULL, verify_nothing, NULL },

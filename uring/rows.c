@@ -64,15 +64,15 @@ static bool fill_sendto(struct io_uring_sqe *sqe, struct unr_op *op)
     return true;
 }
 
-/* getxattr(2) has three pointers and a length, and no descriptor: the operation keeps the path
- * where others have two descriptors. */
+/* getxattr(2) and setxattr(2) have three pointers and a length, and no descriptor: the operation
+ * keeps the path where others have two descriptors. */
 static void set_path(struct unr_op_private *p, const char *path)
 {
     p->fd = (int32_t)(uint32_t)(uintptr_t)path;
     p->other_fd = (int32_t)((uint64_t)(uintptr_t)path >> 32);
 }
 
-static bool fill_getxattr(struct io_uring_sqe *sqe, struct unr_op *op)
+static bool fill_xattr(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
     sqe->fd = 0;
@@ -127,8 +127,9 @@ static bool fill_getxattr(struct io_uring_sqe *sqe, struct unr_op *op)
     CALL(openat,          TOTAL, IORING_OP_OPENAT,          1, FD) \
     CALL(fsync,           TOTAL, IORING_OP_FSYNC,           1, NOTHING) \
     CALL(statx,           TOTAL, IORING_OP_STATX,           1, NOTHING) \
-    CALL(getxattr,        TOTAL, IORING_OP_GETXATTR,        0, VALUE, .fill = fill_getxattr) \
+    CALL(getxattr,        TOTAL, IORING_OP_GETXATTR,        0, VALUE, .fill = fill_xattr) \
     CALL(fgetxattr,       TOTAL, IORING_OP_FGETXATTR,       1, VALUE) \
+    CALL(setxattr,        TOTAL, IORING_OP_SETXATTR,        0, NOTHING, .fill = fill_xattr) \
     CALL(ftruncate,       TOTAL, UNRI_OP_FTRUNCATE,         1, NOTHING, .needs = "6.9") \
     CALL(fallocate,       TOTAL, IORING_OP_FALLOCATE,       1, NOTHING) \
     CALL(fadvise,         TOTAL, IORING_OP_FADVISE,         1, NOTHING) \
@@ -427,6 +428,13 @@ struct unr_op *unr_fgetxattr(struct unr_op *op, int fd, const char *name, void *
 {
     describe(op, &unri_row_fgetxattr, fd, name, len, (uintptr_t)value);
     return invalid_if(op, len > UINT32_MAX);
+}
+
+struct unr_op *unr_setxattr(struct unr_op *op, const char *path, const char *name,
+                            const void *value, size_t size, int flags)
+{
+    set_path(describe(op, &unri_row_setxattr, -1, name, size, (uintptr_t)value), path);
+    return invalid_if(with_flags(op, (unsigned)flags), size > UINT32_MAX);
 }
 
 struct unr_op *unr_ftruncate(struct unr_op *op, int fd, int64_t len)

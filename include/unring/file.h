@@ -72,6 +72,18 @@ UNR_API struct unr_op *unr_getxattr(struct unr_op *op, const char *path, const c
 UNR_API struct unr_op *unr_fgetxattr(struct unr_op *op, int fd, const char *name, void *value,
                                      size_t len);
 
+/* Sets an extended attribute of the file `path`: setxattr(2).
+ *
+ * name     of the attribute, as "user.comment".
+ * value    lent: `size` bytes.
+ * flags    0; XATTR_CREATE: the attribute must be new; XATTR_REPLACE: it must be there.
+ * Result   value: 0.
+ * Cancels  TOTAL: the attribute is as it was.
+ * Errors   as setxattr(2): -EEXIST, -ENODATA: not as `flags` demand; -E2BIG: `size` is too large.
+ * Source   io_uring_prep_setxattr(3). */
+UNR_API struct unr_op *unr_setxattr(struct unr_op *op, const char *path, const char *name,
+                                    const void *value, size_t size, int flags);
+
 /* Sets the length of the file `fd`: ftruncate(2).
  *
  * Result   value: 0.

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 #include "../../uring/newer.h"
 
@@ -457,6 +458,11 @@ static int set_attribute(struct sim_inode *inode, const struct sim_request *requ
     if (!inode || strlen(name) >= sizeof inode->attribute
         || request->sqe.len > sizeof inode->attribute_value)
         return -ENOSPC;
+    bool there = strcmp(inode->attribute, name) == 0;
+    if (there && request->sqe.xattr_flags & XATTR_CREATE)
+        return -EEXIST;
+    if (!there && request->sqe.xattr_flags & XATTR_REPLACE)
+        return -ENODATA;
     strcpy(inode->attribute, name);
     inode->attribute_len = request->sqe.len;
     memcpy(inode->attribute_value, (const void *)(uintptr_t)request->sqe.off, request->sqe.len);

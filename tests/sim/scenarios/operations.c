@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 #include "../../../uring/row.h"
 
@@ -613,6 +614,25 @@ static void verify_getxattr(struct subject *s)
                   "the file has no such attribute");
 }
 
+static struct unr_op *d_setxattr(struct subject *s)
+{
+    return unr_setxattr(&s->op, "old", ATTRIBUTE, ATTRIBUTE_VALUE, 5, XATTR_CREATE);
+}
+
+/* The attribute is there exactly with success. */
+static void verify_setxattr(struct subject *s)
+{
+    struct unr_op get = { 0 };
+    unr_start(s->loop, unr_getxattr(&get, "old", ATTRIBUTE, s->buf, ROOM), NULL, NULL);
+    unr_loop_run(s->loop);
+    if (s->op.result.error) {
+        unr_sim_check(get.result.error == -ENODATA, "there is no attribute");
+        return;
+    }
+    unr_sim_check(get.result.value == 5, "its length is what was set");
+    unr_sim_check(memcmp(s->buf, ATTRIBUTE_VALUE, 5) == 0, "its value is what was set");
+}
+
 /* ---- the table of subjects ---- */
 
 #define SUBJECT(name, set_up, provoke, verify, tear_down)                                          \
@@ -736,6 +756,7 @@ static void verify_renameat(struct subject *s)
 }
 
 SUBJECT(getxattr, make_old, NULL, verify_getxattr, NULL);
+SUBJECT(setxattr, make_old, NULL, verify_setxattr, NULL);
 SUBJECT(openat, no_descriptor, NULL, verify_openat, close_produced);
 SUBJECT(statx, make_old, NULL, verify_nothing, NULL);
 SUBJECT(unlinkat, make_old, NULL, verify_unlinkat, NULL);
@@ -803,7 +824,7 @@ const struct subject_type *const subject_types[] = {
     &subject_linkat,      &subject_symlinkat,    &subject_mkdirat,    &subject_waitid,
     &subject_futex_wait,  &subject_futex_wake,   &subject_read_with,  &subject_write_with,
     &subject_recvfrom,    &subject_sendto,       &subject_epoll_wait, &subject_getxattr,
-    &subject_fgetxattr,   &subject_sqe_recv,     &subject_send_zc,
+    &subject_fgetxattr,   &subject_setxattr,     &subject_sqe_recv,   &subject_send_zc,
 };
 const unsigned subject_type_count = sizeof subject_types / sizeof *subject_types;
 
