@@ -626,6 +626,7 @@ static void verify_setxattr(struct subject *s)
     unr_start(s->loop, unr_getxattr(&get, "old", ATTRIBUTE, s->buf, ROOM), NULL, NULL);
     unr_loop_run(s->loop);
     if (s->op.result.error) {
+        unr_sim_check(s->op.result.error == -ECANCELED, "nothing else keeps it from success");
         unr_sim_check(get.result.error == -ENODATA, "there is no attribute");
         return;
     }
