@@ -8,8 +8,8 @@
  *              ring->repeats, WANTS_REPEAT, then wanted again
  *   withdrawn  unri_withdraw_cancel: the operation's own CQE has come first
  *
- * An operation has one cancel under way at a time, however often it is asked.  Its result is
- * complete.c's affair. */
+ * An operation has one cancel under way at a time, however often it is asked.  What its result
+ * says in the end is decided in complete.c. */
 #include "../lib/core/clock.h"
 #include "cancel.h"
 
@@ -31,9 +31,10 @@ void unri_withdraw_cancel(struct unri_ring *ring, struct unr_op *op)
     unri_clear_flags(op, UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT);
 }
 
-/* By user_data alone: it is the target's address, which stays the target's until this cancel's own
- * CQE has come.  No CQE_SKIP, for the answer is part of the verdict; no IOSQE_ASYNC, for a cancel
- * that runs later could meet another operation at that address. */
+/* The cancel names its target by user_data alone, which is the target's address.  The memory there
+ * stays the target's until this cancel's own CQE has come.  CQE_SKIP is not set, because the answer
+ * is part of the verdict.  IOSQE_ASYNC is not set, because a cancel that runs later could meet
+ * another operation at that address. */
 void unri_fill_cancel(struct unri_ring *ring, struct io_uring_sqe *sqe, struct unr_op *op)
 {
     *sqe = (struct io_uring_sqe){
@@ -48,8 +49,9 @@ void unri_fill_cancel(struct unri_ring *ring, struct io_uring_sqe *sqe, struct u
 
 /* ---- cancels that had no effect ---- */
 
-/* When the cancel of an operation on ring->repeats is due, in what its list counts: reaps on the
- * first, on the others milliseconds that wrap round.  Scratch. */
+/* Keeps when the cancel of an operation on ring->repeats is due, in `fd` of the result, which is
+ * scratch memory.  The first of these lists counts reaps, the others count milliseconds, and both
+ * numbers wrap round. */
 static void set_due(struct unr_op *op, uint32_t due)
 {
     op->result.fd = (int)due;
@@ -61,8 +63,8 @@ static int32_t time_until_due(const struct unr_op *op, uint32_t now)
 }
 
 /* -ENOENT and -EALREADY do not promise that the target will end: it may have been on its way from
- * one of the kernel's tables to another.  While its CQE is missing the cancel is sent again, after
- * the next reap and then at growing intervals. */
+ * one of the kernel's tables to another.  As long as the target's CQE is missing, the cancel is
+ * sent again, after the next reap and then at growing intervals. */
 static void plan_repeat(struct unr_loop *loop, struct unr_op *op)
 {
     struct unri_ring *ring = loop->ring;
@@ -95,8 +97,8 @@ static void repeat(struct unr_loop *loop, unsigned level, struct unr_op *op)
     loop->stats.cancels_repeated++;
 }
 
-/* After a reap: the first repetition waits for just that, the others for a time.  Each list is in
- * order of time. */
+/* Each list is in the order in which its cancels are due, so the first one that is not due ends the
+ * walk over its list.  This is called after a reap, for which the first list waits. */
 void unri_repeat_cancels(struct unr_loop *loop)
 {
     struct unri_ring *ring = loop->ring;

@@ -5,19 +5,20 @@
 
 #include "ring.h"
 
-/* Has a cancel sent for an operation in flight. */
+/* Asks for a cancel to be sent for an operation in flight, before anything else that is queued. */
 void unri_want_cancel(struct unri_ring *ring, struct unr_op *op);
 
-/* No cancel needs to be sent for an operation any more. */
+/* Takes back a cancel that was asked for and not sent.  A cancel that was sent is still awaited. */
 void unri_withdraw_cancel(struct unri_ring *ring, struct unr_op *op);
 
-/* Fills the SQE of a cancel that is wanted. */
+/* Fills an SQE with the cancel that an operation wants. */
 void unri_fill_cancel(struct unri_ring *ring, struct io_uring_sqe *sqe, struct unr_op *op);
 
-/* The CQE of a cancel has come, with `res`. */
+/* Keeps the kernel's answer to a cancel, the `res` of its CQE.  If the cancel had no effect, has it
+ * sent again later. */
 void unri_cancel_answered(struct unr_loop *loop, struct unr_op *op, int res);
 
-/* Sends the cancels again that had no effect and whose time has come. */
+/* Asks again for each cancel that had no effect and is due to be repeated. */
 void unri_repeat_cancels(struct unr_loop *loop);
 
 #endif

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* unr_cancel_close: the one operation on a descriptor that is more than an SQE.  It asks all others
- * on the descriptor to cancel, waits among them until it is alone, and then is submitted as a
- * close. */
+/* unr_cancel_close(): an operation that asks all others on its descriptor to cancel, and waits
+ * among them until it is alone.  Only then is it submitted, as a close. */
 #include "../lib/core/cancel.h"
 #include "ring.h"
 #include "row.h"
 
+/* Tells whether a cancel_close has begun, and its close was not queued yet. */
 static bool waits(const struct unr_op *closer)
 {
     const struct unr_op_private *p = &closer->private_fields;
     return p->state == UNRI_IN_FLIGHT && !(p->flags & UNRI_AWAITS);
 }
 
+/* Returns the next operation on the descriptor, as unri_peers_next() does, but never the closer. */
 static struct unr_op *next_peer(const struct unr_op *closer, const struct unr_op *behind)
 {
     const struct unr_op_private *p = &closer->private_fields;
@@ -26,7 +27,8 @@ static void request_peers(const struct unr_op *closer)
                     closer);
 }
 
-/* The type's `peer_left`: another operation on the descriptor is about to run its `done`. */
+/* The type's `peer_left`: another operation has left the descriptor, and its `done` comes next.  If
+ * it was the last one, the close is queued. */
 static void peer_left(struct unr_op *closer)
 {
     if (waits(closer) && !next_peer(closer, NULL))
@@ -47,9 +49,10 @@ static void cancel_close_start(struct unr_op *op)
         unri_enqueue(op);
 }
 
-/* The descriptor of an unr_sqe() that was queued before is known only since it was filled in: then
- * this waits once more.  A peer whose `done` alone is missing is no reason to, or an operation that
- * starts itself again would keep the descriptor open. */
+/* Looks once more for others on the descriptor: the descriptor of an unr_sqe() that was queued
+ * before this close has become known only when its SQE was filled in.  If there is one, the close
+ * waits again.  An operation whose `done` alone is missing does not count: otherwise one that
+ * starts itself again in its `done` would keep the descriptor open. */
 static bool cancel_close_fill(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     (void)sqe;

@@ -2,9 +2,9 @@
 /* From the CQ to a finished operation.  An operation has up to four kinds of CQE: its own last one,
  * the notification of a zero-copy send, the answer to its cancel, and the answer to the undoing of
  * a connect.  The operation is finished when each of these that was submitted has come, in
- * whichever order (rule 7, the join).  Only then is the verdict known, and only then does no CQE
- * refer to the operation's memory any more.  What the answer to a cancel means is cancel.c's
- * affair. */
+ * whichever order (rule 7, The join).  Only then is the verdict known, and only then does no CQE
+ * refer to the operation's memory any more.  What the answer to a cancel means is decided in
+ * cancel.c. */
 #include "complete.h"
 #include "cancel.h"
 #include "row.h"
@@ -18,15 +18,15 @@ static bool is_restart(int res)
     return res <= -512 && res >= -516;
 }
 
-/* Whether a cancel that was asked for explains `res`: a worker that was interrupted says so in its
- * own ways. */
+/* Tells whether `res` is explained by a cancel, if one was asked for.  The errors other than
+ * ECANCELED are those of a worker that the cancel has interrupted. */
 static bool is_cancelled(int res)
 {
     return res == -ECANCELED || res == -EINTR || is_restart(res);
 }
 
-/* What a MSG_WAITALL transfer was asked to move in all.  Asked before `done`, while the arguments
- * are lent. */
+/* Returns how many bytes a MSG_WAITALL transfer was asked to move.  It reads the caller's message,
+ * which is lent until `done`. */
 static uint64_t bytes_asked(const struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
@@ -51,8 +51,9 @@ static bool was_cut_short(const struct unr_op *op, int res)
            && unri_row_of(op)->yields == UNRI_YIELDS_BYTES && (uint64_t)res < bytes_asked(op);
 }
 
-/* Rules 3 and 4: the error of an operation whose own CQE said `res`.  A success stays one whatever
- * was asked, and -ECANCELED stands for a request that took effect, and for nothing else. */
+/* Returns the error of an operation whose own last CQE said `res`.  A success stays a success
+ * whatever was requested (rule 3, Truth).  -ECANCELED stands for a request that took effect, and
+ * for nothing else (rule 4, Counts). */
 static int error_of(const struct unr_op *op, int res)
 {
     bool honoured = op->private_fields.flags & UNRI_HONOURED;
@@ -80,7 +81,8 @@ static void yield_result(struct unr_result *r, enum unri_yields yields, int res)
     }
 }
 
-/* The last CQE that was missing has come: the result is made of what was kept of all of them. */
+/* Ends an operation whose last missing CQE has come.  Its result is made of what was kept of all
+ * its CQEs. */
 static void finish(struct unr_op *op)
 {
     const struct unri_row *row = unri_row_of(op);
@@ -96,8 +98,8 @@ static void finish(struct unr_op *op)
 
 /* ---- its own CQEs ---- */
 
-/* Whether the socket of a cancelled connect may go on connecting: the kernel ends the request, and
- * leaves a TCP socket in SYN_SENT.  (AF_UNIX has no such state.) */
+/* Tells whether the socket of a cancelled connect may go on connecting: the kernel ends the I/O
+ * request, and leaves a TCP socket in SYN_SENT.  (AF_UNIX has no such state.) */
 static bool needs_undoing(const struct unr_op *op, int res)
 {
     const struct unr_op_private *p = &op->private_fields;
@@ -108,8 +110,8 @@ static bool needs_undoing(const struct unr_op *op, int res)
            && ((const struct sockaddr *)(uintptr_t)p->address)->sa_family != AF_UNIX;
 }
 
-/* An operation's own last CQE.  A cancel that has not been sent yet is not needed any more; one
- * that is under way is still awaited. */
+/* Takes an operation's own last CQE, and keeps its `res`.  A cancel that was not sent yet is taken
+ * back; a cancel that was sent is still awaited. */
 static void target_arrived(struct unri_ring *ring, struct unr_op *op, int res)
 {
     struct unr_op_private *p = unri_private(op);
@@ -123,9 +125,9 @@ static void target_arrived(struct unri_ring *ring, struct unr_op *op, int res)
     }
 }
 
-/* Runs the `done` of one shot of a multishot operation.  The result is the caller's to read while
- * it runs, and so is its scratch: a cancel that waited on a list of the ring is taken off first,
- * and wanted again afterwards. */
+/* Runs the `done` of one shot of a multishot operation.  The whole result is the caller's to read
+ * meanwhile, also the fields that link the operation into a list of the ring.  So a cancel that
+ * waits on such a list is taken back first, and asked for again afterwards. */
 static void hand_out_shot(struct unr_loop *loop, struct unr_op *op, int res)
 {
     struct unri_ring      *ring = loop->ring;
@@ -138,15 +140,15 @@ static void hand_out_shot(struct unr_loop *loop, struct unr_op *op, int res)
         unri_want_cancel(ring, op);
 }
 
-/* A CQE of the operation itself.  MORE announces the notification of a zero-copy send, and of
- * everything else a further shot. */
+/* Takes a CQE of the operation itself.  With the flag MORE it announces that another will come: of
+ * a zero-copy send its notification, of every other operation a further shot. */
 static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned flags)
 {
     struct unr_op_private *p = unri_private(op);
     if (unri_row_of(op) == &unri_row_sqe && !(flags & IORING_CQE_F_NOTIF))
         p->other_fd = (int32_t)flags;
     if (flags & IORING_CQE_F_NOTIF) {
-        p->flags ^= UNRI_AWAITS_NOTIF; /* of the two CQEs the first sets it, the second clears it */
+        p->flags ^= UNRI_AWAITS_NOTIF; /* the first of the two CQEs sets it, the second clears it */
     } else if (!(flags & IORING_CQE_F_MORE)) {
         target_arrived(loop->ring, op, res);
     } else if (p->flags & UNRI_ZERO_COPY) {
@@ -157,7 +159,7 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
     }
 }
 
-/* The answer to the undoing of a connect. */
+/* Takes the answer to the undoing of a connect. */
 static void undo_cqe(struct unr_op *op, int res)
 {
     struct unr_op_private *p = unri_private(op);
@@ -168,7 +170,7 @@ static void undo_cqe(struct unr_op *op, int res)
 
 /* ---- reaping ---- */
 
-/* Whether an operation takes the short way, as nearly all do: its only CQE has come, it is a
+/* Tells whether an operation takes the short way, as nearly all do: its only CQE has come and is a
  * success, and nobody asked to cancel. */
 static bool is_plain(const struct unr_op *op, const struct io_uring_cqe *cqe)
 {
@@ -178,6 +180,7 @@ static bool is_plain(const struct unr_op *op, const struct io_uring_cqe *cqe)
            && (op->private_fields.flags & flags) == UNRI_AWAITS_TARGET;
 }
 
+/* Takes one CQE, and ends its operation if that awaits no other. */
 static void cqe_arrived(struct unr_loop *loop, const struct io_uring_cqe *cqe)
 {
     struct unr_op *op = (struct unr_op *)(uintptr_t)(cqe->user_data & ~(uint64_t)UNRI_WHICH);
@@ -196,8 +199,8 @@ static void cqe_arrived(struct unr_loop *loop, const struct io_uring_cqe *cqe)
         finish(op);
 }
 
-/* The head of the CQ moves once, at the end: the kernel does not reuse an entry that is being read.
- */
+/* The head of the CQ moves once, at the end, so that the kernel does not reuse an entry that is
+ * still being read. */
 void unri_reap(struct unr_loop *loop)
 {
     struct io_uring     *io = &loop->ring->io;

@@ -5,7 +5,7 @@
 
 #include "ring.h"
 
-/* Empties the CQ. */
+/* Takes every CQE out of the CQ, and ends each operation that awaits no other. */
 void unri_reap(struct unr_loop *loop);
 
 #endif

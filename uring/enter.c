@@ -39,8 +39,8 @@ int unri_enter_enable(struct io_uring *ring)
     /* By its opcode: Debian's liburing.so 2.3 does not export io_uring_enable_rings(). */
     if (ring->flags & IORING_SETUP_R_DISABLED)
         error = unri_enter_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
-    /* A thread may register 16 rings, which saves each call the look-up of the descriptor; others
-     * do without. */
+    /* A registered ring saves each call the look-up of its descriptor.  A thread may register 16
+     * rings, and its other rings do without. */
     if (error >= 0)
         io_uring_register_ring_fd(ring);
     return error < 0 ? error : 0;
@@ -53,7 +53,7 @@ int unri_enter_register(struct io_uring *ring, unsigned opcode, void *argument, 
 
 bool unri_enter_has_absolute(struct io_uring *ring)
 {
-    /* Unknown flags are refused before the descriptor, which is not one here, is looked at. */
+    /* The kernel refuses an unknown flag before it looks at the descriptor, and -1 is none. */
     (void)ring;
     return io_uring_enter2((unsigned)-1, 0, 0, UNRI_ENTER_ABS_TIMER, NULL, 0) != -EINVAL;
 }

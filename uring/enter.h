@@ -19,7 +19,7 @@ int unri_enter_open(struct io_uring *ring, unsigned entries, struct io_uring_par
 /* Gives the ring back.  Nothing may be in flight: closing is not draining. */
 void unri_enter_close(struct io_uring *ring);
 
-/* In a forked child: gives back what the child has of it. */
+/* Gives back what a forked child has of its parent's ring. */
 void unri_enter_abandon(struct io_uring *ring);
 
 /* Makes a ring that was opened disabled ready, for the calling thread. */
@@ -28,16 +28,16 @@ int unri_enter_enable(struct io_uring *ring);
 /* io_uring_register(2). */
 int unri_enter_register(struct io_uring *ring, unsigned opcode, void *argument, unsigned count);
 
-/* Whether waiting can be told a point in time instead of a duration: IORING_ENTER_ABS_TIMER. */
+/* Tells whether a wait can end at a point in time, not after a duration: IORING_ENTER_ABS_TIMER. */
 bool unri_enter_has_absolute(struct io_uring *ring);
 
-/* io_uring_enter(2): submits `to_submit` SQEs and runs what the kernel has deferred; waits until
- * `min_complete` CQEs are there or `deadline` has come, INT64_MIN being past.  The number of SQEs
- * consumed, or a negative errno: -ETIME, -EINTR and others. */
+/* Calls io_uring_enter(2): submits `to_submit` SQEs, runs the work that the kernel has deferred,
+ * and waits until `min_complete` CQEs are there or `deadline` has come (INT64_MIN is always past).
+ * Returns how many SQEs the kernel took, or a negative errno: -ETIME, -EINTR and others. */
 int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete, unr_time deadline,
                bool absolute);
 
-/* Whether writes can be told not to raise SIGPIPE: RWF_NOSIGNAL. */
+/* Tells whether writes can be told not to raise SIGPIPE: RWF_NOSIGNAL. */
 bool unri_enter_has_nosignal(void);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Lists of operations on a ring, linked both ways: through private_fields.next, and through scratch
- * in the result. */
+/* Lists of operations on a ring, linked both ways: forward by private_fields.next, and back by
+ * `bytes` of the result, which is scratch memory until the operation is finished. */
 #ifndef UNRI_QUEUE_H
 #define UNRI_QUEUE_H
 

@@ -78,7 +78,8 @@ int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options
     struct unri_ring *ring = calloc(1, sizeof *ring);
     if (!ring)
         return -ENOMEM;
-    /* First, while a descriptor is free that the look takes. */
+    /* The look at RWF_NOSIGNAL takes a descriptor for a moment.  It comes first, because the ring
+     * may take the last one. */
     ring->nosignal_write = unri_enter_has_nosignal();
     int error = open_ring(ring, options);
     if (error < 0) {

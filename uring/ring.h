@@ -24,9 +24,9 @@ struct unri_ring {
     bool              ran_shots;      /* in this turn: user code ran inside a reap */
     uint32_t          reaps;          /* counts them, for repeats[0] */
     unsigned          setup;          /* IORING_SETUP_* that the kernel accepted */
-    bool              absolute_wait;
-    bool              nosignal_write;
-    uint8_t           opcodes[32]; /* a bit for each that the kernel has */
+    bool              absolute_wait;  /* a wait can end at a point in time: ABS_TIMER */
+    bool              nosignal_write; /* writes can be told not to raise SIGPIPE */
+    uint8_t           opcodes[32];    /* a bit for each that the kernel has */
 };
 
 /* user_data is the operation's address, whose low bits are free to say which of its CQEs it is. */

@@ -5,8 +5,8 @@
 
 /* ---- a descriptor that is being closed ---- */
 
-/* Until the SQE of its close is submitted; afterwards the number may already be another
- * descriptor's. */
+/* Tells whether the descriptor is still the one that a cancel_close was given: until the SQE of its
+ * close is submitted.  Afterwards the number may already be that of another descriptor. */
 static bool has_not_closed(const struct unr_op *closer)
 {
     const struct unr_op_private *p = &closer->private_fields;
@@ -24,14 +24,16 @@ bool unri_has_closer(struct unr_loop *loop, int fd)
 
 /* ---- start and cancel ---- */
 
+/* Ends an operation whose call this kernel does not have.  INVALID tells that from the EOPNOTSUPP
+ * of a descriptor whose file does not support the call. */
 static void end_unsupported(struct unr_op *op)
 {
-    /* On this kernel; a descriptor's own EOPNOTSUPP is another matter. */
     unri_private(op)->flags |= UNRI_INVALID;
     unri_end(op, -EOPNOTSUPP);
 }
 
-/* Whether a cancel_close waits on a descriptor of this operation, which it may not delay. */
+/* Tells whether a cancel_close waits on a descriptor of this operation: the operation must not make
+ * it wait longer.  An operation that supports NONE cannot be ended, so it begins. */
 static bool comes_too_late(const struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
@@ -64,7 +66,8 @@ void unri_row_cancel(struct unr_op *op, struct unr_cancel_request request)
         unri_end_unsubmitted(op, request);
         return;
     }
-    /* One cancel at a time; and none for what only awaits its other CQEs, or has been hit. */
+    /* An operation has one cancel under way at a time.  It needs none if a cancel has hit it, or if
+     * its own last CQE is in and only the others are missing. */
     const unsigned under_way = UNRI_WANTS_CANCEL | UNRI_WANTS_UNDO | UNRI_WANTS_REPEAT
                                | UNRI_AWAITS_CANCEL | UNRI_CANCEL_HIT;
     if (p->flags & UNRI_AWAITS_TARGET && !(p->flags & under_way))

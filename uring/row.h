@@ -7,7 +7,7 @@
 #include "newer.h"
 #include "ring.h"
 
-/* What a res that is no error is. */
+/* What a `res` of 0 or more is. */
 enum unri_yields {
     UNRI_YIELDS_NOTHING, /* 0 */
     UNRI_YIELDS_VALUE,   /* a number that the call's documentation explains */
@@ -20,13 +20,15 @@ struct unri_row {
     struct unr_op_type type; /* first: an operation's type is its row */
     uint8_t            opcode;
     uint8_t            yields; /* enum unri_yields */
-    bool is_special;           /* its CQE is more than a result: it has `completed`, or the CQE's
-                                  flags are kept (unr_sqe) */
+    bool is_special;           /* is_plain() is not for it: it has `completed`, or keeps the flags
+                                  of its CQEs (unr_sqe) */
     const char *needs;         /* the version of Linux that has the call; NULL: 6.1 has it */
-    /* NULL: an operation's arguments are laid out as in the SQE.  Otherwise fills the rest in;
-     * false: the SQE is not to be submitted now, and the operation has been seen to. */
+    /* Fills in what the SQE has besides the operation's arguments.  False: the SQE is not to be
+     * submitted, because this function has ended the operation or has let it wait.  NULL: the SQE
+     * has the arguments alone. */
     bool (*fill)(struct io_uring_sqe *sqe, struct unr_op *op);
-    /* NULL, or what is left to do when the kernel has done what it was asked to. */
+    /* Does what is left to do after a success of the kernel, before the operation ends.  NULL:
+     * nothing is left. */
     void (*completed)(struct unr_op *op);
 };
 
@@ -39,7 +41,8 @@ static inline const struct unri_row *unri_row_of(const struct unr_op *op)
     return (const struct unri_row *)op->type;
 }
 
-/* Two 32-bit arguments as one of 64. */
+/* The wide argument: two of 32 bits that together hold one of 64, in operations that have no use
+ * for the two. */
 static inline uint64_t unri_wide(const struct unr_op_private *p)
 {
     return (uint64_t)p->call_flags << 32 | p->length;
@@ -62,9 +65,11 @@ static inline void unri_enqueue(struct unr_op *op)
     unri_queue_push(&op->private_fields.loop->ring->queued, op);
 }
 
+/* Looks through the operations on `fd` for a cancel_close whose close was not submitted yet. */
 bool unri_has_closer(struct unr_loop *loop, int fd);
 
-/* Whether a cancel_close waits for the operations on `fd`: then no more are to be started on it. */
+/* Tells whether a cancel_close waits until no other operation is on `fd`: no operation that can be
+ * cancelled is to be started there then. */
 static inline bool unri_being_closed(struct unr_loop *loop, int fd)
 {
     return fd >= 0 && unlikely(unri_bucket(&loop->descriptors, fd)->closers)

@@ -213,8 +213,8 @@ static uint32_t transfer_length(size_t len)
     return len < 0x7ffff000 ? (uint32_t)len : 0x7ffff000;
 }
 
-/* MSG_WAITALL: the kernel goes on after a part has moved, so nothing better than PARTIAL can be
- * promised. */
+/* With MSG_WAITALL the kernel goes on after a part has moved, so the operation can promise nothing
+ * better than PARTIAL. */
 static struct unr_op *narrow(struct unr_op *op, int flags)
 {
     if (flags & MSG_WAITALL)
@@ -392,7 +392,7 @@ struct unr_op *unr_pipe(struct unr_op *op, int fds[2], int flags)
     return with_flags(op, (unsigned)flags);
 }
 
-/* What comes from `from_offset` stands where other calls have an address (splice_off_in). */
+/* `from_offset` is where other calls have an address, as in the SQE (splice_off_in). */
 struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offset, int to,
                           int64_t to_offset, size_t len, unsigned flags)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* unr_sqe: an operation whose SQE a caller fills in.  Its opcode and its descriptor are known when
- * that has happened, which is when it gets an SQE.
+/* unr_sqe(): an operation whose SQE a function of the caller's fills in.  That function runs when
+ * the operation gets its SQE; before that, unring knows neither the opcode nor the descriptor.
  *
- * It keeps the caller's function in `address`, the context in `offset`, and the name in the two
- * fields that are a wide argument elsewhere. */
+ * The operation keeps the function in `address`, the function's context in `offset`, and its own
+ * name in the wide argument (unri_wide()). */
 #include "cancel.h"
 #include "row.h"
 
@@ -21,14 +21,16 @@ uint32_t unr_sqe_flags(const struct unr_op *op)
     return (uint32_t)op->private_fields.other_fd;
 }
 
-/* Takes back what fill_queued() has said of an operation: the kernel will not see it. */
+/* Takes back that an operation awaits its CQE, which fill_queued() has set: the kernel will not see
+ * the operation.  A cancel that the caller's function has asked for is not sent either. */
 static void do_not_submit(struct unr_op *op)
 {
     unri_clear_flags(op, UNRI_AWAITS_TARGET);
     unri_withdraw_cancel(op->private_fields.loop->ring, op);
 }
 
-/* Whether sqe->fd is a descriptor.  For these few opcodes it is none, or something else. */
+/* Tells whether sqe->fd is a descriptor.  These few opcodes do not use it, or use it for something
+ * else. */
 static bool has_fd(unsigned opcode)
 {
     switch (opcode) {
@@ -69,8 +71,8 @@ static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
         p->flags |= UNRI_ZERO_COPY;
     p->other_fd = 0;
     if (has_fd(sqe->opcode) && !(sqe->flags & IOSQE_FIXED_FILE)) {
-        /* Only now is the descriptor known: the operation moves from those on none to those on this
-         * one. */
+        /* The descriptor is known only now, so the operation was among the peers on no descriptor,
+         * and moves to the peers on this one. */
         unri_peers_remove(&p->loop->descriptors, op);
         p->fd = sqe->fd;
         unri_peers_add(&p->loop->descriptors, op, 1);

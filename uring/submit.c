@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* From the lists into the SQ.  An SQE is filled when it is flushed, from the operation's own
- * arguments: until then the operation is on a list, and cancelling it is taking it off.  An
- * operation that finds no SQE stays on its list: nothing is lost when the SQ is full (rule 8). */
+/* From the lists of a ring into its SQ.  An operation keeps its arguments itself and waits on a
+ * list; its SQE is filled just before the kernel is called.  So an operation that is cancelled
+ * before that is taken off its list, and the kernel never sees it.  An operation that finds no SQE
+ * stays on its list, so nothing is lost when the SQ is full (rule 8, Queues). */
 #include "submit.h"
 #include "cancel.h"
 #include "row.h"
@@ -30,12 +31,12 @@ static void fill_queued(struct unri_ring *ring, struct io_uring_sqe *sqe)
     const struct unri_row *row = unri_row_of(op);
     unri_queue_remove(&ring->queued, op);
     fill_row(sqe, op);
-    /* It is in flight before its `fill` runs, for that may be a caller's, which may ask it to
-     * cancel. */
+    /* The operation is in flight before its `fill` runs: that may run a function of the caller's,
+     * which may request to cancel this very operation. */
     unri_set_op_state(op, UNRI_IN_FLIGHT);
     unri_private(op)->flags |= UNRI_AWAITS_TARGET;
     if (row->fill && unlikely(!row->fill(sqe, op))) {
-        ring->io.sq.sqe_tail--; /* nobody needs this SQE; the next one gets it */
+        ring->io.sq.sqe_tail--; /* the next operation gets this SQE */
         return;
     }
     sqe->user_data = unri_user_data(op, UNRI_OWN);
@@ -55,7 +56,7 @@ static void fill_undo(struct io_uring_sqe *sqe, struct unr_op *op)
     op->private_fields.flags ^= UNRI_WANTS_UNDO | UNRI_AWAITS_UNDO;
 }
 
-/* Gives the SQE to a cancel or an undoing. */
+/* Gives the SQE to the first cancel or undoing that is wanted. */
 static void fill_urgent(struct unri_ring *ring, struct io_uring_sqe *sqe)
 {
     struct unr_op *op = ring->urgent.first;
@@ -66,8 +67,9 @@ static void fill_urgent(struct unri_ring *ring, struct io_uring_sqe *sqe)
         fill_undo(sqe, op);
 }
 
-/* Cancels and undoings come first: they are about operations whose memory is lent.  Filling the SQE
- * of an unr_sqe() may queue further ones, which get theirs in the same call. */
+/* Cancels and undoings come before new operations, because they let lent memory go.  The caller's
+ * function of an unr_sqe() may make requests that need further cancels; they get their SQEs in the
+ * same call. */
 bool unri_fill(struct unri_ring *ring)
 {
     ring->cancels_filled = 0;

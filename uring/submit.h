@@ -5,10 +5,10 @@
 
 #include "ring.h"
 
-/* Fills SQEs from the lists.  True if the SQ is full and something was left. */
+/* Fills SQEs from the lists.  Returns true if the SQ is full and the lists are not empty. */
 bool unri_fill(struct unri_ring *ring);
 
-/* Shows the kernel what was filled.  Returns how many SQEs it has not taken yet. */
+/* Shows the kernel the SQEs that were filled.  Returns how many of them it has not taken yet. */
 static inline unsigned unri_publish(struct unri_ring *ring)
 {
     struct io_uring_sq *sq = &ring->io.sq;

@@ -18,9 +18,9 @@ static bool completions_ready(const struct unri_ring *ring)
     return io_uring_cq_ready(&ring->io) != 0;
 }
 
-/* Whether there are completions that only a call of the kernel brings forth: with DEFER_TASKRUN
- * they wait as work of this thread, and where the CQ was full the kernel keeps the rest.  A plain
- * ring posts its completions without such a call. */
+/* Tells whether there are completions that reach the CQ only when the kernel is called.  With
+ * DEFER_TASKRUN they wait as work of this thread; where the CQ was full, the kernel keeps those
+ * that had no room.  A plain ring posts its completions without such a call. */
 static bool must_enter(const struct unri_ring *ring)
 {
     return kernel_flags(ring) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
@@ -36,9 +36,10 @@ bool unri_ring_has_work(const struct unr_loop *loop)
 
 /* ---- the turn ---- */
 
-/* Returns how many CQEs a call asks for.  The kernel runs deferred work for so many, or for 20 if
- * that is more.  The CQEs of cancels are there as soon as they are submitted; so after a storm of
- * cancels, asking for as many brings the CQEs of their targets along in the same call. */
+/* Returns how many CQEs a call asks for.  The kernel runs deferred work for as many CQEs as it is
+ * asked for, and for 20 at least.  A cancel's own CQE is there as soon as the cancel is submitted,
+ * and the CQE of its target is deferred work.  So a call that submits a storm of cancels asks for
+ * as many CQEs, which brings those of the targets along. */
 static unsigned completions_to_ask_for(const struct unri_ring *ring, bool wait)
 {
     enum { DEFERRED_WORK_AT_ONCE = 20 };
@@ -57,8 +58,8 @@ static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complet
     if (n >= 0)
         return 0;
     switch (n) {
-    /* The wait has ended.  Or the SQEs stay for the next call, as the kernel has no memory for
-     * requests now (EAGAIN), or too many completions wait (EBUSY). */
+    /* The wait has ended (ETIME, EINTR).  Or the SQEs stay for the next call, because the kernel
+     * has no memory for I/O requests now (EAGAIN), or because too many completions wait (EBUSY). */
     case -ETIME:
     case -EINTR:
     case -EAGAIN:
@@ -71,15 +72,16 @@ static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complet
 }
 
 /* Gives the kernel, which takes no SQEs now, up to a millisecond in which something completes. */
-static int let_it_recover(struct unr_loop *loop)
+static int let_kernel_recover(struct unr_loop *loop)
 {
     bool refused;
     return enter(loop, 0, 1, unri_os_clock() + UNR_MSEC(1), &refused);
 }
 
-/* It goes round more than once only where the SQ was too small for all that waits for an SQE, so
- * that everything queued before the turn has been submitted when it waits.  A `done` that ran for a
- * shot ends the turn: it may have queued more, which is the next turn's. */
+/* The kernel is called more than once only where the SQ was too small for everything that waits for
+ * an SQE: before the turn waits, everything that was queued before it has been submitted.  A `done`
+ * that ran for a shot ends the turn, because the operations that it may have queued belong to the
+ * next one. */
 int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
 {
     struct unri_ring *ring = loop->ring;
@@ -104,7 +106,7 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
             error = enter(loop, to_submit, completions_to_ask_for(ring, wait),
                           wait ? deadline : INT64_MIN, &refused);
         if (unlikely(refused && error == 0))
-            error = let_it_recover(loop);
+            error = let_kernel_recover(loop);
         unri_reap(loop);
         deadline = INT64_MIN; /* the loop must look at once at the operations that were reaped */
     }

@@ -96,7 +96,8 @@ static inline bool unri_live(const struct unr_op *op)
 enum {
     UNRI_CHILD = 1 << 0,        /* its end goes to private_fields.combinator, not to a `done` */
     UNRI_HOUSEKEEPING = 1 << 1, /* the loop's own: neither shown nor counted */
-    UNRI_INVALID = 1 << 2,      /* no kernel takes its arguments: it ends with -EINVAL */
+    UNRI_INVALID = 1 << 2,      /* no kernel takes its arguments, and it ends with -EINVAL; or this
+                                   kernel lacks the call, and it ends with -EOPNOTSUPP */
     UNRI_HONOURED = 1 << 3,     /* it has honoured a request; verdict and cause tell of that one */
     UNRI_ON_FD = 1 << 4,        /* among the peers of private_fields.fd */
     UNRI_ON_TWO_FDS = 1 << 5,   /* among the operations on two descriptors */
@@ -177,7 +178,7 @@ static inline unsigned unri_with_weaker(unsigned type)
  *
  *   error  When the operation was started; for a system call whose own last CQE is in, the res of
  *          that CQE.
- *   bytes  Of a system call: the operation before it on a list of the ring (uring/queue.c).
+ *   bytes  Of a system call: the operation before it on a list of the ring (uring/queue.h).
  *   fd     Of a system call: when its cancel is to be repeated (uring/cancel.c).
  *
  * `cause`, `requested` and `verdict` collect what becomes of requests.  Operations of a caller's
