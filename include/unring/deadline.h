@@ -23,47 +23,47 @@ struct unr_deadline {
     };
 };
 
-/* Describes `inner` with a deadline at the time `when`.
+/* Describes `child` with a deadline at the time `when`.
  *
- * inner    described; anything else is a broken contract.  The deadline starts it, and it is lent
- *          until `done`.  Its own result stays in `inner` as well.
- * when     on CLOCK_MONOTONIC: when it has come, UNR_CANCEL_ALL is requested from `inner`, once,
+ * child    described; anything else is a broken contract.  The deadline starts it, and it is lent
+ *          until `done`.  Its own result stays in `child` as well.
+ * when     on CLOCK_MONOTONIC: when it has come, UNR_CANCEL_ALL is requested from `child`, once,
  *          with cause -ETIMEDOUT.  UNR_NEVER does not come.  A deadline that is past at the start
- *          ends `inner` before it begins, UNSUBMITTED, unless `inner` supports NONE.
- * Ends     when `inner` has really ended: a success that was on its way stays a success, and an
- *          `inner` that supports NONE runs to its end.
- * Result   that of `inner`.  unr_timed_out(&result) tells a time-out from other cancellations.
- * Cancels  the guarantee of `inner`, to which every request is passed on.  The entry Cancels of
- *          the function that described `inner` says what is true of it afterwards.
- * Errors   those of `inner`; -ENOMEM, and `inner` did not begin: there is no room for a timer
+ *          ends `child` before it begins, UNSUBMITTED, unless `child` supports NONE.
+ * Ends     when `child` has really ended: a success that was on its way stays a success, and a
+ *          `child` that supports NONE runs to its end.
+ * Result   that of `child`.  unr_timed_out(&result) tells a time-out from other cancellations.
+ * Cancels  the guarantee of `child`, to which every request is passed on.  The entry Cancels of
+ *          the function that described `child` says what is true of it afterwards.
+ * Errors   those of `child`; -ENOMEM, and `child` did not begin: there is no room for a timer
  *          (unr_timer_at()).
  * Cost     no system call and no allocation: the timer is the loop's.
  * Returns  `&deadline->op`.
  * Threads  the loop's.
  * Source   tests/test_deadline.c. */
-UNR_API struct unr_op *unr_cancel_at(struct unr_deadline *deadline, struct unr_op *inner,
+UNR_API struct unr_op *unr_cancel_at(struct unr_deadline *deadline, struct unr_op *child,
                                      unr_time when);
 
-/* Describes `inner` with a deadline `delay` nanoseconds after its start.
+/* Describes `child` with a deadline `delay` nanoseconds after its start.
  *
- * inner    described; anything else is a broken contract.  The deadline starts it, and it is lent
- *          until `done`.  Its own result stays in `inner` as well.
- * delay    when it is over, UNR_CANCEL_ALL is requested from `inner`, once, with cause -ETIMEDOUT.
+ * child    described; anything else is a broken contract.  The deadline starts it, and it is lent
+ *          until `done`.  Its own result stays in `child` as well.
+ * delay    when it is over, UNR_CANCEL_ALL is requested from `child`, once, with cause -ETIMEDOUT.
  *          It counts from unr_loop_now() when the operation is started inside a turn of the loop,
  *          and from a fresh reading of the clock outside.  UNR_NEVER does not end.  A delay of 0
- *          or less ends `inner` before it begins, UNSUBMITTED, unless `inner` supports NONE.
- * Ends     when `inner` has really ended: a success that was on its way stays a success, and an
- *          `inner` that supports NONE runs to its end.
- * Result   that of `inner`.  unr_timed_out(&result) tells a time-out from other cancellations.
- * Cancels  the guarantee of `inner`, to which every request is passed on.  The entry Cancels of
- *          the function that described `inner` says what is true of it afterwards.
- * Errors   those of `inner`; -ENOMEM, and `inner` did not begin: there is no room for a timer
+ *          or less ends `child` before it begins, UNSUBMITTED, unless `child` supports NONE.
+ * Ends     when `child` has really ended: a success that was on its way stays a success, and a
+ *          `child` that supports NONE runs to its end.
+ * Result   that of `child`.  unr_timed_out(&result) tells a time-out from other cancellations.
+ * Cancels  the guarantee of `child`, to which every request is passed on.  The entry Cancels of
+ *          the function that described `child` says what is true of it afterwards.
+ * Errors   those of `child`; -ENOMEM, and `child` did not begin: there is no room for a timer
  *          (unr_timer_at()).
  * Cost     no system call and no allocation: the timer is the loop's.
  * Returns  `&deadline->op`.
  * Threads  the loop's.
  * Source   tests/test_deadline.c. */
-UNR_API struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct unr_op *inner,
+UNR_API struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct unr_op *child,
                                         unr_time delay);
 
 /* Gives a deadline in flight another time, earlier or later.
@@ -90,28 +90,28 @@ struct unr_delay {
     };
 };
 
-/* Describes `inner` to begin `pause` nanoseconds after the start.
+/* Describes `child` to begin `pause` nanoseconds after the start.
  *
- * inner    described; anything else is a broken contract.  The delay starts it, and it is lent
+ * child    described; anything else is a broken contract.  The delay starts it, and it is lent
  *          until `done`.
  * pause    counts from unr_loop_now() when the delay is started inside a turn of the loop, and
  *          from a fresh reading of the clock outside.  0 or less ends in the next turn; UNR_NEVER
  *          does not end.
- * Result   that of `inner`.
- * Cancels  during the pause TOTAL: a request that `inner` honours ends it before it begins,
+ * Result   that of `child`.
+ * Cancels  during the pause TOTAL: a request that `child` honours ends it before it begins,
  *          UNSUBMITTED; of a group whose members do not all honour it, the others begin at once.
- *          After the pause the guarantee of `inner`, to which every request is passed on.  The
- *          entry Cancels of the function that described `inner` says what is true of it
+ *          After the pause the guarantee of `child`, to which every request is passed on.  The
+ *          entry Cancels of the function that described `child` says what is true of it
  *          afterwards.
- * Errors   those of `inner`; -ENOMEM, and `inner` did not begin: there is no room for a timer
+ * Errors   those of `child`; -ENOMEM, and `child` did not begin: there is no room for a timer
  *          (unr_timer_at()).
- * Closing  a loop that is being closed does not wait for the pause: an `inner` that supports NONE
+ * Closing  a loop that is being closed does not wait for the pause: a `child` that supports NONE
  *          begins at once.
  * Cost     no system call and no allocation: the timer is the loop's.
  * Returns  `&delay->op`.
  * Threads  the loop's.
  * Source   tests/test_deadline.c, delay. */
-UNR_API struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *inner, unr_time pause);
+UNR_API struct unr_op *unr_delay(struct unr_delay *delay, struct unr_op *child, unr_time pause);
 
 /* Lets a delayed operation in flight begin at another time, earlier or later.
  *

@@ -43,8 +43,8 @@ UNR_API bool unr_loop_feature(const struct unr_loop *loop, unsigned index, const
  * It is "recv" for unr_recv(), "write_all" for unr_write_all(), or a name of the caller's own.
  *
  * op       described, in flight or finished.
- * Returns  a text that lasts as long as the operation's type, or the name that was given when it was
- *          described; never NULL.  Of memory that holds no operation it says so.
+ * Returns  a text that lasts as long as the operation's type, or the name that was given when the
+ *          operation was described; never NULL.  Of memory that holds no operation it says so.
  * Threads  any that may look at `op`. */
 UNR_API const char *unr_op_name(const struct unr_op *op);
 

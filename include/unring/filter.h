@@ -24,41 +24,41 @@ struct unr_filter {
     struct unr_filter_private private_fields;
 };
 
-/* Describes `inner` behind a filter, which translates each request to cancel it.
+/* Describes `child` behind a filter, which translates each request to cancel it.
  *
- * inner    described; anything else is a broken contract.  The filter starts it, and it is lent
+ * child    described; anything else is a broken contract.  The filter starts it, and it is lent
  *          until `done`.  Requests through a slot of its own, and unr_cancel_fd(), reach it
  *          unfiltered.
  * out      asked for each type in this call, to learn what the filter supports, and again at each
  *          request.  The last answer for a type counts.
  * context  `out` is called with it; lent until `done`.
- * Result   that of `inner`, but in the terms of the requester: `requested` has the types before
+ * Result   that of `child`, but in the terms of the requester: `requested` has the types before
  *          they were translated, and `guarantee` is the strongest type for which `out` asked for
- *          no more than the guarantee under which `inner` was cancelled.
- * Cancels  the guarantee of `inner`.  A request for types for which `out` returns no type that
- *          `inner` supports is REFUSED; any other is passed on.  The entry Cancels of the function
- *          that described `inner` says what is true of it under the guarantee in its own result.
- * Closing  a loop that is being closed asks `inner` itself, past the filter.
+ *          no more than the guarantee under which `child` was cancelled.
+ * Cancels  the guarantee of `child`.  A request for types for which `out` returns no type that
+ *          `child` supports is REFUSED; any other is passed on.  The entry Cancels of the function
+ *          that described `child` says what is true of it under the guarantee in its own result.
+ * Closing  a loop that is being closed asks `child` itself, past the filter.
  * Memory   allocates nothing.
  * Returns  `&filter->op`.
  * Threads  the loop's.
  * Source   tests/test_filter.c. */
-UNR_API struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *inner,
+UNR_API struct unr_op *unr_filter(struct unr_filter *filter, struct unr_op *child,
                                   unr_filter_fn *out, void *context);
 
-/* Describes `inner` behind a shield, which refuses every request: unr_filter().
+/* Describes `child` behind a shield, which refuses every request: unr_filter().
  *
- * inner    described; anything else is a broken contract.  The shield starts it, and it is lent
+ * child    described; anything else is a broken contract.  The shield starts it, and it is lent
  *          until `done`.  Requests through a slot of its own, and unr_cancel_fd(), reach it all
  *          the same.
- * Result   that of `inner`; the verdict is REFUSED if the shield was asked and `inner` was not.
- * Cancels  NONE: every request is REFUSED, and `inner` goes on.
- * Closing  a loop that is being closed asks `inner` itself, past the shield.
+ * Result   that of `child`; the verdict is REFUSED if the shield was asked and `child` was not.
+ * Cancels  NONE: every request is REFUSED, and `child` goes on.
+ * Closing  a loop that is being closed asks `child` itself, past the shield.
  * Memory   allocates nothing.
  * Returns  `&filter->op`.
  * Threads  the loop's.
  * Source   tests/test_filter.c. */
-UNR_API struct unr_op *unr_shield(struct unr_filter *filter, struct unr_op *inner);
+UNR_API struct unr_op *unr_shield(struct unr_filter *filter, struct unr_op *child);
 
 UNR_END
 #endif

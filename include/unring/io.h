@@ -98,10 +98,11 @@ UNR_API struct unr_op *unr_writev(struct unr_op *op, int fd, const struct iovec 
  *          and of a pipe, a socket or a terminal.
  * rwf      RWF_* of preadv2(2).  With RWF_NOWAIT nothing is waited for, and the operation ends with
  *          -EAGAIN.  RWF_HIPRI is for rings that poll, which a loop's is not.
- * Result   bytes: how many were read, perhaps fewer than the pieces hold; 0 with error 0 at the end.
+ * Result   bytes: how many were read, perhaps fewer than the pieces hold; 0 with error 0 at the
+ *          end.
  * Cancels  TOTAL: nothing was taken, and the position has not moved.
- * Errors   as preadv2(2), -EOPNOTSUPP for a flag that the kernel or the file does not know; -EINVAL
- *          for an offset below -1 and for too many pieces.
+ * Errors   as preadv2(2), -EOPNOTSUPP for a flag that the kernel or the file does not know;
+ *          -EINVAL for an offset below -1 and for too many pieces.
  * Source   io_uring_prep_readv2(3). */
 UNR_API struct unr_op *unr_read_with(struct unr_op *op, int fd, const struct iovec *iov, unsigned n,
                                      int64_t offset, int rwf);
@@ -116,8 +117,8 @@ UNR_API struct unr_op *unr_read_with(struct unr_op *op, int fd, const struct iov
  *          for, and the operation ends with -EAGAIN.
  * Result   bytes: how many were written, perhaps fewer than the pieces hold.
  * Cancels  TOTAL: nothing was written, and the position has not moved.
- * Errors   as pwritev2(2), -EOPNOTSUPP for a flag that the kernel or the file does not know; -EINVAL
- *          for an offset below -1 and for too many pieces.
+ * Errors   as pwritev2(2), -EOPNOTSUPP for a flag that the kernel or the file does not know;
+ *          -EINVAL for an offset below -1 and for too many pieces.
  * SIGPIPE  as unr_write() says: none where the kernel has RWF_NOSIGNAL.
  * Source   io_uring_prep_writev2(3). */
 UNR_API struct unr_op *unr_write_with(struct unr_op *op, int fd, const struct iovec *iov,
