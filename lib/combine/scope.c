@@ -16,8 +16,8 @@
  *   failing         +1 [fail_member]  -1 [remove_member]
  *                   Members for which there was no memory: each ends with -ENOMEM, without a place.
  *   busy            false -> true -> false [child_done]
- *                   A member's `done` runs, and may start another member.  Never nested, because no
- *                   `done` runs inside another.
+ *                   A member's `done` runs, and may start another member.  It is never set twice,
+ *                   because no `done` runs inside another.
  *   closed          false -> true [unr_scope_close]
  *                   A closing loop counts as well; its request brings handle_request() here.
  *

@@ -53,8 +53,7 @@ void unri_record_request(struct unr_op *op, struct unr_cancel_request request, b
 /* How an operation answers a request. */
 enum answer {
     REFUSES,         /* it supports none of the types */
-    HONOURED_BEFORE, /* it honours the request, and there is nothing that its type was not told of
-                      */
+    HONOURED_BEFORE, /* it honours the request, and its type was told the same before */
     HONOURS,         /* it honours the request, and its type is to be told */
 };
 

@@ -38,8 +38,8 @@ bool unri_start_child(struct unr_op *combinator, struct unr_op *child,
     return unri_start_op(combinator->private_fields.loop, child, asked);
 }
 
-/* A wrapper fails together with what is inside: its child has the error in its result too, as if it
- * had been started. */
+/* A child that is a wrapper fails together with its own child, whose result has the error too, as
+ * if it had been started. */
 void unri_fail_child(struct unr_op *combinator, struct unr_op *child, int error)
 {
     struct unr_loop *loop = combinator->private_fields.loop;

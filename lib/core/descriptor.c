@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The operations in flight, by descriptor: a table indexed by it, of lists that are linked both
- * ways. Finding the operations on one descriptor costs nothing for those on others.  What is
+ * ways.  Finding the operations on one descriptor costs nothing for those on others.  What is
  * requested of them is in cancel.c, and who waits for them in uring/cancel_close.c.
  *
  * The table is mapped once, for as many descriptors as the process may have, and only the parts

@@ -231,8 +231,8 @@ static bool start_with_request(struct unr_loop *loop, struct unr_op *described,
     return honoured;
 }
 
-/* `size` tells whether a type has `name_of` and what follows; nobody knows that of one without it.
- */
+/* Ends the process if a type leaves `size` out.  Without it nobody knows whether the type has a
+ * `name_of`, and the members behind that. */
 static void check_size(const struct unr_op *described)
 {
     if (described->type->size < offsetof(struct unr_op_type, name_of))

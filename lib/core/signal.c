@@ -132,7 +132,7 @@ void unr_signal_reset(struct unr_signal *signal)
 /* ---- trees ---- */
 
 /* Tells the signals of a subtree which latched signal they are under; NULL: none.  A latched signal
- * in it is its own, and so are the signals below that one. */
+ * in the subtree is left out with all signals below it, because these are under that one. */
 static void set_latch(struct unr_signal *signal, struct unr_signal *latched)
 {
     if (signal->latches || signal->private_fields.is_cursor)

@@ -19,8 +19,8 @@ enum unri_kind {
     UNRI_DELAY,      /* a wrapper that waits among the timers until its child begins */
 };
 
-/* The kind of a described operation.  A type that is shorter than the header of today has it is a
- * caller's own, from a program that was compiled against an older one. */
+/* Returns the kind of a described operation.  A type that is shorter than today's structure is a
+ * caller's own: its program was compiled against an older header. */
 static inline enum unri_kind unri_kind(const struct unr_op *op)
 {
     const struct unr_op_type *type = op->type;
@@ -63,8 +63,9 @@ static inline const char *unri_name_of_child(const struct unr_op *wrapper)
 
 /* What a combinator's type has in addition: unr_op_type.private_fields.combinator. */
 struct unri_combinator {
-    /* A child has ended, and is the caller's again: it is looked at before anything runs that may
-     * describe it anew.  If the combinator ends in here, its `done` runs in the same turn. */
+    /* Hears that a child has ended.  The child is the caller's again, so the combinator reads its
+     * result before it runs code of the caller's, which may describe the child anew.  If the
+     * combinator ends in here, its `done` runs in the same turn. */
     void (*child_done)(struct unr_op *combinator, struct unr_op *child);
 
     /* Replaces the type's cancel.  It is called for every request, not once for each type: the
@@ -83,7 +84,8 @@ struct unri_combinator {
      * described. */
     unsigned (*supports)(const struct unr_op *combinator);
 
-    /* The time has come for which the combinator waits among the timers.  NULL: it never waits. */
+    /* Hears that the time has come for which the combinator waits among the timers.  NULL: it never
+     * waits there. */
     void (*due)(struct unr_op *combinator);
 };
 

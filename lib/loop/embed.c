@@ -86,8 +86,8 @@ void unri_embed_begin(struct unr_loop *loop)
     loop->in_turn = false;
 }
 
-/* Whether the first timer is due before the alarm goes off: a timer that was started in this turn,
- * say.  Then another turn has to come at once, and the alarm is set in front of it. */
+/* Tells whether the first timer is due before the alarm goes off: a timer that was started in this
+ * turn, say.  Then another turn has to come at once, and the alarm is set in front of it. */
 static bool alarm_is_late(struct unr_loop *loop)
 {
     struct unri_whole_loop *whole = unri_whole(loop);

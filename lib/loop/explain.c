@@ -68,7 +68,7 @@ static long read_number(const char *path, const char *key)
     return number;
 }
 
-/* Whether the process runs under a seccomp filter: mode 2. */
+/* Tells whether the process runs under a seccomp filter: mode 2. */
 static bool is_filtered(void)
 {
     return read_number("/proc/self/status", "Seccomp:") == 2;
@@ -273,8 +273,8 @@ static const char *state_name(uint32_t state)
     }
 }
 
-/* Whether the operation still knows when it was started.  When its own last completion is in, that
- * completion's res takes the place of the time (unri_res). */
+/* Tells whether the operation still knows when it was started.  When its own last completion is in,
+ * that completion's res takes the place of the time (unri_res). */
 static bool knows_its_start(const struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;

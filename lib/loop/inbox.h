@@ -35,7 +35,7 @@ static inline void unri_inbox_announce_sleep(struct unri_inbox *inbox)
         atomic_store(&inbox->sleeping, true);
 }
 
-/* Whether a stop was asked for; it is taken back, for one stop ends one run. */
+/* Tells whether a stop was asked for, and takes it back: one stop ends one run. */
 static inline bool unri_inbox_take_stop(struct unri_inbox *inbox)
 {
     return atomic_load_explicit(&inbox->stop, memory_order_relaxed)

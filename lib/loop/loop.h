@@ -46,17 +46,17 @@ static inline struct unri_timers *unri_timers(const struct unr_loop *loop)
     return &unri_whole(loop)->timers;
 }
 
-/* Makes a loop that is nobody's the calling thread's, and its ring ready. */
+/* Makes the calling thread the owner of a loop that nobody owns yet, and makes the ring ready. */
 int unri_loop_own(struct unr_loop *loop);
 
 /* Runs one turn, which waits until `deadline` at most (INT64_MIN: not at all).  Returns 0, or a
  * negative errno that ends the run; loop->ran is how many `done`s have run. */
 int unri_loop_turn(struct unr_loop *loop, unr_time deadline);
 
-/* Before a turn of an embedded loop: sets the alarm, which the turn then submits. */
+/* Sets the alarm of an embedded loop, before a turn, which then submits it. */
 void unri_embed_begin(struct unr_loop *loop);
 
-/* After the turn: makes the loop's descriptor readable exactly if there is work left. */
+/* Makes the descriptor of an embedded loop readable exactly if there is work left, after a turn. */
 void unri_embed_end(struct unr_loop *loop);
 
 #endif

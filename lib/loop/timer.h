@@ -56,24 +56,25 @@ static inline unr_time unri_timers_next(const struct unri_timers *timers)
 
 /* ---- one timer, be it an operation of its own or that of a deadline or delay ---- */
 
-/* When it is described: sets when it will be due. */
+/* Sets when a timer that is being described will be due: at a time, or a delay after its start. */
 void unri_timer_set(struct unr_timer *timer, unr_time when, bool relative);
 
-/* When it starts: turns a delay into a deadline. */
+/* Turns the delay of a timer that starts now into its deadline. */
 void unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer);
 
-/* Whether its deadline has passed. */
+/* Tells whether the deadline of a timer has passed. */
 bool unri_timer_is_past(struct unr_loop *loop, const struct unr_timer *timer);
 
-/* Begins its wait.  False: there is no memory for that. */
+/* Puts a timer among those that wait.  Returns false if there is no memory for that. */
 bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer);
 
+/* Tells whether a timer is among those that wait. */
 bool unri_timer_waits(const struct unr_timer *timer);
 
-/* Gives a timer that waits another deadline.  False: there is no memory for that. */
+/* Gives a timer that waits another deadline.  Returns false if there is no memory for that. */
 bool unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time deadline);
 
-/* Ends its wait; the timer is not due. */
+/* Takes a timer from those that wait, before it is due. */
 void unri_timer_remove(struct unr_loop *loop, struct unr_timer *timer);
 
 #endif

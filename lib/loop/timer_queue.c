@@ -393,8 +393,8 @@ void unri_timers_request_all(struct unr_loop *loop, struct unr_cancel_request re
     } while (serial != unri_timers(loop)->serial);
 }
 
-/* Whether an operation in flight is found here and nowhere else.  The child of a deadline is among
- * the peers on its descriptor, or is a timer itself. */
+/* Tells whether an operation in flight is found here and nowhere else.  The child of a deadline is
+ * among the peers on its descriptor, or is a timer itself. */
 static bool is_found_here(const struct unr_timer *timer)
 {
     return unri_kind(&timer->op) == UNRI_TIMER || unri_kind(&timer->op) == UNRI_DELAY;

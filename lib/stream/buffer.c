@@ -122,7 +122,7 @@ static void move_to_front(struct unr_buffer *buffer)
  * hold.  It grows once more if the buffer is kept nearly full, whose bytes would otherwise be moved
  * to the front again and again: to twice the limit, and that is enough.  For if bytes that the
  * limit allows do not fit behind `end` then, more bytes than the limit were consumed since the last
- * move. These are at least as many as are to be moved, and pay for it. */
+ * move.  These are at least as many as are to be moved, and pay for it. */
 static size_t next_room(const struct unr_buffer *buffer, size_t need)
 {
     const struct unr_buffer_private *p = &buffer->private_fields;
@@ -144,8 +144,8 @@ static void grow(struct unr_buffer *buffer, size_t need)
     terminate(buffer);
 }
 
-/* Whether the buffer should grow although there is room: the last read has filled all the room that
- * it was offered, so the bytes come in bulk, and larger reads take them with fewer calls. */
+/* Tells whether the buffer should grow although there is room.  If the last read has filled all the
+ * room that it was offered, the bytes come in bulk, and larger reads take them with fewer calls. */
 static bool is_eager(const struct unr_buffer *buffer)
 {
     const struct unr_buffer_private *p = &buffer->private_fields;

@@ -61,8 +61,8 @@ static void address_failed(struct unr_connect_any *connect, int error)
     try_address(connect);
 }
 
-/* Whether an error of socket(2) ends the operation: a cancellation, or want of something that would
- * be wanting for every other address as well. */
+/* Tells whether an error of socket(2) ends the operation: a cancellation, or want of something that
+ * would be wanting for every other address as well. */
 static bool is_final(int error)
 {
     return error == -ECANCELED || error == -EMFILE || error == -ENFILE || error == -ENOMEM

@@ -94,7 +94,8 @@ void unr_stream_layer(struct unr_stream *stream, const struct unr_stream_type *t
 
 /* ---- one read, one write ---- */
 
-/* Whether a type has a member: one that was compiled against an older header may end before it. */
+/* Tells whether a type has a member: a type that was compiled against an older header may end
+ * before it. */
 #define HAS(type, member)                                                                          \
     ((type)->size >= offsetof(struct unr_stream_type, member) + sizeof(type)->member               \
      && (type)->member)
