@@ -40,8 +40,8 @@ static uint64_t bytes_asked(const struct unr_op *op)
     return total;
 }
 
-/* Rule 4: a MSG_WAITALL transfer of which a part had moved ends with that count, and not with an
- * error, when a cancel hits it.  Nothing else tells such a transfer from one that completed. */
+/* Rule 4, Counts: a MSG_WAITALL transfer that has moved a part when a cancel hits it ends with that
+ * count, and not with an error.  Nothing else tells such a transfer from one that completed. */
 static bool was_cut_short(const struct unr_op *op, int res)
 {
     const struct unr_op_private *p = &op->private_fields;

@@ -53,7 +53,7 @@ static bool keep_for_start(struct unr_filter *filter, unsigned passed)
 }
 
 /* Passes a request on, translated, and records it untranslated.  The filter honours what its child
- * honours; a request of which nothing is let through is REFUSED. */
+ * honours; a request is REFUSED if the filter lets none of its types through. */
 static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_filter        *filter = filter_of(op);

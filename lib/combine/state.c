@@ -62,7 +62,7 @@ unsigned unri_cancel_state_let_out(const struct unr_cancel_state *state, unsigne
 }
 
 /* Rule 12, Stickiness: types are or-ed to those of earlier requests, and the first cause stays.  A
- * request of which nothing comes through leaves no trace here. */
+ * request leaves no trace here if none of its types comes through. */
 unsigned unri_cancel_state_let_in(struct unr_cancel_state *state, struct unr_cancel_request request)
 {
     struct unr_cancel_state_private *s = &state->private_fields;

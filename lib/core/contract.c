@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The end of a process that broke a rule of the library: memory is at stake then, and an errno
- * would be ignored.  The checks themselves are where the rules are; those that many files need are
- * in contract.h. */
+ * would be ignored.  Each check is where its rule is kept; the checks that many files need are in
+ * contract.h. */
 #include "contract.h"
 #include "name.h"
 

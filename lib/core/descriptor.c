@@ -7,8 +7,8 @@
  * that are used cost memory.  Descriptors above its size share buckets with lower ones.
  *
  * An operation has room for one membership only.  So all operations on two descriptors (splice,
- * tee, renameat, linkat) are on one list, `pairs`, and each bucket counts those that concern it:
- * the list is walked only for descriptors whose count is not 0. */
+ * tee, renameat, linkat) are on one list, `pairs`, and each bucket counts the pairs that concern
+ * it: the list is walked only for descriptors whose count is not 0. */
 #include "descriptor.h"
 #include "life.h"
 #include "os.h"

@@ -33,9 +33,9 @@ struct unr_loop {
     bool               closing;
     uint64_t           starts_left; /* while closing: how many more starts are served */
 
-    struct unri_fifo        finished;     /* operations that ended since handing back began */
-    struct unri_fifo        handing_back; /* the rest of those that had ended when it began */
-    const struct unr_op    *handed_to;    /* the combinator whose child_done is running, or NULL */
+    struct unri_fifo     finished;     /* operations that ended since handing back began */
+    struct unri_fifo     handing_back; /* operations that had ended when it began, and still wait */
+    const struct unr_op *handed_to;    /* the combinator whose child_done is running, or NULL */
     struct unri_descriptors descriptors;
     struct unr_stats        stats;
 

@@ -79,12 +79,12 @@ int unr_outcome(const struct unr_result *result)
 /* Makes an operation FINISHED, and queues it for its `done`; nothing runs in here (rule 1, Once).
  *
  * It goes behind all others on loop->finished.  A turn hands back the operations that are there
- * when it begins to hand back; those that end meanwhile wait for the next turn.  So a `done` that
- * starts the same operation again, which ends at once, starves nobody.
+ * when it begins to hand back; operations that end meanwhile wait for the next turn.  So a `done`
+ * that starts the same operation again, which ends at once, starves nobody.
  *
- * A combinator that ends in its child_done() goes in front of those that are being handed back: its
- * `done` is the next to run.  So an operation that is deep inside combinators ends them all in the
- * turn in which it ended itself. */
+ * A combinator that ends in its child_done() goes in front of the operations that are being handed
+ * back: its `done` is the next to run.  So an operation that is deep inside combinators ends them
+ * all in the turn in which it ended itself. */
 static void queue_for_done(struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);

@@ -20,8 +20,8 @@ void unri_os_wake(int fd);
 void unri_os_wake_clear(int fd);
 void unri_os_wake_close(int fd);
 
-/* Maps zeroed memory, of which the system provides what is touched; NULL: there is none.  The
- * kernel zeroes `wiped` memory again in a child of fork(2). */
+/* Maps zeroed memory; only the pages that are touched cost any.  Returns NULL if there is none.
+ * The kernel zeroes `wiped` memory again in a child of fork(2). */
 void *unri_os_map(size_t size, bool wiped);
 void *unri_os_remap(void *memory, size_t size, size_t new_size);
 void  unri_os_unmap(void *memory, size_t size);
