@@ -10,6 +10,7 @@
 
 #include "../lib/loop/loop.h"
 #include "../uring/ring.h"
+#include "../lib/core/cancel.h"
 #include "../uring/row.h"
 #include "fixture.h"
 

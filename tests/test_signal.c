@@ -11,20 +11,23 @@ struct ear {
     struct unr_cancel_request heard;
     int                       order; /* the how-manieth it was in all; 0: it did not hear */
     int                       times;
+    bool                      refuses;
     void (*then)(struct ear *ear);
     struct ear *other;
 };
 
 static int heard_in_all;
 
-static void hear(void *context, struct unr_cancel_request request)
+static bool hear(void *context, struct unr_cancel_request request)
 {
     struct ear *ear = context;
     ear->heard = request;
     ear->order = ++heard_in_all;
     ear->times++;
+    bool refuses = ear->refuses;
     if (ear->then)
         ear->then(ear);
+    return !refuses;
 }
 
 static void listen_to(struct ear *ear)
@@ -109,8 +112,7 @@ Test(signal, handler_frees_the_signal)
 
 /* ---- trees ---- */
 
-/* One emit reaches every descendant: children before their parent, and true if anything was heard
- * anywhere. */
+/* One emit reaches every descendant, children before their parent, and counts all who honour it. */
 Test(signal, emit_reaches_the_whole_tree_children_first)
 {
     struct ear root = { 0 }, child[3] = { 0 }, grandchild = { 0 };
@@ -122,14 +124,15 @@ Test(signal, emit_reaches_the_whole_tree_children_first)
     }
     unr_signal_attach(&grandchild.signal, &child[1].signal);
     listen_to(&grandchild);
-    cr_assert(unr_signal_emit(&root.signal, UNR_CANCEL_ALL));
+    cr_assert_eq(unr_signal_emit(&root.signal, UNR_CANCEL_ALL), 5);
     cr_assert_eq(root.order, 5);
     cr_assert_lt(grandchild.order, child[1].order);
     for (int i = 0; i < 3; i++)
         cr_assert_eq(child[i].times, 1);
 
     unr_slot_clear(unr_signal_slot(&root.signal));
-    cr_assert(unr_signal_emit(&root.signal, UNR_CANCEL_ALL));
+    child[0].refuses = true;
+    cr_assert_eq(unr_signal_emit(&root.signal, UNR_CANCEL_ALL), 3);
     cr_assert_eq(grandchild.times, 2);
 }
 
@@ -356,4 +359,113 @@ Test(signal, one_emit_cancels_a_thousand_operations)
     cr_assert_not(unr_signal_emit(&root, UNR_CANCEL_TOTAL));
     close_pair(fds);
     close_loop();
+}
+
+/* ---- what a handler frees ---- */
+
+/* A session: a signal between a server's and those of its requests. */
+struct session {
+    struct unr_signal stop;
+    struct unr_signal requests[2];
+    int               left;    /* requests that are attached */
+    bool              listens; /* `stop` has a handler of its own */
+    int              *heard;
+};
+
+static bool stop_session(void *context, struct unr_cancel_request request)
+{
+    (void)request;
+    ++*((struct session *)context)->heard;
+    return true;
+}
+
+/* Takes itself out of the session; the last one takes the session out of the server's, and frees
+ * it. */
+static bool leave_session(void *context, struct unr_cancel_request request)
+{
+    struct session *s = context;
+    (void)request;
+    ++*s->heard;
+    s->left--;
+    unr_signal_detach(&s->requests[s->left]);
+    if (s->left)
+        return true;
+    unr_signal_detach(&s->stop);
+    unr_slot_clear(unr_signal_slot(&s->stop));
+    free(s);
+    return true;
+}
+
+static struct session *new_session(struct unr_signal *server, bool listens, int *heard)
+{
+    struct session *s = calloc(1, sizeof *s);
+    *s = (struct session){ .left = 2, .heard = heard };
+    if (server)
+        unr_signal_attach(&s->stop, server);
+    for (int i = 0; i < 2; i++) {
+        unr_signal_attach(&s->requests[i], &s->stop);
+        unr_slot_assign(unr_signal_slot(&s->requests[i]), leave_session, s);
+    }
+    if (listens)
+        unr_slot_assign(unr_signal_slot(&s->stop), stop_session, s);
+    return s;
+}
+
+/* A handler may free the signal that the emit has yet to come back to, when nothing holds that any
+ * more: the server's emit goes on with its other children. */
+Test(signal, handler_frees_the_parent_of_its_signal)
+{
+    for (int listens = 0; listens < 2; listens++) {
+        struct unr_signal server = { 0 };
+        int               heard = 0;
+        for (int i = 0; i < 3; i++)
+            new_session(&server, listens, &heard);
+        cr_assert_eq(unr_signal_emit(&server, UNR_CANCEL_ALL), 6);
+        cr_assert_eq(heard, 6);
+        cr_assert_null(server.first_child);
+
+        heard = 0;
+        struct session *alone = new_session(NULL, listens, &heard);
+        cr_assert_eq(unr_signal_emit(&alone->stop, UNR_CANCEL_ALL), 2);
+        cr_assert_eq(heard, 2);
+    }
+}
+
+static bool emit_again(void *context, struct unr_cancel_request request)
+{
+    struct session *s = context;
+    if (s->left == 2) {
+        s->left = 1;
+        unr_signal_detach(&s->requests[1]);
+        cr_assert_eq(unr_signal_emit(&s->stop, request.types), 1); /* which frees the session */
+    }
+    return true;
+}
+
+/* The same where two emits pass through it, one inside the other. */
+Test(signal, handler_frees_what_two_emits_pass_through)
+{
+    struct unr_signal server = { 0 };
+    int               heard = 0;
+    struct session   *s = new_session(&server, false, &heard);
+    unr_slot_assign(unr_signal_slot(&s->requests[1]), emit_again, s);
+    cr_assert_eq(unr_signal_emit(&server, UNR_CANCEL_ALL), 1);
+    cr_assert_eq(heard, 1);
+}
+
+/* A signal that is detached inside an emit goes on with it as long as something holds it: its
+ * other children hear, and so does its own handler. */
+Test(signal, detached_inside_an_emit_goes_on)
+{
+    struct ear root = { 0 }, parent = { 0 }, first = { 0 }, second = { 0 };
+    listen_to(&parent);
+    listen_to(&first);
+    listen_to(&second);
+    unr_signal_attach(&parent.signal, &root.signal);
+    unr_signal_attach(&second.signal, &parent.signal);
+    unr_signal_attach(&first.signal, &parent.signal);
+    first.then = detach_other;
+    first.other = &parent;
+    cr_assert_eq(unr_signal_emit(&root.signal, UNR_CANCEL_ALL), 3);
+    cr_assert(first.times == 1 && second.times == 1 && parent.times == 1);
 }

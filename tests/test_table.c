@@ -214,23 +214,25 @@ static void submit_it(struct play *p)
 
 enum way { BY_ITSELF, BY_ITS_SLOT, BY_A_TREE, BY_ITS_DESCRIPTOR, BY_ITS_OTHER_DESCRIPTOR, WAYS };
 
-/* Requests cancellation.  False: there is no such way to this operation. */
+/* Requests cancellation.  False: there is no such way to this operation.  Whoever emits is told
+ * whether the operation honours the request, and has not completed. */
 static bool request(struct play *p, enum way way, unsigned types, int cause)
 {
-    bool found = true;
+    bool found = unr_in_flight(p->op);
+    bool honours = found && !unri_has_ended(p->op) && types & unr_supports(p->op);
     int  fd = way == BY_ITS_OTHER_DESCRIPTOR ? p->scene.second : p->scene.fd;
     p->inside = true;
     switch (way) {
     case BY_ITSELF: found = unr_cancel_cause(p->op, types, cause); break;
-    case BY_ITS_SLOT: found = unr_signal_emit_cause(&p->signal, types, cause); break;
-    case BY_A_TREE: found = unr_signal_emit_cause(&p->root, types, cause); break;
+    case BY_ITS_SLOT: check(unr_signal_emit_cause(&p->signal, types, cause) == honours); break;
+    case BY_A_TREE: check(unr_signal_emit_cause(&p->root, types, cause) == honours); break;
     default:
         if (fd < 0
             || find_in_library(p->row->name)->type.private_fields.descriptors
                    < (way == BY_ITS_DESCRIPTOR ? 1 : 2))
             found = p->inside = false;
         else
-            found = unr_cancel_fd(loop, fd, types) >= 1;
+            check(unr_cancel_fd(loop, fd, types) >= honours);
     }
     p->inside = false;
     return found;
@@ -524,7 +526,7 @@ static void watch(struct unr_op *op)
     if (w->met) {
         check(unr_in_flight(p->op));
         check(unr_cancel_cause(p->op, UNR_CANCEL_TERMINAL, CAUSE));
-        check(unr_signal_emit_cause(&p->signal, UNR_CANCEL_TOTAL, CAUSE - 1));
+        check(unr_signal_emit_cause(&p->signal, UNR_CANCEL_TOTAL, CAUSE - 1) == 0);
         check(unr_in_flight(p->op));
         check_is(p->ends, 0);
     } else {

@@ -464,11 +464,12 @@ struct delivered {
     struct unr_cancel_request last;
 };
 
-static void deliver(void *context, struct unr_cancel_request request)
+static bool deliver(void *context, struct unr_cancel_request request)
 {
     struct delivered *delivered = context;
     delivered->count++;
     delivered->last = request;
+    return true;
 }
 
 /* Emits that have not been delivered merge: the types are or-ed, the first cause stays; after
@@ -583,13 +584,14 @@ Test(thread, disarmed_by_a_task_ahead_of_the_delivery)
     close_loop();
 }
 
-static void disarm_and_free(void *context, struct unr_cancel_request request)
+static bool disarm_and_free(void *context, struct unr_cancel_request request)
 {
     (void)request;
     struct disarming *d = context;
     unr_remote_disarm(&d->remote);
     ++*d->others_ran;
     free(d);
+    return true;
 }
 
 /* A handler may disarm and free the remote and the signal through which it was called. */

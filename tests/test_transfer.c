@@ -1272,10 +1272,11 @@ Test(transfer, a_request_that_loses_to_a_step_ends_it_before_the_next)
     close_loop();
 }
 
-static void cancel_from_handler(void *context, struct unr_cancel_request request)
+static bool cancel_from_handler(void *context, struct unr_cancel_request request)
 {
     cr_assert(unr_cancel_cause(context, request.types, request.cause));
     cr_assert(unr_cancel_cause(context, UNR_CANCEL_TOTAL, -6000));
+    return true;
 }
 
 /* Cancelled from inside the handler of another slot while a step waits, and asked for more

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <unring/common.h>
 
 UNR_BEGIN
@@ -31,14 +32,18 @@ struct unr_cancel_request {
 /* Handles a request that has arrived at a slot.
  *
  * context  as given to unr_slot_assign().
+ * Returns  true if the request is honoured, false if it is refused: whoever emits it is told how
+ *          many honoured it.
  * Inside   it may emit, start operations, attach and detach signals, and clear or reassign the
  *          very slot through which it was called.
  * Threads  the loop's: the handler runs inside the emit. */
-typedef void unr_cancel_fn(void *context, struct unr_cancel_request request);
+typedef bool unr_cancel_fn(void *context, struct unr_cancel_request request);
 
 /* unring's own part of a `struct unr_slot`: not to be read or written. */
 struct unr_slot_private {
-    void *latch; /* the latched signal that the slot belongs to: its own signal or an ancestor */
+    /* The latched signal that the slot belongs to, its own or an ancestor; the low bit is set
+     * while an emit passes through the slot's own signal. */
+    uintptr_t latch;
 };
 
 /* The place where requests for one operation arrive.  A slot holds one handler at most; assigning
@@ -88,12 +93,13 @@ struct unr_signal_private {
  *
  * Signals form trees.  A child receives each request that its parent emits or has latched, and can
  * be emitted alone.  An emit serves the children first, beginning with the child that was attached
- * last, and then the handler of the signal itself.  That handler may free its signal, unless the
- * signal is attached or a parent: an emit touches no signal after it has called the signal's own
- * handler.
+ * last, and then the handler of the signal itself.
  *
- * Memory   the caller's.  A signal stays where it is while an operation is bound to it, while it
- *          is attached, and while it is a parent.
+ * Memory   the caller's.  A signal stays where it is while its slot holds a handler, that of an
+ *          operation that is bound to it or another; while it is attached; and while it is a
+ *          parent.  When none of these holds any more it may be freed, also by a handler inside an
+ *          emit that passes through it: that emit touches it no more.  A handler of its own may
+ *          free it too, unless it is attached or a parent.
  * Threads  a signal belongs to the thread of the loop whose operations are bound to it.  Other
  *          threads emit it with unr_remote_emit() of thread.h. */
 struct unr_signal {
@@ -123,11 +129,12 @@ UNR_API struct unr_slot *unr_signal_slot(struct unr_signal *signal);
  *          the caller's own handlers there.  The cause is -ECANCELED.
  * types    the guarantees that the requester accepts: a mask of UNR_CANCEL_*.  0 and bits outside
  *          UNR_CANCEL_ALL are a broken contract.
- * Returns  true if a handler ran, of the signal or of a descendant; also if every operation
- *          refused the request.
+ * Returns  how many honoured the request: operations, and handlers of the caller's own that
+ *          returned true.  An operation that honours it again counts; one that had completed does
+ *          not.  0: nobody was there, or everybody refused, so that nothing will end for it.
  * Inside   any `done`, handler, condition and filter.  An emit runs no `done`.
  * Threads  the loop's. */
-UNR_API bool unr_signal_emit(struct unr_signal *signal, unsigned types);
+UNR_API unsigned unr_signal_emit(struct unr_signal *signal, unsigned types);
 
 /* Requests cancellation of every operation bound to a signal, with a cause.
  *
@@ -137,11 +144,12 @@ UNR_API bool unr_signal_emit(struct unr_signal *signal, unsigned types);
  *          UNR_CANCEL_ALL are a broken contract.
  * cause    why: a negative number, which the result of an operation that is cancelled has as its
  *          cause.  0 and above is a broken contract.
- * Returns  true if a handler ran, of the signal or of a descendant; also if every operation
- *          refused the request.
+ * Returns  how many honoured the request: operations, and handlers of the caller's own that
+ *          returned true.  An operation that honours it again counts; one that had completed does
+ *          not.  0: nobody was there, or everybody refused, so that nothing will end for it.
  * Inside   any `done`, handler, condition and filter.  An emit runs no `done`.
  * Threads  the loop's. */
-UNR_API bool unr_signal_emit_cause(struct unr_signal *signal, unsigned types, int cause);
+UNR_API unsigned unr_signal_emit_cause(struct unr_signal *signal, unsigned types, int cause);
 
 /* Makes a latched signal forget the requests that it has latched.
  *

@@ -186,7 +186,8 @@ UNR_API bool unr_cancel_cause(struct unr_op *op, unsigned types, int cause);
  * fd       either descriptor of an operation that has two.  Below 0 nothing is asked.
  * types    as for unr_cancel(): a mask of UNR_CANCEL_*, not 0.  The cause is -ECANCELED.
  * Reaches  system calls, children and members too, and unr_sqe() once it is submitted.
- * Returns  how many operations in flight were asked, whether they honour the request or not.
+ * Returns  how many operations honoured the request, for the first time or again; one that had
+ *          completed does not count.
  * Cost     nothing for operations on other descriptors.  But where `fd` is one of the two
  *          descriptors of an operation (splice, tee, renameat, linkat), all operations on two
  *          descriptors are looked at.

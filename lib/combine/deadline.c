@@ -105,15 +105,6 @@ struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct unr_op *ch
     return describe(deadline, child, delay, true);
 }
 
-/* Tells whether the operation inside has ended, though it was not handed back yet.  Wrappers inside
- * the deadline are looked through: they end only when they are handed their child. */
-static bool child_has_ended(const struct unr_op *op)
-{
-    while (unri_is_wrapper(op))
-        op = unri_child(op);
-    return op->private_fields.state == UNRI_FINISHED;
-}
-
 /* Puts the deadline among the timers again.  If there is no room it stays away, as it was. */
 static bool set_again(struct unr_loop *loop, struct unr_timer *timer, unr_time when)
 {
@@ -137,7 +128,7 @@ bool unr_deadline_move(struct unr_deadline *started, unr_time when)
     unri_check_thread(p->loop);
     bool waits = unri_timer_waits(timer);
     bool has_passed = !waits && timer->deadline != UNR_NEVER;
-    if (has_passed || child_has_ended(&started->op))
+    if (has_passed || unri_has_ended(&started->op))
         return false;
     if (when != UNR_NEVER)
         return waits ? unri_timer_move(p->loop, timer, when) : set_again(p->loop, timer, when);

@@ -138,6 +138,19 @@ bool unri_request_first(struct unr_op *op, struct unr_cancel_request request, bo
     return honoured;
 }
 
+bool unri_has_ended(const struct unr_op *op)
+{
+    while (op->private_fields.state != UNRI_FINISHED && unri_is_wrapper(op))
+        op = unri_child(op);
+    return op->private_fields.state == UNRI_FINISHED;
+}
+
+bool unri_request_in_time(struct unr_op *op, struct unr_cancel_request request)
+{
+    bool has_ended = unri_live(op) && unri_has_ended(op);
+    return unri_request(op, request) && !has_ended;
+}
+
 bool unr_cancel_cause(struct unr_op *op, unsigned types, int cause)
 {
     unri_check_request(types, cause);
@@ -160,10 +173,8 @@ unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_reques
 {
     unsigned count = 0;
     for (struct unr_op *op = NULL; (op = unri_peers_next(&loop->descriptors, fd, op)) != NULL;)
-        if (op != except && !(op->private_fields.flags & UNRI_HOUSEKEEPING)) {
-            count += unri_live(op);
-            unri_request(op, request);
-        }
+        if (op != except && !(op->private_fields.flags & UNRI_HOUSEKEEPING))
+            count += unri_request_in_time(op, request);
     return count;
 }
 
@@ -177,11 +188,11 @@ unsigned unr_cancel_fd(struct unr_loop *loop, int fd, unsigned types)
 
 /* ---- through the slot, and before the start ---- */
 
-static void requested_through_slot(void *context, struct unr_cancel_request request)
+static bool requested_through_slot(void *context, struct unr_cancel_request request)
 {
     struct unr_op *op = context;
     unri_check_thread(op->private_fields.loop);
-    unri_request(op, request);
+    return unri_request_in_time(op, request);
 }
 
 void unri_enter_slot(struct unr_op *op)

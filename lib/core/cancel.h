@@ -17,7 +17,14 @@ bool unri_request(struct unr_op *op, struct unr_cancel_request request);
  * this request. */
 bool unri_request_first(struct unr_op *op, struct unr_cancel_request request, bool *ret_first);
 
-/* Makes a request to every operation on `fd` but `except`.  Returns how many were in flight. */
+/* Makes a request, and tells whether the operation honours it and had not completed before. */
+bool unri_request_in_time(struct unr_op *op, struct unr_cancel_request request);
+
+/* Tells whether a started operation has completed: a wrapper has when its child has. */
+bool unri_has_ended(const struct unr_op *started);
+
+/* Makes a request to every operation on `fd` but `except`.  Returns how many honoured it in time.
+ */
 unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_request request,
                          const struct unr_op *except);
 

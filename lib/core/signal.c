@@ -7,44 +7,14 @@
  * been detached (rule 9, Re-entrancy).  So the walk keeps no pointer into the tree.  It marks its
  * place with a cursor: a node on the emitter's stack that is linked into the list of children like
  * any other, and that unlinking its neighbours leaves in the right place.  New children come to the
- * front of the list, where the cursor has passed already, so an emit does not reach them. */
+ * front of the list, where the cursor has passed already, so an emit does not reach them.
+ *
+ * A signal may be freed when it has no handler, no parent and no child: let_go() is called where
+ * the last of these goes, and takes the cursors out of it. */
 #include "signal.h"
 #include "contract.h"
 
 #include <string.h>
-
-void unr_slot_assign(struct unr_slot *slot, unr_cancel_fn *handler, void *context)
-{
-    slot->handler = handler;
-    slot->context = context;
-}
-
-void unr_slot_clear(struct unr_slot *slot)
-{
-    unr_slot_assign(slot, NULL, NULL);
-}
-
-bool unr_slot_has_handler(const struct unr_slot *slot)
-{
-    return slot->handler != NULL;
-}
-
-struct unr_cancel_request unri_slot_latched(const struct unr_slot *slot)
-{
-    const struct unr_signal *latch = slot->private_fields.latch;
-    return latch ? latch->latched_request : (struct unr_cancel_request){ 0 };
-}
-
-void unr_signal_init_latched(struct unr_signal *signal)
-{
-    *signal = (struct unr_signal){ .latches = true };
-    signal->slot.private_fields.latch = signal;
-}
-
-struct unr_slot *unr_signal_slot(struct unr_signal *signal)
-{
-    return &signal->slot;
-}
 
 /* ---- the list of children ---- */
 
@@ -74,6 +44,82 @@ static void unlink_child(struct unr_signal *node)
     node->parent = node->next_sibling = node->previous_sibling = NULL;
 }
 
+/* ---- which signals an emit passes through ---- */
+
+/* The low bit of slot.private_fields.latch: there is a cursor among the children of the signal. */
+#define EMITTING ((uintptr_t)1)
+
+static struct unr_signal *latch_of(const struct unr_slot *slot)
+{
+    return (struct unr_signal *)(slot->private_fields.latch & ~EMITTING);
+}
+
+static void set_latch_of(struct unr_slot *slot, struct unr_signal *latched)
+{
+    slot->private_fields.latch = (uintptr_t)latched | (slot->private_fields.latch & EMITTING);
+}
+
+/* Returns the cursor of the emit that passes through a signal, or of one of several; NULL: none
+ * does, or a child is left beside the cursors. */
+static struct unr_signal *lone_cursor(const struct unr_signal *signal)
+{
+    for (const struct unr_signal *node = signal->first_child; node; node = node->next_sibling)
+        if (!node->private_fields.is_cursor)
+            return NULL;
+    return signal->first_child;
+}
+
+/* Lets a signal go that nothing holds any more, as its owner may free it now.  An emit that passes
+ * through it finds its cursor without a parent, and has nothing left to do here: there is no child,
+ * and no handler. */
+static void let_go(struct unr_signal *signal)
+{
+    struct unr_signal *cursor;
+    if (signal->parent || signal->slot.handler)
+        return;
+    while ((cursor = lone_cursor(signal)) != NULL)
+        unlink_child(cursor);
+    if (!signal->first_child)
+        signal->slot.private_fields.latch &= ~EMITTING;
+}
+
+/* ---- slots ---- */
+
+void unr_slot_assign(struct unr_slot *slot, unr_cancel_fn *handler, void *context)
+{
+    slot->handler = handler;
+    slot->context = context;
+    if (unlikely(!handler && slot->private_fields.latch & EMITTING))
+        let_go(unr_container_of(slot, struct unr_signal, slot));
+}
+
+void unr_slot_clear(struct unr_slot *slot)
+{
+    unr_slot_assign(slot, NULL, NULL);
+}
+
+bool unr_slot_has_handler(const struct unr_slot *slot)
+{
+    return slot->handler != NULL;
+}
+
+struct unr_cancel_request unri_slot_latched(const struct unr_slot *slot)
+{
+    const struct unr_signal *latch = latch_of(slot);
+    return latch ? latch->latched_request : (struct unr_cancel_request){ 0 };
+}
+
+void unr_signal_init_latched(struct unr_signal *signal)
+{
+    *signal = (struct unr_signal){ .latches = true };
+    signal->slot.private_fields.latch = (uintptr_t)signal;
+}
+
+struct unr_slot *unr_signal_slot(struct unr_signal *signal)
+{
+    return &signal->slot;
+}
+
 /* ---- emit ---- */
 
 /* Rule 5, Guarantees: types are or-ed, and the first cause stays. */
@@ -86,40 +132,54 @@ static void latch(struct unr_signal *signal, struct unr_cancel_request request)
     signal->latched_request.types |= request.types;
 }
 
-/* Emits to the children, and then to the signal's own slot.  Returns true if a handler ran.
+static unsigned emit(struct unr_signal *signal, struct unr_cancel_request request);
+
+/* Emits to the children of a signal, and tells whether the signal is there still: a handler may
+ * have detached everything, and freed it.
  *
  * The cursor is linked behind a child before the handlers of that child run, because they may
  * detach the child.  A child that is itself a cursor is that of an emit further out. */
-static bool emit(struct unr_signal *signal, struct unr_cancel_request request)
+static bool emit_to_children(struct unr_signal *signal, struct unr_cancel_request request,
+                             unsigned *count)
 {
-    bool handled = false;
-    latch(signal, request);
-    if (signal->first_child) {
-        struct unr_signal cursor = { .private_fields.is_cursor = true };
-        link_behind(&cursor, signal, NULL);
-        for (struct unr_signal *child; (child = cursor.next_sibling) != NULL;) {
-            unlink_child(&cursor);
-            link_behind(&cursor, signal, child);
-            if (!child->private_fields.is_cursor)
-                handled |= emit(child, request);
-        }
+    struct unr_signal cursor = { .private_fields.is_cursor = true };
+    uintptr_t         passed_before = signal->slot.private_fields.latch & EMITTING;
+    link_behind(&cursor, signal, NULL);
+    signal->slot.private_fields.latch |= EMITTING;
+    for (struct unr_signal *child; (child = cursor.next_sibling) != NULL;) {
         unlink_child(&cursor);
+        link_behind(&cursor, signal, child);
+        if (!child->private_fields.is_cursor)
+            *count += emit(child, request);
     }
-    /* This comes last, because the handler may free the signal. */
-    if (signal->slot.handler) {
-        signal->slot.handler(signal->slot.context, request);
-        handled = true;
-    }
-    return handled;
+    if (!cursor.parent)
+        return false;
+    unlink_child(&cursor);
+    if (!passed_before)
+        signal->slot.private_fields.latch &= ~EMITTING;
+    return true;
 }
 
-bool unr_signal_emit_cause(struct unr_signal *signal, unsigned types, int cause)
+/* Emits to the children, and then to the signal's own slot.  Returns how many honoured it.  The
+ * own handler comes last, because it may free the signal. */
+static unsigned emit(struct unr_signal *signal, struct unr_cancel_request request)
+{
+    unsigned count = 0;
+    latch(signal, request);
+    if (signal->first_child && !emit_to_children(signal, request, &count))
+        return count;
+    if (signal->slot.handler)
+        count += signal->slot.handler(signal->slot.context, request);
+    return count;
+}
+
+unsigned unr_signal_emit_cause(struct unr_signal *signal, unsigned types, int cause)
 {
     unri_check_request(types, cause);
     return emit(signal, (struct unr_cancel_request){ types, cause });
 }
 
-bool unr_signal_emit(struct unr_signal *signal, unsigned types)
+unsigned unr_signal_emit(struct unr_signal *signal, unsigned types)
 {
     return unr_signal_emit_cause(signal, types, -ECANCELED);
 }
@@ -137,7 +197,7 @@ static void set_latch(struct unr_signal *signal, struct unr_signal *latched)
 {
     if (signal->latches || signal->private_fields.is_cursor)
         return;
-    signal->slot.private_fields.latch = latched;
+    set_latch_of(&signal->slot, latched);
     for (struct unr_signal *child = signal->first_child; child; child = child->next_sibling)
         set_latch(child, latched);
 }
@@ -154,7 +214,7 @@ void unr_signal_attach(struct unr_signal *child, struct unr_signal *parent)
         if (ancestor == child)
             unri_broken("attaching a signal below itself", NULL, "signals form trees");
     link_behind(child, parent, NULL);
-    struct unr_signal *latched = parent->slot.private_fields.latch;
+    struct unr_signal *latched = latch_of(&parent->slot);
     if (!latched)
         return;
     set_latch(child, latched);
@@ -166,8 +226,11 @@ void unr_signal_attach(struct unr_signal *child, struct unr_signal *parent)
 
 void unr_signal_detach(struct unr_signal *child)
 {
-    if (!child->parent)
+    struct unr_signal *parent = child->parent;
+    if (!parent)
         return;
     unlink_child(child);
     set_latch(child, NULL);
+    let_go(child);
+    let_go(parent);
 }

@@ -629,7 +629,7 @@ struct tree {
     bool              done;
 };
 
-static void hear(void *context, struct unr_cancel_request request)
+static bool hear(void *context, struct unr_cancel_request request)
 {
     struct heard *h = context;
     struct tree  *t = h->tree;
@@ -637,7 +637,7 @@ static void hear(void *context, struct unr_cancel_request request)
     h->types |= request.types;
     h->cause = request.cause;
     if (h->index != t->at || t->done)
-        return;
+        return true;
     t->done = true;
     switch (t->what) {
     case 0: break;
@@ -649,7 +649,12 @@ static void hear(void *context, struct unr_cancel_request request)
         unr_signal_detach(&t->children[t->whom]);
         unr_signal_attach(&t->children[t->whom], &t->parent);
         break;
+    case 6:
+        for (unsigned i = 0; i < CHILDREN; i++)
+            unr_signal_detach(&t->children[i]);
+        break;
     }
+    return true;
 }
 
 /* An emit reaches each child once, whatever the handlers do to the tree meanwhile: what is taken
@@ -659,7 +664,7 @@ static void emit_while_the_tree_changes(const struct scenario *scenario)
     struct tree t = { 0 };
     (void)scenario;
     t.at = unr_sim_choose(CHILDREN);
-    t.what = unr_sim_choose(6);
+    t.what = unr_sim_choose(7);
     t.whom = unr_sim_choose(CHILDREN);
     for (unsigned i = 0; i < CHILDREN + 2; i++)
         t.heard[i] = (struct heard){ .tree = &t, .index = i };
@@ -677,6 +682,8 @@ static void emit_while_the_tree_changes(const struct scenario *scenario)
             expected = 0;
         if (concerned && t.what == 4)
             expected = 2;
+        if (!passed && t.what == 6)
+            expected = 0;
         unr_sim_check(t.heard[i].count == expected, "an emit reaches each that is there, once");
     }
     unr_sim_check(t.heard[CHILDREN].count == 1, "its own handler runs once, last");
@@ -685,10 +692,88 @@ static void emit_while_the_tree_changes(const struct scenario *scenario)
                   "with types and cause");
 }
 
-static void do_nothing(void *context, struct unr_cancel_request request)
+/* A server's signal, a session's below it, and those of the session's requests. */
+struct freed {
+    struct unr_signal server, other;
+    struct {
+        struct unr_signal session, requests[2];
+    } memory; /* freed inside an emit */
+    unsigned heard, frees_at, order;
+    bool     again, freed;
+};
+
+static void let_session_go(struct freed *f, unsigned act)
+{
+    switch (act) {
+    case 0: unr_signal_detach(&f->memory.session); break;
+    case 1: unr_slot_clear(unr_signal_slot(&f->memory.session)); break;
+    default: unr_signal_detach(&f->memory.requests[0]); unr_signal_detach(&f->memory.requests[1]);
+    }
+}
+
+static bool frees_the_session(void *context, struct unr_cancel_request request)
+{
+    static const unsigned char orders[6][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
+                                                { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
+    struct freed              *f = context;
+    if (f->again) { /* another emit passes through */
+        f->again = false;
+        unr_signal_emit_cause(&f->memory.session, request.types, request.cause);
+        return true;
+    }
+    unr_sim_check(!f->freed, "what was freed is not reached");
+    if (f->heard++ != f->frees_at)
+        return true;
+    for (unsigned i = 0; i < 3; i++)
+        let_session_go(f, orders[f->order][i]);
+    memset(&f->memory, 0x5a, sizeof f->memory);
+    f->freed = true;
+    return true;
+}
+
+static bool hears(void *context, struct unr_cancel_request request)
+{
+    (void)request;
+    ++*(unsigned *)context;
+    return false;
+}
+
+/* A handler lets a signal go through which the emit passes, and frees it: the emit touches it no
+ * more, and goes on with the others. */
+static void freed_inside_an_emit(const struct scenario *scenario)
+{
+    struct freed f = { 0 };
+    unsigned     others = 0;
+    (void)scenario;
+    f.frees_at = unr_sim_choose(2);
+    f.order = unr_sim_choose(6);
+    f.again = unr_sim_choose(2);
+    bool listens = unr_sim_choose(2), below = unr_sim_choose(2);
+    unr_slot_assign(unr_signal_slot(&f.other), hears, &others);
+    unr_signal_attach(&f.other, &f.server);
+    if (below)
+        unr_signal_attach(&f.memory.session, &f.server);
+    for (unsigned i = 0; i < 2; i++) {
+        unr_slot_assign(unr_signal_slot(&f.memory.requests[i]), frees_the_session, &f);
+        unr_signal_attach(&f.memory.requests[i], &f.memory.session);
+    }
+    if (listens)
+        unr_slot_assign(unr_signal_slot(&f.memory.session), hears, &others);
+    bool     again = f.again;
+    unsigned count = unr_signal_emit(below ? &f.server : &f.memory.session, UNR_CANCEL_ALL);
+    unr_sim_check(f.freed && count == (again ? 1 : f.frees_at + 1),
+                  "an emit counts who honoured it");
+    for (unsigned i = 0; i < sizeof f.memory; i++)
+        unr_sim_check(((unsigned char *)&f.memory)[i] == 0x5a, "what was freed is not touched");
+    unr_sim_check(others == below, "the emit goes on with the others");
+    unr_signal_detach(&f.other);
+}
+
+static bool do_nothing(void *context, struct unr_cancel_request request)
 {
     (void)request;
     ++*(int *)context;
+    return true;
 }
 
 /* A slot that is given to another meanwhile stays the other's, and no request reaches the operation
@@ -1369,6 +1454,7 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "types/restarting-starves-nobody", .run = restarting_starves_nobody },
         { .name = "signals/latched-above", .run = latched_above },
         { .name = "signals/tree-changes", .run = emit_while_the_tree_changes },
+        { .name = "signals/freed-inside", .run = freed_inside_an_emit },
         { .name = "signals/slot-reassigned", .run = slot_reassigned, .parameter = "recv" },
         { .name = "shots/cancelled", .run = shots_cancelled },
         { .name = "shots/two", .run = shots_of_two, .deviations_max = 5 },
