@@ -89,6 +89,13 @@ BREACH(timer_described_while_it_waits, "timer", "described", "unring's from star
     unr_timer_after(&timer, UNR_SEC(2));
 }
 
+/* Addresses carry marks in their low bits. */
+BREACH(described_at_an_odd_address, "not aligned", "aligned as its type is")
+{
+    static _Alignas(8) char memory[sizeof(struct unr_op) + 8];
+    unr_nop((struct unr_op *)(void *)(memory + 2));
+}
+
 /* One description, one start. */
 BREACH(started_twice, "nop", "started while it is in flight", "described anew for each start")
 {
@@ -525,6 +532,87 @@ BREACH(run_after_another_thread_asked_for_the_descriptor, THREAD_RULE)
     must(pthread_create(&second, NULL, take_and_keep, NULL) == 0);
     pthread_join(second, NULL);
     unr_loop_run(loop);
+}
+
+static void *run_and_end(void *context)
+{
+    (void)context;
+    flush();
+    return NULL;
+}
+
+/* A thread that begins when the owner has ended has that one's pthread_self(), and is not it. */
+BREACH(closed_by_a_thread_that_came_later, "a second thread", "first runs it")
+{
+    static struct unr_op op;
+    pthread_t            threads[2];
+    unr_start(loop, describe(&op), NULL, NULL);
+    for (int i = 0; i < 2; i++) {
+        must(pthread_create(&threads[i], NULL, run_and_end, NULL) == 0);
+        must(pthread_join(threads[i], NULL) == 0);
+    }
+}
+
+/* ---- scopes and streams ---- */
+
+/* A scope ends with its loop, whose memory is gone afterwards. */
+BREACH(started_in_a_scope_whose_loop_is_closed, "nop", "scope that is not in flight")
+{
+    static struct unr_scope scope;
+    static struct unr_op    op;
+    unr_start(loop, unr_scope(&scope), NULL, NULL);
+    must(unr_loop_close(loop) == 0);
+    unr_scope_start(&scope, unr_nop(&op), NULL, NULL);
+}
+
+BREACH(read_from_a_stream_that_was_never_made, "never made", "unr_stream_socket()")
+{
+    static struct unr_stream   stream;
+    static struct unr_transfer transfer;
+    unr_start(loop, unr_read_exact(&transfer, &stream, &byte, 1), NULL, NULL);
+}
+
+static struct unr_stream stream_in_use(void)
+{
+    struct unr_stream stream;
+    int               ends[2];
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    unr_stream_socket(&stream, ends[0]);
+    return stream;
+}
+
+/* Of two that read one stream each would take bytes that are the other's. */
+BREACH(two_transfers_read_one_stream, "read_exact", "second operation on a stream")
+{
+    static struct unr_transfer transfers[2];
+    static struct unr_stream   stream;
+    stream = stream_in_use();
+    for (int i = 0; i < 2; i++)
+        unr_start(loop, unr_read_exact(&transfers[i], &stream, &byte, 1), NULL, NULL);
+}
+
+BREACH(two_readers_read_one_stream, "read_until", "second operation on a stream")
+{
+    static struct unr_reader readers[2];
+    static struct unr_buffer buffers[2];
+    static struct unr_stream stream;
+    stream = stream_in_use();
+    unr_buffer_init(&buffers[0], 64);
+    unr_buffer_init(&buffers[1], 64);
+    for (int i = 0; i < 2; i++)
+        unr_start(loop, unr_read_until(&readers[i], &stream, &buffers[i], "x", 1), NULL, NULL);
+}
+
+/* A file has one offset, for reads and writes. */
+BREACH(read_and_written_at_once, "write_all", "on a file it is one in all")
+{
+    static struct unr_transfer transfers[2];
+    static struct unr_stream   stream;
+    FILE                      *file = tmpfile();
+    must(file != NULL);
+    unr_stream_file(&stream, fileno(file), 0);
+    unr_start(loop, unr_read_exact(&transfers[0], &stream, &byte, 1), NULL, NULL);
+    unr_start(loop, unr_write_all(&transfers[1], &stream, &byte, 1), NULL, NULL);
 }
 
 /* ---- forks ---- */

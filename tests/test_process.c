@@ -181,6 +181,10 @@ static void expect_invalid(const int *signals, unsigned n)
     start_wait(&wait, signals, n);
     finish_wait(&wait);
     cr_assert_eq(wait.result.error, -EINVAL, "error %d", wait.result.error);
+    const char *words = unr_explain_op(&wait.wait.op);
+    bool        exist = strstr(words, "no signal is named") == NULL;
+    cr_assert_not_null(strstr(words, exist ? "blocked in the thread" : "does not exist"), "%s",
+                       words);
     cr_assert_eq(wait.result.value, 0);
 }
 

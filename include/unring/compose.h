@@ -42,10 +42,11 @@ struct unr_compose_private {
     struct unr_cancel_state state;
     unr_step_fn            *step;
     const char             *name;
-    struct unr_op          *child;       /* the last that was begun */
-    int32_t                 child_cause; /* of the last child that was cancelled; 0: none was */
-    uint8_t                 proven;      /* the weakest guarantee that a child has proved */
-    uint8_t                 phase;
+    const char *(*explain)(const struct unr_op *op); /* NULL: unr_explain_op() knows no more */
+    struct unr_op *child;                            /* the last that was begun */
+    int32_t        child_cause; /* of the last child that was cancelled; 0: none was */
+    uint8_t        proven;      /* the weakest guarantee that a child has proved */
+    uint8_t        phase;
 };
 
 /* The part of a composed operation that unring works on.

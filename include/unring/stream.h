@@ -4,6 +4,7 @@
 #ifndef UNRING_STREAM_H
 #define UNRING_STREAM_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unring/op.h>
@@ -46,18 +47,25 @@ struct unr_stream_type {
     void (*moved)(struct unr_stream *stream, uint64_t bytes);
 };
 
-/* A stream.
+/* unring's own part of a `struct unr_stream`: not to be read or written. */
+struct unr_stream_private {
+    bool is_read, is_written; /* a step of an operation of unring's is in flight */
+};
+
+/* A stream, which unr_stream_socket() or one of the functions below it makes.
  *
  * Memory    the caller's.  It stays where it is, and its descriptor open, while an operation uses
  *           it.
  * At once   at most one operation reads from a stream, and at most one writes to it.  On a file it
- *           is one in all, as both would use the one offset.
+ *           is one in all, as both would use the one offset.  A second transfer, reader or relay
+ *           is a broken contract, which ends the process.
  * Blocking  the descriptor is best left without O_NONBLOCK: with it a step ends with -EAGAIN where
  *           there is nothing to do at once. */
 struct unr_stream {
     const struct unr_stream_type *type;
     int                           fd;     /* -1: a layer has none */
     int64_t                       offset; /* where in a file the next step begins; else -1 */
+    struct unr_stream_private     private_fields;
 };
 
 /* Makes `stream` one of a socket: recv(2) and send(2).

@@ -100,10 +100,17 @@ static const char *name_of(const struct unr_op *op)
     return ((const struct unr_compose *)op)->private_fields.name;
 }
 
+static const char *explain(const struct unr_op *op)
+{
+    const struct unr_compose_private *c = &((const struct unr_compose *)op)->private_fields;
+    return c->explain ? c->explain(op) : NULL;
+}
+
 static const struct unri_combinator combinator = {
     .child_done = child_done,
     .handle_request = handle_request,
     .start_with_request = start_with_request,
+    .explain = explain,
 };
 
 static const struct unr_op_type type = {
@@ -123,6 +130,7 @@ struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned 
     unri_cancel_state_init(&c->state, &self->op);
     c->step = step;
     c->name = name;
+    c->explain = NULL;
     c->child = NULL;
     c->child_cause = 0;
     c->proven = UNR_CANCEL_TOTAL;

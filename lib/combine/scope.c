@@ -36,6 +36,7 @@
 #include "../core/cancel.h"
 #include "../core/combinator.h"
 #include "../core/contract.h"
+#include "../loop/loop.h"
 
 #include <stdlib.h>
 #include <unring/scope.h>
@@ -273,7 +274,7 @@ void unr_scope_start(struct unr_scope *scope, struct unr_op *described, unr_done
     struct unr_scope_private *s = &scope->private_fields;
     struct unr_op_private    *p = unri_private(&scope->op);
     bool                      over = !unri_live(&scope->op) || p->state == UNRI_FINISHED;
-    if (over && p->loop && p->loop->closing) {
+    if (over && p->loop && p->loop == unri_loop_closing) { /* else it may be freed */
         unr_start(p->loop, described, done, data); /* ends at once, as everything that starts now */
         return;
     }

@@ -5,6 +5,7 @@
 #define UNRI_CONTRACT_H
 
 #include "loop_core.h"
+#include "thread.h"
 
 /* Prints what was broken, the operation (NULL: none) and the rule, and ends the process. */
 _Noreturn void unri_broken(const char *what, const struct unr_op *op, const char *rule);
@@ -14,7 +15,7 @@ _Noreturn void unri_wrong_thread(const struct unr_loop *loop);
 
 static inline bool unri_is_owner(const struct unr_loop *loop)
 {
-    return loop->guard->owner == (uintptr_t)pthread_self();
+    return loop->guard->owner == unri_thread_number;
 }
 
 /* Ends the process if the loop belongs to another thread.  A loop that no thread has run yet

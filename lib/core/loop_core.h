@@ -4,17 +4,14 @@
 #ifndef UNRI_LOOP_CORE_H
 #define UNRI_LOOP_CORE_H
 
-#include <pthread.h>
 #include <unring/loop.h>
 #include "descriptor.h"
 #include "os.h"
 
 /* A page of its own, which the kernel zeroes in a forked child: there `owner` is UNRI_FORKED. */
 struct unri_guard {
-    uintptr_t owner; /* the thread that runs the loop, or one of these numbers */
+    uintptr_t owner; /* the number of the thread that runs the loop, or as thread.h says */
 };
-#define UNRI_FORKED  0 /* this process is a child of the process that opened the loop */
-#define UNRI_UNOWNED 1 /* no thread has run the loop yet */
 
 /* Finished operations in the order in which their `done` will run, by private_fields.next. */
 struct unri_fifo {

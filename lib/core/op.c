@@ -15,6 +15,9 @@ static_assert(sizeof(struct unr_result) == 24, "");
 
 struct unr_op *unr_describe(struct unr_op *op, const struct unr_op_type *type)
 {
+    if (unlikely((uintptr_t)op % _Alignof(struct unr_op)))
+        unri_broken("an operation at an address that is not aligned", NULL,
+                    "a struct unr_op is aligned as its type is: by malloc(), or by the compiler");
     if (unlikely(unri_live(op)))
         unri_broken("described while it is in flight", op,
                     "an operation is unring's from start until its done");

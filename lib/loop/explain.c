@@ -6,6 +6,7 @@
 #include "../core/combinator.h"
 #include "../core/name.h"
 #include "../core/op.h"
+#include "../core/type.h"
 #include "timer.h"
 
 #include <stdarg.h>
@@ -222,6 +223,16 @@ static void add_cancelled(struct text *text, const struct unr_op *op)
         add(text, ", with %lld", (long long)r->value);
 }
 
+static void add_failed(struct text *text, const struct unr_op *op)
+{
+    const struct unri_combinator *combinator = unri_combinator_of(op);
+    const char *more = combinator && combinator->explain ? combinator->explain(op) : NULL;
+    add(text, " failed with ");
+    add_error(text, op->result.error);
+    if (more)
+        add(text, ": %s", more);
+}
+
 const char *unr_explain_op(const struct unr_op *op)
 {
     static _Thread_local struct text text;
@@ -244,10 +255,8 @@ const char *unr_explain_op(const struct unr_op *op)
         add(&text, " completed with %lld", (long long)(r->fd >= 0 ? r->fd : r->value));
     else if (r->error == -ECANCELED)
         add_cancelled(&text, op);
-    else {
-        add(&text, " failed with ");
-        add_error(&text, r->error);
-    }
+    else
+        add_failed(&text, op);
     if (r->error == -EOPNOTSUPP && op->private_fields.flags & UNRI_INVALID)
         add(&text, ": this kernel's io_uring does not have it, Linux %s does", unri_row_needs(op));
     if (r->verdict)

@@ -162,6 +162,8 @@ static void request_all(struct unr_loop *loop)
     unri_each_in_flight(&loop->descriptors, request_shutdown, NULL);
 }
 
+_Thread_local struct unr_loop *unri_loop_closing;
+
 /* How many operations may be started while the loop is being closed.  A `done` may start some, one
  * after another, to clean up; a `done` that starts one operation over and over would go on
  * for ever, and is named as the broken contract that it is (unri_count_start). */
@@ -185,8 +187,10 @@ static bool housekeeping_is_in_flight(const struct unri_whole_loop *whole)
 static int drain(struct unr_loop *loop)
 {
     struct unri_whole_loop *whole = unri_whole(loop);
+    struct unr_loop        *outer = unri_loop_closing; /* in whose `done` this one is closed */
     int                     error = unri_loop_own(loop);
     unri_forget_time(loop);
+    unri_loop_closing = loop;
     loop->closing = true;
     loop->starts_left = served_starts(loop);
     loop->in_turn = true; /* handlers run inside the loop */
@@ -202,6 +206,7 @@ static int drain(struct unr_loop *loop)
         unri_inbox_take_stop(&whole->inbox);
         error = unri_loop_turn(loop, UNR_NEVER);
     }
+    unri_loop_closing = outer;
     return error;
 }
 

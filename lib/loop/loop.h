@@ -59,4 +59,8 @@ void unri_embed_begin(struct unr_loop *loop);
 /* Makes the descriptor of an embedded loop readable exactly if there is work left, after a turn. */
 void unri_embed_end(struct unr_loop *loop);
 
+/* The loop that this thread is closing; NULL: none.  A scope that is over tells by it whether its
+ * loop is there still, which may have been freed since. */
+extern _Thread_local struct unr_loop *unri_loop_closing;
+
 #endif

@@ -35,7 +35,7 @@ int unri_loop_own(struct unr_loop *loop)
     int error = unri_ring_enable(loop);
     if (error < 0)
         return error;
-    loop->guard->owner = (uintptr_t)pthread_self();
+    loop->guard->owner = unri_number_thread();
     unri_start_housekeeping(loop, read_of_wake(loop), wake_arrived);
     return 0;
 }

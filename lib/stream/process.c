@@ -105,11 +105,22 @@ static uint64_t set_of(const int *signals, unsigned n)
     return set;
 }
 
+static const char *sigwait_explain(const struct unr_op *op)
+{
+    const struct unr_sigwait *wait = (const struct unr_sigwait *)op;
+    if (op->result.error != -EINVAL)
+        return NULL;
+    return wait->private_fields.signals
+               ? "each signal must be blocked in the thread that waits: pthread_sigmask(3)"
+               : "no signal is named, or one that does not exist";
+}
+
 struct unr_op *unr_sigwait(struct unr_sigwait *wait, const int *signals, unsigned n)
 {
     struct unr_sigwait_private *p = &wait->private_fields;
     struct unr_op *op = unr_compose(&p->compose, "sigwait", UNR_CANCEL_TOTAL, sigwait_step);
     p->signals = set_of(signals, n);
+    p->compose.private_fields.explain = sigwait_explain;
     return op;
 }
 

@@ -3,6 +3,7 @@
  * frames in the same way, buffer.c has the search for a delimiter, transfer.c the reads that look
  * at no bytes. */
 #include "reader.h"
+#include "stream.h"
 #include "../core/contract.h"
 #include "buffer.h"
 
@@ -28,7 +29,7 @@ static void take_in(struct unr_reader *reader, const struct unr_result *read)
         unri_broken("a stream that read more than there was room for", &reader->op,
                     "a stream's read_some moves at most what its pieces hold");
     unr_buffer_commit(p->buffer, read->bytes);
-    unr_stream_moved(p->stream, read->bytes);
+    unri_was_read(p->stream, read->bytes);
     p->added += read->bytes;
 }
 
@@ -83,7 +84,7 @@ ssize_t unri_reader_search(struct unr_reader *reader, const struct unr_op *finis
 void unri_reader_read(struct unr_reader *reader)
 {
     struct unr_reader_private *p = &reader->private_fields;
-    unr_compose_next(&p->compose, unr_read_some(&p->some, p->stream, &p->room, 1));
+    unr_compose_next(&p->compose, unri_step_read(&reader->op, &p->some, p->stream, &p->room, 1));
 }
 
 void unri_reader_init(struct unr_reader *reader, struct unr_stream *stream,

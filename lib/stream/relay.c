@@ -8,6 +8,8 @@
  * 6.18: tcp_splice_read() and splice_to_socket() look at file->f_flags alone).  So each idle or
  * slow relay would hold a thread.  And it gains nothing: between TCP sockets, in pieces of 64 KiB,
  * a copy moved 1.5 GB/s and a splice 1.1; between pipes and files they are within the noise. */
+#include "stream.h"
+
 #include <unring.h>
 
 enum { BUFFER_MAX = 65536 };
@@ -17,7 +19,7 @@ static void write_rest(struct unr_relay *relay)
     struct unr_relay_private *p = &relay->private_fields;
     p->piece.iov_base = unr_buffer_data(&relay->rest, &p->piece.iov_len);
     p->writing = true;
-    unr_compose_next(&p->compose, unr_write_some(&p->some, p->to, &p->piece, 1));
+    unr_compose_next(&p->compose, unri_step_write(&relay->op, &p->some, p->to, &p->piece, 1));
 }
 
 /* An empty rest has nothing for the caller, who is spared giving its memory back. */
@@ -40,7 +42,7 @@ static void read_more(struct unr_relay *relay)
         return;
     }
     p->writing = false;
-    unr_compose_next(&p->compose, unr_read_some(&p->some, p->from, &p->piece, 1));
+    unr_compose_next(&p->compose, unri_step_read(&relay->op, &p->some, p->from, &p->piece, 1));
 }
 
 /* A relay looks itself between two steps.  The next step would be ended before it begins, but only
@@ -54,7 +56,7 @@ static bool is_cancelled(struct unr_relay *relay)
  * taken some. */
 static void was_read(struct unr_relay *relay, const struct unr_result *read)
 {
-    unr_stream_moved(relay->private_fields.from, read->bytes);
+    unri_was_read(relay->private_fields.from, read->bytes);
     unr_buffer_commit(&relay->rest, (size_t)read->bytes);
     if (read->error || !read->bytes)
         end(relay, read->error);
@@ -69,7 +71,7 @@ static void was_read(struct unr_relay *relay, const struct unr_result *read)
 static void was_written(struct unr_relay *relay, const struct unr_result *write)
 {
     size_t left;
-    unr_stream_moved(relay->private_fields.to, write->bytes);
+    unri_was_written(relay->private_fields.to, write->bytes);
     unr_buffer_consume(&relay->rest, (size_t)write->bytes);
     relay->op.result.bytes += write->bytes;
     unr_buffer_data(&relay->rest, &left);

@@ -2,6 +2,9 @@
 /* Streams: one read or write on a socket, a pipe, a file or a layer.  It is described here, as a
  * system call of uring/rows.c or in the way of the layer; transfer.c, reader.c and relay.c start
  * one after another. */
+#include "stream.h"
+#include "../core/contract.h"
+
 #include <unring.h>
 
 #include <limits.h>
@@ -73,23 +76,23 @@ TYPE(file_stream, file_read, file_write, file_moved);
 
 void unr_stream_socket(struct unr_stream *stream, int fd)
 {
-    *stream = (struct unr_stream){ &socket_stream, fd, -1 };
+    *stream = (struct unr_stream){ &socket_stream, fd, -1, { 0 } };
 }
 
 void unr_stream_pipe(struct unr_stream *stream, int fd)
 {
-    *stream = (struct unr_stream){ &pipe_stream, fd, -1 };
+    *stream = (struct unr_stream){ &pipe_stream, fd, -1, { 0 } };
 }
 
 void unr_stream_file(struct unr_stream *stream, int fd, int64_t offset)
 {
     /* -1 would stand for the file's own position; below that a step ends with -EINVAL. */
-    *stream = (struct unr_stream){ &file_stream, fd, offset < 0 ? INT64_MIN : offset };
+    *stream = (struct unr_stream){ &file_stream, fd, offset < 0 ? INT64_MIN : offset, { 0 } };
 }
 
 void unr_stream_layer(struct unr_stream *stream, const struct unr_stream_type *type)
 {
-    *stream = (struct unr_stream){ type, -1, -1 };
+    *stream = (struct unr_stream){ type, -1, -1, { 0 } };
 }
 
 /* ---- one read, one write ---- */
@@ -99,6 +102,13 @@ void unr_stream_layer(struct unr_stream *stream, const struct unr_stream_type *t
 #define HAS(type, member)                                                                          \
     ((type)->size >= offsetof(struct unr_stream_type, member) + sizeof(type)->member               \
      && (type)->member)
+
+static void check_type(const struct unr_stream *stream)
+{
+    if (unlikely(!stream->type))
+        unri_broken("a stream that was never made", NULL,
+                    "unr_stream_socket() or one of its kind makes a stream before it is used");
+}
 
 /* The operation where a stream cannot be read, or not be written to.  It ends with an error, so
  * that its starter needs no second way to fail. */
@@ -128,6 +138,7 @@ struct unr_op *unr_read_some(struct unr_some *some, struct unr_stream *stream,
                              const struct iovec *iov, unsigned n)
 {
     struct unr_op *described = NULL;
+    check_type(stream);
     if (HAS(stream->type, read_some))
         described = stream->type->read_some(stream, some, iov, n);
     return or_not_supported(described, some);
@@ -137,6 +148,7 @@ struct unr_op *unr_write_some(struct unr_some *some, struct unr_stream *stream,
                               const struct iovec *iov, unsigned n)
 {
     struct unr_op *described = NULL;
+    check_type(stream);
     if (HAS(stream->type, write_some))
         described = stream->type->write_some(stream, some, iov, n);
     return or_not_supported(described, some);
@@ -144,6 +156,48 @@ struct unr_op *unr_write_some(struct unr_some *some, struct unr_stream *stream,
 
 void unr_stream_moved(struct unr_stream *stream, uint64_t bytes)
 {
+    check_type(stream);
     if (HAS(stream->type, moved))
         stream->type->moved(stream, bytes);
+}
+
+/* ---- the steps of unring's own operations ---- */
+
+static void check_free(const struct unr_op *op, const struct unr_stream *stream, bool in_use)
+{
+    const struct unr_stream_private *s = &stream->private_fields;
+    if (stream->type == &file_stream)
+        in_use = s->is_read || s->is_written;
+    if (unlikely(in_use))
+        unri_broken("a second operation on a stream", op,
+                    "at most one operation reads from a stream and one writes to it; on a file "
+                    "it is one in all");
+}
+
+struct unr_op *unri_step_read(const struct unr_op *op, struct unr_some *some,
+                              struct unr_stream *stream, const struct iovec *iov, unsigned n)
+{
+    check_free(op, stream, stream->private_fields.is_read);
+    stream->private_fields.is_read = true;
+    return unr_read_some(some, stream, iov, n);
+}
+
+struct unr_op *unri_step_write(const struct unr_op *op, struct unr_some *some,
+                               struct unr_stream *stream, const struct iovec *iov, unsigned n)
+{
+    check_free(op, stream, stream->private_fields.is_written);
+    stream->private_fields.is_written = true;
+    return unr_write_some(some, stream, iov, n);
+}
+
+void unri_was_read(struct unr_stream *stream, uint64_t bytes)
+{
+    stream->private_fields.is_read = false;
+    unr_stream_moved(stream, bytes);
+}
+
+void unri_was_written(struct unr_stream *stream, uint64_t bytes)
+{
+    stream->private_fields.is_written = false;
+    unr_stream_moved(stream, bytes);
 }

@@ -2,6 +2,7 @@
 /* Transfers: reads or writes on a stream, one after another, until a condition ends them.  stream.c
  * has the single read or write, reader.c the reads that look for something in the bytes. */
 #include "../core/contract.h"
+#include "stream.h"
 
 #include <unring.h>
 
@@ -70,7 +71,10 @@ static void count(struct unr_transfer *transfer, uint64_t bytes)
         unri_broken("a step that moved more than it was asked to", &transfer->op,
                     "a stream's read_some and write_some move at most what their pieces hold");
     transfer->op.result.bytes += bytes;
-    unr_stream_moved(transfer->private_fields.stream, bytes);
+    if (transfer->private_fields.direction == UNR_READ)
+        unri_was_read(transfer->private_fields.stream, bytes);
+    else
+        unri_was_written(transfer->private_fields.stream, bytes);
     use_up(transfer, (size_t)bytes);
 }
 
@@ -87,8 +91,9 @@ static struct unr_op *next_step(struct unr_transfer *transfer, size_t limit)
 {
     struct unr_transfer_private *p = &transfer->private_fields;
     unsigned                     n = fill_window(transfer, limit);
-    return p->direction == UNR_READ ? unr_read_some(&p->some, p->stream, p->window, n)
-                                    : unr_write_some(&p->some, p->stream, p->window, n);
+    return p->direction == UNR_READ
+               ? unri_step_read(&transfer->op, &p->some, p->stream, p->window, n)
+               : unri_step_write(&transfer->op, &p->some, p->stream, p->window, n);
 }
 
 /* Begins the next step, or ends with `error` if the step may move nothing. */
