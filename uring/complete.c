@@ -7,6 +7,7 @@
  * cancel.c. */
 #include "complete.h"
 #include "cancel.h"
+#include "enter.h"
 #include "row.h"
 
 /* ---- the result ---- */
@@ -25,19 +26,32 @@ static bool is_cancelled(int res)
     return res == -ECANCELED || res == -EINTR || is_restart(res);
 }
 
-/* Returns how many bytes a MSG_WAITALL transfer was asked to move.  It reads the caller's message,
- * which is lent until `done`. */
+static uint64_t bytes_in(const struct iovec *pieces, size_t count)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += pieces[i].iov_len;
+    return total;
+}
+
+/* Returns how many bytes a transfer was asked to move.  It reads the caller's message or pieces,
+ * which are lent until `done`. */
 static uint64_t bytes_asked(const struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
-    unsigned                     opcode = unri_row_of(op)->opcode;
-    if (opcode != IORING_OP_RECVMSG && opcode != IORING_OP_SENDMSG)
-        return p->length;
-    const struct msghdr *msg = (const struct msghdr *)(uintptr_t)p->address;
-    uint64_t             total = 0;
-    for (size_t i = 0; i < (size_t)msg->msg_iovlen; i++)
-        total += msg->msg_iov[i].iov_len;
-    return total;
+    const void                  *address = (const void *)(uintptr_t)p->address;
+    const struct msghdr         *msg = address;
+    switch (unri_row_of(op)->opcode) {
+    case IORING_OP_RECVMSG:
+    case IORING_OP_SENDMSG: return bytes_in(msg->msg_iov, (size_t)msg->msg_iovlen);
+    case IORING_OP_WRITEV: return bytes_in(address, p->length);
+    default: return p->length;
+    }
+}
+
+static bool yields_bytes(const struct unri_row *row)
+{
+    return row->yields == UNRI_YIELDS_BYTES || row->yields == UNRI_YIELDS_SENT;
 }
 
 /* Rule 4, Counts: a MSG_WAITALL transfer that has moved a part when a cancel hits it ends with that
@@ -48,7 +62,7 @@ static bool was_cut_short(const struct unr_op *op, int res)
     return p->flags & UNRI_CANCEL_HIT
            && (unri_own_supports(op) & (UNR_CANCEL_PARTIAL | UNR_CANCEL_TOTAL))
                   == UNR_CANCEL_PARTIAL
-           && unri_row_of(op)->yields == UNRI_YIELDS_BYTES && (uint64_t)res < bytes_asked(op);
+           && yields_bytes(unri_row_of(op)) && (uint64_t)res < bytes_asked(op);
 }
 
 /* Returns the error of an operation whose own last CQE said `res`.  A success stays a success
@@ -66,19 +80,40 @@ static int error_of(const struct unr_op *op, int res)
     return is_restart(res) ? -EINTR : res;
 }
 
-static void yield_result(struct unr_result *r, enum unri_yields yields, int res)
+/* The error of an operation that has sent nothing, by a CQE that says 0.  Where it was given bytes
+ * to send on a socket that carries datagrams, they are lost, and an empty datagram may have gone
+ * out in their place: see fill_send().  That happens where the socket is not connected, so that the
+ * kernel cannot wait for room; where another sender was quicker; and where the socket was taken for
+ * something else, which the next send asks again.
+ *
+ * Apart from the rest, so that all other operations keep their few instructions. */
+__attribute__((noinline)) static int error_of_nothing_sent(struct unr_op *op)
+{
+    struct unr_op_private *p = unri_private(op);
+    if (!bytes_asked(op) || unri_enter_carries(p->fd) < UNRI_CARRIES_DATAGRAMS)
+        return 0;
+    *unri_send_on(p->loop->ring, p->fd) = UNRI_SEND_UNKNOWN;
+    p->flags |= UNRI_LOST_DATA;
+    return -EAGAIN;
+}
+
+/* Makes the result of `res`, but for the error.  Returns false where the kernel has sent nothing,
+ * which it calls a success: then error_of_nothing_sent() tells. */
+static bool yield_result(struct unr_result *r, enum unri_yields yields, int res)
 {
     r->value = 0;
     r->fd = -1;
     if (res < 0)
-        return;
+        return true;
     switch (yields) {
     case UNRI_YIELDS_FD: r->fd = res; break;
     case UNRI_YIELDS_EVENTS: r->events = (uint32_t)res; break;
+    case UNRI_YIELDS_SENT: r->bytes = (uint64_t)res; return res > 0;
     case UNRI_YIELDS_BYTES: r->bytes = (uint64_t)res; break;
     case UNRI_YIELDS_NOTHING:
     case UNRI_YIELDS_VALUE: r->value = res; break;
     }
+    return true;
 }
 
 /* Ends an operation whose last missing CQE has come.  Its result is made of what was kept of all
@@ -88,7 +123,8 @@ static void finish(struct unr_op *op)
     const struct unri_row *row = unri_row_of(op);
     int                    res = unri_res(op);
     int                    error = error_of(op, res);
-    yield_result(&op->result, row->yields, res);
+    if (!yield_result(&op->result, row->yields, res) && !error)
+        error = error_of_nothing_sent(op);
     if (res >= 0 && row->completed)
         row->completed(op);
     if (error == -ECANCELED && op->private_fields.flags & UNRI_UNDO_FAILED)
@@ -186,8 +222,10 @@ static void cqe_arrived(struct unr_loop *loop, const struct io_uring_cqe *cqe)
     struct unr_op *op = (struct unr_op *)(uintptr_t)(cqe->user_data & ~(uint64_t)UNRI_WHICH);
     if (likely(is_plain(op, cqe))) {
         unri_private(op)->flags ^= UNRI_AWAITS_TARGET;
-        yield_result(&op->result, unri_row_of(op)->yields, cqe->res);
-        unri_end(op, 0);
+        if (likely(yield_result(&op->result, unri_row_of(op)->yields, cqe->res)))
+            unri_end(op, 0);
+        else
+            unri_end(op, error_of_nothing_sent(op));
         return;
     }
     switch (cqe->user_data & UNRI_WHICH) {

@@ -4,6 +4,7 @@
 #include <liburing.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -96,4 +97,17 @@ bool unri_enter_has_nosignal(void)
 #endif
     close(fd);
     return has;
+}
+
+enum unri_carries unri_enter_carries(int fd)
+{
+    int       type, domain;
+    socklen_t len = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type == SOCK_STREAM)
+        return UNRI_CARRIES_BYTES;
+    if (type == SOCK_SEQPACKET)
+        return UNRI_CARRIES_RECORDS;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain != AF_UNIX)
+        return UNRI_CARRIES_DATAGRAMS;
+    return UNRI_CARRIES_LOCAL_DATAGRAMS;
 }

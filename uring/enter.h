@@ -12,6 +12,14 @@
 struct io_uring;
 struct io_uring_params;
 
+/* What a descriptor carries, as far as the kernel's ways with MSG_* depend on it. */
+enum unri_carries {
+    UNRI_CARRIES_BYTES = 1,       /* a stream, or something that is no socket */
+    UNRI_CARRIES_RECORDS,         /* SOCK_SEQPACKET */
+    UNRI_CARRIES_DATAGRAMS,       /* SOCK_DGRAM, and what else is neither of the two */
+    UNRI_CARRIES_LOCAL_DATAGRAMS, /* SOCK_DGRAM of AF_UNIX */
+};
+
 /* Sets a ring up as `params` says, its memory not inherited by children of fork(2).  0 or a
  * negative errno. */
 int unri_enter_open(struct io_uring *ring, unsigned entries, struct io_uring_params *params);
@@ -39,5 +47,8 @@ int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete,
 
 /* Tells whether writes can be told not to raise SIGPIPE: RWF_NOSIGNAL. */
 bool unri_enter_has_nosignal(void);
+
+/* What the descriptor `fd` carries: getsockopt(2). */
+enum unri_carries unri_enter_carries(int fd);
 
 #endif

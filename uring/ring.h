@@ -13,6 +13,15 @@
 
 #define UNRI_REPEAT_LEVELS 10 /* after the next reap, after 1 ms, 2, 4, ... 256 ms */
 
+/* What is known of the descriptor that a send is on.  The loop does not hear of a close(2), so the
+ * number may have become another's: that what it takes for SAFE is none shows when a datagram is
+ * lost, and that something is no longer LOSSY costs some sends a look too many. */
+enum {
+    UNRI_SEND_UNKNOWN = 0, /* the next send asks */
+    UNRI_SEND_LOSSY = 32,  /* from this number down: how many sends pass until one asks again */
+    UNRI_SEND_SAFE = 255,  /* a send that waits is sent whole */
+};
+
 struct unri_ring {
     struct io_uring   io;
     struct unri_queue queued; /* operations without an SQE, in the order of their starts */
@@ -27,6 +36,7 @@ struct unri_ring {
     bool              absolute_wait;  /* a wait can end at a point in time: ABS_TIMER */
     bool              nosignal_write; /* writes can be told not to raise SIGPIPE */
     uint8_t           opcodes[32];    /* a bit for each that the kernel has */
+    uint8_t           sends[1024];    /* UNRI_SEND_*, by the descriptor modulo their number */
 };
 
 /* user_data is the operation's address, whose low bits are free to say which of its CQEs it is. */
@@ -40,6 +50,12 @@ static inline uint64_t unri_user_data(const struct unr_op *op, unsigned which)
 static inline bool unri_ring_has(const struct unri_ring *ring, unsigned opcode)
 {
     return ring->opcodes[opcode / 8] >> opcode % 8 & 1;
+}
+
+/* The place in `sends` for `fd`. */
+static inline uint8_t *unri_send_on(struct unri_ring *ring, int fd)
+{
+    return &ring->sends[(unsigned)fd % sizeof ring->sends];
 }
 
 #endif

@@ -13,7 +13,8 @@ enum unri_yields {
     UNRI_YIELDS_VALUE,   /* a number that the call's documentation explains */
     UNRI_YIELDS_BYTES,
     UNRI_YIELDS_EVENTS,
-    UNRI_YIELDS_FD, /* owned by the result */
+    UNRI_YIELDS_FD,   /* owned by the result */
+    UNRI_YIELDS_SENT, /* bytes that were sent or written */
 };
 
 struct unri_row {

@@ -5,6 +5,7 @@
  * A description holds the fields of the SQE - fd, off, addr, len, the call's flags, splice_fd_in -
  * in the places that io_uring_prep_*(3) gives them, so that filling an SQE is copying them.  A row
  * whose SQE differs has a `fill`. */
+#include "enter.h"
 #include "row.h"
 
 #include <limits.h>
@@ -27,6 +28,33 @@ static bool fill_futex(struct io_uring_sqe *sqe, struct unr_op *op)
     sqe->len = 0;
     sqe->rw_flags = 0;
     sqe->addr3 = unri_wide(unri_private(op));
+    return true;
+}
+
+/* Asks what a send is on, and remembers it.  Returns whether the send is to wait before its first
+ * attempt. */
+static bool ask_what_it_is_on(uint8_t *known, int fd)
+{
+    if (*known == UNRI_SEND_UNKNOWN)
+        *known = unri_enter_carries(fd) == UNRI_CARRIES_LOCAL_DATAGRAMS ? UNRI_SEND_LOSSY
+                                                                        : UNRI_SEND_SAFE;
+    if (*known == UNRI_SEND_SAFE)
+        return false;
+    --*known;
+    return true;
+}
+
+/* A unix datagram that finds its receiver's queue full is lost: the attempt has taken the bytes,
+ * and the next one sends an empty datagram.  So the kernel waits for room before the first attempt,
+ * which it can for a socket that is connected.  (With MSG_DONTWAIT it would end the send instead,
+ * without an attempt.)  A stream is not to pay for that: it loses nothing, and is known by its
+ * number. */
+static bool fill_send(struct io_uring_sqe *sqe, struct unr_op *op)
+{
+    uint8_t *known = unri_send_on(op->private_fields.loop->ring, sqe->fd);
+    if (unlikely(*known != UNRI_SEND_SAFE) && !(sqe->msg_flags & MSG_DONTWAIT)
+        && ask_what_it_is_on(known, sqe->fd))
+        sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
     return true;
 }
 
@@ -61,7 +89,7 @@ static bool fill_sendto(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     sqe->splice_fd_in = 0;
     sqe->addr_len = (uint16_t)op->private_fields.other_fd;
-    return true;
+    return fill_send(sqe, op);
 }
 
 /* getxattr(2) and setxattr(2) have three pointers and a length, and no descriptor: the operation
@@ -99,18 +127,18 @@ static bool fill_xattr(struct io_uring_sqe *sqe, struct unr_op *op)
     /*   name             cancels opcode                   fds yields */ \
     CALL(nop,             TOTAL, IORING_OP_NOP,             0, NOTHING) \
     CALL(read,            TOTAL, IORING_OP_READ,            1, BYTES) \
-    CALL(write,           TOTAL, IORING_OP_WRITE,           1, BYTES, .fill = fill_write) \
+    CALL(write,           TOTAL, IORING_OP_WRITE,           1, SENT, .fill = fill_write) \
     CALL(readv,           TOTAL, IORING_OP_READV,           1, BYTES) \
-    CALL(writev,          TOTAL, IORING_OP_WRITEV,          1, BYTES, .fill = fill_write) \
+    CALL(writev,          TOTAL, IORING_OP_WRITEV,          1, SENT, .fill = fill_write) \
     CALL(read_with,       TOTAL, IORING_OP_READV,           1, BYTES) \
-    CALL(write_with,      TOTAL, IORING_OP_WRITEV,          1, BYTES, .fill = fill_write) \
+    CALL(write_with,      TOTAL, IORING_OP_WRITEV,          1, SENT, .fill = fill_write) \
     CALL(recv,            TOTAL, IORING_OP_RECV,            1, BYTES) \
-    CALL(send,            TOTAL, IORING_OP_SEND,            1, BYTES) \
+    CALL(send,            TOTAL, IORING_OP_SEND,            1, SENT, .fill = fill_send) \
     CALL(recvfrom,        TOTAL, IORING_OP_RECVMSG,         1, BYTES, .fill = fill_recvfrom, \
                                                            .completed = complete_recvfrom, .is_special = true) \
-    CALL(sendto,          TOTAL, IORING_OP_SEND,            1, BYTES, .fill = fill_sendto) \
+    CALL(sendto,          TOTAL, IORING_OP_SEND,            1, SENT, .fill = fill_sendto) \
     CALL(recvmsg,         TOTAL, IORING_OP_RECVMSG,         1, BYTES) \
-    CALL(sendmsg,         TOTAL, IORING_OP_SENDMSG,         1, BYTES) \
+    CALL(sendmsg,         TOTAL, IORING_OP_SENDMSG,         1, SENT, .fill = fill_send) \
     CALL(accept,          TOTAL, IORING_OP_ACCEPT,          1, FD) \
     CALL(connect,         TOTAL, IORING_OP_CONNECT,         1, NOTHING) \
     CALL(poll,            TOTAL, IORING_OP_POLL_ADD,        1, EVENTS) \

@@ -1,6 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Sockets.  The top of io.h says what holds for every system call: what is lent until when, which
- * errors all of them have, and what becomes of a request before the kernel has seen the call. */
+ * errors all of them have, and what becomes of a request before the kernel has seen the call.
+ *
+ * What holds for every call that sends, here and in io.h:
+ *   Datagrams  A datagram over AF_UNIX whose receiver's queue is full waits for room, and is sent
+ *              whole, where the socket is connected.  Where the socket is not connected the kernel
+ *              loses it: when there is room, it sends an empty datagram in its place.  Then the
+ *              operation ends with -EAGAIN, and unr_explain_op() says why.  The same happens where
+ *              another sender takes the room first.  It can happen to the first datagram on a
+ *              number that close(2) took from a stream before, as the loop knows a stream by its
+ *              number.  With MSG_DONTWAIT a datagram without room ends with -EAGAIN at once, and
+ *              nothing is sent in its place.
+ *   Source     tests/test_datagram.c. */
 #ifndef UNRING_NET_H
 #define UNRING_NET_H
 
@@ -84,7 +95,8 @@ UNR_API struct unr_op *unr_recv(struct unr_op *op, int fd, void *buf, size_t len
  * Result   bytes: how many the socket took, perhaps fewer than `len`; unr_write_all() sends the
  *          rest.
  * Cancels  TOTAL: nothing was sent.  With MSG_WAITALL PARTIAL: `bytes`, 0 or more, were sent.
- * Errors   as send(2), -EPIPE among them; -EINVAL for a length above INT_MAX.
+ * Errors   as send(2), -EPIPE among them; -EAGAIN: a datagram was lost, see Datagrams above;
+ *          -EINVAL for a length above INT_MAX.
  * SIGPIPE  never comes.
  * Source   io_uring_prep_send(3); tests/test_op.c, counts_of_a_waitall_send_cut_short. */
 UNR_API struct unr_op *unr_send(struct unr_op *op, int fd, const void *buf, size_t len, int flags);
@@ -95,7 +107,8 @@ UNR_API struct unr_op *unr_send(struct unr_op *op, int fd, const void *buf, size
  * flags    MSG_* of sendto(2).  With MSG_WAITALL the kernel goes on until all of `buf` is sent.
  * Result   bytes: how many the socket took; a datagram is never cut.
  * Cancels  TOTAL: nothing was sent.  With MSG_WAITALL PARTIAL: `bytes`, 0 or more, were sent.
- * Errors   as sendto(2); -EINVAL for a length above INT_MAX and an address above 65,535 bytes.
+ * Errors   as sendto(2); -EAGAIN: a datagram was lost, see Datagrams above; -EINVAL for a length
+ *          above INT_MAX and an address above 65,535 bytes.
  * SIGPIPE  never comes.
  * Source   io_uring_prep_send_set_addr(3). */
 UNR_API struct unr_op *unr_sendto(struct unr_op *op, int fd, const void *buf, size_t len, int flags,
@@ -151,7 +164,7 @@ UNR_API struct unr_op *unr_recvmsg(struct unr_op *op, int fd, struct msghdr *msg
  * flags    MSG_* of sendmsg(2).  With MSG_WAITALL the kernel goes on until all pieces are sent.
  * Result   bytes: how many the socket took, perhaps fewer than the pieces hold.
  * Cancels  TOTAL: nothing was sent.  With MSG_WAITALL PARTIAL: `bytes`, 0 or more, were sent.
- * Errors   as sendmsg(2), -EPIPE among them.
+ * Errors   as sendmsg(2), -EPIPE among them; -EAGAIN: a datagram was lost, see Datagrams above.
  * SIGPIPE  never comes.
  * Source   io_uring_prep_sendmsg(3). */
 UNR_API struct unr_op *unr_sendmsg(struct unr_op *op, int fd, const struct msghdr *msg, int flags);

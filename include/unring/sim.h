@@ -131,6 +131,13 @@ UNR_API void unr_sim_later(void (*action)(void *context), void *context);
  *           soon. */
 UNR_API void unr_sim_socketpair(int ret_fds[2], size_t capacity);
 
+/* Makes two unix datagram sockets, of which the first is connected to the second.
+ *
+ * ret_fds   [0] to send and [1] to receive, the lowest free numbers; to be closed with unr_close(),
+ *           unr_cancel_close() or unr_sim_close().
+ * capacity  how many datagrams [1] holds that nobody has received yet, at most 16. */
+UNR_API void unr_sim_datagrams(int ret_fds[2], unsigned capacity);
+
 /* Makes a pipe.
  *
  * ret_fds   [0] to read and [1] to write, the lowest free numbers; to be closed with unr_close(),

@@ -119,6 +119,9 @@ enum {
     UNRI_UNDO_FAILED = 1 << 14, /* a connect could not be undone: the socket may still connect */
     UNRI_ZERO_COPY = 1 << 15,   /* MORE announces a notification, not another shot */
 
+    UNRI_FILLS_BUFFER = 1 << 16, /* a receive with MSG_WAITALL */
+    UNRI_LOST_DATA = 1 << 17,    /* a datagram: the kernel took its bytes, and sent none of them */
+
     UNRI_ATTEMPTS_SHIFT = 24, /* four bits */
     UNRI_SUPPORTS_SHIFT = 28, /* three bits, UNR_CANCEL_* */
 };

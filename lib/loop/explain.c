@@ -205,6 +205,14 @@ static void add_verdict(struct text *text, const struct unr_result *r)
     }
 }
 
+/* Whether the kernel has lost the bytes of the operation, or of what a wrapper is around. */
+static bool lost_data(const struct unr_op *op)
+{
+    while (unri_is_wrapper(op))
+        op = unri_child(op);
+    return op->private_fields.flags & UNRI_LOST_DATA;
+}
+
 static bool has_fd(const struct unr_op *op)
 {
     return op->private_fields.flags & (UNRI_ON_FD | UNRI_ON_TWO_FDS);
@@ -257,6 +265,9 @@ const char *unr_explain_op(const struct unr_op *op)
         add_cancelled(&text, op);
     else
         add_failed(&text, op);
+    if (r->error == -EAGAIN && lost_data(op))
+        add(&text, ": nothing of the datagram was sent, and an empty one may have gone out in its "
+                   "place");
     if (r->error == -EOPNOTSUPP && op->private_fields.flags & UNRI_INVALID)
         add(&text, ": this kernel's io_uring does not have it, Linux %s does", unri_row_needs(op));
     if (r->verdict)

@@ -116,9 +116,11 @@ static bool is_message(unsigned opcode)
            || opcode == IORING_OP_SENDMSG_ZC;
 }
 
+/* The kernel goes on after a part only where there can be one: not with a datagram. */
 static bool waits_for_all(const struct sim_request *request)
 {
-    return is_message(request->sqe.opcode) && request->sqe.msg_flags & MSG_WAITALL;
+    return is_message(request->sqe.opcode) && request->sqe.msg_flags & MSG_WAITALL
+           && request->file->kind != SIM_DATAGRAMS;
 }
 
 void sim_call_lend(struct sim_request *request)
@@ -175,7 +177,8 @@ static bool faults_transfer;
 static bool may_be_short(const struct sim_request *request)
 {
     return faults_transfer && request->file->kind != SIM_EVENTFD
-           && request->file->kind != SIM_SIGNALFD && request->file->kind != SIM_REGULAR;
+           && request->file->kind != SIM_SIGNALFD && request->file->kind != SIM_REGULAR
+           && request->file->kind != SIM_DATAGRAMS;
 }
 
 void sim_calls_configure(bool short_transfers)
@@ -204,10 +207,18 @@ static int write_step(struct sim_request *request)
     sim_call_check_sent(request);
     size_t  want = request->sent_len - request->moved;
     int64_t offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
+    if (request->taken)
+        want = 0;
     want = how_much(want, may_be_short(request));
     ssize_t n =
         sim_write(request->file, (unsigned char *)request->sent + request->moved, want, offset);
-    return n == -EAGAIN ? SIM_WAIT : (int)n;
+    if (n != -EAGAIN)
+        return (int)n;
+    /* send(2) and sendmsg(2) of a datagram take the bytes before they look for room, and io_uring
+     * does not give them back: the next attempt sends an empty datagram.  A write's it gives back.
+     */
+    request->taken |= request->file->kind == SIM_DATAGRAMS && is_message(request->sqe.opcode);
+    return SIM_WAIT;
 }
 
 /* One attempt of a read or write.  With MSG_WAITALL it goes on after a part until all is moved, the
@@ -667,6 +678,11 @@ bool sim_call_ready(struct sim_request *request)
     case UNRI_OP_WAITID: return waitid_ready(request);
     default: return true;
     }
+}
+
+bool sim_call_polls_first(const struct sim_request *request)
+{
+    return is_message(request->sqe.opcode) && request->sqe.ioprio & IORING_RECVSEND_POLL_FIRST;
 }
 
 uint32_t sim_call_moved(const struct sim_request *request)

@@ -194,6 +194,12 @@ bool unri_enter_has_nosignal(void)
     return true;
 }
 
+enum unri_carries unri_enter_carries(int fd)
+{
+    const struct sim_file *file = sim_file_of(fd);
+    return file && file->kind == SIM_DATAGRAMS ? UNRI_CARRIES_LOCAL_DATAGRAMS : UNRI_CARRIES_BYTES;
+}
+
 /* ---- completions ---- */
 
 static void signal_eventfd(struct sim_ring *ring)
@@ -330,7 +336,7 @@ static void begin(struct sim_request *request)
     default:
         /* To complete while it is submitted is the kindest.  By choice it is put into the poll
          * table unattempted, as if the kernel had been asked to poll first. */
-        if (unri_choose(2))
+        if (sim_call_polls_first(request) || unri_choose(2))
             request->stage = sim_call_ready(request) ? SIM_READY : SIM_ARMED;
         else
             attempt(request);

@@ -28,7 +28,14 @@ _Noreturn void unri_sim_fail(const char *format, ...) __attribute__((format(prin
 
 /* ---- the world: descriptors and what they stand for ---- */
 
-enum { SIM_FDS = 256, SIM_FILES = 256, SIM_CHILDREN = 16, SIM_NAMES = 32, SIM_QUEUE = 64 };
+enum {
+    SIM_FDS = 256,
+    SIM_FILES = 256,
+    SIM_CHILDREN = 16,
+    SIM_NAMES = 32,
+    SIM_QUEUE = 64,
+    SIM_DATAGRAMS_MAX = 16
+};
 
 /* A bounded queue of bytes. */
 struct sim_bytes {
@@ -38,6 +45,7 @@ struct sim_bytes {
 
 enum sim_kind {
     SIM_SOCKET = 1,
+    SIM_DATAGRAMS, /* a unix datagram socket */
     SIM_PIPE_READER,
     SIM_PIPE_WRITER,
     SIM_REGULAR,
@@ -63,6 +71,11 @@ struct sim_file {
     bool              connected, end_of_input, shut_read, shut_write, reset;
     struct sim_file  *connecting_to; /* SYN_SENT */
     uint16_t          port;
+
+    /* SIM_DATAGRAMS: `peer` is the receiver, and `incoming` holds the datagrams one behind the
+     * other. */
+    size_t   lengths[SIM_DATAGRAMS_MAX]; /* of the datagrams that nobody has received yet */
+    unsigned datagrams, datagrams_max;   /* how many there are, and may be */
 
     /* SIM_LISTENER */
     int              backlog;
@@ -169,7 +182,8 @@ struct sim_request {
     bool                cancelled;   /* a cancel has found it: it ends with -ECANCELED */
     bool                interrupted; /* a cancel has found it in a worker, where it waits */
     bool                notification_due;
-    void               *sent; /* a copy of the bytes to be sent, made when it was submitted */
+    bool                taken; /* a send's bytes, by an attempt that found no room */
+    void               *sent;  /* a copy of the bytes to be sent, made when it was submitted */
     size_t              sent_len;
     uint32_t            futex_wakes;
     unsigned            passed_over; /* how many times it could have gone on and did not */
@@ -188,6 +202,10 @@ int sim_call(struct sim_request *request);
 
 /* Whether another attempt would end the call or move it on. */
 bool sim_call_ready(struct sim_request *request);
+
+/* Whether the request is to wait for its descriptor before the first attempt:
+ * IORING_RECVSEND_POLL_FIRST. */
+bool sim_call_polls_first(const struct sim_request *request);
 
 /* How much a MSG_WAITALL transfer has moved so far; 0 for all other calls. */
 uint32_t sim_call_moved(const struct sim_request *request);

@@ -266,6 +266,45 @@ static ssize_t socket_write(struct sim_file *file, const void *buf, size_t len)
     return n || !len ? (ssize_t)n : -EAGAIN;
 }
 
+static ssize_t datagram_read(struct sim_file *file, void *buf, size_t len, bool peek)
+{
+    unsigned char rest[64];
+    if (!file->datagrams)
+        return -EAGAIN;
+    size_t whole = file->lengths[0], n = whole < len ? whole : len;
+    sim_bytes_get(file->incoming, buf, n, peek);
+    if (peek)
+        return (ssize_t)n;
+    for (size_t left = whole - n; left;) /* what does not fit into `buf` is lost */
+        left -= sim_bytes_get(file->incoming, rest, left < sizeof rest ? left : sizeof rest, false);
+    memmove(file->lengths, file->lengths + 1, --file->datagrams * sizeof *file->lengths);
+    return (ssize_t)n;
+}
+
+static ssize_t datagram_write(struct sim_file *file, const void *buf, size_t len)
+{
+    struct sim_file *receiver = file->peer;
+    if (!receiver)
+        return -ENOTCONN;
+    if (!receiver->references)
+        return -ECONNREFUSED;
+    if (len > receiver->incoming->capacity)
+        return -EMSGSIZE;
+    if (receiver->datagrams == receiver->datagrams_max
+        || len > receiver->incoming->capacity - receiver->incoming->count)
+        return -EAGAIN;
+    sim_bytes_put(receiver->incoming, buf, len);
+    receiver->lengths[receiver->datagrams++] = len;
+    return (ssize_t)len;
+}
+
+static unsigned datagram_poll(const struct sim_file *file)
+{
+    const struct sim_file *receiver = file->peer;
+    bool full = receiver && receiver->references && receiver->datagrams == receiver->datagrams_max;
+    return (file->datagrams ? POLLIN : 0u) | (full ? 0u : POLLOUT);
+}
+
 static ssize_t regular_read(struct sim_file *file, void *buf, size_t len, int64_t offset, bool peek)
 {
     size_t at = (size_t)(offset < 0 ? file->position : offset);
@@ -327,6 +366,7 @@ ssize_t sim_read(struct sim_file *file, void *buf, size_t len, int64_t offset, b
 {
     switch (file->kind) {
     case SIM_SOCKET: return socket_read(file, buf, len, peek);
+    case SIM_DATAGRAMS: return datagram_read(file, buf, len, peek);
     case SIM_PIPE_READER:
         if (file->pipe->bytes.count)
             return (ssize_t)sim_bytes_get(&file->pipe->bytes, buf, len, peek);
@@ -343,6 +383,7 @@ ssize_t sim_write(struct sim_file *file, const void *buf, size_t len, int64_t of
     uint64_t value;
     switch (file->kind) {
     case SIM_SOCKET: return socket_write(file, buf, len);
+    case SIM_DATAGRAMS: return datagram_write(file, buf, len);
     case SIM_PIPE_WRITER: {
         if (!file->pipe->readers)
             return -EPIPE;
@@ -377,6 +418,7 @@ unsigned sim_poll(const struct sim_file *file)
         if (file->reset)
             events |= POLLERR;
         return events;
+    case SIM_DATAGRAMS: return datagram_poll(file);
     case SIM_LISTENER: return file->waiting_count ? POLLIN : 0;
     case SIM_PIPE_READER:
         return (file->pipe->bytes.count ? POLLIN : 0u) | (file->pipe->writers ? 0u : POLLHUP);
@@ -415,6 +457,16 @@ void unr_sim_socketpair(int ret_fds[2], size_t capacity)
     sim_socket_pair(a, b);
     ret_fds[0] = opened(a);
     ret_fds[1] = opened(b);
+}
+
+void unr_sim_datagrams(int ret_fds[2], unsigned capacity)
+{
+    struct sim_file *sender = sim_socket_new(0), *receiver = sim_socket_new(4096);
+    sender->kind = receiver->kind = SIM_DATAGRAMS;
+    sender->peer = receiver;
+    receiver->datagrams_max = capacity < SIM_DATAGRAMS_MAX ? capacity : SIM_DATAGRAMS_MAX;
+    ret_fds[0] = opened(sender);
+    ret_fds[1] = opened(receiver);
 }
 
 void unr_sim_pipe(int ret_fds[2], size_t capacity)

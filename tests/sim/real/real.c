@@ -34,6 +34,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -131,12 +132,13 @@ static void dawdle(void)
 /* ---- what is known of the descriptors that scenarios made ---- */
 
 static struct fd_info {
-    ino_t  inode; /* of what it was made for: the number may be another's by now */
-    int    peer;  /* the other end */
-    size_t capacity;
-    size_t filler; /* bytes to be read from here that the scenario knows nothing of */
-    bool   read_by_operations;
-    bool   tcp;
+    ino_t    inode; /* of what it was made for: the number may be another's by now */
+    int      peer;  /* the other end */
+    size_t   capacity;
+    size_t   filler;    /* bytes to be read from here that the scenario knows nothing of */
+    unsigned datagrams; /* as filler, of a socket that receives datagrams */
+    bool     read_by_operations;
+    bool     tcp;
 } infos[FDS];
 
 static ino_t inode_of(int fd)
@@ -306,6 +308,8 @@ ssize_t unr_sim_read(int fd, void *buf, size_t len)
     struct fd_info *info = info_of(fd);
     if (info && info->filler)
         drain(info);
+    for (; info && info->datagrams; info->datagrams--)
+        need((int)recv(fd, (char[1]){ 0 }, 1, MSG_DONTWAIT), "recv");
     ssize_t n = read_now(fd, buf, len);
     if (n == -EAGAIN && info && info->tcp && is_ready(fd, POLLIN, on_its_way(info->peer) ? 300 : 1))
         n = read_now(fd, buf, len);
@@ -360,6 +364,33 @@ void unr_sim_socketpair(int ret_fds[2], size_t capacity)
     for (int i = 0; i < 2 && !tcp; i++)
         setsockopt(ret_fds[i], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof smallest);
     note_pair(ret_fds[0], ret_fds[1], capacity ? capacity : 64, tcp);
+}
+
+/* The queue of a receiver holds as many as the system says, so all but `capacity` of its places are
+ * taken by datagrams that the scenario knows nothing of. */
+void unr_sim_datagrams(int ret_fds[2], unsigned capacity)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    socklen_t          len = sizeof address;
+    size_t             places = 0;
+    for (unsigned attempt = 0; attempt < 2; attempt++) {
+        for (int i = 0; i < 2; i++)
+            ret_fds[i] = need(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket");
+        need(bind(ret_fds[1], (struct sockaddr *)&address, sizeof(sa_family_t)), "bind");
+        need(getsockname(ret_fds[1], (struct sockaddr *)&address, &len), "getsockname");
+        need(connect(ret_fds[0], (struct sockaddr *)&address, len), "connect");
+        if (attempt)
+            break;
+        while (send(ret_fds[0], "", 1, MSG_DONTWAIT) == 1)
+            places++;
+        close(ret_fds[0]);
+        close(ret_fds[1]);
+    }
+    note_pair(ret_fds[0], ret_fds[1], 0, false);
+    for (; places > capacity; places--) {
+        need((int)send(ret_fds[0], "", 1, MSG_DONTWAIT), "send");
+        infos[ret_fds[1]].datagrams++;
+    }
 }
 
 void unr_sim_pipe(int ret_fds[2], size_t capacity)

@@ -998,6 +998,115 @@ static void zero_copy_again(const struct scenario *scenario)
     unr_sim_close(s.fds[1]);
 }
 
+/* ---- datagrams ---- */
+
+enum { SENDS_MAX = 2 };
+static const char greeting[] = "hello";
+
+struct sends {
+    struct unr_op op[SENDS_MAX];
+    int           fds[2];
+    struct iovec  piece;
+    struct msghdr message;
+    int           runs;
+    unsigned      whole, empty; /* datagrams that have arrived */
+};
+
+static bool receive(struct sends *s)
+{
+    char    found[ROOM];
+    ssize_t n = unr_sim_read(s->fds[1], found, sizeof found);
+    s->whole += n == sizeof greeting && memcmp(found, greeting, sizeof greeting) == 0;
+    s->empty += n == 0;
+    return n >= 0;
+}
+
+/* Another process makes room for one datagram. */
+static void receive_one(void *context)
+{
+    receive(context);
+}
+
+static struct unr_op *describe_one_of_three(struct sends *s, struct unr_op *op)
+{
+    s->piece = (struct iovec){ (char *)greeting, sizeof greeting };
+    s->message = (struct msghdr){ .msg_iov = &s->piece, .msg_iovlen = 1 };
+    switch (unr_sim_choose(3)) {
+    case 0: return unr_send(op, s->fds[0], greeting, sizeof greeting, 0);
+    case 1: return unr_sendmsg(op, s->fds[0], &s->message, 0);
+    default: return unr_write(op, s->fds[0], greeting, sizeof greeting, -1);
+    }
+}
+
+static void close_sends(struct unr_loop *loop, struct sends *s)
+{
+    while (receive(s))
+        ;
+    close_loop(loop);
+    unr_sim_close(s->fds[0]);
+    unr_sim_close(s->fds[1]);
+}
+
+/* A datagram that finds its receiver's queue full waits for room, and arrives whole; or it is
+ * cancelled, and none arrives. */
+static void datagram_waits_for_room(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct sends     s = { 0 };
+    (void)scenario;
+    unr_sim_datagrams(s.fds, 1);
+    unr_sim_write(s.fds[0], "x", 1);
+    unr_sim_later(receive_one, &s);
+    unr_start(loop, describe_one_of_three(&s, &s.op[0]), count_run, &s.runs);
+    if (unr_sim_choose(2)) {
+        some_turns(loop, 1);
+        unr_cancel(&s.op[0], UNR_CANCEL_TOTAL);
+    }
+    run_to_the_end(loop);
+    const struct unr_result *r = &s.op[0].result;
+    bool                     sent = r->error == 0;
+    close_sends(loop, &s);
+    outcome("error %d whole %u empty %u", r->error, s.whole, s.empty);
+    unr_sim_check(s.runs == 1 && (sent || r->error == -ECANCELED), "it is sent, or cancelled");
+    unr_sim_check(!sent || r->bytes == sizeof greeting, "all of it is sent");
+    unr_sim_check(s.whole == sent && s.empty == 0, "what it says has arrived, and nothing else");
+}
+
+/* A send that has ended has put a datagram into the queue, which makes way for the next. */
+static void end_one_of_two(struct unr_op *op)
+{
+    struct sends *s = op->data;
+    if (++s->runs == 1)
+        unr_sim_later(receive_one, s);
+}
+
+/* Two senders want one place.  The kernel may lose the datagram of the one that comes second, and
+ * then that is its error. */
+static void datagrams_for_one_place(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct sends     s = { 0 };
+    unsigned         sent = 0, lost = 0;
+    (void)scenario;
+    unr_sim_datagrams(s.fds, 1);
+    unr_sim_write(s.fds[0], "x", 1);
+    unr_sim_later(receive_one, &s);
+    for (unsigned i = 0; i < SENDS_MAX; i++)
+        unr_start(loop, unr_send(&s.op[i], s.fds[0], greeting, sizeof greeting, 0), end_one_of_two,
+                  &s);
+    run_to_the_end(loop);
+    for (unsigned i = 0; i < SENDS_MAX; i++) {
+        const struct unr_result *r = &s.op[i].result;
+        unr_sim_check(r->error == 0 || r->error == -EAGAIN, "it is sent, or lost");
+        unr_sim_check(r->bytes == (r->error ? 0 : sizeof greeting), "it counts what was sent");
+        sent += r->error == 0;
+        lost += r->error == -EAGAIN;
+    }
+    close_sends(loop, &s);
+    outcome("sent %u lost %u", sent, lost);
+    unr_sim_check(s.whole == sent && s.empty == lost, "what they say has arrived");
+}
+
 static void fill_refused(void *entry, void *context)
 {
     struct io_uring_sqe *sqe = entry;
@@ -1460,6 +1569,8 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "shots/two", .run = shots_of_two, .deviations_max = 5 },
         { .name = "shots/accept", .run = shots_of_an_accept },
         { .name = "shots/zero-copy-again", .run = zero_copy_again },
+        { .name = "datagrams/wait-for-room", .run = datagram_waits_for_room },
+        { .name = "datagrams/for-one-place", .run = datagrams_for_one_place, .deviations_max = 6 },
         { .name = "rings/sqe-refused", .run = sqe_refused },
         { .name = "rings/no-cancel-hits-the-next-life",
           .run = no_cancel_hits_the_next_life,
