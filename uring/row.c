@@ -2,6 +2,7 @@
 /* What all rows have in common: how the operation is started, and how it is asked to cancel. */
 #include "row.h"
 #include "cancel.h"
+#include "enter.h"
 
 /* ---- a descriptor that is being closed ---- */
 
@@ -44,11 +45,34 @@ static bool comes_too_late(const struct unr_op *op)
            || (descriptors == 2 && unri_being_closed(p->loop, p->other_fd));
 }
 
+/* A record ends a receive, however much room is left: recv(2) stops there with MSG_WAITALL, too.
+ * io_uring would go on into the next record, so it does not see the flag.  What the socket carries
+ * is asked at the start: a describing function may come before there is a socket, and a receive
+ * without MSG_WAITALL need not know. */
+static void stop_at_record(struct unr_op *op)
+{
+    struct unr_op_private *p = unri_private(op);
+    if (unri_enter_carries(p->fd) == UNRI_CARRIES_RECORDS)
+        p->call_flags &= ~(uint32_t)MSG_WAITALL;
+}
+
+/* Apart from the rest, so that all other operations keep their few instructions. */
+__attribute__((noinline)) static void start_unusual(struct unr_op *op)
+{
+    if (op->private_fields.flags & UNRI_INVALID) {
+        unri_end(op, -EINVAL);
+        return;
+    }
+    stop_at_record(op);
+    unri_clear_flags(op, UNRI_FILLS_BUFFER); /* it has been seen to */
+    unri_row_start(op);
+}
+
 void unri_row_start(struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
-    if (unlikely(p->flags & UNRI_INVALID))
-        unri_end(op, -EINVAL);
+    if (unlikely(p->flags & (UNRI_INVALID | UNRI_FILLS_BUFFER)))
+        start_unusual(op);
     else if (unlikely(!unri_ring_has(p->loop->ring, unri_row_of(op)->opcode)))
         end_unsupported(op);
     else if (unlikely(comes_too_late(op)))

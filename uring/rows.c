@@ -250,6 +250,32 @@ static struct unr_op *narrow(struct unr_op *op, int flags)
     return with_flags(op, (unsigned)flags);
 }
 
+/* The kernel repeats a receive with MSG_WAITALL until the buffer is full.  With MSG_PEEK each
+ * repetition finds the same bytes again, so both flags together are refused. */
+static struct unr_op *receive(struct unr_op *op, int flags)
+{
+    if (flags & MSG_WAITALL)
+        unri_private(op)->flags |= UNRI_FILLS_BUFFER;
+    return invalid_if(narrow(op, flags), flags & MSG_WAITALL && flags & MSG_PEEK);
+}
+
+/* With MSG_ZEROCOPY the kernel reads the memory after the send has completed.  The error queue of
+ * the socket says until when, which is after `done`. */
+static struct unr_op *transmit(struct unr_op *op, int flags)
+{
+    return invalid_if(narrow(op, flags | MSG_NOSIGNAL), flags & MSG_ZEROCOPY);
+}
+
+/* The kernel's own, for messages of 32-bit programs; no header has it.  recvmsg(2) and sendmsg(2)
+ * refuse it.  io_uring does not, and hands received descriptors over in a form that the program
+ * does not find them in. */
+#define MSG_OF_32_BITS 0x80000000u
+
+static struct unr_op *invalid_if_of_32_bits(struct unr_op *op, int flags)
+{
+    return invalid_if(op, (unsigned)flags & MSG_OF_32_BITS);
+}
+
 struct unr_op *unr_nop(struct unr_op *op)
 {
     describe(op, &unri_row_nop, -1, NULL, 0, 0);
@@ -299,13 +325,13 @@ struct unr_op *unr_write_with(struct unr_op *op, int fd, const struct iovec *iov
 struct unr_op *unr_recv(struct unr_op *op, int fd, void *buf, size_t len, int flags)
 {
     describe(op, &unri_row_recv, fd, buf, len, 0);
-    return invalid_if(narrow(op, flags), len > INT_MAX);
+    return invalid_if(receive(op, flags), len > INT_MAX);
 }
 
 struct unr_op *unr_send(struct unr_op *op, int fd, const void *buf, size_t len, int flags)
 {
     describe(op, &unri_row_send, fd, buf, len, 0);
-    return invalid_if(narrow(op, flags | MSG_NOSIGNAL), len > INT_MAX);
+    return invalid_if(transmit(op, flags), len > INT_MAX);
 }
 
 struct unr_op *unr_recvfrom(struct unr_datagram *datagram, int fd, void *buf, size_t len, int flags,
@@ -316,26 +342,26 @@ struct unr_op *unr_recvfrom(struct unr_datagram *datagram, int fd, void *buf, si
     d->piece = (struct iovec){ .iov_base = buf, .iov_len = len };
     d->message = (struct msghdr){ .msg_name = addr, .msg_iov = &d->piece, .msg_iovlen = 1 };
     d->addrlen = addr ? addrlen : NULL;
-    return invalid_if(narrow(&datagram->op, flags), len > INT_MAX || (addr && !addrlen));
+    return invalid_if(receive(&datagram->op, flags), len > INT_MAX || (addr && !addrlen));
 }
 
 struct unr_op *unr_sendto(struct unr_op *op, int fd, const void *buf, size_t len, int flags,
                           const struct sockaddr *addr, socklen_t addrlen)
 {
     describe(op, &unri_row_sendto, fd, buf, len, (uintptr_t)addr)->other_fd = (int32_t)addrlen;
-    return invalid_if(narrow(op, flags | MSG_NOSIGNAL), len > INT_MAX || addrlen > UINT16_MAX);
+    return invalid_if(transmit(op, flags), len > INT_MAX || addrlen > UINT16_MAX);
 }
 
 struct unr_op *unr_recvmsg(struct unr_op *op, int fd, struct msghdr *msg, int flags)
 {
     describe(op, &unri_row_recvmsg, fd, msg, 1, 0);
-    return narrow(op, flags);
+    return invalid_if_of_32_bits(receive(op, flags), flags);
 }
 
 struct unr_op *unr_sendmsg(struct unr_op *op, int fd, const struct msghdr *msg, int flags)
 {
     describe(op, &unri_row_sendmsg, fd, msg, 1, 0);
-    return narrow(op, flags | MSG_NOSIGNAL);
+    return invalid_if_of_32_bits(transmit(op, flags), flags);
 }
 
 struct unr_op *unr_accept(struct unr_op *op, int fd, struct sockaddr *addr, socklen_t *len,
@@ -420,7 +446,10 @@ struct unr_op *unr_pipe(struct unr_op *op, int fds[2], int flags)
     return with_flags(op, (unsigned)flags);
 }
 
-/* `from_offset` is where other calls have an address, as in the SQE (splice_off_in). */
+/* `from_offset` is where other calls have an address, as in the SQE (splice_off_in).
+ *
+ * With SPLICE_F_FD_IN_FIXED, which splice(2) and tee(2) do not know, io_uring would take `from` for
+ * an index into a table that a loop does not have. */
 struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offset, int to,
                           int64_t to_offset, size_t len, unsigned flags)
 {
@@ -429,13 +458,13 @@ struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offset, int 
     p->address = (uint64_t)from_offset;
     p->other_fd = from;
     with_flags(op, flags);
-    return invalid_if(op, from_offset < -1 || to_offset < -1);
+    return invalid_if(op, from_offset < -1 || to_offset < -1 || flags & SPLICE_F_FD_IN_FIXED);
 }
 
 struct unr_op *unr_tee(struct unr_op *op, int from, int to, size_t len, unsigned flags)
 {
     describe(op, &unri_row_tee, to, NULL, transfer_length(len), 0)->other_fd = from;
-    return with_flags(op, flags);
+    return invalid_if(with_flags(op, flags), flags & SPLICE_F_FD_IN_FIXED);
 }
 
 struct unr_op *unr_statx(struct unr_op *op, int dirfd, const char *path, int flags, unsigned mask,

@@ -5,7 +5,10 @@
  *
  * The kernel executes most of these calls at once, or hands them to a worker.  A request to cancel
  * ends a call that is still waiting for its worker.  A call that the worker has begun runs to its
- * end, and its verdict is RUNNING. */
+ * end, and its verdict is RUNNING.
+ *
+ * A flag does what it does in the plain call, and one that is newer than Linux 6.18 is passed on:
+ * tests/test_flags.c tries each flag with each call. */
 #ifndef UNRING_FILE_H
 #define UNRING_FILE_H
 
@@ -31,7 +34,7 @@ UNR_API struct unr_op *unr_openat(struct unr_op *op, int dirfd, const char *path
 
 /* Writes the changes of the file `fd` to its disk: fsync(2) or fdatasync(2).
  *
- * flags    0, or IORING_FSYNC_DATASYNC (1) for fdatasync(2).
+ * flags    0, or IORING_FSYNC_DATASYNC (1) for fdatasync(2).  Others are -EINVAL.
  * Result   value: 0.
  * Cancels  TOTAL: the call had not begun.
  * Errors   as fsync(2).

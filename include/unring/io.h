@@ -97,9 +97,9 @@ UNR_API struct unr_op *unr_writev(struct unr_op *op, int fd, const struct iovec 
  * offset   where in the file to begin, the file's position being left alone.  -1: at the position,
  *          and of a pipe, a socket or a terminal.
  * rwf      RWF_* of preadv2(2).  With RWF_NOWAIT nothing is waited for, and the operation ends with
- *          -EAGAIN.  RWF_HIPRI is for rings that poll, which a loop's is not.
- * Result   bytes: how many were read, perhaps fewer than the pieces hold; 0 with error 0 at the
- *          end.
+ *          -EAGAIN, also on a file system that cannot tell.  RWF_HIPRI is -EINVAL, as it is for
+ *          rings that poll.
+ * Result   bytes: how many were read, perhaps fewer than the pieces hold; 0 with error 0 at the end.
  * Cancels  TOTAL: nothing was taken, and the position has not moved.
  * Errors   as preadv2(2), -EOPNOTSUPP for a flag that the kernel or the file does not know;
  *          -EINVAL for an offset below -1 and for too many pieces.
@@ -114,7 +114,8 @@ UNR_API struct unr_op *unr_read_with(struct unr_op *op, int fd, const struct iov
  *          and to a pipe, a socket or a terminal.
  * rwf      RWF_* of pwritev2(2): RWF_DSYNC and RWF_SYNC end with the data on the disk, RWF_APPEND
  *          writes at the end, RWF_ATOMIC writes all or nothing.  With RWF_NOWAIT nothing is waited
- *          for, and the operation ends with -EAGAIN.
+ *          for, and the operation ends with -EAGAIN, also on a file system that cannot tell.
+ *          RWF_HIPRI is -EINVAL.
  * Result   bytes: how many were written, perhaps fewer than the pieces hold.
  * Cancels  TOTAL: nothing was written, and the position has not moved.
  * Errors   as pwritev2(2), -EOPNOTSUPP for a flag that the kernel or the file does not know;
@@ -179,7 +180,7 @@ UNR_API struct unr_op *unr_cancel_close(struct unr_op *op, int fd);
  * Result   bytes: how many were moved; 0 with error 0 at the end of the input.
  * Cancels  TOTAL: nothing was moved.  A worker of the kernel executes it, and is interrupted while
  *          it waits for data or for room.
- * Errors   as splice(2); -EINVAL for an offset below -1.
+ * Errors   as splice(2); -EINVAL for an offset below -1, and for SPLICE_F_FD_IN_FIXED.
  * Source   io_uring_prep_splice(3). */
 UNR_API struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offset, int to,
                                   int64_t to_offset, size_t len, unsigned flags);
@@ -192,7 +193,7 @@ UNR_API struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offs
  * Result   bytes: how many were copied; 0 with error 0 at the end of the input.
  * Cancels  TOTAL: nothing was copied.  A worker of the kernel executes it, and is interrupted
  *          while it waits for data or for room.
- * Errors   as tee(2).
+ * Errors   as tee(2); -EINVAL for SPLICE_F_FD_IN_FIXED.
  * Source   io_uring_prep_tee(3). */
 UNR_API struct unr_op *unr_tee(struct unr_op *op, int from, int to, size_t len, unsigned flags);
 

@@ -11,7 +11,24 @@
  *              number that close(2) took from a stream before, as the loop knows a stream by its
  *              number.  With MSG_DONTWAIT a datagram without room ends with -EAGAIN at once, and
  *              nothing is sent in its place.
- *   Source     tests/test_datagram.c. */
+ *   Source     tests/test_datagram.c.
+ *
+ * What holds for every call that takes MSG_*:
+ *   Flags      A flag does what it does in the plain call, but for those below.  A flag that is newer
+ *              than Linux 6.18 is passed on.
+ *   Refused    -EINVAL, and the kernel does not see the call: MSG_ZEROCOPY of a call that sends, as
+ *              the kernel reads the memory after `done`; MSG_PEEK with MSG_WAITALL, as the kernel
+ *              fills the buffer with the same bytes again and again; in a message the kernel's bit
+ *              0x80000000, which recvmsg(2) and sendmsg(2) refuse as well.
+ *   Waiting    MSG_DONTWAIT ends with -EAGAIN where the call would wait.  MSG_ERRQUEUE waits for an
+ *              error, which recv(2) does not; where there is something else to receive it ends with
+ *              -EAGAIN.
+ *   Records    With MSG_WAITALL a receive from a SOCK_SEQPACKET socket ends with its record, as in
+ *              recv(2).  To tell such a socket, its start calls getsockopt(2).
+ *   Connects   MSG_FASTOPEN ends with -EINPROGRESS where the bytes cannot go with the SYN, as on a
+ *              socket with O_NONBLOCK: nothing was sent, the connection is being made, and
+ * unr_poll() with POLLOUT ends when it is there.
+ *   Source     tests/test_flags.c tries each flag with each call. */
 #ifndef UNRING_NET_H
 #define UNRING_NET_H
 

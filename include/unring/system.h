@@ -70,6 +70,8 @@ typedef void unr_fill_fn(void *sqe, void *context);
  * Cancels   the strongest guarantee of `supports`: the caller's promise is true then.  A
  *           MSG_WAITALL transfer that a cancellation cuts short is a success with its count, as
  *           unring does not know how much was asked for.
+ * Flags     of the SQE are passed on as they are, also MSG_* that unring's own calls refuse, and a
+ *           `res` of 0 for a datagram that was lost stays a success: see net.h.
  * Waits     SEND_ZC and SENDMSG_ZC end with their notification, which no request hastens.
  * Reached   by unr_cancel_fd() and unr_cancel_close() from its submission on, when sqe->fd is
  *           known.

@@ -1107,6 +1107,52 @@ static void datagrams_for_one_place(const struct scenario *scenario)
     unr_sim_check(s.whole == sent && s.empty == lost, "what they say has arrived");
 }
 
+/* ---- flags ---- */
+
+/* The kernel's own, for messages of 32-bit programs. */
+#define MSG_OF_32_BITS 0x80000000u
+
+static struct unr_op *describe_with_harmful_flag(struct subject *s)
+{
+    const int  peek = MSG_PEEK | MSG_WAITALL, compat = (int)MSG_OF_32_BITS;
+    const int *fds = s->fds;
+    s->iov[0] = (struct iovec){ s->buf, sizeof s->buf };
+    s->msg = (struct msghdr){ .msg_iov = s->iov, .msg_iovlen = 1 };
+    switch (unr_sim_choose(10)) {
+    case 0: return unr_recv(&s->op, fds[0], s->buf, ROOM, peek);
+    case 1: return unr_recvfrom(&s->datagram, fds[0], s->buf, ROOM, peek, NULL, NULL);
+    case 2: return unr_recvmsg(&s->op, fds[0], &s->msg, peek);
+    case 3: return unr_recvmsg(&s->op, fds[0], &s->msg, compat);
+    case 4: return unr_send(&s->op, fds[0], s->buf, ROOM, MSG_ZEROCOPY);
+    case 5: return unr_sendto(&s->op, fds[0], s->buf, ROOM, MSG_ZEROCOPY, NULL, 0);
+    case 6: return unr_sendmsg(&s->op, fds[0], &s->msg, MSG_ZEROCOPY);
+    case 7: return unr_sendmsg(&s->op, fds[0], &s->msg, compat);
+    case 8: return unr_splice(&s->op, fds[0], -1, fds[2], -1, ROOM, SPLICE_F_FD_IN_FIXED);
+    default: return unr_tee(&s->op, fds[2], fds[3], ROOM, SPLICE_F_FD_IN_FIXED);
+    }
+}
+
+/* A flag with which the kernel would harm the program never gets there: nothing is taken, and
+ * nothing is sent. */
+static void harmful_flags_are_refused(const struct scenario *scenario)
+{
+    struct subject s = { .loop = open_small_loop() };
+    unsigned char  found[ROOM];
+    (void)scenario;
+    unr_sim_socketpair(s.fds, 0);
+    unr_sim_pipe(s.fds + 2, 0);
+    unr_sim_write(s.fds[1], "abc", 3);
+    unr_start(s.loop, describe_with_harmful_flag(&s), count_run, &s.runs);
+    run_to_the_end(s.loop);
+    unr_sim_check(s.runs == 1 && s.op.result.error == -EINVAL, "it is refused");
+    unr_sim_check(unr_sim_read(s.fds[0], found, ROOM) == 3 && memcmp(found, "abc", 3) == 0,
+                  "nothing was taken");
+    unr_sim_check(unr_sim_read(s.fds[1], found, ROOM) == -EAGAIN, "nothing was sent");
+    close_loop(s.loop);
+    for (unsigned i = 0; i < 4; i++)
+        unr_sim_close(s.fds[i]);
+}
+
 static void fill_refused(void *entry, void *context)
 {
     struct io_uring_sqe *sqe = entry;
@@ -1571,6 +1617,7 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "shots/zero-copy-again", .run = zero_copy_again },
         { .name = "datagrams/wait-for-room", .run = datagram_waits_for_room },
         { .name = "datagrams/for-one-place", .run = datagrams_for_one_place, .deviations_max = 6 },
+        { .name = "flags/harmful-are-refused", .run = harmful_flags_are_refused },
         { .name = "rings/sqe-refused", .run = sqe_refused },
         { .name = "rings/no-cancel-hits-the-next-life",
           .run = no_cancel_hits_the_next_life,
