@@ -138,6 +138,13 @@ UNR_API void unr_sim_socketpair(int ret_fds[2], size_t capacity);
  * capacity  how many datagrams [1] holds that nobody has received yet, at most 16. */
 UNR_API void unr_sim_datagrams(int ret_fds[2], unsigned capacity);
 
+/* Makes two connected unix sockets that carry records: SOCK_SEQPACKET.
+ *
+ * ret_fds   [0] to send and [1] to receive, the lowest free numbers; to be closed with unr_close(),
+ *           unr_cancel_close() or unr_sim_close().
+ * capacity  how many records [1] holds that nobody has received yet, at most 16. */
+UNR_API void unr_sim_records(int ret_fds[2], unsigned capacity);
+
 /* Makes a pipe.
  *
  * ret_fds   [0] to read and [1] to write, the lowest free numbers; to be closed with unr_close(),

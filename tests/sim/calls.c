@@ -116,11 +116,11 @@ static bool is_message(unsigned opcode)
            || opcode == IORING_OP_SENDMSG_ZC;
 }
 
-/* The kernel goes on after a part only where there can be one: not with a datagram. */
+/* The kernel goes on after a part, also into the next record; but not with a datagram. */
 static bool waits_for_all(const struct sim_request *request)
 {
     return is_message(request->sqe.opcode) && request->sqe.msg_flags & MSG_WAITALL
-           && request->file->kind != SIM_DATAGRAMS;
+           && (request->file->kind != SIM_DATAGRAMS || request->file->records);
 }
 
 void sim_call_lend(struct sim_request *request)

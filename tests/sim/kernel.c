@@ -197,7 +197,9 @@ bool unri_enter_has_nosignal(void)
 enum unri_carries unri_enter_carries(int fd)
 {
     const struct sim_file *file = sim_file_of(fd);
-    return file && file->kind == SIM_DATAGRAMS ? UNRI_CARRIES_LOCAL_DATAGRAMS : UNRI_CARRIES_BYTES;
+    if (!file || file->kind != SIM_DATAGRAMS)
+        return UNRI_CARRIES_BYTES;
+    return file->records ? UNRI_CARRIES_RECORDS : UNRI_CARRIES_LOCAL_DATAGRAMS;
 }
 
 /* ---- completions ---- */

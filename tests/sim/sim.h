@@ -76,6 +76,7 @@ struct sim_file {
      * other. */
     size_t   lengths[SIM_DATAGRAMS_MAX]; /* of the datagrams that nobody has received yet */
     unsigned datagrams, datagrams_max;   /* how many there are, and may be */
+    bool     records;                    /* SOCK_SEQPACKET */
 
     /* SIM_LISTENER */
     int              backlog;

@@ -459,14 +459,25 @@ void unr_sim_socketpair(int ret_fds[2], size_t capacity)
     ret_fds[1] = opened(b);
 }
 
-void unr_sim_datagrams(int ret_fds[2], unsigned capacity)
+static void datagrams_new(int ret_fds[2], unsigned capacity, bool records)
 {
     struct sim_file *sender = sim_socket_new(0), *receiver = sim_socket_new(4096);
     sender->kind = receiver->kind = SIM_DATAGRAMS;
+    sender->records = receiver->records = records;
     sender->peer = receiver;
     receiver->datagrams_max = capacity < SIM_DATAGRAMS_MAX ? capacity : SIM_DATAGRAMS_MAX;
     ret_fds[0] = opened(sender);
     ret_fds[1] = opened(receiver);
+}
+
+void unr_sim_datagrams(int ret_fds[2], unsigned capacity)
+{
+    datagrams_new(ret_fds, capacity, false);
+}
+
+void unr_sim_records(int ret_fds[2], unsigned capacity)
+{
+    datagrams_new(ret_fds, capacity, true);
 }
 
 void unr_sim_pipe(int ret_fds[2], size_t capacity)

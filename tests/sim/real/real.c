@@ -393,6 +393,13 @@ void unr_sim_datagrams(int ret_fds[2], unsigned capacity)
     }
 }
 
+void unr_sim_records(int ret_fds[2], unsigned capacity)
+{
+    (void)capacity; /* the kernel holds more */
+    need(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_fds), "socketpair");
+    note_pair(ret_fds[0], ret_fds[1], 0, false);
+}
+
 void unr_sim_pipe(int ret_fds[2], size_t capacity)
 {
     need(pipe2(ret_fds, O_CLOEXEC), "pipe");

@@ -1153,6 +1153,46 @@ static void harmful_flags_are_refused(const struct scenario *scenario)
         unr_sim_close(s.fds[i]);
 }
 
+static struct unr_op *describe_receive_all(struct subject *s)
+{
+    s->iov[0] = (struct iovec){ s->buf, sizeof s->buf };
+    s->msg = (struct msghdr){ .msg_iov = s->iov, .msg_iovlen = 1 };
+    switch (unr_sim_choose(3)) {
+    case 0: return unr_recv(&s->op, s->fds[1], s->buf, ROOM, MSG_WAITALL);
+    case 1: return unr_recvfrom(&s->datagram, s->fds[1], s->buf, ROOM, MSG_WAITALL, NULL, NULL);
+    default: return unr_recvmsg(&s->op, s->fds[1], &s->msg, MSG_WAITALL);
+    }
+}
+
+static void send_two_records(void *context)
+{
+    struct subject *s = context;
+    unr_sim_write(s->fds[0], "abc", 3);
+    unr_sim_write(s->fds[0], "de", 2);
+}
+
+/* A record ends a receive with MSG_WAITALL, whatever room is left and whatever comes behind it. */
+static void record_ends_a_receive(const struct scenario *scenario)
+{
+    struct subject s = { .loop = open_small_loop() };
+    (void)scenario;
+    unr_sim_records(s.fds, 2);
+    if (unr_sim_choose(2))
+        send_two_records(&s);
+    else
+        unr_sim_later(send_two_records, &s);
+    unr_start(s.loop, describe_receive_all(&s), count_run, &s.runs);
+    run_to_the_end(s.loop);
+    unr_sim_check(s.runs == 1 && s.op.result.error == 0, "it is received");
+    unr_sim_check(s.op.result.bytes == 3 && memcmp(s.buf, "abc", 3) == 0, "one record");
+    unr_sim_check(unr_sim_read(s.fds[1], s.buf, ROOM) == 2 && memcmp(s.buf, "de", 2) == 0,
+                  "the next one is there");
+    outcome("bytes %llu", (unsigned long long)s.op.result.bytes);
+    close_loop(s.loop);
+    unr_sim_close(s.fds[0]);
+    unr_sim_close(s.fds[1]);
+}
+
 static void fill_refused(void *entry, void *context)
 {
     struct io_uring_sqe *sqe = entry;
@@ -1618,6 +1658,7 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "datagrams/wait-for-room", .run = datagram_waits_for_room },
         { .name = "datagrams/for-one-place", .run = datagrams_for_one_place, .deviations_max = 6 },
         { .name = "flags/harmful-are-refused", .run = harmful_flags_are_refused },
+        { .name = "flags/record-ends-a-receive", .run = record_ends_a_receive },
         { .name = "rings/sqe-refused", .run = sqe_refused },
         { .name = "rings/no-cancel-hits-the-next-life",
           .run = no_cancel_hits_the_next_life,
