@@ -47,11 +47,11 @@ enum {
 enum { ROOM = 32 };
 
 struct place {
-    int                     fds[6]; /* -1: none; closed at the end */
-    int                     made;   /* a descriptor that the call made; -1: none */
-    int                     pair[2];
-    char                    buffer[ROOM];
-    char                    control[64];
+    int  fds[6]; /* -1: none; closed at the end */
+    int  made;   /* a descriptor that the call made; -1: none */
+    int  pair[2];
+    char buffer[ROOM];
+    _Alignas(16) char control[64];
     struct iovec            piece;
     struct msghdr           message;
     struct sockaddr_storage address;
@@ -194,10 +194,10 @@ static void at_error(struct place *p)
 
 static void at_rights(struct place *p)
 {
-    char          control[CMSG_SPACE(sizeof(int))] = { 0 };
-    struct iovec  piece = { (char *)"r", 1 };
-    struct msghdr message = {
-        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
+    _Alignas(16) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+    struct iovec      piece = { (char *)"r", 1 };
+    struct msghdr     message = {
+            .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
     };
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     unix_pair(p->fds);
