@@ -24,12 +24,15 @@
  * A schedule fails when
  *   - the scenario says so, with unr_sim_check();
  *   - a broken contract or an assertion aborts, or a signal such as SIGSEGV comes;
- *   - memory is changed that is lent to a write or send;
+ *   - the program changes or frees memory that is lent: what a write or send takes from, what a
+ *     read or receive writes into, and each result that the kernel sets, such as an address or a
+ *     siginfo_t;
  *   - a loop waits, or unr_sim_wait_readable() does, and nothing can happen any more;
  *   - it does not come to an end;
  *   - it ends with a loop or a descriptor open, or with something in flight.
- * Memory that is lent to a read or receive is filled with garbage meanwhile, so that a scenario
- * which looks at it too early sees that.
+ * Memory that the kernel is to write is filled with garbage meanwhile, so that a scenario which
+ * looks at it too early sees that.  The garbage is verified before an operation completes, and at
+ * each call of the kernel.  A result that is set on success only is as it was after a failure.
  *
  * One process explores in one thread.  Each function here but unr_explore() is called inside a
  * scenario, and every descriptor is a simulated one.  A scenario that asks for more descriptors,

@@ -123,35 +123,96 @@ static bool waits_for_all(const struct sim_request *request)
            && (request->file->kind != SIM_DATAGRAMS || request->file->records);
 }
 
-void sim_call_lend(struct sim_request *request)
+static void *second_address(const struct sim_request *request)
 {
-    if (!writes_from(request->sqe.opcode))
+    return (void *)(uintptr_t)request->sqe.off;
+}
+
+/* Adds a piece of memory, and writes garbage into it where the kernel is to write: a program that
+ * looks before the last CQE is to find that out. */
+static void lend(struct sim_request *request, void *at, size_t len, enum sim_use use)
+{
+    if (!at || !len)
         return;
+    struct sim_lent *lent = &request->lent[request->lent_count++];
+    *lent = (struct sim_lent){ .at = at, .len = len, .use = use };
+    if (use == SIM_READS)
+        return;
+    if (use == SIM_SETS)
+        lent->before = memcpy(sim_alloc(len), at, len);
+    if (use != SIM_ADJUSTS)
+        memset(at, 0xa5, len);
+    lent->expected = memcpy(sim_alloc(len), at, len);
+}
+
+static void lend_pieces(struct sim_request *request, enum sim_use use)
+{
+    struct pieces pieces = pieces_of(request);
+    for (size_t i = 0; i < pieces.count; i++)
+        lend(request, piece(&pieces, i)->iov_base, piece(&pieces, i)->iov_len, use);
+}
+
+static void lend_message(struct sim_request *request)
+{
+    struct msghdr *msg = address(request);
+    lend(request, msg, sizeof *msg, SIM_ADJUSTS);
+    lend(request, msg->msg_name, msg->msg_namelen, SIM_ADJUSTS);
+    lend(request, msg->msg_control, msg->msg_controllen, SIM_ADJUSTS);
+}
+
+static void lend_peer_address(struct sim_request *request)
+{
+    socklen_t *len = second_address(request);
+    if (!len)
+        return;
+    lend(request, address(request), *len, SIM_SETS);
+    lend(request, len, sizeof *len, SIM_ADJUSTS);
+}
+
+static void keep_sent(struct sim_request *request)
+{
     struct pieces pieces = pieces_of(request);
     request->sent_len = total(&pieces);
     request->sent = sim_alloc(request->sent_len + 1);
     gather(&pieces, request->sent, request->sent_len);
 }
 
-/* Writes garbage into the memory that a read was lent.  The real kernel may have written any part
- * of it: a program that looks before the last CQE is to find that out. */
-void sim_call_scribble(struct sim_request *request)
+enum { LENT_BESIDE_PIECES = 3 };
+
+void sim_call_lend(struct sim_request *request)
 {
-    static const unsigned char garbage[4096] = { [0 ... 4095] = 0xa5 };
-    if (!reads_into(request->sqe.opcode))
-        return;
-    struct pieces pieces = pieces_of(request);
-    size_t        len = total(&pieces), skip = request->moved;
-    if (len > skip)
-        scatter(&pieces, skip, garbage, len - skip < sizeof garbage ? len - skip : sizeof garbage);
+    unsigned opcode = request->sqe.opcode;
+    size_t   pieces = reads_into(opcode) || writes_from(opcode) ? pieces_of(request).count : 0;
+    request->lent = sim_alloc((pieces + LENT_BESIDE_PIECES) * sizeof *request->lent);
+    if (reads_into(opcode))
+        lend_pieces(request, SIM_FILLS);
+    if (writes_from(opcode)) {
+        lend_pieces(request, SIM_READS);
+        keep_sent(request);
+    }
+    switch (opcode) {
+    case IORING_OP_RECVMSG: lend_message(request); break;
+    case IORING_OP_ACCEPT: lend_peer_address(request); break;
+    case IORING_OP_STATX:
+        lend(request, second_address(request), sizeof(struct statx), SIM_SETS);
+        break;
+    case UNRI_OP_WAITID: lend(request, second_address(request), sizeof(siginfo_t), SIM_SETS); break;
+    case UNRI_OP_PIPE: lend(request, address(request), 2 * sizeof(int), SIM_SETS); break;
+    case UNRI_OP_EPOLL_WAIT:
+        lend(request, address(request), request->sqe.len * sizeof(struct epoll_event), SIM_SETS);
+        break;
+    case IORING_OP_GETXATTR:
+    case IORING_OP_FGETXATTR:
+        lend(request, second_address(request), request->sqe.len, SIM_SETS);
+        break;
+    default: break;
+    }
 }
 
-/* Fails the schedule if the memory that a send was lent has changed since it was submitted.  The
- * real kernel reads it as late as it likes, so nobody may change it before the last CQE. */
-void sim_call_check_sent(struct sim_request *request)
+/* The real kernel reads the memory of a send as late as it likes, so nobody may change it before
+ * the last CQE. */
+static void check_sent(const struct sim_request *request)
 {
-    if (!request->sent)
-        return;
     struct pieces  pieces = pieces_of(request);
     unsigned char *now = sim_alloc(request->sent_len + 1);
     if (total(&pieces) != request->sent_len)
@@ -160,6 +221,40 @@ void sim_call_check_sent(struct sim_request *request)
     gather(&pieces, now, request->sent_len);
     if (memcmp(now, request->sent, request->sent_len) != 0)
         unri_sim_fail("a buffer was changed while it was lent to the kernel to be sent");
+}
+
+/* Fails the schedule if the program has freed or changed memory that a request is lent.  Only the
+ * kernel changes what it is to write, and `expected` is what it has left there. */
+void sim_call_check_lent(const struct sim_request *request)
+{
+    for (const struct sim_lent *lent = request->lent; lent < request->lent + request->lent_count;
+         lent++) {
+        if (sim_is_freed(lent->at, lent->len))
+            unri_sim_fail("memory was freed while it was lent to %s", sim_request_name(request));
+        if (lent->expected && memcmp(lent->at, lent->expected, lent->len) != 0)
+            unri_sim_fail("memory was written or freed while it was lent to %s",
+                          sim_request_name(request));
+    }
+    if (request->sent)
+        check_sent(request);
+}
+
+/* Takes note of what the kernel itself has written. */
+static void expect_as_is(struct sim_request *request)
+{
+    for (size_t i = 0; i < request->lent_count; i++)
+        if (request->lent[i].expected)
+            memcpy(request->lent[i].expected, request->lent[i].at, request->lent[i].len);
+}
+
+void sim_call_give_back(struct sim_request *request, int res)
+{
+    sim_call_check_lent(request);
+    for (size_t i = 0; i < request->lent_count; i++) {
+        const struct sim_lent *lent = &request->lent[i];
+        if (lent->use == SIM_SETS && res < 0)
+            memcpy(lent->at, lent->before, lent->len);
+    }
 }
 
 /* ---- transfers ---- */
@@ -204,7 +299,6 @@ static int read_step(struct sim_request *request)
 
 static int write_step(struct sim_request *request)
 {
-    sim_call_check_sent(request);
     size_t  want = request->sent_len - request->moved;
     int64_t offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
     if (request->taken)
@@ -267,6 +361,19 @@ static int new_fd(struct sim_file *file)
     return fd;
 }
 
+/* Where a connection comes from: a port that the simulation makes up, for its sockets have none. */
+static void set_peer_address(const struct sim_request *request)
+{
+    struct sockaddr_in from = { .sin_family = AF_INET,
+                                .sin_port = htons(40000),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t         *len = second_address(request);
+    if (!address(request) || !len)
+        return;
+    memcpy(address(request), &from, *len < sizeof from ? *len : sizeof from);
+    *len = sizeof from;
+}
+
 static int do_accept(struct sim_request *request)
 {
     struct sim_file *listener = request->file;
@@ -281,6 +388,7 @@ static int do_accept(struct sim_request *request)
     memmove(listener->waiting, listener->waiting + 1,
             --listener->waiting_count * sizeof *listener->waiting);
     sim_file_release(file);
+    set_peer_address(request);
     return fd;
 }
 
@@ -596,7 +704,7 @@ static int poll_now(struct sim_request *request)
     return events ? (int)events : SIM_WAIT;
 }
 
-int sim_call(struct sim_request *request)
+static int execute(struct sim_request *request)
 {
     switch (request->sqe.opcode) {
     case IORING_OP_NOP: return 0;
@@ -650,6 +758,14 @@ int sim_call(struct sim_request *request)
     case UNRI_OP_FUTEX_WAKE: return do_futex_wake(request);
     default: return -EINVAL;
     }
+}
+
+int sim_call(struct sim_request *request)
+{
+    sim_call_check_lent(request);
+    int res = execute(request);
+    expect_as_is(request);
+    return res;
 }
 
 bool sim_call_ready(struct sim_request *request)

@@ -222,7 +222,12 @@ static void flush_overflow(struct sim_ring *ring)
 }
 
 /* AddressSanitizer knows which memory is freed; NULL where the program is built without it. */
-extern int __asan_address_is_poisoned(const volatile void *address) __attribute__((weak));
+extern void *__asan_region_is_poisoned(void *begin, size_t size) __attribute__((weak));
+
+bool sim_is_freed(const void *memory, size_t len)
+{
+    return __asan_region_is_poisoned && __asan_region_is_poisoned((void *)(uintptr_t)memory, len);
+}
 
 static struct unr_op *op_of(uint64_t user_data)
 {
@@ -233,10 +238,16 @@ static struct unr_op *op_of(uint64_t user_data)
 static void check_operation(uint64_t user_data)
 {
     const struct unr_op *op = op_of(user_data);
-    if (__asan_address_is_poisoned && __asan_address_is_poisoned(op))
+    if (sim_is_freed(op, sizeof *op))
         unri_sim_fail("an operation was freed while it was in flight");
     if (op->private_fields.state != UNRI_IN_FLIGHT && op->private_fields.state != UNRI_CANCELLING)
         unri_sim_fail("an operation was freed, moved or used again while it was in flight");
+}
+
+const char *sim_request_name(const struct sim_request *request)
+{
+    check_operation(request->sqe.user_data);
+    return op_of(request->sqe.user_data)->type->name;
 }
 
 static void post(struct sim_ring *ring, uint64_t user_data, int res, unsigned flags)
@@ -277,7 +288,7 @@ static bool is_zero_copy(const struct sim_request *request)
  * until its notification, which may be late. */
 static void complete(struct sim_request *request, int res)
 {
-    sim_call_check_sent(request);
+    sim_call_give_back(request, res);
     if (is_zero_copy(request)) {
         post(request->ring, request->sqe.user_data, res, IORING_CQE_F_MORE);
         request->stage = SIM_DONE;
@@ -332,7 +343,6 @@ static void attempt(struct sim_request *request)
 
 static void begin(struct sim_request *request)
 {
-    sim_call_scribble(request);
     switch (sim_call_begins(request)) {
     case SIM_PENDING: request->stage = SIM_PENDING; break;
     default:
@@ -545,7 +555,7 @@ static void step(struct sim_request *request)
         }
         break;
     case SIM_DONE:
-        sim_call_check_sent(request);
+        sim_call_check_lent(request);
         post(request->ring, request->sqe.user_data, 0, IORING_CQE_F_NOTIF);
         retire(request);
         break;
@@ -640,12 +650,12 @@ static bool next_moment(unr_time deadline)
     return next < deadline;
 }
 
-/* At each call of the kernel, for it may write into memory that it is lent at any time. */
-static void scribble_all(struct sim_ring *ring)
+/* At each call of the kernel, so that the schedule fails soon after what is to blame. */
+static void check_lent(const struct sim_ring *ring)
 {
-    for (struct sim_request *request = kernel.requests; request; request = request->next)
-        if (request->ring == ring && request->stage != SIM_DONE)
-            sim_call_scribble(request);
+    for (const struct sim_request *request = kernel.requests; request; request = request->next)
+        if (request->ring == ring)
+            sim_call_check_lent(request);
 }
 
 static _Noreturn void deadlock(const struct sim_ring *ring)
@@ -740,7 +750,7 @@ int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, u
     if (error < 0)
         return error;
     count_step();
-    scribble_all(ring);
+    check_lent(ring);
     unsigned taken = submit(ring, takes(to_submit));
     flush_overflow(ring);
     error = taken == to_submit ? wait_for(ring, min_complete, deadline) : 0;

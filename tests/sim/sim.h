@@ -173,6 +173,23 @@ enum sim_stage {
     SIM_DONE,    /* its own CQE is posted; the notification of a zero-copy send may be missing */
 };
 
+/* What the kernel does with memory that a request is lent. */
+enum sim_use {
+    SIM_READS,  /* reads it, as late as it likes */
+    SIM_FILLS,  /* writes any part of it, at any time */
+    SIM_SETS,   /* writes it when the call succeeds, and leaves it alone otherwise */
+    SIM_ADJUSTS /* reads it first, and writes it when the call succeeds */
+};
+
+/* One piece of memory that a request is lent. */
+struct sim_lent {
+    unsigned char *at;
+    size_t         len;
+    enum sim_use   use;
+    unsigned char *expected; /* what the kernel has left in it; NULL for SIM_READS */
+    unsigned char *before;   /* SIM_SETS: what was in it when the request was submitted */
+};
+
 struct sim_request {
     struct sim_request *next;
     struct sim_ring    *ring;
@@ -184,7 +201,9 @@ struct sim_request {
     bool                interrupted; /* a cancel has found it in a worker, where it waits */
     bool                notification_due;
     bool                taken; /* a send's bytes, by an attempt that found no room */
-    void               *sent;  /* a copy of the bytes to be sent, made when it was submitted */
+    struct sim_lent    *lent;  /* all that the kernel writes or sends */
+    size_t              lent_count;
+    void               *sent; /* a copy of the bytes to be sent, made when it was submitted */
     size_t              sent_len;
     uint32_t            futex_wakes;
     unsigned            passed_over; /* how many times it could have gone on and did not */
@@ -214,11 +233,17 @@ uint32_t sim_call_moved(const struct sim_request *request);
 /* Whether a worker may wait in the call, and be interrupted there. */
 bool sim_call_blocks(const struct sim_request *request);
 
-/* The memory that a request is lent: takes note of it, writes garbage into it, checks that nobody
- * has changed it. */
+/* The memory that a request is lent: takes note of it, and writes garbage into what the kernel is
+ * to write; checks that nobody has changed it; gives it back when the request ends with `res`. */
 void sim_call_lend(struct sim_request *request);
-void sim_call_scribble(struct sim_request *request);
-void sim_call_check_sent(struct sim_request *request);
+void sim_call_check_lent(const struct sim_request *request);
+void sim_call_give_back(struct sim_request *request, int res);
+
+/* The name of the operation that a request belongs to, for messages. */
+const char *sim_request_name(const struct sim_request *request);
+
+/* Whether AddressSanitizer, if the program is built with it, knows of memory that is freed. */
+bool sim_is_freed(const void *memory, size_t len);
 
 /* The first request that waits for the futex at `address`; NULL: there is none. */
 struct sim_request *sim_futex_waiter(uint64_t address, uint64_t mask);

@@ -324,7 +324,7 @@ const struct scenario *scenarios_sessions_table(void)
         { .name = "session/talk-step-2-mended", .run = talk_step_2_mended },
         { .name = "session/buffer-used-again-too-early",
           .run = buffer_used_again_too_early,
-          .fails_with = "buffer" },
+          .fails_with = "lent" },
         { .name = "session/buffer-used-again-in-done", .run = buffer_used_again_in_done },
         { .name = "session/operation-moved-in-flight",
           .run = operation_moved_in_flight,

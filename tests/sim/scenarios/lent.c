@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/* What a program lends to the kernel and then does not leave alone: each of these scenarios is
+ * meant to fail, in the words of the simulated kernel.  And what the kernel leaves alone itself. */
+#include "scenario.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* ---- an operation, and memory of each kind that it can be lent ---- */
+
+struct lender {
+    struct unr_loop   *loop;
+    struct unr_op      op;
+    int                fds[2], listener, epoll, file;
+    int                pipe[2];
+    char              *heap;
+    char               buf[16];
+    struct iovec       iov[2];
+    struct msghdr      msg;
+    struct sockaddr_in address;
+    socklen_t          address_len;
+    siginfo_t          child;
+    struct epoll_event event;
+    struct statx       stat;
+};
+
+/* Describes an operation, and says which of the memory that it is lent the kernel writes. */
+struct lent_type {
+    struct unr_op *(*describe)(struct lender *l, void **memory);
+};
+
+static struct unr_op *recv_lent(struct lender *l, void **memory)
+{
+    *memory = &l->buf[ROOM - 1];
+    return unr_recv(&l->op, l->fds[0], l->buf, sizeof l->buf, 0);
+}
+
+static struct unr_op *readv_lent(struct lender *l, void **memory)
+{
+    l->iov[0] = (struct iovec){ l->buf, 3 };
+    l->iov[1] = (struct iovec){ l->buf + 8, 3 };
+    *memory = &l->buf[9];
+    return unr_readv(&l->op, l->fds[0], l->iov, 2, -1);
+}
+
+static struct unr_op *recvmsg_lent(struct lender *l, void **memory)
+{
+    l->iov[0] = (struct iovec){ l->buf, sizeof l->buf };
+    l->msg = (struct msghdr){ .msg_iov = l->iov,
+                              .msg_iovlen = 1,
+                              .msg_name = &l->address,
+                              .msg_namelen = sizeof l->address };
+    *memory = &l->address.sin_port;
+    return unr_recvmsg(&l->op, l->fds[0], &l->msg, 0);
+}
+
+static struct unr_op *accept_lent(struct lender *l, void **memory)
+{
+    l->address_len = sizeof l->address;
+    *memory = &l->address.sin_addr;
+    return unr_accept(&l->op, l->listener, (struct sockaddr *)&l->address, &l->address_len, 0);
+}
+
+static struct unr_op *accept_len_lent(struct lender *l, void **memory)
+{
+    struct unr_op *op = accept_lent(l, memory);
+    *memory = &l->address_len;
+    return op;
+}
+
+static struct unr_op *waitid_lent(struct lender *l, void **memory)
+{
+    *memory = &l->child.si_status;
+    return unr_waitid(&l->op, P_ALL, 0, &l->child, WEXITED);
+}
+
+static struct unr_op *epoll_lent(struct lender *l, void **memory)
+{
+    *memory = &l->event;
+    return unr_epoll_wait(&l->op, l->epoll, &l->event, 1);
+}
+
+static struct unr_op *statx_lent(struct lender *l, void **memory)
+{
+    *memory = &l->stat.stx_size;
+    return unr_statx(&l->op, AT_FDCWD, "missing", 0, STATX_BASIC_STATS, &l->stat);
+}
+
+static struct unr_op *getxattr_lent(struct lender *l, void **memory)
+{
+    *memory = l->buf;
+    return unr_getxattr(&l->op, "missing", "user.x", l->buf, sizeof l->buf);
+}
+
+static struct unr_op *fgetxattr_lent(struct lender *l, void **memory)
+{
+    *memory = l->buf;
+    return unr_fgetxattr(&l->op, l->file, "user.x", l->buf, sizeof l->buf);
+}
+
+static struct unr_op *pipe_lent(struct lender *l, void **memory)
+{
+    *memory = &l->pipe[1];
+    return unr_pipe(&l->op, l->pipe, 0);
+}
+
+static void open_lender(struct lender *l)
+{
+    *l = (struct lender){ .loop = open_small_loop(), .pipe = { -1, -1 } };
+    unr_sim_socketpair(l->fds, 0);
+    l->listener = unr_sim_listener(80, 1);
+    l->epoll = unr_sim_epoll(l->fds[0], EPOLLIN);
+    l->file = unr_sim_file(NULL, 0);
+    unr_sim_child();
+}
+
+static void close_lender(struct lender *l)
+{
+    close_loop(l->loop);
+    for (int i = 0; i < 2; i++) {
+        unr_sim_close(l->fds[i]);
+        if (l->pipe[i] >= 0)
+            unr_sim_close(l->pipe[i]);
+    }
+    unr_sim_close(l->listener);
+    unr_sim_close(l->epoll);
+    unr_sim_close(l->file);
+}
+
+/* One byte of it is changed after the kernel has begun, and before `done`. */
+static void written(const struct scenario *scenario)
+{
+    const struct lent_type *type = scenario->parameter;
+    struct lender           l;
+    void                   *memory;
+    open_lender(&l);
+    unr_start(l.loop, type->describe(&l, &memory), NULL, NULL);
+    unr_loop_run_once(l.loop, 0);
+    if (unr_in_flight(&l.op))
+        *(char *)memory ^= 1;
+    unr_cancel(&l.op, UNR_CANCEL_ALL);
+    unr_loop_run(l.loop);
+    close_lender(&l);
+}
+
+/* The buffer of a read that was asked to cancel is freed before its `done`. */
+static void freed(const struct scenario *scenario)
+{
+    struct lender l;
+    (void)scenario;
+    open_lender(&l);
+    l.heap = malloc(ROOM);
+    unr_start(l.loop, unr_recv(&l.op, l.fds[0], l.heap, ROOM, 0), NULL, NULL);
+    unr_loop_run_once(l.loop, 0);
+    unr_cancel(&l.op, UNR_CANCEL_ALL);
+    free(l.heap);
+    unr_loop_run(l.loop);
+    close_lender(&l);
+}
+
+/* ---- what the kernel sets on success only ---- */
+
+/* A call that fails or is cancelled leaves its result as it was. */
+static void results_left_alone(const struct scenario *scenario)
+{
+    const struct lent_type *type = scenario->parameter;
+    struct lender           l;
+    void                   *memory;
+    open_lender(&l);
+    unr_start(l.loop, type->describe(&l, &memory), NULL, NULL);
+    char before = *(char *)memory;
+    for (unsigned turns = unr_sim_choose(2); turns; turns--)
+        unr_loop_run_once(l.loop, 0);
+    unr_cancel(&l.op, UNR_CANCEL_ALL);
+    unr_loop_run(l.loop);
+    if (l.op.result.error < 0)
+        unr_sim_check(*(char *)memory == before, "a result is set on success only");
+    close_lender(&l);
+}
+
+static void connects(void *fd)
+{
+    *(int *)fd = unr_sim_connect(80);
+}
+
+/* The address of a peer, and its length, are there with the connection. */
+static void address_of_the_peer(const struct scenario *scenario)
+{
+    struct lender l;
+    void         *memory;
+    int           caller = -1;
+    (void)scenario;
+    open_lender(&l);
+    unr_start(l.loop, accept_lent(&l, &memory), NULL, NULL);
+    unr_sim_later(connects, &caller);
+    unr_loop_run(l.loop);
+    unr_sim_check(l.op.result.fd >= 0, "there is a connection");
+    unr_sim_check(l.address.sin_family == AF_INET && l.address_len == sizeof l.address,
+                  "and its address");
+    unr_sim_close(l.op.result.fd);
+    unr_sim_close(caller);
+    close_lender(&l);
+}
+
+static const struct lent_type recv_type = { recv_lent };
+static const struct lent_type readv_type = { readv_lent };
+static const struct lent_type recvmsg_type = { recvmsg_lent };
+static const struct lent_type accept_type = { accept_lent };
+static const struct lent_type accept_len_type = { accept_len_lent };
+static const struct lent_type waitid_type = { waitid_lent };
+static const struct lent_type epoll_type = { epoll_lent };
+static const struct lent_type statx_type = { statx_lent };
+static const struct lent_type getxattr_type = { getxattr_lent };
+static const struct lent_type fgetxattr_type = { fgetxattr_lent };
+static const struct lent_type pipe_type = { pipe_lent };
+
+#define WRITTEN(op)                                                                                \
+    {                                                                                              \
+        .name = "lent/written-" #op, .run = written, .parameter = &op##_type,                      \
+        .fails_with = "written or freed"                                                           \
+    }
+#define LEFT_ALONE(op)                                                                             \
+    {                                                                                              \
+        .name = "lent/left-alone-" #op, .run = results_left_alone, .parameter = &op##_type         \
+    }
+
+const struct scenario *scenarios_lent_table(void)
+{
+    static const struct scenario table[] = {
+        WRITTEN(recv),        WRITTEN(readv),
+        WRITTEN(recvmsg),     WRITTEN(accept),
+        WRITTEN(accept_len),  WRITTEN(waitid),
+        WRITTEN(epoll),       WRITTEN(statx),
+        WRITTEN(getxattr),    WRITTEN(fgetxattr),
+        WRITTEN(pipe),        { .name = "lent/freed", .run = freed, .fails_with = "freed" },
+        LEFT_ALONE(accept),   LEFT_ALONE(waitid),
+        LEFT_ALONE(epoll),    LEFT_ALONE(statx),
+        LEFT_ALONE(getxattr), LEFT_ALONE(fgetxattr),
+        LEFT_ALONE(pipe),     { .name = "lent/address-of-the-peer", .run = address_of_the_peer },
+        { .name = NULL },
+    };
+    return table;
+}
