@@ -27,6 +27,7 @@
  *   - the program changes or frees memory that is lent: what a write or send takes from, what a
  *     read or receive writes into, and each result that the kernel sets, such as an address or a
  *     siginfo_t;
+ *   - memory is lent to two operations at a time, and the kernel writes it for one of them;
  *   - a loop waits, or unr_sim_wait_readable() does, and nothing can happen any more;
  *   - it does not come to an end;
  *   - it ends with a loop or a descriptor open, or with something in flight.

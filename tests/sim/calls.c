@@ -128,21 +128,11 @@ static void *second_address(const struct sim_request *request)
     return (void *)(uintptr_t)request->sqe.off;
 }
 
-/* Adds a piece of memory, and writes garbage into it where the kernel is to write: a program that
- * looks before the last CQE is to find that out. */
 static void lend(struct sim_request *request, void *at, size_t len, enum sim_use use)
 {
-    if (!at || !len)
-        return;
-    struct sim_lent *lent = &request->lent[request->lent_count++];
-    *lent = (struct sim_lent){ .at = at, .len = len, .use = use };
-    if (use == SIM_READS)
-        return;
-    if (use == SIM_SETS)
-        lent->before = memcpy(sim_alloc(len), at, len);
-    if (use != SIM_ADJUSTS)
-        memset(at, 0xa5, len);
-    lent->expected = memcpy(sim_alloc(len), at, len);
+    if (at && len)
+        request->lent[request->lent_count++] =
+            (struct sim_lent){ .at = at, .len = len, .use = use };
 }
 
 static void lend_pieces(struct sim_request *request, enum sim_use use)
@@ -207,6 +197,41 @@ void sim_call_lend(struct sim_request *request)
         break;
     default: break;
     }
+}
+
+/* Writes garbage into the memory that the kernel is to write: a program that looks before the last
+ * CQE is to find that out. */
+void sim_call_scribble(struct sim_request *request)
+{
+    for (size_t i = 0; i < request->lent_count; i++) {
+        struct sim_lent *lent = &request->lent[i];
+        if (lent->use == SIM_READS)
+            continue;
+        if (lent->use == SIM_SETS)
+            lent->before = memcpy(sim_alloc(lent->len), lent->at, lent->len);
+        if (lent->use != SIM_ADJUSTS)
+            memset(lent->at, 0xa5, lent->len);
+        lent->expected = memcpy(sim_alloc(lent->len), lent->at, lent->len);
+    }
+}
+
+static bool overlap(const struct sim_lent *a, const struct sim_lent *b)
+{
+    return a->at < b->at + b->len && b->at < a->at + a->len;
+}
+
+/* Fails the schedule if two requests in flight are lent the same memory, unless the kernel only
+ * reads it. */
+void sim_call_check_apart(const struct sim_request *request, const struct sim_request *other)
+{
+    for (size_t i = 0; i < request->lent_count; i++)
+        for (size_t j = 0; j < other->lent_count; j++) {
+            const struct sim_lent *a = &request->lent[i], *b = &other->lent[j];
+            if ((a->use != SIM_READS || b->use != SIM_READS) && overlap(a, b))
+                unri_sim_fail(
+                    "memory that is lent to %s is lent to %s, too, and the kernel writes it",
+                    sim_request_name(other), sim_request_name(request));
+        }
 }
 
 /* The real kernel reads the memory of a send as late as it likes, so nobody may change it before

@@ -476,6 +476,10 @@ static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
         return;
     }
     sim_call_lend(request);
+    for (const struct sim_request *other = kernel.requests; other; other = other->next)
+        if (other != request)
+            sim_call_check_apart(request, other);
+    sim_call_scribble(request);
     begin(request);
 }
 

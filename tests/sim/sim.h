@@ -233,9 +233,12 @@ uint32_t sim_call_moved(const struct sim_request *request);
 /* Whether a worker may wait in the call, and be interrupted there. */
 bool sim_call_blocks(const struct sim_request *request);
 
-/* The memory that a request is lent: takes note of it, and writes garbage into what the kernel is
- * to write; checks that nobody has changed it; gives it back when the request ends with `res`. */
+/* The memory that a request is lent: takes note of it; checks that no other request is lent it;
+ * writes garbage into what the kernel is to write; checks that nobody has changed it; gives it back
+ * when the request ends with `res`. */
 void sim_call_lend(struct sim_request *request);
+void sim_call_check_apart(const struct sim_request *request, const struct sim_request *other);
+void sim_call_scribble(struct sim_request *request);
 void sim_call_check_lent(const struct sim_request *request);
 void sim_call_give_back(struct sim_request *request, int res);
 

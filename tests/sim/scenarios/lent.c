@@ -161,6 +161,65 @@ static void freed(const struct scenario *scenario)
     close_lender(&l);
 }
 
+/* ---- memory that is lent twice ---- */
+
+static void end_both(struct lender *l, struct unr_op *second)
+{
+    unr_loop_run_once(l->loop, 0);
+    unr_cancel(&l->op, UNR_CANCEL_ALL);
+    unr_cancel(second, UNR_CANCEL_ALL);
+    unr_loop_run(l->loop);
+    close_lender(l);
+}
+
+/* Two reads into one buffer; of the second, the first byte is the last of the first. */
+static void lent_to_two_reads(const struct scenario *scenario)
+{
+    struct lender l;
+    struct unr_op second = { 0 };
+    (void)scenario;
+    open_lender(&l);
+    unr_start(l.loop, unr_recv(&l.op, l.fds[0], l.buf, 8, 0), NULL, NULL);
+    unr_start(l.loop, unr_recv(&second, l.fds[1], l.buf + 7, 8, 0), NULL, NULL);
+    end_both(&l, &second);
+}
+
+/* A write out of a buffer into which a read is still reading. */
+static void lent_to_a_read_and_a_write(const struct scenario *scenario)
+{
+    struct lender l;
+    struct unr_op second = { 0 };
+    (void)scenario;
+    open_lender(&l);
+    unr_start(l.loop, unr_recv(&l.op, l.fds[0], l.buf, sizeof l.buf, 0), NULL, NULL);
+    unr_start(l.loop, unr_send(&second, l.fds[0], l.buf, 1, 0), NULL, NULL);
+    end_both(&l, &second);
+}
+
+/* Memory that the kernel only reads may be lent any number of times, and parts of a buffer that do
+ * not overlap are memory of their own. */
+static void lent_to_two_lawfully(const struct scenario *scenario)
+{
+    struct lender l;
+    struct unr_op second = { 0 };
+    char          taken[8];
+    bool          sends = unr_sim_choose(2);
+    (void)scenario;
+    open_lender(&l);
+    unr_start(l.loop,
+              sends ? unr_send(&l.op, l.fds[0], l.buf, 8, 0)
+                    : unr_recv(&l.op, l.fds[0], l.buf, 8, 0),
+              NULL, NULL);
+    unr_start(l.loop,
+              sends ? unr_send(&second, l.fds[1], l.buf, 8, 0)
+                    : unr_recv(&second, l.fds[1], l.buf + 8, 8, 0),
+              NULL, NULL);
+    unr_loop_run_once(l.loop, 0);
+    for (int i = 0; i < 2; i++)
+        unr_sim_read(l.fds[i], taken, sizeof taken);
+    end_both(&l, &second);
+}
+
 /* ---- what the kernel sets on success only ---- */
 
 /* A call that fails or is cancelled leaves its result as it was. */
@@ -230,16 +289,33 @@ static const struct lent_type pipe_type = { pipe_lent };
 const struct scenario *scenarios_lent_table(void)
 {
     static const struct scenario table[] = {
-        WRITTEN(recv),        WRITTEN(readv),
-        WRITTEN(recvmsg),     WRITTEN(accept),
-        WRITTEN(accept_len),  WRITTEN(waitid),
-        WRITTEN(epoll),       WRITTEN(statx),
-        WRITTEN(getxattr),    WRITTEN(fgetxattr),
-        WRITTEN(pipe),        { .name = "lent/freed", .run = freed, .fails_with = "freed" },
-        LEFT_ALONE(accept),   LEFT_ALONE(waitid),
-        LEFT_ALONE(epoll),    LEFT_ALONE(statx),
-        LEFT_ALONE(getxattr), LEFT_ALONE(fgetxattr),
-        LEFT_ALONE(pipe),     { .name = "lent/address-of-the-peer", .run = address_of_the_peer },
+        WRITTEN(recv),
+        WRITTEN(readv),
+        WRITTEN(recvmsg),
+        WRITTEN(accept),
+        WRITTEN(accept_len),
+        WRITTEN(waitid),
+        WRITTEN(epoll),
+        WRITTEN(statx),
+        WRITTEN(getxattr),
+        WRITTEN(fgetxattr),
+        WRITTEN(pipe),
+        { .name = "lent/freed", .run = freed, .fails_with = "freed" },
+        { .name = "lent/to-two-reads",
+          .run = lent_to_two_reads,
+          .fails_with = "lent to recv, too" },
+        { .name = "lent/to-a-read-and-a-write",
+          .run = lent_to_a_read_and_a_write,
+          .fails_with = "lent to send, too" },
+        { .name = "lent/to-two-lawfully", .run = lent_to_two_lawfully },
+        LEFT_ALONE(accept),
+        LEFT_ALONE(waitid),
+        LEFT_ALONE(epoll),
+        LEFT_ALONE(statx),
+        LEFT_ALONE(getxattr),
+        LEFT_ALONE(fgetxattr),
+        LEFT_ALONE(pipe),
+        { .name = "lent/address-of-the-peer", .run = address_of_the_peer },
         { .name = NULL },
     };
     return table;
