@@ -16,9 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../lib/core/name.h"
 #include "../../lib/core/op.h"
 #include "../../lib/core/os.h"
 #include "../../uring/newer.h"
+#include "../../uring/row.h"
 #include "sim.h"
 
 /* ---- rings ---- */
@@ -247,7 +249,7 @@ static void check_operation(uint64_t user_data)
 const char *sim_request_name(const struct sim_request *request)
 {
     check_operation(request->sqe.user_data);
-    return op_of(request->sqe.user_data)->type->name;
+    return unri_name(op_of(request->sqe.user_data));
 }
 
 static void post(struct sim_ring *ring, uint64_t user_data, int res, unsigned flags)
@@ -437,6 +439,35 @@ static int cancel(struct sim_ring *ring, uint64_t user_data)
     }
 }
 
+static const struct sim_request *user_of(const struct sim_ring *ring, const struct sim_file *file)
+{
+    for (const struct sim_request *request = kernel.requests; request; request = request->next)
+        if ((!ring || request->ring == ring) && (request->file == file || request->other == file))
+            return request;
+    return NULL;
+}
+
+/* A descriptor is lent from the start of an operation until its `done`.  unr_close() alone may
+ * close it meanwhile: it says that what is in flight goes on undisturbed. */
+void sim_kernel_check_close(int fd)
+{
+    const struct sim_file    *file = sim_file_of(fd);
+    const struct sim_request *request = file ? user_of(NULL, file) : NULL;
+    if (request)
+        unri_sim_fail("descriptor %d was closed while it was lent to %s", fd,
+                      sim_request_name(request));
+}
+
+/* unr_cancel_close() promises that all others of its loop have ended before it closes. */
+static void check_cancel_close(const struct sim_request *closer)
+{
+    const struct sim_file    *file = sim_file_of(closer->sqe.fd);
+    const struct sim_request *request = file ? user_of(closer->ring, file) : NULL;
+    if (request && op_of(closer->sqe.user_data)->type == &unri_row_cancel_close.type)
+        unri_sim_fail("unr_cancel_close closes descriptor %d, and it is lent to %s", closer->sqe.fd,
+                      sim_request_name(request));
+}
+
 static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
 {
     if (sqe->opcode == IORING_OP_ASYNC_CANCEL) {
@@ -452,6 +483,8 @@ static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
     struct sim_request *request = sim_alloc(sizeof *request), **end = &kernel.requests;
     request->ring = ring;
     request->sqe = *sqe;
+    if (sqe->opcode == IORING_OP_CLOSE)
+        check_cancel_close(request);
     while (*end)
         end = &(*end)->next;
     *end = request;
@@ -817,6 +850,7 @@ void unri_os_wake_clear(int fd)
 
 void unri_os_wake_close(int fd)
 {
+    sim_kernel_check_close(fd);
     sim_fd_close(fd);
 }
 

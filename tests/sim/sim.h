@@ -251,6 +251,9 @@ bool sim_is_freed(const void *memory, size_t len);
 /* The first request that waits for the futex at `address`; NULL: there is none. */
 struct sim_request *sim_futex_waiter(uint64_t address, uint64_t mask);
 
+/* Fails the schedule if the open descriptor `fd` is lent to a request in flight. */
+void sim_kernel_check_close(int fd);
+
 /* The kernel's own. */
 void     sim_kernel_reset(unsigned faults);
 unsigned sim_kernel_rings(void);    /* how many are open */

@@ -569,6 +569,7 @@ int unr_sim_shutdown(int fd, int how)
 
 int unr_sim_close(int fd)
 {
+    sim_kernel_check_close(fd);
     return sim_fd_close(fd);
 }
 

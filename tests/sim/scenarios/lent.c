@@ -220,6 +220,57 @@ static void lent_to_two_lawfully(const struct scenario *scenario)
     end_both(&l, &second);
 }
 
+/* ---- descriptors that are lent ---- */
+
+/* close(2) of the descriptor of a read that was asked to cancel, before its `done`. */
+static void closed_too_early(const struct scenario *scenario)
+{
+    struct lender l;
+    (void)scenario;
+    open_lender(&l);
+    unr_start(l.loop, unr_recv(&l.op, l.fds[0], l.buf, sizeof l.buf, 0), NULL, NULL);
+    unr_loop_run_once(l.loop, 0);
+    unr_cancel(&l.op, UNR_CANCEL_ALL);
+    unr_sim_close(l.fds[0]);
+    unr_loop_run(l.loop);
+}
+
+/* A descriptor that a splice is lent as its second. */
+static void closed_second(const struct scenario *scenario)
+{
+    struct lender l;
+    int           from[2], to[2];
+    (void)scenario;
+    open_lender(&l);
+    unr_sim_pipe(from, 0);
+    unr_sim_pipe(to, 0);
+    unr_start(l.loop, unr_splice(&l.op, from[0], -1, to[1], -1, 1, 0), NULL, NULL);
+    unr_loop_run_once(l.loop, 0);
+    unr_sim_close(from[0]);
+    unr_loop_run(l.loop);
+}
+
+/* unr_close of a descriptor in use is lawful, and so is close(2) of one that has been used. */
+static void closed_lawfully(const struct scenario *scenario)
+{
+    struct lender l;
+    struct unr_op closer = { 0 };
+    (void)scenario;
+    open_lender(&l);
+    unr_start(l.loop, unr_recv(&l.op, l.fds[0], l.buf, sizeof l.buf, 0), NULL, NULL);
+    unr_loop_run_once(l.loop, 0);
+    unr_start(l.loop, unr_close(&closer, l.fds[0]), NULL, NULL);
+    unr_loop_run_once(l.loop, 0);
+    unr_cancel(&l.op, UNR_CANCEL_ALL);
+    unr_loop_run(l.loop);
+    close_loop(l.loop);
+    unr_sim_check(closer.result.error == 0, "it was closed");
+    unr_sim_close(l.fds[1]);
+    unr_sim_close(l.listener);
+    unr_sim_close(l.epoll);
+    unr_sim_close(l.file);
+}
+
 /* ---- what the kernel sets on success only ---- */
 
 /* A call that fails or is cancelled leaves its result as it was. */
@@ -308,6 +359,13 @@ const struct scenario *scenarios_lent_table(void)
           .run = lent_to_a_read_and_a_write,
           .fails_with = "lent to send, too" },
         { .name = "lent/to-two-lawfully", .run = lent_to_two_lawfully },
+        { .name = "lent/closed-too-early",
+          .run = closed_too_early,
+          .fails_with = "was closed while it was lent to recv" },
+        { .name = "lent/closed-second",
+          .run = closed_second,
+          .fails_with = "was closed while it was lent to splice" },
+        { .name = "lent/closed-lawfully", .run = closed_lawfully },
         LEFT_ALONE(accept),
         LEFT_ALONE(waitid),
         LEFT_ALONE(epoll),

@@ -384,7 +384,7 @@ static void request_of_what_runs(const struct scenario *scenario)
 static void undoing_fails(const struct scenario *scenario)
 {
     struct unr_loop   *loop = open_small_loop();
-    struct unr_op      op = { 0 };
+    struct unr_op      op = { 0 }, closer = { 0 };
     struct sockaddr_in to = { .sin_family = AF_INET,
                               .sin_port = htons(80),
                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -393,7 +393,9 @@ static void undoing_fails(const struct scenario *scenario)
     (void)scenario;
     unr_start(loop, unr_connect(&op, fd, (struct sockaddr *)&to, sizeof to), count_run, &runs);
     unr_loop_run_once(loop, 0);
-    unr_sim_close(fd);
+    unr_start(loop, unr_close(&closer, fd), NULL, NULL);
+    while (unr_in_flight(&closer))
+        unr_loop_run_once(loop, 0);
     unr_cancel(&op, UNR_CANCEL_ALL);
     run_to_the_end(loop);
     unr_sim_check(runs == 1 && op.result.verdict == UNR_VERDICT_CANCELLED, "it was cancelled");
