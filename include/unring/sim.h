@@ -30,6 +30,7 @@
  *   - memory is lent to two operations at a time, and the kernel writes it for one of them;
  *   - a descriptor that is lent is closed by close(2), which unr_sim_close() stands for;
  * unr_close() may do that;
+ *   - it submits an SQE whose opcode the simulation does not have;
  *   - a loop waits, or unr_sim_wait_readable() does, and nothing can happen any more;
  *   - it does not come to an end;
  *   - it ends with a loop or a descriptor open, or with something in flight.

@@ -729,6 +729,58 @@ static int poll_now(struct sim_request *request)
     return events ? (int)events : SIM_WAIT;
 }
 
+/* The calls of execute(), and those that kernel.c has itself: a time-out and a cancel. */
+bool sim_call_is_known(unsigned opcode)
+{
+    switch (opcode) {
+    case IORING_OP_NOP:
+    case IORING_OP_READ:
+    case IORING_OP_READV:
+    case IORING_OP_RECV:
+    case IORING_OP_RECVMSG:
+    case IORING_OP_WRITE:
+    case IORING_OP_WRITEV:
+    case IORING_OP_SEND:
+    case IORING_OP_SENDMSG:
+    case IORING_OP_SEND_ZC:
+    case IORING_OP_SENDMSG_ZC:
+    case IORING_OP_SPLICE:
+    case IORING_OP_TEE:
+    case IORING_OP_ACCEPT:
+    case IORING_OP_CONNECT:
+    case IORING_OP_POLL_ADD:
+    case IORING_OP_SHUTDOWN:
+    case IORING_OP_CLOSE:
+    case IORING_OP_SOCKET:
+    case UNRI_OP_BIND:
+    case UNRI_OP_LISTEN:
+    case UNRI_OP_PIPE:
+    case IORING_OP_OPENAT:
+    case IORING_OP_STATX:
+    case IORING_OP_UNLINKAT:
+    case IORING_OP_RENAMEAT:
+    case IORING_OP_LINKAT:
+    case IORING_OP_SYMLINKAT:
+    case IORING_OP_MKDIRAT:
+    case IORING_OP_SETXATTR:
+    case IORING_OP_GETXATTR:
+    case IORING_OP_FSETXATTR:
+    case IORING_OP_FGETXATTR:
+    case UNRI_OP_EPOLL_WAIT:
+    case UNRI_OP_FTRUNCATE:
+    case IORING_OP_FALLOCATE:
+    case IORING_OP_FSYNC:
+    case IORING_OP_FADVISE:
+    case IORING_OP_SYNC_FILE_RANGE:
+    case UNRI_OP_WAITID:
+    case UNRI_OP_FUTEX_WAIT:
+    case UNRI_OP_FUTEX_WAKE:
+    case IORING_OP_TIMEOUT:
+    case IORING_OP_ASYNC_CANCEL: return true;
+    default: return false;
+    }
+}
+
 static int execute(struct sim_request *request)
 {
     switch (request->sqe.opcode) {
@@ -781,7 +833,7 @@ static int execute(struct sim_request *request)
     case UNRI_OP_WAITID: return do_waitid(request);
     case UNRI_OP_FUTEX_WAIT: return do_futex_wait(request);
     case UNRI_OP_FUTEX_WAKE: return do_futex_wake(request);
-    default: return -EINVAL;
+    default: unri_sim_fail("opcode %u is known, and has no code", request->sqe.opcode);
     }
 }
 

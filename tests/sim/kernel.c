@@ -483,6 +483,9 @@ static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
     struct sim_request *request = sim_alloc(sizeof *request), **end = &kernel.requests;
     request->ring = ring;
     request->sqe = *sqe;
+    if (!sim_call_is_known(sqe->opcode))
+        unri_sim_fail("the simulation does not have opcode %u, which %s submits", sqe->opcode,
+                      sim_request_name(request));
     if (sqe->opcode == IORING_OP_CLOSE)
         check_cancel_close(request);
     while (*end)

@@ -217,6 +217,9 @@ void sim_calls_configure(bool short_transfers);
 /* Where the kernel puts a request first: READY, ARMED or PENDING. */
 enum sim_stage sim_call_begins(const struct sim_request *request);
 
+/* Whether the simulation has the call. */
+bool sim_call_is_known(unsigned opcode);
+
 /* Makes one attempt. */
 int sim_call(struct sim_request *request);
 

@@ -4,6 +4,7 @@
 #include "scenario.h"
 
 #include <fcntl.h>
+#include <liburing.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
@@ -271,6 +272,25 @@ static void closed_lawfully(const struct scenario *scenario)
     unr_sim_close(l.file);
 }
 
+/* ---- a call that the simulation does not have ---- */
+
+static void fill_unknown(void *sqe, void *context)
+{
+    (void)context;
+    io_uring_prep_rw(IORING_OP_FILES_UPDATE, sqe, -1, NULL, 0, 0);
+}
+
+static void unknown_opcode(const struct scenario *scenario)
+{
+    struct lender l;
+    (void)scenario;
+    open_lender(&l);
+    unr_start(l.loop, unr_sqe(&l.op, "files_update", UNR_CANCEL_NONE, fill_unknown, NULL), NULL,
+              NULL);
+    unr_loop_run(l.loop);
+    close_lender(&l);
+}
+
 /* ---- what the kernel sets on success only ---- */
 
 /* A call that fails or is cancelled leaves its result as it was. */
@@ -366,6 +386,9 @@ const struct scenario *scenarios_lent_table(void)
           .run = closed_second,
           .fails_with = "was closed while it was lent to splice" },
         { .name = "lent/closed-lawfully", .run = closed_lawfully },
+        { .name = "lent/unknown-opcode",
+          .run = unknown_opcode,
+          .fails_with = "which files_update submits" },
         LEFT_ALONE(accept),
         LEFT_ALONE(waitid),
         LEFT_ALONE(epoll),
