@@ -70,6 +70,29 @@ Test(timer, never_does_not_come)
     close_loop();
 }
 
+/* Durations out of a configuration: what is too long is UNR_NEVER, what has a fraction is rounded,
+ * and the number is evaluated once. */
+Test(timer, durations_saturate_and_round)
+{
+    volatile long long          seconds = 10000000000, most = INT64_MAX, least = INT64_MIN;
+    volatile unsigned long long without_end = UINT64_MAX;
+    volatile unsigned           many = UINT32_MAX;
+    volatile double             half = 0.5, huge = 1e300, nothing = 0.0;
+    volatile float              less = -0.25f;
+    short                       few = 3;
+    int                         read = 7;
+    cr_assert(UNR_SEC(seconds) == UNR_NEVER && UNR_SEC(-seconds) == INT64_MIN);
+    cr_assert(UNR_MSEC(1000 * seconds) == UNR_NEVER && UNR_USEC(most) == UNR_NEVER);
+    cr_assert(UNR_SEC(least) == INT64_MIN && UNR_MSEC(without_end) == UNR_NEVER);
+    cr_assert_eq(UNR_SEC(many), 4294967295000000000);
+    cr_assert(UNR_SEC(half) == 500000000 && UNR_MSEC(half / 5) == 100000 && UNR_USEC(few) == 3000);
+    cr_assert(UNR_SEC(huge) == UNR_NEVER && UNR_SEC(-huge) == INT64_MIN);
+    cr_assert(UNR_SEC(less) == -250000000 && UNR_MSEC(nothing / nothing) == 0);
+    cr_assert(UNR_USEC(half / 1000) == 1 && UNR_USEC(-half / 1000) == -1);
+    cr_assert(UNR_MSEC(read++) == 7000000 && read == 8);
+    close_loop();
+}
+
 /* Those due in one turn complete in the order of their deadlines, ties in the order in which they
  * were started. */
 Test(timer, order_of_deadlines_then_of_starts)
