@@ -118,11 +118,12 @@ unr_time unri_ring_next_repeat(struct unr_loop *loop)
         return next;
     if (ring->repeats[0].first)
         return INT64_MIN;
+    unr_time now = unri_now(loop); /* first: it may read both clocks anew */
     for (unsigned level = 1; level < UNRI_REPEAT_LEVELS; level++) {
         const struct unr_op *op = ring->repeats[level].first;
         if (!op)
             continue;
-        unr_time at = unri_now(loop) + UNR_MSEC(time_until_due(op, unri_turn_ms(loop)));
+        unr_time at = now + UNR_MSEC(time_until_due(op, unri_turn_ms(loop)));
         if (at < next)
             next = at;
     }

@@ -49,9 +49,10 @@ UNR_API struct unr_op *unr_cancel_at(struct unr_deadline *deadline, struct unr_o
  * child    described; anything else is a broken contract.  The deadline starts it, and it is lent
  *          until `done`.  Its own result stays in `child` as well.
  * delay    when it is over, UNR_CANCEL_ALL is requested from `child`, once, with cause -ETIMEDOUT.
- *          It counts from unr_loop_now() when the operation is started inside a turn of the loop,
- *          and from a fresh reading of the clock outside.  UNR_NEVER does not end.  A delay of 0
- *          or less ends `child` before it begins, UNSUBMITTED, unless `child` supports NONE.
+ *          It counts from the start: inside a turn of the loop from unr_loop_now(), which is at
+ *          most a millisecond old, and outside from a fresh reading of the clock.  UNR_NEVER does
+ *          not end.  A delay of 0 or less ends `child` before it begins, UNSUBMITTED, unless
+ *          `child` supports NONE.
  * Ends     when `child` has really ended: a success that was on its way stays a success, and a
  *          `child` that supports NONE runs to its end.
  * Result   that of `child`.  unr_timed_out(&result) tells a time-out from other cancellations.
@@ -94,9 +95,9 @@ struct unr_delay {
  *
  * child    described; anything else is a broken contract.  The delay starts it, and it is lent
  *          until `done`.
- * pause    counts from unr_loop_now() when the delay is started inside a turn of the loop, and
- *          from a fresh reading of the clock outside.  0 or less ends in the next turn; UNR_NEVER
- *          does not end.
+ * pause    counts from the start: inside a turn of the loop from unr_loop_now(), which is at most
+ *          a millisecond old, and outside from a fresh reading of the clock.  0 or less ends in
+ *          the next turn; UNR_NEVER does not end.
  * Result   that of `child`.
  * Cancels  during the pause TOTAL: a request that `child` honours ends it before it begins,
  *          UNSUBMITTED; of a group whose members do not all honour it, the others begin at once.

@@ -82,11 +82,12 @@ UNR_API int unr_loop_run_once(struct unr_loop *loop, unr_time timeout);
  * Threads  the loop's. */
 UNR_API int unr_loop_close(struct unr_loop *loop);
 
-/* Returns the time of the present turn: the same however often it is asked for.
+/* Returns the time of the present turn.
  *
  * The clock is read when the time is first asked for after a turn has begun, and again when it is
- * first asked for after the kernel has returned.  Between two turns the answer may be that of the
- * last turn.
+ * first asked for after the kernel has returned.  The answer then stays the same for a millisecond
+ * at most: after that the clock is read again, in a `done` that computes for long as between two
+ * turns.
  *
  * Returns  nanoseconds of CLOCK_MONOTONIC.
  * Threads  the loop's. */

@@ -255,5 +255,11 @@ UNR_API void unr_sim_child_exit(pid_t pid, int status);
  * Fails      the schedule if nothing can make `fd` readable any more. */
 UNR_API void unr_sim_wait_readable(int fd);
 
+/* Has time pass, as a `done` does that computes for so long.
+ *
+ * duration   0 or more.
+ * Meanwhile  nothing happens: other processes and the kernel do not go on. */
+UNR_API void unr_sim_compute(unr_time duration);
+
 UNR_END
 #endif

@@ -2,10 +2,14 @@
 /* The time of a turn, which clock.h explains.  The clock itself is the system's: os.c. */
 #include "clock.h"
 
+/* The coarse time is forgotten together with the time, so that the two agree (uring/cancel.c). */
 unr_time unri_now(struct unr_loop *loop)
 {
-    if (!loop->now_known) {
+    uint64_t at = unri_os_ticks();
+    if (!loop->now_known || at - loop->now_at > (uint64_t)UNR_MSEC(1)) {
+        unri_forget_time(loop);
         loop->now = unri_os_clock();
+        loop->now_at = at;
         loop->now_known = true;
     }
     return loop->now;
@@ -14,11 +18,6 @@ unr_time unri_now(struct unr_loop *loop)
 unr_time unri_loop_time(struct unr_loop *loop)
 {
     return loop->in_turn ? unri_now(loop) : unri_os_clock();
-}
-
-void unri_forget_time(struct unr_loop *loop)
-{
-    loop->now_known = loop->turn_ms_known = false;
 }
 
 uint32_t unri_read_turn_ms(struct unr_loop *loop)

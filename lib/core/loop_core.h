@@ -22,6 +22,7 @@ struct unr_loop {
     struct unri_guard *guard;
     struct unri_ring  *ring;    /* uring/'s */
     unr_time           now;     /* the time of this turn, once somebody has asked: clock.h */
+    uint64_t           now_at;  /* when that was read, in unri_os_ticks() */
     uint32_t           turn_ms; /* the same in milliseconds, coarse */
     bool               now_known, turn_ms_known;
     unsigned           in_flight; /* started operations whose `done` is the caller's */

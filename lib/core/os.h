@@ -10,6 +10,10 @@
 /* Reads CLOCK_MONOTONIC. */
 unr_time unri_os_clock(void);
 
+/* Reads a counter that goes up by at least 1 in a nanosecond, on fast processors by 5.  It costs a
+ * third of unri_os_clock(), and tells only that little time has passed. */
+uint64_t unri_os_ticks(void);
+
 /* Reads CLOCK_MONOTONIC_COARSE in milliseconds, which costs a quarter of unri_os_clock().  The
  * number wraps round after 49 days. */
 uint32_t unri_os_clock_ms(void);

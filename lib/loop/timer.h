@@ -32,9 +32,9 @@ struct unri_timers {
 int  unri_timers_open(struct unri_timers *timers);
 void unri_timers_close(struct unri_timers *timers);
 
-/* Ends some of the timers that are due.  serial: a timer that was started or moved later than that
- * waits for the next turn.  True: there may be more to end in this turn. */
-bool unri_timers_expire(struct unr_loop *loop, uint64_t serial);
+/* Ends some of the timers that are due at the time `now`.  serial: a timer that was started or
+ * moved later than that waits for the next turn.  True: there may be more to end in this turn. */
+bool unri_timers_expire(struct unr_loop *loop, unr_time now, uint64_t serial);
 
 /* Requests the end of all timers and delays.  A delay whose child honours no request begins that
  * child. */

@@ -319,11 +319,10 @@ void unri_timer_remove(struct unr_loop *loop, struct unr_timer *timer)
  * It stops in front of the first timer whose serial number is higher than `serial`.  That timer was
  * started or moved after the turn began to hand back, by one of these `done`s say, and waits for
  * the next turn, with all timers that are due behind it (rule 1). */
-bool unri_timers_expire(struct unr_loop *loop, uint64_t serial)
+bool unri_timers_expire(struct unr_loop *loop, unr_time now, uint64_t serial)
 {
     enum { CHUNK = 128 };
     struct unri_timers *timers = unri_timers(loop);
-    unr_time            now = unri_now(loop);
     for (unsigned i = 0; timers->count && timers->entries[ROOT].deadline <= now; i++) {
         struct unr_timer *timer = timers->entries[ROOT].timer;
         if (i == CHUNK || timer->private_fields.order >> NUMBER_BITS > serial)

@@ -63,11 +63,11 @@ static void dispatch(struct unr_loop *loop)
 /* Ends one more chunk of timers and hands these back, alone: the operations that have ended since
  * the turn's own dispatch are set aside meanwhile, for the next turn, and stay in front of those
  * that end in this dispatch.  True: there may be another chunk. */
-static bool dispatch_timers(struct unr_loop *loop, uint64_t serial)
+static bool dispatch_timers(struct unr_loop *loop, unr_time now, uint64_t serial)
 {
     struct unri_fifo later = loop->finished;
     loop->finished = (struct unri_fifo){ 0 };
-    bool more = unri_timers_expire(loop, serial);
+    bool more = unri_timers_expire(loop, now, serial);
     dispatch(loop);
     if (later.first) {
         later.last->private_fields.next = loop->finished.first;
@@ -79,7 +79,10 @@ static bool dispatch_timers(struct unr_loop *loop, uint64_t serial)
 }
 
 /* The serial number is read when the ring is done, which runs the shots of multishot operations.  A
- * timer with a higher one was started or moved by the tasks and `done`s of the rest of the turn. */
+ * timer with a higher one was started or moved by the tasks and `done`s of the rest of the turn.
+ *
+ * The time is read in front of these, too.  Timers that become due while they run are the next
+ * turn's, which first reaps what has completed meanwhile (rule 3). */
 int unri_loop_turn(struct unr_loop *loop, unr_time deadline)
 {
     struct unri_timers *timers = unri_timers(loop);
@@ -89,12 +92,13 @@ int unri_loop_turn(struct unr_loop *loop, unr_time deadline)
     int error = unri_ring_turn(loop, wait_until(loop, deadline));
     unri_forget_time(loop);
     uint64_t serial = timers->serial;
-    bool     more = timers->count && unri_timers_expire(loop, serial);
+    unr_time now = timers->count ? unri_now(loop) : 0;
+    bool     more = timers->count && unri_timers_expire(loop, now, serial);
     if (unri_inbox_has_tasks(inbox))
         unri_inbox_run(inbox);
     dispatch(loop);
     while (unlikely(more))
-        more = dispatch_timers(loop, serial);
+        more = dispatch_timers(loop, now, serial);
     loop->in_turn = false;
     return error;
 }

@@ -830,6 +830,16 @@ unr_time unri_os_clock(void)
     return sim_world.now;
 }
 
+void unr_sim_compute(unr_time duration)
+{
+    sim_world.now += duration;
+}
+
+uint64_t unri_os_ticks(void)
+{
+    return (uint64_t)sim_world.now;
+}
+
 uint32_t unri_os_clock_ms(void)
 {
     return (uint32_t)(sim_world.now / UNR_MSEC(1));

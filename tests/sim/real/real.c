@@ -732,6 +732,13 @@ static bool others_have_plans(void)
     return any;
 }
 
+void unr_sim_compute(unr_time duration)
+{
+    struct timespec left = { .tv_sec = duration / UNR_SEC(1), .tv_nsec = duration % UNR_SEC(1) };
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        ;
+}
+
 void unr_sim_wait_readable(int fd)
 {
     while (!is_ready(fd, POLLIN, others_have_plans() ? 0 : -1))

@@ -190,6 +190,92 @@ static void timers_now_and_never(const struct scenario *scenario)
     close_loop(loop);
 }
 
+/* What starts operations with a time-out in its `done`, after it has computed for longer than that.
+ */
+struct computing {
+    struct unr_loop    *loop;
+    int                 fds[2];
+    struct unr_op       first, recv, inner;
+    struct unr_timer    timer;
+    struct unr_deadline within, until;
+    struct unr_delay    delay;
+    char                byte;
+    unr_time            began; /* the start of the operations, at the earliest */
+    int                 runs;
+};
+
+enum { TIMED_OUT_MS = 3 };
+
+static void not_too_early(struct unr_op *op)
+{
+    struct computing *c = op->data;
+    unr_sim_check(unr_loop_now(c->loop) >= c->began + UNR_MSEC(TIMED_OUT_MS),
+                  "time counts from the start");
+    c->runs++;
+}
+
+static void compute_and_start(struct unr_op *op)
+{
+    struct computing *c = op->data;
+    unr_time          limit = UNR_MSEC(TIMED_OUT_MS);
+    c->began = unr_loop_now(c->loop) + UNR_MSEC(5);
+    unr_sim_compute(UNR_MSEC(5));
+    struct unr_op *recv = unr_recv(&c->recv, c->fds[0], &c->byte, 1, 0);
+    switch (unr_sim_choose(4)) {
+    case 0: unr_start(c->loop, unr_timer_after(&c->timer, limit), not_too_early, c); break;
+    case 1: unr_start(c->loop, unr_cancel_after(&c->within, recv, limit), not_too_early, c); break;
+    case 2:
+        unr_start(c->loop, unr_cancel_at(&c->until, recv, unr_loop_now(c->loop) + limit),
+                  not_too_early, c);
+        break;
+    default: unr_start(c->loop, unr_delay(&c->delay, unr_nop(&c->inner), limit), not_too_early, c);
+    }
+}
+
+static void timers_from_the_start(const struct scenario *scenario)
+{
+    struct computing c = { .loop = open_small_loop() };
+    (void)scenario;
+    unr_sim_socketpair(c.fds, 4);
+    unr_start(c.loop, unr_nop(&c.first), compute_and_start, &c);
+    run_to_the_end(c.loop);
+    unr_sim_check(c.runs == 1, "it has ended once");
+    unr_sim_close(c.fds[0]);
+    unr_sim_close(c.fds[1]);
+    close_loop(c.loop);
+}
+
+static void compute_in_turn(struct unr_op *op)
+{
+    struct computing *c = op->data;
+    c->began = unr_loop_now(c->loop);
+    unr_sim_compute(UNR_MSEC(5));
+}
+
+/* A turn that ends more timers than one chunk of them, and one of these computes: a deadline that
+ * passes meanwhile is the next turn's, for what it is about may have completed by now. */
+static void timers_due_meanwhile(const struct scenario *scenario)
+{
+    enum { CHUNK_AND_ONE = 129 };
+    static struct unr_timer timers[CHUNK_AND_ONE];
+    struct computing        c = { .loop = open_small_loop() };
+    (void)scenario;
+    unr_sim_socketpair(c.fds, 4);
+    unr_time when = unr_loop_now(c.loop) + UNR_MSEC(TIMED_OUT_MS);
+    unr_start(c.loop, unr_cancel_at(&c.until, unr_recv(&c.recv, c.fds[0], &c.byte, 1, 0), when),
+              count_run, &c.runs);
+    unr_start(c.loop, unr_timer_at(&c.timer, when - UNR_SEC(1)), compute_in_turn, &c);
+    for (int i = 0; i < CHUNK_AND_ONE; i++)
+        unr_start(c.loop, unr_timer_at(&timers[i], when - UNR_SEC(1)), NULL, NULL);
+    unr_loop_run_once(c.loop, 0);
+    unr_sim_check(c.began >= when || !c.recv.result.requested, "nothing is due that was not");
+    run_to_the_end(c.loop);
+    unr_sim_check(c.runs == 1 && unr_timed_out(&c.until.op.result), "it is due in the next turn");
+    unr_sim_close(c.fds[0]);
+    unr_sim_close(c.fds[1]);
+    close_loop(c.loop);
+}
+
 /* ---- requests: or-ed, never erased, and told ---- */
 
 struct asked {
@@ -808,6 +894,7 @@ struct shots {
     struct shots    *cancels; /* in its first shot; may be itself */
     int              fds[2];
     unsigned         shots;
+    unr_time         not_before; /* the first shot, at the earliest */
     int              ends;
     bool             told;
 };
@@ -828,6 +915,7 @@ static void shot_done(struct unr_op *op)
     if (op->result.flags & UNR_MORE) {
         unr_sim_check(op->result.error == 0 && op->result.value & 1, "a shot tells what holds");
         unr_sim_check(unr_in_flight(op), "a multishot operation goes on");
+        unr_sim_check(unr_loop_now(s->loop) >= s->not_before, "a shot is told what time it is");
         s->shots++;
     } else {
         unr_sim_check(!unr_in_flight(op), "the last is the last");
@@ -880,6 +968,34 @@ static void shots_cancelled(const struct scenario *scenario)
     run_to_the_end(loop);
     close_loop(loop);
     verify_shots(&s);
+}
+
+static void shot_provoked_later(void *context)
+{
+    unr_sim_compute(UNR_USEC(500));
+    shot_provoked(context);
+}
+
+/* A shot comes out of a wait, in front of which the loop has asked for the time because of a timer:
+ * the time in its `done` is not that one, however short the wait was. */
+static void shots_after_a_wait(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct shots     s;
+    struct unr_timer later = { 0 };
+    int              runs = 0;
+    (void)scenario;
+    start_shots(&s, loop);
+    unr_start(loop, unr_timer_after(&later, UNR_SEC(10)), count_run, &runs);
+    s.not_before = unr_loop_now(loop) + UNR_USEC(500);
+    unr_sim_later(shot_provoked_later, &s);
+    while (!s.shots && !runs)
+        unr_loop_run_once(loop, UNR_NEVER);
+    s.told = unr_cancel_cause(&s.op, UNR_CANCEL_TOTAL, -7);
+    unr_cancel(&later.op, UNR_CANCEL_ALL);
+    run_to_the_end(loop);
+    verify_shots(&s);
+    close_loop(loop);
 }
 
 /* Two of them, one of which is cancelled inside the other's shot, while its own may be on the
@@ -1629,6 +1745,8 @@ const struct scenario *scenarios_rules_table(void)
     static const struct scenario table[] = {
         { .name = "timers/in-order", .run = timers_in_order, .deviations_max = 2 },
         { .name = "timers/now-and-never", .run = timers_now_and_never },
+        { .name = "timers/from-the-start", .run = timers_from_the_start },
+        { .name = "timers/due-meanwhile", .run = timers_due_meanwhile },
         { .name = "requests/or-ed", .run = requests_are_or_ed, .parameter = "recv_all" },
         WAITS("recv"),
         WAITS("readv"),
@@ -1654,6 +1772,7 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "signals/freed-inside", .run = freed_inside_an_emit },
         { .name = "signals/slot-reassigned", .run = slot_reassigned, .parameter = "recv" },
         { .name = "shots/cancelled", .run = shots_cancelled },
+        { .name = "shots/after-a-wait", .run = shots_after_a_wait },
         { .name = "shots/two", .run = shots_of_two, .deviations_max = 5 },
         { .name = "shots/accept", .run = shots_of_an_accept },
         { .name = "shots/zero-copy-again", .run = zero_copy_again },
