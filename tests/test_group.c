@@ -774,6 +774,53 @@ Test(group, order_of_completion_within_one_turn)
 
 /* ---- during the launch ---- */
 
+enum { ASKED_MAX = 8 };
+static const struct own *asked[ASKED_MAX];
+static int               asked_count;
+
+static void note_the_request(struct own *own)
+{
+    cr_assert_lt(asked_count, ASKED_MAX);
+    asked[asked_count++] = own;
+}
+
+/* Asks the group once more, inside its request. */
+static void note_and_ask_again(struct own *own)
+{
+    note_the_request(own);
+    if (own->requests == 1)
+        unr_cancel(own->context, UNR_CANCEL_PARTIAL);
+}
+
+/* The member that was started last is asked first: with many polls on one file, the kernel walks
+ * to the end of its list for each in the other order.  So it is too if a member makes a further
+ * request to the group meanwhile; and the index of the member that decides remains its own. */
+Test(group, newest_is_asked_first)
+{
+    for (int again = 0; again < 2; again++) {
+        struct own     owns[4] = { 0 };
+        struct unr_op *members[4];
+        struct grouped grouped = { 0 };
+        asked_count = 0;
+        for (int i = 0; i < 4; i++) {
+            owns[i].at_request = again && i == 2 ? note_and_ask_again : note_the_request;
+            owns[i].context = &grouped.group.op;
+            members[i] = brew(&owns[i], UNR_CANCEL_ALL);
+        }
+        start_group(&grouped, unr_any(&grouped.group, members, 4));
+        cr_assert(unr_cancel(&grouped.group.op, UNR_CANCEL_TERMINAL));
+        static const int once[] = { 3, 2, 1, 0 }, twice[] = { 3, 2, 3, 2, 1, 0, 1, 0 };
+        cr_assert_eq(asked_count, again ? 8 : 4);
+        for (int i = 0; i < asked_count; i++)
+            cr_assert_eq(asked[i], &owns[again ? twice[i] : once[i]]);
+        for (int i = 0; i < 4; i++)
+            unr_finish(members[i], i == 1 ? 0 : -EIO);
+        until_over(&grouped);
+        expect(&grouped, 0, 1);
+    }
+    close_loop();
+}
+
 /* A member that ends inside its start: the others are still started, and `done` does not run inside
  * unr_start(). */
 Test(group, launch_goes_on_when_a_member_ends_in_it)

@@ -26,13 +26,14 @@ typedef unsigned unr_group_condition_fn(void *context, const struct unr_op *fini
 struct unr_group_private {
     unr_group_condition_fn   *condition;
     void                     *context;
-    struct unr_op            *members;         /* all, linked by their `data` */
+    struct unr_op            *members;         /* all, linked by their `data`, in their order ... */
     struct unr_op            *first, *last;    /* the members that have ended, in that order */
     struct unr_op            *decider;         /* NULL: no member has decided */
     struct unr_cancel_request outside;         /* requests to the group, with the first cause */
     unsigned                  left;            /* how many members have not ended */
     unsigned                  condition_types; /* what `condition` has requested */
     bool                      several_causes;  /* not all requests had the same cause */
+    bool                      newest_first;    /* ... or in the reverse order, during a request */
 };
 
 /* A group, which is an operation.

@@ -24,7 +24,7 @@ struct unr_scope_private {
     size_t                    room;      /* how many places it has */
     size_t                    count;     /* how many of them are taken */
     uint64_t                  ended;     /* how many members have ended */
-    uint32_t                  growths;   /* how often the table has grown */
+    uint32_t                  moves;     /* how often the table has grown or shrunk */
     uint32_t                  failing;   /* how many members have no place, and end with -ENOMEM */
     uint8_t                   weakest;   /* the weakest guarantee that a member left */
     bool                      closed;
@@ -54,7 +54,7 @@ struct unr_scope {
  *          completed.  A request that ends no member is TOO_LATE.
  * Closing  a loop that is being closed closes its scopes.
  * Memory   allocates nothing while at most eight members are in flight.  Beyond that there is a
- *          table that doubles, and is freed when the scope ends.
+ *          table that doubles, shrinks again as members end, and is freed when the scope ends.
  * Returns  `&scope->op`.
  * Threads  the loop's.
  * Source   tests/test_scope.c. */

@@ -8,7 +8,8 @@
  * request that the member honoured.  The members that have ended are linked, in that order, by
  * `next`, which the loop has no use for any more.
  *
- * What changes while a group is in flight, and never goes back until it is described anew:
+ * What changes while a group is in flight; all but newest_first never go back until it is described
+ * anew:
  *
  *   left             n -> ... -> 0 [child_done]
  *                    The members that were not handed back yet.  The group ends at 0, not before.
@@ -21,6 +22,8 @@
  *   outside          0 -> more types [handle_request, start_with_request]
  *                    Before the members are asked, so that a launch under way passes the request on
  *                    to the members that it has not come to.
+ *   newest_first     false -> true -> false [request_members]
+ *                    The list of members is turned round while they are asked.
  *   asker            NOBODY -> OUTSIDE [launch, request_members], NOBODY -> CONDITION
  *                    [request_members]
  *                    Of a member: set by the first request that it honours.
@@ -103,18 +106,38 @@ static unsigned supports(const struct unr_op *op)
 
 /* ---- requests ---- */
 
+/* Turns the list of members round. */
+static void turn_round(struct unr_group_private *g)
+{
+    struct unr_op *turned = NULL, *next;
+    for (struct unr_op *member = g->members; member; member = next) {
+        next = next_member(member);
+        member->data = (void *)((uintptr_t)turned | asker_of(member));
+        turned = member;
+    }
+    g->members = turned;
+    g->newest_first = !g->newest_first;
+}
+
 /* Makes a request to each member.  Returns true if a member honours it, or will: a launch that is
  * under way has not started the later members, and makes the request, which is part of `outside`,
  * to each of them when it does.  A member that supports one of the types is taken to honour it.
  *
  * Who asks is kept only with members for which this is the first request that they honour: a
- * member that was ending before does not end because of it. */
+ * member that was ending before does not end because of it.
+ *
+ * The member that was started last is asked first.  In that order the kernel finds each of many
+ * polls on one file at the head of the file's list; in the other, at its end.  A request may run
+ * code of the caller's that makes another request to this group, which finds the list turned round
+ * already, and leaves it so. */
 static bool request_members(struct unr_group *group, struct unr_cancel_request request,
                             enum asker asker)
 {
-    bool honoured = false;
-    for (struct unr_op *member = group->private_fields.members; member;
-         member = next_member(member)) {
+    struct unr_group_private *g = &group->private_fields;
+    bool                      honoured = false, outermost = !g->newest_first;
+    if (outermost)
+        turn_round(g);
+    for (struct unr_op *member = g->members; member; member = next_member(member)) {
         bool first = false;
         if (member->private_fields.state == UNRI_HELD)
             honoured |= (request.types & unr_supports(member)) != 0;
@@ -123,6 +146,8 @@ static bool request_members(struct unr_group *group, struct unr_cancel_request r
         if (first)
             set_asker(member, asker);
     }
+    if (outermost)
+        turn_round(g);
     return honoured;
 }
 
@@ -385,7 +410,7 @@ struct unr_op *unr_group(struct unr_group *group, struct unr_op *const *members,
     g->outside = (struct unr_cancel_request){ 0 };
     g->left = n;
     g->condition_types = 0;
-    g->several_causes = false;
+    g->several_causes = g->newest_first = false;
     return &group->op;
 }
 

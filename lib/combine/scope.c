@@ -26,7 +26,7 @@
  *   requested       0 -> more types [handle_request]
  *                   Before the members are asked, so that a member that is started meanwhile or
  *                   later is asked at its start (rule 12, Stickiness).
- *   growths         +1 [make_room]
+ *   moves           +1 [move_table]
  *                   The table has moved: a pointer into it, and a walk over it, is void.
  *   honoured_scope  false -> true [request_member, start_member]
  *                   Of a member: the first request that it honoured came through the scope.
@@ -39,6 +39,7 @@
 #include "../loop/loop.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unring/scope.h>
 
 static struct unr_scope *scope_of(struct unr_op *op)
@@ -70,26 +71,41 @@ static struct unr_scope_member *find_place(struct unr_scope_private *s, const st
     return &s->members[index];
 }
 
-/* Doubles the table if half of it is full.  False: there is no memory for that, and the table is as
- * it was. */
-static bool make_room(struct unr_scope_private *s)
+/* Moves the members to a table with `room` places.  False: there is no memory for that, and the
+ * table is as it was. */
+static bool move_table(struct unr_scope_private *s, size_t room)
 {
-    if (s->count < s->room / 2)
-        return true;
-    struct unr_scope_member *old = s->members;
-    struct unr_scope_member *members = calloc(s->room * 2, sizeof *members);
+    struct unr_scope_member *old = s->members, *members = s->inline_members;
+    size_t                   old_room = s->room;
+    if (room == UNR_SCOPE_INLINE)
+        memset(members, 0, sizeof s->inline_members);
+    else
+        members = calloc(room, sizeof *members);
     if (!members)
         return false;
-    size_t room = s->room;
     s->members = members;
-    s->room = room * 2;
-    s->growths++;
-    for (size_t i = 0; i < room; i++)
+    s->room = room;
+    s->moves++;
+    for (size_t i = 0; i < old_room; i++)
         if (old[i].op)
             *find_place(s, old[i].op) = old[i];
     if (old != s->inline_members)
         free(old);
     return true;
+}
+
+/* Doubles the table if half of it is full. */
+static bool make_room(struct unr_scope_private *s)
+{
+    return s->count < s->room / 2 || move_table(s, s->room * 2);
+}
+
+/* Halves the table if an eighth of it is full or less, because a request goes through all places.
+ * It is then a quarter full, so that a member more or less does not move it again. */
+static void give_back_room(struct unr_scope_private *s)
+{
+    if (unlikely(s->room > UNR_SCOPE_INLINE && s->count <= s->room / 8))
+        move_table(s, s->room / 2); /* without memory for that, it stays as it is */
 }
 
 /* Frees a place, and closes the gap: a search ends at the first free place, so none may come
@@ -132,7 +148,7 @@ static void end_if_over(struct unr_scope *scope)
 
 /* Makes a request to the member in one place of the table; `op` is NULL where that place is free.
  *
- * The request may run code of the caller's that starts members, and then the table grows.  So the
+ * The request may run code of the caller's that starts members, and then the table moves.  So the
  * member is looked up again to keep that it honoured the request.  It is still there: a member
  * leaves the table in child_done() alone. */
 static void request_member(struct unr_scope_private *s, struct unr_op *op,
@@ -147,7 +163,7 @@ static void request_member(struct unr_scope_private *s, struct unr_op *op,
 
 /* A scope honours every request, also while it has no members, for later members will be asked.
  *
- * The walk begins anew when the table has grown under it, because the members are in other places
+ * The walk begins anew when the table has moved under it, because the members are in other places
  * then.  Some are asked twice: the same request adds nothing.  A member that is started during the
  * walk is asked at its start, whether the walk comes to it or not. */
 static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
@@ -156,12 +172,12 @@ static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
     struct unr_scope_private *s = &scope->private_fields;
     unri_record_request(op, request, true);
     unri_add_request(&s->requested, &s->several_causes, request);
-    uint32_t growths;
+    uint32_t moves;
     do {
-        growths = s->growths;
-        for (size_t i = 0; i < s->room && growths == s->growths; i++)
+        moves = s->moves;
+        for (size_t i = 0; i < s->room && moves == s->moves; i++)
             request_member(s, s->members[i].op, request);
-    } while (growths != s->growths);
+    } while (moves != s->moves);
     end_if_over(scope);
     return true;
 }
@@ -195,6 +211,7 @@ static unr_done_fn *remove_member(struct unr_scope_private *s, const struct unr_
     bool honoured = member->honoured_scope;
     s->cancelled |= unri_was_ended_by(op, honoured, &s->requested, s->several_causes);
     free_place(s, member);
+    give_back_room(s);
     return done;
 }
 
@@ -242,7 +259,7 @@ struct unr_op *unr_scope(struct unr_scope *scope)
     s->room = UNR_SCOPE_INLINE;
     s->count = 0;
     s->ended = 0;
-    s->growths = 0;
+    s->moves = 0;
     s->weakest = UNR_CANCEL_TOTAL;
     s->failing = 0;
     s->closed = s->cancelled = s->busy = s->several_causes = false;

@@ -181,6 +181,7 @@ struct leaf {
     size_t        sent;
     unsigned      heard;
     unr_time      heard_at; /* the last of it */
+    unsigned      heard_as; /* HEARS: the how-manieth that heard something; 0: it did not */
     bool          stubborn; /* HEARS: it does not end by a request */
 };
 
@@ -201,9 +202,13 @@ static void hears_start(struct unr_op *op)
     (void)op;
 }
 
+static unsigned hearings;
+
 static void hears_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct leaf *l = leaf_of(op);
+    if (!l->heard_as)
+        l->heard_as = ++hearings;
     l->heard |= request.types;
     l->heard_at = unr_loop_now(unr_loop_of(op));
     if (!l->stubborn)
@@ -1260,6 +1265,31 @@ static void group_of_none(const struct scenario *scenario)
     end_trial(&g.t, NULL, 0);
 }
 
+/* The member that was started last is asked first: the kernel finds it soonest. */
+static void group_newest_first(const struct scenario *scenario)
+{
+    struct trial     t;
+    struct unr_group group = { .private_fields.left = 0 };
+    struct leaf      leaves[MEMBERS];
+    struct unr_op   *members[MEMBERS];
+    (void)scenario;
+    begin(&t, LAST, UNR_CANCEL_ALL);
+    for (int i = 0; i < MEMBERS; i++)
+        members[i] = describe_leaf(&leaves[i], HEARS, &t);
+    start_trial(&t, unr_group(&group, members, MEMBERS, unr_wait_one, NULL));
+    if (unr_sim_choose(2))
+        ask(&t);
+    else
+        unr_finish(members[1], 0);
+    run_to_the_end(t.loop);
+    for (int i = 0, later = MEMBERS - 1; i < MEMBERS; i++)
+        for (int j = i + 1; j <= later; j++)
+            unr_sim_check(!leaves[i].heard_as || !leaves[j].heard_as
+                              || leaves[i].heard_as > leaves[j].heard_as,
+                          "the newest is asked first");
+    end_trial(&t, leaves, MEMBERS);
+}
+
 /* ---- scopes ---- */
 
 enum { IN_SCOPE = 4 };
@@ -1489,6 +1519,34 @@ static void scope_grows(const struct scenario *scenario)
     unr_sim_check(x.runs == (int)(n + GROWN), "each done once");
     unr_sim_check(x.scope.op.result.error == -ECANCELED, "cancelled if one of them was");
     end_trial(&x.t, x.leaves, GROWN);
+}
+
+/* Most of many members end, and the table shrinks: the request reaches those that are left. */
+static void scope_shrinks(const struct scenario *scenario)
+{
+    enum { MANY = 24, LEFT = 3 };
+    struct growing x = { .runs = 0 };
+    struct leaf    many[MANY] = { 0 };
+    unsigned       first = unr_sim_choose(MANY - LEFT + 1);
+    (void)scenario;
+    begin(&x.t, LAST, 0);
+    start_trial(&x.t, unr_scope(&x.scope));
+    for (unsigned i = 0; i < MANY; i++)
+        unr_scope_start(&x.scope, describe_leaf(&many[i], HEARS, &x.t), count_growing, &x);
+    for (unsigned i = 0; i < MANY; i++)
+        if (i - first >= LEFT)
+            unr_finish(&many[i].op, 0);
+    one_turn(x.t.loop, 0);
+    unr_sim_check(x.runs == MANY - LEFT, "those have ended");
+    unr_sim_check(x.scope.private_fields.room == UNR_SCOPE_INLINE,
+                  "the others are few, and a request looks at few places");
+    ask_for(&x.t, UNR_CANCEL_ALL);
+    for (unsigned i = 0; i < LEFT; i++)
+        unr_sim_check(many[first + i].heard == UNR_CANCEL_ALL, "the request reaches the others");
+    unr_scope_close(&x.scope);
+    run_to_the_end(x.t.loop);
+    unr_sim_check(x.runs == MANY, "each done once");
+    end_trial(&x.t, many, MANY);
 }
 
 /* ---- joins ---- */
@@ -2127,12 +2185,14 @@ static const struct scenario table[] = {
     { .name = "group/nested", .run = group_nested, .deviations_max = 6 },
     { .name = "group/of-deadlines", .run = group_of_deadlines },
     { .name = "group/of-none", .run = group_of_none },
+    { .name = "group/newest-first", .run = group_newest_first },
     { .name = "scope/cancelled-and-closed", .run = scope, .deviations_max = 6 },
     { .name = "scope/nested", .run = scope, .deviations_max = 5, .parameter = "nested" },
     { .name = "scope/closed-in-its-last", .run = last_in_scope },
     { .name = "scope/of-a-closing-loop", .run = last_in_scope, .parameter = "closing" },
     { .name = "scope/own-cause", .run = own_cause_in_scope },
     { .name = "scope/grows", .run = scope_grows },
+    { .name = "scope/shrinks", .run = scope_shrinks },
     { .name = "join/several", .run = joins },
     { .name = "join/several-of-a-member", .run = joins, .parameter = "member" },
     { .name = "combined/everything", .run = everything },
