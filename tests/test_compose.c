@@ -1761,3 +1761,81 @@ BREACH(goes_on_for_ever_while_the_loop_closes, "nop", "being closed", "-ESHUTDOW
     unr_start(loop, unr_compose(&broken, "brew", UNR_CANCEL_TOTAL, for_ever), NULL, NULL);
     unr_loop_close(loop);
 }
+
+/* ---- combinators in combinators ---- */
+
+enum { DEEPEST = 1000 };
+
+static struct unr_deadline deadlines_around[DEEPEST + 1];
+static struct unr_group    groups_around[DEEPEST + 1];
+static struct unr_compose  composes[DEEPEST + 1];
+static struct unr_timer    innermost;
+static unsigned            begun, to_begin;
+
+/* `levels` combinators around a timer, every other one a group. */
+static struct unr_op *surrounded(unsigned levels)
+{
+    struct unr_op *op = unr_timer_after(&innermost, UNR_SEC(1000));
+    for (unsigned i = 0; i < levels; i++)
+        op = i % 2 ? unr_any(&groups_around[i], &op, 1)
+                   : unr_cancel_after(&deadlines_around[i], op, UNR_SEC(1000));
+    return op;
+}
+
+/* Begins a composed operation that does the same, and so on; the last begins a timer. */
+static void begin_one_more(struct unr_compose *self, struct unr_op *finished)
+{
+    if (finished)
+        unr_compose_end(self, finished->result.error);
+    else if (begun == to_begin)
+        unr_compose_next(self, unr_timer_after(&innermost, UNR_SEC(1000)));
+    else
+        unr_compose_next(
+            self, unr_compose(&composes[begun++], "one more", UNR_CANCEL_ALL, begin_one_more));
+}
+
+static struct unr_op *one_in_the_other(unsigned levels)
+{
+    begun = 1;
+    to_begin = levels;
+    return unr_compose(&composes[0], "outermost", UNR_CANCEL_ALL, begin_one_more);
+}
+
+/* As many combinators as there may be, one in the other: the stack has room for their start and for
+ * a request, and they end. */
+Test(compose, a_thousand_combinators_one_in_the_other)
+{
+    for (int composed = 0; composed < 2; composed++) {
+        struct unr_op *op = composed ? one_in_the_other(DEEPEST) : surrounded(DEEPEST);
+        unr_start(loop, op, NULL, NULL);
+        submit();
+        cr_assert(unr_in_flight(&innermost.op));
+        cr_assert_eq(unr_supports(op), UNR_CANCEL_ALL);
+        cr_assert(unr_cancel(op, UNR_CANCEL_ALL));
+        run();
+        cr_assert_eq(op->result.error, -ECANCELED);
+    }
+    close_loop();
+}
+
+#define DEPTH_RULE "more than 1000 combinators", "the stack has an end"
+
+/* One more is named when it is described. */
+BREACH(combinator_around_a_thousand, "deadline", DEPTH_RULE)
+{
+    surrounded(DEEPEST + 1);
+}
+
+/* Composed operations that begin one another are named when one more begins. */
+BREACH(composed_in_a_thousand_composed, "one more", DEPTH_RULE)
+{
+    unr_start(loop, one_in_the_other(DEEPEST + 1), NULL, NULL);
+}
+
+/* And what has a thousand combinators inside is begun by none. */
+BREACH(combinator_begun_with_a_thousand_inside, DEPTH_RULE)
+{
+    static struct unr_scope scope;
+    unr_start(loop, unr_scope(&scope), NULL, NULL);
+    unr_scope_start(&scope, surrounded(DEEPEST), NULL, NULL);
+}

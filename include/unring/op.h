@@ -15,7 +15,9 @@
  *   verdict          What became of the requests to cancel an operation: enum unr_verdict.
  *   broken contract  A mistake of the caller that endangers memory: unring prints the broken rule
  *                    on standard error and calls abort().
- *   combinator       An operation that contains other operations, and starts them.
+ *   combinator       An operation that contains other operations, and starts them.  A child may be
+ *                    a combinator, too, and so on; more than 1000, one in the other, are a broken
+ *                    contract.
  *   child            An operation that a combinator contains.
  *   member           A child of a group or of a scope.
  *   wrapper          A combinator around exactly one child. */

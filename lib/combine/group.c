@@ -402,6 +402,8 @@ struct unr_op *unr_group(struct unr_group *group, struct unr_op *const *members,
         supports |= unri_own_supports(members[i]);
     }
     unr_describe(&group->op, &type);
+    for (unsigned i = 0; i < n; i++)
+        unri_count_inside(&group->op, members[i]);
     unri_set_supports(&group->op, supports);
     g->condition = condition;
     g->context = context;

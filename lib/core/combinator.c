@@ -17,6 +17,40 @@ void unri_hold(struct unr_op *described)
     unri_set_op_state(described, UNRI_HELD);
 }
 
+/* ---- combinators in combinators ----
+ *
+ * A start, a request and unr_supports() go from a combinator to its children by calling themselves.
+ * So the stack limits how many combinators may be one in the other, and there is a bound that a
+ * stack of 1 MiB has room for.  Two counts are kept where a system call has its arguments:
+ * `length` says how many combinators there are in a combinator, from its description on and without
+ * those that it starts later; `call_flags` says how many there are around it, from its start on. */
+
+enum { COMBINATORS_MAX = 1000 };
+
+static void check_depth(uint32_t depth, const struct unr_op *op)
+{
+    if (unlikely(depth >= COMBINATORS_MAX))
+        unri_broken("more than 1000 combinators, one in the other", op,
+                    "combinators call their children, and the stack has an end");
+}
+
+void unri_count_inside(struct unr_op *combinator, const struct unr_op *child)
+{
+    struct unr_op_private *p = unri_private(combinator);
+    if (!unri_is_combinator(child) || child->private_fields.length < p->length)
+        return;
+    p->length = child->private_fields.length + 1;
+    check_depth(p->length, combinator);
+}
+
+static void count_around(const struct unr_op *combinator, struct unr_op *child)
+{
+    if (!unri_is_combinator(child))
+        return;
+    unri_private(child)->call_flags = combinator->private_fields.call_flags + 1;
+    check_depth(child->private_fields.call_flags, child);
+}
+
 /* Makes a child, which its combinator is about to start, DESCRIBED again, and marks it as a child
  * of that combinator.  A caller that has described the child anew since it was given to the
  * combinator has broken the contract, and is found out here. */
@@ -29,6 +63,7 @@ static void adopt_child(struct unr_op *combinator, struct unr_op *child)
     unri_set_op_state(child, UNRI_DESCRIBED);
     p->combinator = combinator;
     p->flags |= UNRI_CHILD;
+    count_around(combinator, child);
 }
 
 bool unri_start_child(struct unr_op *combinator, struct unr_op *child,
@@ -59,6 +94,7 @@ void unri_describe_wrapper(struct unr_op *op, const struct unr_op_type *type, st
     struct unr_op_private *p = unri_private(op);
     unri_hold(child);
     unr_describe(op, type);
+    unri_count_inside(op, child);
     unri_set_supports(op, unri_own_supports(child));
     p->address = (uintptr_t)child;
     p->offset = (uintptr_t)unri_name(child);

@@ -17,6 +17,9 @@
  * a described operation is a broken contract. */
 void unri_hold(struct unr_op *described);
 
+/* Tells a combinator, which was just described, of a child that it was described with. */
+void unri_count_inside(struct unr_op *combinator, const struct unr_op *child);
+
 /* Starts a child.  `asked` is requested of it before it begins; types 0: nothing is.  Returns true
  * if the child honours a request that was there before it began. */
 bool unri_start_child(struct unr_op *combinator, struct unr_op *child,

@@ -29,6 +29,7 @@ struct unr_op *unr_describe(struct unr_op *op, const struct unr_op_type *type)
     p->slot = NULL;
     p->peer_at = NULL;
     p->state = UNRI_DESCRIBED;
+    p->length = p->call_flags = 0; /* of a combinator: combinator.c */
     p->flags = type->supports << UNRI_SUPPORTS_SHIFT;
     return op;
 }
