@@ -244,6 +244,22 @@ BREACH(attached_to_a_descendant, "attaching a signal below itself", "signals for
     unr_signal_attach(&signals[0], &signals[2]);
 }
 
+enum { LEVELS = 1000 };
+static struct unr_signal levels[LEVELS + 1];
+
+BREACH(attached_below_a_thousand, "more than 1000 levels", "the stack has an end")
+{
+    for (int i = 0; i < LEVELS; i++)
+        unr_signal_attach(&levels[i + 1], &levels[i]);
+}
+
+/* The line is built from below. */
+BREACH(attached_with_a_thousand_below, "more than 1000 levels", "the stack has an end")
+{
+    for (int i = LEVELS; i > 0; i--)
+        unr_signal_attach(&levels[i], &levels[i - 1]);
+}
+
 /* ---- types of one's own ---- */
 
 static void nothing(struct unr_op *op)

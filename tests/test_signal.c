@@ -305,6 +305,39 @@ Test(signal, latched_reaches_what_starts_below)
     close_loop();
 }
 
+/* A tree as deep as it may be, a line with a side branch at each level, one of them latched: an
+ * emit goes to its end, and attaching and detaching tell each signal below which latched signal it
+ * is under. */
+Test(signal, line_of_a_thousand)
+{
+    enum { LEVELS = 1000, APART = 500 };
+    static struct unr_signal line[LEVELS], side[LEVELS];
+    struct ear               last = { 0 };
+    open_loop();
+    unr_signal_init_latched(&line[0]);
+    unr_signal_init_latched(&side[APART]);
+    listen_to(&last);
+    for (int i = 0; i < LEVELS - 2; i++) {
+        if (i > 0)
+            unr_signal_attach(&line[i + 1], &line[i]);
+        unr_signal_attach(&side[i], &line[i]);
+    }
+    unr_signal_attach(&last.signal, &line[LEVELS - 2]);
+    unr_signal_attach(&line[1], &line[0]);
+    unr_signal_emit_cause(&line[0], UNR_CANCEL_PARTIAL, -5);
+    cr_assert_eq(last.times, 1);
+    for (int i = 1; i < LEVELS - 2; i++) {
+        expect_at_start(&line[i], UNR_CANCEL_PARTIAL, -5);
+        expect_at_start(&side[i], UNR_CANCEL_PARTIAL, -5);
+    }
+    unr_signal_detach(&line[1]);
+    for (int i = 1; i < LEVELS - 2; i++) {
+        expect_at_start(&line[i], 0, 0);
+        expect_at_start(&side[i], i == APART ? UNR_CANCEL_PARTIAL : 0, i == APART ? -5 : 0);
+    }
+    close_loop();
+}
+
 /* Attached below a signal that has latched, what is in flight already is asked at once. */
 Test(signal, latched_is_requested_of_what_is_attached)
 {

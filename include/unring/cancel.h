@@ -164,8 +164,8 @@ UNR_API void unr_signal_reset(struct unr_signal *signal);
  * Latched  the requests that a latched `parent` has latched are made to `child` and its
  *          descendants at once.  An emit of an edge-triggered `parent` that is under way does not
  *          reach `child`.
- * Broken   attaching a signal that has a parent, and attaching a signal below itself, are broken
- *          contracts.
+ * Broken   attaching a signal that has a parent, attaching a signal below itself, and a tree of more
+ *          than 1000 levels are broken contracts.
  * Inside   any `done`, handler, condition and filter.
  * Threads  the loop's. */
 UNR_API void unr_signal_attach(struct unr_signal *child, struct unr_signal *parent);

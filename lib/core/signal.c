@@ -191,15 +191,50 @@ void unr_signal_reset(struct unr_signal *signal)
 
 /* ---- trees ---- */
 
-/* Tells the signals of a subtree which latched signal they are under; NULL: none.  A latched signal
- * in the subtree is left out with all signals below it, because these are under that one. */
-static void set_latch(struct unr_signal *signal, struct unr_signal *latched)
+/* Returns the signal behind `signal` in a walk over the subtree of `root` from the top; NULL: there
+ * is none.  `down`: the walk goes to the children of `signal`, too.  *depth counts the levels below
+ * `root`. */
+static struct unr_signal *next_below(struct unr_signal *root, struct unr_signal *signal, bool down,
+                                     unsigned *depth)
 {
-    if (signal->latches || signal->private_fields.is_cursor)
-        return;
-    set_latch_of(&signal->slot, latched);
-    for (struct unr_signal *child = signal->first_child; child; child = child->next_sibling)
-        set_latch(child, latched);
+    if (down && signal->first_child) {
+        ++*depth;
+        return signal->first_child;
+    }
+    while (signal != root && !signal->next_sibling) {
+        signal = signal->parent;
+        --*depth;
+    }
+    return signal == root ? NULL : signal->next_sibling;
+}
+
+/* Tells the signals of a subtree which latched signal they are under; NULL: none.  A latched signal
+ * in it is its own, and so are the signals below that one. */
+static void set_latch(struct unr_signal *root, struct unr_signal *latched)
+{
+    unsigned depth = 0;
+    for (struct unr_signal *signal = root; signal;) {
+        bool other = signal->latches || signal->private_fields.is_cursor;
+        if (!other)
+            set_latch_of(&signal->slot, latched);
+        signal = next_below(root, signal, !other, &depth);
+    }
+}
+
+/* An emit calls itself for the children of a signal, so the stack limits how deep a tree may be. */
+enum { LEVELS_MAX = 1000 };
+
+/* Returns how many levels there are below a signal.  The usual child of a signal has no children of
+ * its own. */
+static unsigned levels_below(struct unr_signal *root)
+{
+    unsigned depth = 0, deepest = 0;
+    for (struct unr_signal *signal = root; signal && deepest < LEVELS_MAX;) {
+        signal = next_below(root, signal, true, &depth);
+        if (signal && depth > deepest && !signal->private_fields.is_cursor)
+            deepest = depth;
+    }
+    return deepest;
 }
 
 /* The child is linked, and knows its latched signal, before it is asked for what was latched: its
@@ -210,9 +245,15 @@ void unr_signal_attach(struct unr_signal *child, struct unr_signal *parent)
     if (child->parent)
         unri_broken("attaching a signal that is attached", NULL,
                     "a signal has one parent; detach it first");
-    for (const struct unr_signal *ancestor = parent; ancestor; ancestor = ancestor->parent)
+    unsigned levels = 1 + levels_below(child);
+    for (const struct unr_signal *ancestor = parent; ancestor; ancestor = ancestor->parent) {
         if (ancestor == child)
             unri_broken("attaching a signal below itself", NULL, "signals form trees");
+        levels++;
+    }
+    if (levels > LEVELS_MAX)
+        unri_broken("attaching signals to a tree of more than 1000 levels", NULL,
+                    "an emit calls itself for the children, and the stack has an end");
     link_behind(child, parent, NULL);
     struct unr_signal *latched = latch_of(&parent->slot);
     if (!latched)

@@ -650,6 +650,37 @@ static void restarting_starves_nobody(const struct scenario *scenario)
     close_loop(loop);
 }
 
+/* A tree with a branch beside a deep one, and with a latched signal of its own, comes below a
+ * latched signal: what is beside learns of that, and what is below the other latched signal does
+ * not. */
+static void latched_where(const struct scenario *scenario)
+{
+    struct unr_loop  *loop = open_small_loop();
+    struct own        beside = { 0 }, below = { 0 };
+    struct unr_signal root = { 0 }, middle = { 0 }, latched = { 0 }, branch = { 0 }, twig = { 0 },
+                      leaf = { 0 };
+    (void)scenario;
+    inside_a_call = false;
+    unr_signal_init_latched(&root);
+    unr_signal_init_latched(&latched);
+    unr_signal_attach(&beside.signal, &middle);
+    unr_signal_attach(&leaf, &twig);
+    unr_signal_attach(&twig, &branch);
+    unr_signal_attach(&branch, &middle);
+    unr_signal_attach(&below.signal, &latched);
+    unr_signal_attach(&latched, &middle);
+    unr_signal_attach(&middle, &root);
+    unr_signal_emit(&root, UNR_CANCEL_PARTIAL);
+    start_own(loop, &beside);
+    unr_sim_check(beside.op.result.requested == UNR_CANCEL_PARTIAL, "it was asked at start");
+    unr_signal_reset(&root);
+    start_own(loop, &below);
+    unr_sim_check(below.op.result.requested == UNR_CANCEL_PARTIAL, "that one has a memory");
+    run_to_the_end(loop);
+    unr_sim_check(beside.runs == 1 && below.runs == 1, "each done once");
+    close_loop(loop);
+}
+
 /* Bound to a latched signal, or to a child of one, that was emitted: it never begins, unless it
  * honours none of it. */
 static void latched_above(const struct scenario *scenario)
@@ -1768,6 +1799,7 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "types/no-done-inside-a-call", .run = no_done_inside_a_call },
         { .name = "types/restarting-starves-nobody", .run = restarting_starves_nobody },
         { .name = "signals/latched-above", .run = latched_above },
+        { .name = "signals/latched-where", .run = latched_where },
         { .name = "signals/tree-changes", .run = emit_while_the_tree_changes },
         { .name = "signals/freed-inside", .run = freed_inside_an_emit },
         { .name = "signals/slot-reassigned", .run = slot_reassigned, .parameter = "recv" },
