@@ -780,6 +780,48 @@ Test(environment, no_locked_memory)
     }
 }
 
+static long resident_kib(void)
+{
+    long  total, pages;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    must(statm && fscanf(statm, "%ld %ld", &total, &pages) == 2);
+    fclose(statm);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static void lock_all_memory(void *context)
+{
+    enum { TIMERS = 10000 };
+    static struct unr_timer many[TIMERS];
+    (void)context;
+    if (mlockall(MCL_FUTURE) != 0) {
+        dprintf(STDERR_FILENO, "not locked: %s\n", strerror(errno));
+        return;
+    }
+    struct unr_loop *opened;
+    long             before = resident_kib();
+    must(unr_loop_open(&opened, NULL) == 0);
+    long grown = resident_kib() - before;
+    if (grown > 16 * 1024)
+        dprintf(STDERR_FILENO, "%ld KiB for a loop\n", grown);
+    for (int i = 0; i < TIMERS; i++)
+        unr_start(opened, unr_timer_at(&many[i], i + 1), NULL, NULL);
+    must(unr_loop_run(opened) == 0);
+    must(unr_loop_close(opened) == 0);
+}
+
+/* In a process that locks its memory the room that a loop reserves, for four million timers, takes
+ * no memory before it is used. */
+Test(environment, all_memory_locked)
+{
+    skip_if_refused();
+    struct death death = in_child(lock_all_memory, NULL);
+    cr_assert_eq(death.status, 0, "%s", death.words);
+    if (strstr(death.words, "not locked"))
+        cr_skip_test("memory cannot be locked here: %s", death.words);
+    cr_assert_eq(death.words[0], '\0', "%s", death.words);
+}
+
 /* ---- io_uring switched off ---- */
 
 /* From now on this process is refused a system call with `error`, as by a container. */

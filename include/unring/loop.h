@@ -34,7 +34,9 @@ struct unr_loop_options {
  *           (io_uring is switched off, by sysctl or seccomp), -ENOMEM, -EMFILE, -ENFILE, -EINVAL
  *           (an option), -EOPNOTSUPP (a kernel too old), and others of io_uring_setup(2).
  * Memory    the loop, its ring and its tables are allocated here, and room for four million timers
- *           is reserved.
+ *           is reserved.  That room is memory as far as it was used, also after
+ *           mlockall(MCL_FUTURE), which locks what is used.  But mlockall(MCL_CURRENT) makes 64
+ *           MiB of memory out of it if the loop is open already, unless MCL_ONFAULT is given, too.
  * Threads   any.  The loop belongs to the thread that first runs it, closes it or asks for its
  *           descriptor.  From then on a call from another thread is a broken contract, unless it
  *           is one of thread.h.

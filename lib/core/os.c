@@ -68,13 +68,25 @@ void unri_os_wake_close(int fd)
     close(fd);
 }
 
+/* After mlockall(MCL_FUTURE) the kernel provides all pages of what is mapped, and most of these are
+ * never touched.  It provides none that may not be accessed, though.  So memory is mapped without
+ * access, and told to be locked page by page as it is touched, before it may be accessed.  Locked
+ * memory is found out by MADV_DONTNEED, which it refuses. */
+static int make_accessible(void *memory, size_t size)
+{
+    if (madvise(memory, size, MADV_DONTNEED) != 0 && errno == EINVAL)
+        mlock2(memory, size, MLOCK_ONFAULT);
+    return mprotect(memory, size, PROT_READ | PROT_WRITE);
+}
+
 void *unri_os_map(size_t size, bool wiped)
 {
     int   flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+    void *memory = mmap(NULL, size, PROT_NONE, flags, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
-    if (wiped && madvise(memory, size, MADV_WIPEONFORK) != 0) {
+    if (make_accessible(memory, size) != 0
+        || (wiped && madvise(memory, size, MADV_WIPEONFORK) != 0)) {
         munmap(memory, size);
         return NULL;
     }
