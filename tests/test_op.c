@@ -1043,6 +1043,59 @@ static void recv_again(struct seen *seen)
         start(seen, unr_recv(&seen->op, *(int *)seen->context, seen + 1, 1, 0));
 }
 
+/* Of two closers of one number, in whichever order, the first closes it and the second does not:
+ * the file that gets the number in the `done` of the first stays open. */
+static int reopened;
+
+static void open_in_its_place(struct seen *seen)
+{
+    (void)seen;
+    reopened = eventfd(0, EFD_CLOEXEC);
+}
+
+Test(op, close_and_cancel_close_close_a_number_once)
+{
+    for (int order = 0; order < 4; order++) {
+        struct seen closers[2] = { { .then = open_in_its_place } };
+        int         fd = eventfd(0, EFD_CLOEXEC);
+        for (int i = 0; i < 2; i++)
+            start(&closers[i], order >> i & 1 ? unr_close(&closers[i].op, fd)
+                                              : unr_cancel_close(&closers[i].op, fd));
+        run();
+        cr_assert_eq(closers[0].result.error, 0);
+        cr_assert_eq(closers[1].result.error, -EBADF);
+        cr_assert_eq(reopened, fd);
+        cr_assert_eq(close(reopened), 0);
+    }
+    close_loop();
+}
+
+static void read_again(struct seen *seen)
+{
+    struct seen *closer = seen->context;
+    static char  byte;
+    cr_assert_lt(seen->runs, 10000, "the descriptor is never closed");
+    if (!closer->runs)
+        start(seen, unr_read(&seen->op, reopened, &byte, 1, -1));
+}
+
+/* Two reads that start themselves again in their `done` do not keep the descriptor open. */
+Test(op, cancel_close_closes_while_two_restart_themselves)
+{
+    struct seen closer = { 0 }, reads[2];
+    char        byte;
+    reopened = eventfd(0, EFD_CLOEXEC);
+    for (int i = 0; i < 2; i++) {
+        reads[i] = (struct seen){ .then = read_again, .context = &closer };
+        start(&reads[i], unr_read(&reads[i].op, reopened, &byte, 1, -1));
+    }
+    submit();
+    start(&closer, unr_cancel_close(&closer.op, reopened));
+    run();
+    cr_assert_eq(closer.result.error, 0);
+    close_loop();
+}
+
 /* unr_cancel_close() ends all on the descriptor, an operation that is started over and over too,
  * then closes it: the peer sees the end. */
 Test(op, cancel_close_ends_all_then_closes)

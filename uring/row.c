@@ -6,19 +6,23 @@
 
 /* ---- a descriptor that is being closed ---- */
 
-/* Tells whether the descriptor is still the one that a cancel_close was given: until the SQE of its
- * close is submitted.  Afterwards the number may already be that of another descriptor. */
-static bool has_not_closed(const struct unr_op *closer)
-{
-    const struct unr_op_private *p = &closer->private_fields;
-    return p->state == UNRI_QUEUED || (p->state == UNRI_IN_FLIGHT && !(p->flags & UNRI_AWAITS));
-}
-
 bool unri_has_closer(struct unr_loop *loop, int fd)
 {
     const struct unri_descriptors *descriptors = &loop->descriptors;
     for (struct unr_op *op = NULL; (op = unri_peers_next(descriptors, fd, op)) != NULL;)
-        if (unri_kind(op) == UNRI_CLOSER && has_not_closed(op))
+        if (unri_waits_to_close(op) && op->private_fields.state != UNRI_FINISHED)
+            return true;
+    return false;
+}
+
+bool unri_has_other_closer(struct unr_loop *loop, int fd, const struct unr_op *closer)
+{
+    const struct unri_descriptors *descriptors = &loop->descriptors;
+    if (unri_bucket(descriptors, fd)->closers < 2) /* nearly always: itself */
+        return false;
+    for (struct unr_op *op = NULL; (op = unri_peers_next(descriptors, fd, op)) != NULL;)
+        if (op != closer && unri_kind(op) == UNRI_CLOSER
+            && op->private_fields.state != UNRI_FINISHED)
             return true;
     return false;
 }
@@ -43,6 +47,12 @@ static bool comes_too_late(const struct unr_op *op)
         return false;
     return unri_being_closed(p->loop, p->fd)
            || (descriptors == 2 && unri_being_closed(p->loop, p->other_fd));
+}
+
+static void end_too_late(struct unr_op *op)
+{
+    unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+    unri_peers_leave_closers(&op->private_fields.loop->descriptors, op);
 }
 
 /* A record ends a receive, however much room is left: recv(2) stops there with MSG_WAITALL, too.
@@ -76,7 +86,7 @@ void unri_row_start(struct unr_op *op)
     else if (unlikely(!unri_ring_has(p->loop->ring, unri_row_of(op)->opcode)))
         end_unsupported(op);
     else if (unlikely(comes_too_late(op)))
-        unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+        end_too_late(op);
     else
         unri_enqueue(op);
 }

@@ -35,7 +35,7 @@ struct unri_row {
 
 extern const struct unri_row *const unri_rows[];
 extern const unsigned               unri_row_count;
-extern const struct unri_row        unri_row_cancel_close, unri_row_sqe;
+extern const struct unri_row        unri_row_close, unri_row_cancel_close, unri_row_sqe;
 
 static inline const struct unri_row *unri_row_of(const struct unr_op *op)
 {
@@ -66,8 +66,13 @@ static inline void unri_enqueue(struct unr_op *op)
     unri_queue_push(&op->private_fields.loop->ring->queued, op);
 }
 
-/* Looks through the operations on `fd` for a cancel_close whose close was not submitted yet. */
+/* Looks through the operations on `fd` for a cancel_close whose CQE is missing: until it has come,
+ * the file may be open, for a worker may be closing it. */
 bool unri_has_closer(struct unr_loop *loop, int fd);
+
+/* Tells whether another operation in flight is going to close `fd`: an unr_close() or an
+ * unr_cancel_close() whose CQE is missing.  The number may be another file's by then. */
+bool unri_has_other_closer(struct unr_loop *loop, int fd, const struct unr_op *closer);
 
 /* Tells whether a cancel_close waits until no other operation is on `fd`: no operation that can be
  * cancelled is to be started there then. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The system calls: a line of the list for each, and a function that describes it.  cancel_close.c
+/* The system calls: a line of the list for each, and a function that describes it.  close.c
  * and sqe.c have the two rows that are more than that.
  *
  * A description holds the fields of the SQE - fd, off, addr, len, the call's flags, splice_fd_in -
@@ -153,7 +153,7 @@ static bool fill_xattr(struct io_uring_sqe *sqe, struct unr_op *op)
     CALL(poll,            TOTAL, IORING_OP_POLL_ADD,        1, EVENTS) \
     CALL(epoll_wait,      TOTAL, UNRI_OP_EPOLL_WAIT,        1, VALUE, .needs = "6.15") \
     CALL(shutdown,        TOTAL, IORING_OP_SHUTDOWN,        1, NOTHING) \
-    CALL(close,           NONE,  IORING_OP_CLOSE,           1, NOTHING) \
+    OTHER(close) \
     OTHER(cancel_close) \
     CALL(socket,          TOTAL, IORING_OP_SOCKET,          0, FD) \
     CALL(bind,            TOTAL, UNRI_OP_BIND,              1, NOTHING, .needs = "6.11") \

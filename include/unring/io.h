@@ -153,7 +153,9 @@ UNR_API struct unr_op *unr_epoll_wait(struct unr_op *op, int epfd, struct epoll_
  *          socket sees no end as long as they do.  unr_cancel_close() ends them first.
  * Result   value: 0.
  * Cancels  NONE: a close always runs, also while its loop is being closed.
- * Errors   as close(2).  The descriptor is gone after an error, too, except after -EBADF.
+ * Errors   as close(2).  The descriptor is gone after an error, too, except after -EBADF.  -EBADF
+ *          also if another unr_close() or an unr_cancel_close() of `fd` is in flight: the number
+ *          may be another file's by the time this close would run.
  * Source   io_uring_prep_close(3). */
 UNR_API struct unr_op *unr_close(struct unr_op *op, int fd);
 
@@ -161,13 +163,13 @@ UNR_API struct unr_op *unr_close(struct unr_op *op, int fd);
  *
  * Others   UNR_CANCEL_ALL is requested, with cause -ESHUTDOWN, from every operation in flight on
  *          `fd`.  The close is submitted in the turn after the last of them has run its `done`.
- *          Until then an operation that is started on `fd` ends UNSUBMITTED with that cause, so a
- *          `done` that starts its read again does not keep `fd` open.
+ *          Until `fd` is closed an operation that is started on it ends UNSUBMITTED with that
+ *          cause, so operations that start themselves again do not keep `fd` open.
  * Waits    for operations on `fd` that cannot be cancelled, such as one on a disk.
  * Result   value: 0.
  * Cancels  NONE: the close always runs, also while its loop is being closed.
  * Errors   as close(2), and the descriptor is gone after an error, too, except after -EBADF.
- *          -EBADF also if another unr_cancel_close() waits to close `fd`.
+ *          -EBADF also if an unr_close() or another unr_cancel_close() of `fd` is in flight.
  * Source   tests/test_op.c, cancel_close_*. */
 UNR_API struct unr_op *unr_cancel_close(struct unr_op *op, int fd);
 

@@ -72,6 +72,7 @@ static bool start_with_request(struct unr_op *op, struct unr_cancel_request aske
     struct unr_compose *self = compose_of(op);
     bool                closing = op->private_fields.loop->closing && unri_own_supports(op);
     bool                let_in = unri_cancel_state_let_in(&self->private_fields.state, asked);
+    let_in |= unr_state_cancelled(&self->private_fields.state) != 0; /* while it was held */
     unri_record_request(op, asked, let_in);
     if (let_in || closing) {
         unri_end_unsubmitted(op, asked);
@@ -79,6 +80,12 @@ static bool start_with_request(struct unr_op *op, struct unr_cancel_request aske
     }
     run_step(self, NULL);
     return false;
+}
+
+/* The cancellation state keeps what it has let in until the start. */
+static bool request_while_held(struct unr_op *held, struct unr_cancel_request request)
+{
+    return unri_cancel_state_let_in(&compose_of(held)->private_fields.state, request);
 }
 
 /* Keeps what a cancelled child has proved, for unr_compose_end(), and runs the next step: in this
@@ -110,6 +117,7 @@ static const struct unri_combinator combinator = {
     .child_done = child_done,
     .handle_request = handle_request,
     .start_with_request = start_with_request,
+    .request_while_held = request_while_held,
     .explain = explain,
 };
 

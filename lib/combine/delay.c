@@ -37,24 +37,32 @@ static void delay_start(struct unr_op *op)
 /* Ends the pause if the child honours a request that is made during or before it.  The child is
  * started with the request and ends UNSUBMITTED (rule 6, Before it begins), so that its result, and
  * with it the delay's, is the same as without a delay.  If the child refuses, the pause goes on.
- * The timer is removed first: the child's start may run code of the caller's, which must find the
- * child begun. */
+ *
+ * The child is asked while it is held, and its start is not asked again: a start that refuses has
+ * begun, and nothing could take it back.  While it is asked, code of the caller's may make another
+ * request, which has ended the pause then.  The timer is removed before the start, which may run
+ * such code too, and must find the child begun. */
 static bool end_pause(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_timer *timer = &delay_of(op)->private_fields.timer;
-    if (!(request.types & unr_supports(op))) {
+    struct unr_op    *child = unri_child(op);
+    bool              honours = unri_request_held(child, request);
+    if (child->private_fields.state != UNRI_HELD)
+        return unri_request(child, request);
+    if (!honours) {
         unri_record_request(op, request, false);
         return false;
     }
     if (unri_timer_waits(timer))
         unri_timer_remove(op->private_fields.loop, timer);
-    return unri_start_child(op, unri_child(op), request);
+    unri_start_child(op, child, request);
+    return true;
 }
 
 static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)
 {
     bool honoured = end_pause(op, asked);
-    if (!honoured)
+    if (unri_child(op)->private_fields.state == UNRI_HELD)
         delay_start(op);
     return honoured;
 }
@@ -62,9 +70,10 @@ static bool start_with_request(struct unr_op *op, struct unr_cancel_request aske
 /* After the pause every request is passed on, and the child's result tells of it. */
 static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 {
-    if (unri_timer_waits(&delay_of(op)->private_fields.timer))
+    struct unr_op *child = unri_child(op);
+    if (child->private_fields.state == UNRI_HELD)
         return end_pause(op, request);
-    return unri_request(unri_child(op), request);
+    return unri_request(child, request);
 }
 
 static const struct unri_combinator combinator = {

@@ -68,6 +68,17 @@ static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
     return honoured;
 }
 
+/* The types are kept for the start, where the filter may let others through. */
+static bool request_while_held(struct unr_op *held, struct unr_cancel_request request)
+{
+    struct unr_filter        *filter = filter_of(held);
+    struct unr_cancel_request passed = { ask_filter(filter, request.types), request.cause };
+    bool                      honours = passed.types && unri_request_held(unri_child(held), passed);
+    if (honours)
+        filter->private_fields.early |= (uint8_t)passed.types;
+    return honours;
+}
+
 /* Rule 6, Before it begins: the child is started with the request, and ends or runs.  The types
  * that keep_for_start() has kept are added after the filter was asked, because it was while the
  * filter was asked that they came. */
@@ -113,6 +124,7 @@ static const struct unri_combinator combinator = {
     .child_done = child_done,
     .handle_request = handle_request,
     .start_with_request = start_with_request,
+    .request_while_held = request_while_held,
     .supports = supports,
 };
 

@@ -174,6 +174,17 @@ static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
     return honoured;
 }
 
+/* Every member is asked, and those that honour the request end when the group is launched with it.
+ */
+static bool request_while_held(struct unr_op *held, struct unr_cancel_request request)
+{
+    bool honours = false;
+    for (struct unr_op *member = group_of(held)->private_fields.members; member;
+         member = next_member(member))
+        honours |= unri_request_held(member, request);
+    return honours;
+}
+
 /* ---- launch ---- */
 
 /* Starts the members, each with the requests for the group so far.  Returns true if a member
@@ -378,6 +389,7 @@ static const struct unri_combinator combinator = {
     .child_done = child_done,
     .handle_request = handle_request,
     .start_with_request = start_with_request,
+    .request_while_held = request_while_held,
     .supports = supports,
 };
 

@@ -75,6 +75,16 @@ bool unri_start_child(struct unr_op *combinator, struct unr_op *child,
 
 /* A child that is a wrapper fails together with its own child, whose result has the error too, as
  * if it had been started. */
+bool unri_request_held(struct unr_op *held, struct unr_cancel_request request)
+{
+    const struct unri_combinator *combinator = unri_combinator_of(held);
+    if (combinator && combinator->request_while_held)
+        return combinator->request_while_held(held, request);
+    if (unri_is_wrapper(held))
+        return unri_request_held(unri_child(held), request);
+    return request.types & unr_supports(held);
+}
+
 void unri_fail_child(struct unr_op *combinator, struct unr_op *child, int error)
 {
     struct unr_loop *loop = combinator->private_fields.loop;

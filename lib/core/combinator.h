@@ -25,6 +25,10 @@ void unri_count_inside(struct unr_op *combinator, const struct unr_op *child);
 bool unri_start_child(struct unr_op *combinator, struct unr_op *child,
                       struct unr_cancel_request asked);
 
+/* Makes a request to a child that its combinator is going to start.  True: the child honours it, if
+ * it is started with the same request.  False: it refuses. */
+bool unri_request_held(struct unr_op *held, struct unr_cancel_request request);
+
 /* Ends a child with `error`, in place of starting it: there is no memory for its beginning. */
 void unri_fail_child(struct unr_op *combinator, struct unr_op *child, int error);
 

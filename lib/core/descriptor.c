@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The operations in flight, by descriptor: a table indexed by it, of lists that are linked both
  * ways.  Finding the operations on one descriptor costs nothing for those on others.  What is
- * requested of them is in cancel.c, and who waits for them in uring/cancel_close.c.
+ * requested of them is in cancel.c, and who waits for them in uring/close.c.
  *
  * The table is mapped once, for as many descriptors as the process may have, and only the parts
  * that are used cost memory.  Descriptors above its size share buckets with lower ones.
@@ -91,7 +91,7 @@ void unri_peers_add(struct unri_descriptors *descriptors, struct unr_op *op, uns
 static void tell_closers(const struct unri_bucket *bucket, int fd)
 {
     for (struct unr_op *op = bucket->first; op; op = op->private_fields.peer)
-        if (unri_kind(op) == UNRI_CLOSER && op->private_fields.fd == fd)
+        if (unri_waits_to_close(op) && op->private_fields.fd == fd)
             op->type->private_fields.peer_left(op);
 }
 
@@ -103,6 +103,14 @@ static void uncount_pair(struct unri_descriptors *descriptors, int fd)
     bucket->pairs--;
     if (bucket->closers)
         tell_closers(bucket, fd);
+}
+
+void unri_peers_leave_closers(struct unri_descriptors *descriptors, struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    bool                         on_fd = p->flags & UNRI_ON_FD;
+    if ((on_fd && unri_bucket(descriptors, p->fd)->closers) || p->flags & UNRI_ON_TWO_FDS)
+        unri_peers_remove(descriptors, op);
 }
 
 /* The cancel_closes are told when the operation is on no list any more, so that they do not count

@@ -30,6 +30,11 @@ void unri_descriptors_close(struct unri_descriptors *descriptors);
  * of two on other_fd as well. */
 void unri_peers_add(struct unri_descriptors *descriptors, struct unr_op *op, unsigned count);
 
+/* Takes an operation that ended in its own start from its peers, if a cancel_close may wait for
+ * them: several that start themselves over and over would keep it waiting for ever, as of these
+ * there is always one whose `done` is missing. */
+void unri_peers_leave_closers(struct unri_descriptors *descriptors, struct unr_op *op);
+
 /* Takes an operation from its peers, and tells each cancel_close on its descriptors. */
 void unri_peers_remove(struct unri_descriptors *descriptors, struct unr_op *op);
 

@@ -230,8 +230,10 @@ static bool start_with_request(struct unr_loop *loop, struct unr_op *described,
     }
     bool honoured = asked.types & unri_own_supports(described);
     unri_record_request(described, asked, honoured);
-    if (honoured)
+    if (honoured) {
         unri_end_unsubmitted(described, asked);
+        unri_peers_leave_closers(&loop->descriptors, described);
+    }
     return honoured;
 }
 

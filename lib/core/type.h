@@ -10,10 +10,10 @@
 /* The kinds of types, in unr_op_type.private_fields.kind.  The order matters: combinators come
  * last, and wrappers last of all. */
 enum unri_kind {
-    UNRI_CALLERS,    /* a caller's own type, whose private_fields are zero */
-    UNRI_CALL,       /* a system call: its row in uring/ decides when the operation begins */
-    UNRI_CLOSER,     /* the system call of unr_cancel_close() */
-    UNRI_TIMER,      /* a struct unr_timer: it waits among the timers, and is on no other list */
+    UNRI_CALLERS, /* a caller's own type, whose private_fields are zero */
+    UNRI_CALL,    /* a system call: its row in uring/ decides when the operation begins */
+    UNRI_CLOSER,  /* a system call that closes its descriptor; with a peer_left it waits for that */
+    UNRI_TIMER,   /* a struct unr_timer: it waits among the timers, and is on no other list */
     UNRI_COMBINATOR, /* a combinator that is no wrapper */
     UNRI_WRAPPER,    /* a wrapper: whoever walks what is in flight meets its child instead */
     UNRI_DELAY,      /* a wrapper that waits among the timers until its child begins */
@@ -32,6 +32,12 @@ static inline enum unri_kind unri_kind(const struct unr_op *op)
 static inline bool unri_kind_is_call(enum unri_kind kind)
 {
     return kind == UNRI_CALL || kind == UNRI_CLOSER;
+}
+
+/* Tells whether an operation is an unr_cancel_close(). */
+static inline bool unri_waits_to_close(const struct unr_op *op)
+{
+    return unri_kind(op) == UNRI_CLOSER && op->type->private_fields.peer_left;
 }
 
 static inline bool unri_is_call(const struct unr_op *op)
@@ -78,6 +84,11 @@ struct unri_combinator {
      * begins): it either starts the children with that request or ends the combinator.  True: the
      * request was honoured.  NULL: the combinator is treated as an operation without children. */
     bool (*start_with_request)(struct unr_op *combinator, struct unr_cancel_request asked);
+
+    /* Makes a request before the start, when the start itself comes later: tells whether the
+     * combinator is going to honour it then, and keeps that answer, for filters of the caller's may
+     * answer differently when they are asked again.  NULL: what it supports tells. */
+    bool (*request_while_held)(struct unr_op *held, struct unr_cancel_request request);
 
     /* Returns the types that the combinator supports while it is described or in flight.  NULL: a
      * wrapper supports what its child does, any other combinator what it did when it was

@@ -838,6 +838,101 @@ static void deadline_of_a_step(const struct scenario *scenario)
 
 /* ---- delays ---- */
 
+/* A filter that answers as it likes, each time. */
+static unsigned moody(void *context, unsigned type)
+{
+    (void)context;
+    return unr_sim_choose(2) ? type : UNR_CANCEL_NONE;
+}
+
+struct moody {
+    struct unr_loop   *loop;
+    struct unr_op      inner;
+    struct unr_filter  filter;
+    struct unr_group   group;
+    struct unr_compose compose;
+    struct unr_delay   delay;
+    struct unr_signal  stop;
+    unsigned           begun, runs;
+    unr_time           begun_at;
+};
+
+static void moody_begins(struct unr_op *op)
+{
+    struct moody *m = unr_container_of(op, struct moody, inner);
+    m->begun++;
+    m->begun_at = unr_loop_now(m->loop);
+    unr_finish(op, 0);
+}
+
+static void moody_cancel(struct unr_op *op, struct unr_cancel_request request)
+{
+    (void)op, (void)request;
+}
+
+static const struct unr_op_type moody_type = { .size = sizeof moody_type,
+                                               .supports = UNR_CANCEL_ALL,
+                                               .name = "moody",
+                                               .start = moody_begins,
+                                               .cancel = moody_cancel };
+
+static void moody_step(struct unr_compose *self, struct unr_op *finished)
+{
+    struct moody *m = unr_container_of(self, struct moody, compose);
+    if (finished)
+        unr_compose_end(self, finished->result.error);
+    else
+        unr_compose_next(self, unr_describe(&m->inner, &moody_type));
+}
+
+static void moody_done(struct unr_op *op)
+{
+    struct moody *m = op->data;
+    m->runs++;
+}
+
+static struct unr_op *describe_moody(struct moody *m, unsigned how)
+{
+    struct unr_op *op;
+    if (how == 2) {
+        op = unr_compose(&m->compose, "moody", UNR_CANCEL_TOTAL, moody_step);
+        unr_state_reset(unr_compose_state(&m->compose), moody, NULL, NULL);
+        return op;
+    }
+    op = unr_filter(&m->filter, unr_describe(&m->inner, &moody_type), moody, NULL);
+    return how ? unr_group(&m->group, &op, 1, unr_wait_all, NULL) : op;
+}
+
+/* Whatever the filters inside a delay answer, its child begins once or not at all; and not before
+ * the pause is over, unless a request that is honoured ends it. */
+static void delay_of_the_moody(const struct scenario *scenario)
+{
+    struct moody m = { .loop = open_small_loop() };
+    unsigned     honoured = 0;
+    (void)scenario;
+    unr_signal_init_latched(&m.stop);
+    unsigned how = unr_sim_choose(3), when = unr_sim_choose(3);
+    unr_delay(&m.delay, describe_moody(&m, how), UNR_MSEC(1));
+    unr_time begun = unr_loop_now(m.loop);
+    if (when == 0)
+        unr_signal_emit(&m.stop, UNR_CANCEL_TOTAL);
+    unr_start(m.loop, unr_bind_slot(&m.delay.op, unr_signal_slot(&m.stop)), moody_done, &m);
+    if (when == 2)
+        unr_loop_run_once(m.loop, 0);
+    if (when)
+        honoured = unr_signal_emit(&m.stop, UNR_CANCEL_TOTAL);
+    run_to_the_end(m.loop);
+    unr_sim_check(m.runs == 1, "done runs once");
+    unr_sim_check(m.begun <= 1, "what a delay holds begins once");
+    unr_sim_check(!m.begun || m.begun_at >= begun + UNR_MSEC(1), "and after the pause");
+    unr_sim_check((m.delay.op.result.error == -ECANCELED) == !m.begun,
+                  "or it was cancelled before it began");
+    unr_sim_check(m.begun || m.delay.op.result.verdict == UNR_VERDICT_UNSUBMITTED,
+                  "and took no step");
+    unr_sim_check(!when || honoured == !m.begun, "which whoever asked was told");
+    close_loop(m.loop);
+}
+
 /* Nothing begins before the pause is over, and what is asked in it never does; of two that are due
  * in one turn, the first one's `done` may still ask the other. */
 static void delay(const struct scenario *scenario)
@@ -2164,6 +2259,7 @@ static const struct scenario table[] = {
     { .name = "deadline/nested", .run = deadlines_nested },
     { .name = "deadline/of-a-step", .run = deadline_of_a_step },
     { .name = "delay/around", .run = delay },
+    { .name = "delay/of-the-moody", .run = delay_of_the_moody },
     { .name = "delay/tie", .run = delay_tie },
     { .name = "filter/around", .run = filtered },
     GROUP("all-wait-read-nop", 0, unr_wait_all, { READS, NOP }, 2),

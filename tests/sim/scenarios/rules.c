@@ -1481,6 +1481,116 @@ static void cancel_close_is_last(const struct scenario *scenario)
     unr_sim_close(c.fds[1]);
 }
 
+/* Operations that each start themselves again in their `done`, as a server's reads do. */
+enum { RESTARTING = 3, RESTARTS_MAX = 50 };
+
+struct restarting {
+    struct unr_loop  *loop;
+    struct unr_op     ops[RESTARTING], closer;
+    struct unr_signal latched;
+    unsigned char     bufs[RESTARTING][4];
+    unsigned          n, starts;
+    int               from[2], to[2];
+    bool              on_two, is_latched, closed;
+};
+
+static void restart(struct unr_op *op);
+
+static void start_again(struct restarting *r, unsigned i)
+{
+    struct unr_op *op = &r->ops[i];
+    unr_sim_check(++r->starts < RESTARTS_MAX, "restarts do not keep the descriptor open");
+    if (r->on_two && i == 0)
+        unr_splice(op, r->from[0], -1, r->to[1], -1, 4, 0);
+    else
+        unr_read(op, r->from[0], r->bufs[i], 4, -1);
+    if (r->is_latched)
+        unr_bind_slot(op, unr_signal_slot(&r->latched));
+    unr_start(r->loop, op, restart, r);
+}
+
+static void restart(struct unr_op *op)
+{
+    struct restarting *r = op->data;
+    unr_sim_compute(UNR_USEC(300)); /* or a cancel that is lost would never be repeated */
+    if (!r->closed)
+        start_again(r, (unsigned)(op - r->ops));
+}
+
+static void restarting_closed(struct unr_op *op)
+{
+    struct restarting *r = op->data;
+    unr_sim_check(op->result.error == 0, "it is closed");
+    r->closed = true;
+}
+
+/* A cancel_close is not kept from closing by operations that start themselves over and over: by
+ * several that it refuses, and by several that a latched signal ends. */
+static void cancel_close_while_they_restart(const struct scenario *scenario)
+{
+    struct restarting r = { .loop = open_small_loop() };
+    (void)scenario;
+    unr_sim_pipe(r.from, 0);
+    unr_sim_pipe(r.to, 0);
+    unr_signal_init_latched(&r.latched);
+    r.n = 1 + unr_sim_choose(RESTARTING);
+    r.on_two = unr_sim_choose(2);
+    r.is_latched = unr_sim_choose(2);
+    for (unsigned i = 0; i < r.n; i++)
+        start_again(&r, i);
+    some_turns(r.loop, 1);
+    r.starts = 0;
+    if (r.is_latched)
+        unr_signal_emit(&r.latched, UNR_CANCEL_ALL);
+    unr_start(r.loop, unr_cancel_close(&r.closer, r.from[0]), restarting_closed, &r);
+    run_to_the_end(r.loop);
+    unr_sim_check(r.closed, "it is closed in the end");
+    close_loop(r.loop);
+    unr_sim_close(r.from[1]);
+    for (int i = 0; i < 2; i++)
+        unr_sim_close(r.to[i]);
+}
+
+/* Two closers of one number, in either order: the first closes it, the second ends with -EBADF and
+ * leaves the file alone that has got the number meanwhile. */
+static void closed_once(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    closers[2] = { { 0 } }, reading = { 0 };
+    unsigned char    byte = 0;
+    int              fds[2], others[2], runs = 0;
+    (void)scenario;
+    unr_sim_pipe(fds, 0);
+    bool reads = unr_sim_choose(2);
+    if (reads)
+        unr_start(loop, unr_read(&reading, fds[0], &byte, 1, -1), count_run, &runs);
+    some_turns(loop, 1);
+    for (int i = 0; i < 2; i++) {
+        unr_start(loop,
+                  unr_sim_choose(2) ? unr_close(&closers[i], fds[0])
+                                    : unr_cancel_close(&closers[i], fds[0]),
+                  count_run, &runs);
+        if (i == 0 && unr_sim_choose(2))
+            unr_loop_run_once(loop, 0);
+    }
+    bool over = !unr_in_flight(&closers[0]);
+    if (over) /* then the second closer may mean a new file */
+        unr_sim_check(closers[0].result.error == 0, "the first closes it");
+    bool opened = unr_sim_choose(2) && over;
+    if (opened)
+        unr_sim_pipe(others, 0);
+    unr_cancel(&reading, UNR_CANCEL_ALL);
+    run_to_the_end(loop);
+    unr_sim_check(closers[0].result.error == 0, "the first closes it");
+    if (!over)
+        unr_sim_check(closers[1].result.error == -EBADF, "the second finds it closed");
+    unr_sim_check(runs == 2 + reads, "each done once");
+    if (opened)
+        unr_sim_close(others[1]);
+    close_loop(loop);
+    unr_sim_close(fds[1]);
+}
+
 /* ---- closing the loop ---- */
 
 struct ending {
@@ -1833,6 +1943,10 @@ const struct scenario *scenarios_rules_table(void)
           .deviations_max = 4 },
         { .name = "rings/all-are-submitted", .run = all_are_submitted, .deviations_max = 4 },
         { .name = "descriptors/all-on-one", .run = by_descriptor, .deviations_max = 4 },
+        { .name = "descriptors/cancel_close-while-they-restart",
+          .run = cancel_close_while_they_restart,
+          .deviations_max = 6 },
+        { .name = "descriptors/closed-once", .run = closed_once },
         { .name = "descriptors/cancel_close-is-last",
           .run = cancel_close_is_last,
           .deviations_max = 6 },

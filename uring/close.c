@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* unr_cancel_close(): an operation that asks all others on its descriptor to cancel, and waits
- * among them until it is alone.  Only then is it submitted, as a close. */
+/* The operations that close a descriptor.  unr_close() does at once, unless another of them is
+ * going to: the number would be another file's by then.  unr_cancel_close() asks all others on its
+ * descriptor to cancel, and waits among them until it is alone.  Only then is it submitted, as a
+ * close. */
 #include "../lib/core/cancel.h"
 #include "ring.h"
 #include "row.h"
@@ -38,7 +40,7 @@ static void peer_left(struct unr_op *closer)
 static void cancel_close_start(struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
-    bool                         busy = p->fd < 0 || unri_being_closed(p->loop, p->fd);
+    bool                         busy = p->fd < 0 || unri_has_other_closer(p->loop, p->fd, op);
     unri_set_op_state(op, UNRI_IN_FLIGHT);
     if (busy) {
         unri_end(op, -EBADF);
@@ -74,4 +76,25 @@ const struct unri_row unri_row_cancel_close = {
               .private_fields = { .kind = UNRI_CLOSER, .descriptors = 1, .peer_left = peer_left } },
     .opcode = IORING_OP_CLOSE,
     .fill = cancel_close_fill,
+};
+
+static void close_start(struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    if (p->fd >= 0 && unlikely(unri_has_other_closer(p->loop, p->fd, op))) {
+        unri_set_op_state(op, UNRI_IN_FLIGHT);
+        unri_end(op, -EBADF);
+    } else {
+        unri_row_start(op);
+    }
+}
+
+const struct unri_row unri_row_close = {
+    .type = { .size = sizeof(struct unr_op_type),
+              .supports = UNR_CANCEL_NONE,
+              .name = "close",
+              .start = close_start,
+              .cancel = unri_row_cancel,
+              .private_fields = { .kind = UNRI_CLOSER, .descriptors = 1 } },
+    .opcode = IORING_OP_CLOSE,
 };
