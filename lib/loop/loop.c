@@ -80,6 +80,13 @@ static bool is_idle(const struct unr_loop *loop)
     return loop->in_flight == 0 && !loop->finished.first && !unri_inbox_has_tasks(unri_inbox(loop));
 }
 
+/* Whether a run may return for want of work.  The holds are read before the inbox: a thread that
+ * posts a task and then releases the loop is seen to hold it, or its task is seen. */
+static bool may_leave(const struct unr_loop *loop)
+{
+    return atomic_load(&unri_inbox(loop)->holds) == 0 && is_idle(loop);
+}
+
 /* What running a loop begins with: the loop becomes the thread's, and the time that it knew is
  * forgotten, for the caller was outside of the loop. */
 static int enter_run(struct unr_loop *loop, const char *call)
@@ -95,16 +102,20 @@ static int enter_run(struct unr_loop *loop, const char *call)
 }
 
 /* A stop is looked at between two turns, and taken back: it ends one run.  The tasks that were
- * posted before it run all the same, in front of the return. */
+ * posted before it run all the same, in front of the return.  A run that leaves for want of work
+ * runs no task then: one that is posted behind the last look may start an operation, and is the
+ * next run's. */
 int unr_loop_run(struct unr_loop *loop)
 {
     struct unri_inbox *inbox = unri_inbox(loop);
     int error = enter_run(loop, "unr_loop_run called inside a turn of the same loop");
     if (error < 0)
         return error;
-    while (error == 0 && !unri_inbox_take_stop(inbox)
-           && (!is_idle(loop) || atomic_load(&inbox->holds)))
+    while (error == 0 && !unri_inbox_take_stop(inbox)) {
+        if (may_leave(loop))
+            return 0;
         error = unri_loop_turn(loop, UNR_NEVER);
+    }
     loop->in_turn = true; /* tasks run inside the loop */
     if (unri_inbox_has_tasks(inbox))
         unri_inbox_run(inbox);
@@ -122,7 +133,7 @@ int unr_loop_run_once(struct unr_loop *loop, unr_time timeout)
         return error;
     if (loop->embed_fd >= 0)
         unri_embed_begin(loop);
-    else if (is_idle(loop) && !atomic_load(&inbox->holds))
+    else if (may_leave(loop))
         return 0;
     unr_time deadline = UNR_NEVER;
     if (timeout <= 0)
