@@ -13,6 +13,7 @@
 #   make fuzz            buffers, readers, frames and matches on hostile input, FUZZ_SECONDS=20 each; needs clang's libFuzzer
 #   make check-sim       every scenario on the simulated kernel; make explore, mutants, check-conformance, coverage:
 #                        see tests/sim/sim.mk
+#   make check-model     the inbox of a loop, in every order of what three threads do with it
 #   make bench           against plain liburing and, after `make bench-deps`, against other libraries
 #   make check-tests     the tests alone; FILTER='suite/test' picks some
 #   make check-asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -235,7 +236,7 @@ LEFT_OUT := $(BUILD)/tests/tools/left_out
 check: deps
 	@+$(again) check-programs
 	@failed=; \
-	for part in floors tests sim demo proxy stress headers install; do \
+	for part in floors tests sim model demo proxy stress headers install; do \
 		echo "== $$part"; \
 		$(MAKE) --no-print-directory check-$$part || failed="$$failed $$part"; \
 	done; \
@@ -328,6 +329,7 @@ bench: lib
 	@$(MAKE) --no-print-directory -f tests/bench/bench.mk bench BUILD='$(BUILD)/bench' BENCH_LIB='$(BUILD)/libunring.a'
 
 include tests/sim/sim.mk
+include tests/model/model.mk
 
 # ---- other compilers ----
 
@@ -367,7 +369,7 @@ compilers-deps:
 look:
 	@for file in $(SOURCES) $(wildcard tests/sim/*.c tests/sim/scenarios/*.c tests/sim/real/*.c); do \
 		echo $$file; done | xargs -P $$(nproc) -n 8 $(CC) $(COMMON_FLAGS) $(LIBRARY_FLAGS) $(CPPFLAGS) $(CFLAGS) -fsyntax-only
-	@for file in $(wildcard examples/*.c examples/sim/*.c tests/*.c tests/tools/*.c tests/stress/*.c tests/fuzz/*.c); do \
+	@for file in $(wildcard examples/*.c examples/sim/*.c tests/*.c tests/tools/*.c tests/stress/*.c tests/fuzz/*.c tests/model/*.c); do \
 		echo $$file; done | xargs -P $$(nproc) -n 8 $(CC) $(COMMON_FLAGS) $(TEST_FLAGS) $(CPPFLAGS) $(CFLAGS) -fsyntax-only
 
 .PHONY: cross objects
