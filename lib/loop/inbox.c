@@ -62,6 +62,20 @@ void unr_loop_release(struct unr_loop *loop)
 
 /* ---- the loop's side ---- */
 
+static void deliver(struct unr_task *task);
+
+/* Notes which task is in front of one that was taken over, NULL for the first.  Only a remote,
+ * whose task may be disarmed from the middle of the list, has room for it and need of it: in
+ * private_fields.reserved, with a mark that the task was taken over. */
+#define TAKEN 1u
+
+static void set_previous(struct unr_task *task, const struct unr_task *previous)
+{
+    if (task->run == deliver)
+        unr_container_of(task, struct unr_remote, task)->private_fields.reserved =
+            (uintptr_t)previous | TAKEN;
+}
+
 /* Appends the tasks that were pushed since the last call, oldest first. */
 static void take_over(struct unri_inbox *inbox)
 {
@@ -69,6 +83,7 @@ static void take_over(struct unri_inbox *inbox)
     while (task) {
         struct unr_task *older = task->next;
         task->next = oldest;
+        set_previous(task, older ? older : inbox->last);
         oldest = task;
         task = older;
     }
@@ -81,44 +96,34 @@ static void take_over(struct unri_inbox *inbox)
     inbox->last = newest;
 }
 
-static struct unr_task *pop(struct unri_inbox *inbox)
+/* Takes a task out from behind `previous`; NULL: it is the first. */
+static void take_out(struct unri_inbox *inbox, struct unr_task *task, struct unr_task *previous)
 {
-    struct unr_task *task = inbox->first;
-    inbox->first = task->next;
-    if (!inbox->first)
-        inbox->last = NULL;
-    return task;
+    struct unr_task *next = task->next;
+    if (previous)
+        previous->next = next;
+    else
+        inbox->first = next;
+    if (next)
+        set_previous(next, previous);
+    else
+        inbox->last = previous;
+    if (inbox->turn_ends == task)
+        inbox->turn_ends = previous;
 }
 
-static bool remove_task(struct unri_inbox *inbox, struct unr_task *task)
-{
-    struct unr_task *previous = NULL;
-    for (struct unr_task *t = inbox->first; t; previous = t, t = t->next) {
-        if (t != task)
-            continue;
-        if (previous)
-            previous->next = t->next;
-        else
-            inbox->first = t->next;
-        if (inbox->last == t)
-            inbox->last = previous;
-        return true;
-    }
-    return false;
-}
-
-/* Ends with the task that was the last when it began.  A task that is posted meanwhile is on the
- * stack, or behind that one, and waits for the next turn.  Each task is popped, and compared with
- * the last, before it runs: inside `run` it may be freed or posted again. */
+/* Ends with the task that was the last when it began, or the one in front of it if that was
+ * disarmed meanwhile.  A task that is posted meanwhile is on the stack, or behind that one, and
+ * waits for the next turn.  Each task is taken out before it runs: inside `run` it may be freed or
+ * posted again. */
 void unri_inbox_run(struct unri_inbox *inbox)
 {
     take_over(inbox);
-    for (const struct unr_task *last = inbox->last; inbox->first;) {
-        struct unr_task *task = pop(inbox);
-        bool             was_last = task == last;
+    inbox->turn_ends = inbox->last;
+    while (inbox->turn_ends) {
+        struct unr_task *task = inbox->first;
+        take_out(inbox, task, NULL);
         task->run(task);
-        if (was_last)
-            break;
     }
 }
 
@@ -143,6 +148,7 @@ static void deliver(struct unr_task *task)
 {
     struct unr_remote *remote = unr_container_of(task, struct unr_remote, task);
     struct unr_signal *signal = remote->signal;
+    remote->private_fields.reserved = 0;
     uint64_t pending = __atomic_exchange_n(&remote->private_fields.pending, 0, __ATOMIC_ACQ_REL);
     unr_signal_emit_cause(signal, (unsigned)pending & UNR_CANCEL_ALL, (int)(pending >> 32));
 }
@@ -168,7 +174,7 @@ void unr_remote_emit(struct unr_remote *remote, unsigned types, int cause)
 
 void unr_remote_disarm(struct unr_remote *remote)
 {
-    uint64_t *word = &remote->private_fields.pending;
+    uint64_t *word = &remote->private_fields.pending, *taken = &remote->private_fields.reserved;
     unri_check_thread(remote->loop);
     struct unri_inbox *inbox = unri_inbox(remote->loop);
     uint64_t           pending = __atomic_exchange_n(word, DISARMED, __ATOMIC_ACQ_REL);
@@ -177,6 +183,7 @@ void unr_remote_disarm(struct unr_remote *remote)
     /* The task is in the inbox, or another thread has set PENDING and not pushed it yet.  The
      * caller may free the remote next, so the task has to be out: wait for the push, which is a few
      * instructions away. */
-    for (take_over(inbox); !remove_task(inbox, &remote->task); take_over(inbox))
+    for (take_over(inbox); !(*taken & TAKEN); take_over(inbox))
         sched_yield();
+    take_out(inbox, &remote->task, (struct unr_task *)(uintptr_t)(*taken & ~(uint64_t)TAKEN));
 }

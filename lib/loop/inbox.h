@@ -11,6 +11,7 @@
 struct unri_inbox {
     _Atomic(struct unr_task *) pushed; /* tasks that were posted, newest first; any thread's */
     struct unr_task *first, *last;     /* tasks taken over, oldest first; the loop's thread's */
+    struct unr_task *turn_ends;        /* the last of these that this turn runs; NULL: none does */
     atomic_bool      sleeping;         /* announced, and no thread has woken the loop since */
     atomic_bool      stop;             /* was asked for, and has ended no run yet */
     atomic_uint      holds;
