@@ -48,8 +48,8 @@ UNR_API void unr_loop_post(struct unr_loop *loop, struct unr_task *task);
 
 /* unring's own part of a `struct unr_remote`: not to be read or written. */
 struct unr_remote_private {
-    uint64_t pending; /* emits that are not delivered yet: types, flags and the first cause */
-    uint64_t reserved;
+    uint64_t pending;  /* emits that are not delivered yet: types, flags and the first cause */
+    uint64_t previous; /* while the task is in the inbox of the loop: the task in front of it */
 };
 
 /* Emits a signal of a loop's thread from other threads.

@@ -66,13 +66,13 @@ static void deliver(struct unr_task *task);
 
 /* Notes which task is in front of one that was taken over, NULL for the first.  Only a remote,
  * whose task may be disarmed from the middle of the list, has room for it and need of it: in
- * private_fields.reserved, with a mark that the task was taken over. */
-#define TAKEN 1u
+ * private_fields.previous, with a mark that the task was taken over. */
+#define TAKEN ((uint64_t)1)
 
 static void set_previous(struct unr_task *task, const struct unr_task *previous)
 {
     if (task->run == deliver)
-        unr_container_of(task, struct unr_remote, task)->private_fields.reserved =
+        unr_container_of(task, struct unr_remote, task)->private_fields.previous =
             (uintptr_t)previous | TAKEN;
 }
 
@@ -148,7 +148,7 @@ static void deliver(struct unr_task *task)
 {
     struct unr_remote *remote = unr_container_of(task, struct unr_remote, task);
     struct unr_signal *signal = remote->signal;
-    remote->private_fields.reserved = 0;
+    remote->private_fields.previous = 0;
     uint64_t pending = __atomic_exchange_n(&remote->private_fields.pending, 0, __ATOMIC_ACQ_REL);
     unr_signal_emit_cause(signal, (unsigned)pending & UNR_CANCEL_ALL, (int)(pending >> 32));
 }
@@ -174,7 +174,7 @@ void unr_remote_emit(struct unr_remote *remote, unsigned types, int cause)
 
 void unr_remote_disarm(struct unr_remote *remote)
 {
-    uint64_t *word = &remote->private_fields.pending, *taken = &remote->private_fields.reserved;
+    uint64_t *word = &remote->private_fields.pending, *taken = &remote->private_fields.previous;
     unri_check_thread(remote->loop);
     struct unri_inbox *inbox = unri_inbox(remote->loop);
     uint64_t           pending = __atomic_exchange_n(word, DISARMED, __ATOMIC_ACQ_REL);

@@ -33,6 +33,7 @@
 #include "../../lib/core/cancel.h"
 #include "../../lib/core/clock.h"
 #include "../../lib/core/contract.h"
+#include "../../lib/core/op.h"
 #include "../../lib/loop/loop.h"
 #include "../../uring/kernel.h"
 #include "model.h"
@@ -267,6 +268,14 @@ int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options
     return 0;
 }
 
+/* The loop's thread alone asks whose the loop is. */
+_Thread_local uintptr_t unri_thread_number = UNRI_UNNUMBERED + 1;
+
+uintptr_t unri_number_thread(void)
+{
+    return unri_thread_number;
+}
+
 /* There are no timers, and there is no time. */
 #define NOTHING(result, function, ...)                                                             \
     result function(__VA_ARGS__)                                                                   \
@@ -282,12 +291,11 @@ NOTHING(void, unri_os_unmap, void *memory, size_t size)
 NOTHING(void, unri_os_wake_close, int fd)
 NOTHING(int, unri_timers_open, struct unri_timers *timers)
 NOTHING(void, unri_timers_close, struct unri_timers *timers)
-NOTHING(bool, unri_timers_expire, struct unr_loop *loop, uint64_t serial)
+NOTHING(bool, unri_timers_expire, struct unr_loop *loop, unr_time now, uint64_t serial)
 NOTHING(void, unri_timers_request_all, struct unr_loop *loop, struct unr_cancel_request request)
 NOTHING(int, unri_descriptors_open, struct unri_descriptors *descriptors)
 NOTHING(void, unri_descriptors_close, struct unri_descriptors *descriptors)
 NOTHING(unr_time, unri_now, struct unr_loop *loop)
-NOTHING(void, unri_forget_time, struct unr_loop *loop)
 NOTHING(void, unri_embed_begin, struct unr_loop *loop)
 NOTHING(void, unri_embed_end, struct unr_loop *loop)
 
@@ -301,7 +309,7 @@ static void disarm(unsigned i)
     unr_remote_disarm(remote);
     world.disarmed[i] = true;
     model_kill(remote, offsetof(struct unr_remote, private_fields.pending));
-    model_kill(&remote->private_fields.reserved, sizeof remote->private_fields.reserved);
+    model_kill(&remote->private_fields.previous, sizeof remote->private_fields.previous);
     if (i == 0 && world.waits.private_fields.state == UNRI_IN_FLIGHT)
         finish(&world.waits);
 }
@@ -331,7 +339,7 @@ static void post_own(void)
 }
 
 /* The handlers of both signals. */
-bool unr_signal_emit_cause(struct unr_signal *signal, unsigned types, int cause)
+unsigned unr_signal_emit_cause(struct unr_signal *signal, unsigned types, int cause)
 {
     unsigned i = (unsigned)(signal - world.signals);
     book_delivery(i, types, cause);
@@ -343,7 +351,7 @@ bool unr_signal_emit_cause(struct unr_signal *signal, unsigned types, int cause)
         disarm(0);
         disarm(1);
     }
-    return true;
+    return 1;
 }
 
 static void run_task(struct unr_task *task)
@@ -532,11 +540,17 @@ static void name(const void *address, char *text, size_t size)
             snprintf(text, size, "%s", names[i].name);
 }
 
+MODEL_UNSEEN static bool is_own(const void *address)
+{
+    return address == &unri_loop_closing;
+}
+
 static const struct model inbox = { .world = &world,
                                     .size = sizeof world,
                                     .begin = begin,
                                     .body = body,
                                     .end = end,
+                                    .is_own = is_own,
                                     .name = name,
                                     .threads = { "loop", "A", "B" } };
 

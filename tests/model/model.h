@@ -23,6 +23,10 @@ struct model {
     /* Checks the world that the threads have left. */
     void (*end)(void);
 
+    /* Tells whether an address outside of the world is one thread's own, as a thread-local variable
+     * is. */
+    bool (*is_own)(const void *address);
+
     /* Writes what a person calls an address of the world. */
     void (*name)(const void *address, char *text, size_t size);
     const char *threads[MODEL_THREADS];
