@@ -27,8 +27,8 @@
  *   - each emit is delivered before the end, unless its remote was disarmed;
  *   - nothing is delivered by a remote that was disarmed, and nothing of it is touched any more but
  *     the word that an emit looks at; nothing at all of a loop that was closed;
- *   - a run without a stop returns no earlier than the last hold was released, and with nothing in
- *     flight;
+ *   - a run without a stop returns no earlier than the last hold was released and what was posted
+ *     under a hold has run, and with nothing in flight;
  *   - no thread waits for ever: so the loop does not sleep on work, a hold or a stop. */
 #include "../../lib/core/cancel.h"
 #include "../../lib/core/clock.h"
@@ -376,6 +376,9 @@ MODEL_UNSEEN static void check_run(int error)
         model_fail("the run returned though the loop is held");
     if (world.loop->in_flight)
         model_fail("the run returned with something in flight");
+    for (unsigned thread = A; thread <= B; thread++)
+        if (script[thread][0] == 'P' && script[thread][1] == 'R' && !world.items[thread - A][0].ran)
+            model_fail("the run returned before a task that was posted under a hold");
 }
 
 static void join_done(struct unr_op *op)
@@ -518,26 +521,33 @@ static void name(const void *address, char *text, size_t size)
 {
     const struct unri_inbox *inbox = unri_inbox(world.loop);
     const struct {
-        const void *address;
+        const void *begin;
+        size_t      size;
         const char *name;
-    } names[] = {
-        { &inbox->pushed, "pushed" },
-        { &inbox->sleeping, "sleeping" },
-        { &inbox->stop, "stop" },
-        { &inbox->holds, "holds" },
-        { &world.items[0][0].task, "A's first task" },
-        { &world.items[0][1].task, "A's second task" },
-        { &world.items[1][0].task, "B's first task" },
-        { &world.items[1][1].task, "B's second task" },
-        { &world.remotes[0].task, "remote 0" },
-        { &world.remotes[1].task, "remote 1" },
-        { &world.remotes[0].private_fields.pending, "pending of 0" },
-        { &world.remotes[1].private_fields.pending, "pending of 1" },
+    } parts[] = {
+        { &inbox->pushed, sizeof inbox->pushed, "pushed" },
+        { &inbox->sleeping, sizeof inbox->sleeping, "sleeping" },
+        { &inbox->stop, sizeof inbox->stop, "stop" },
+        { &inbox->holds, sizeof inbox->holds, "holds" },
+        { &world.items[0][0], sizeof(struct item), "A's first task" },
+        { &world.items[0][1], sizeof(struct item), "A's second task" },
+        { &world.items[1][0], sizeof(struct item), "B's first task" },
+        { &world.items[1][1], sizeof(struct item), "B's second task" },
+        { &world.remotes[0], sizeof(struct unr_remote), "remote 0" },
+        { &world.remotes[1], sizeof(struct unr_remote), "remote 1" },
+        { world.memory, sizeof world.memory, "the loop" },
+        { &world, sizeof world, "world" },
     };
-    snprintf(text, size, "world + %td", (const char *)address - (const char *)&world);
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (names[i].address == address)
-            snprintf(text, size, "%s", names[i].name);
+    for (unsigned i = 0;; i++) {
+        size_t offset = (size_t)((const char *)address - (const char *)parts[i].begin);
+        if (offset >= parts[i].size)
+            continue;
+        if (offset && parts[i].size > sizeof(void *))
+            snprintf(text, size, "%s + %zu", parts[i].name, offset);
+        else
+            snprintf(text, size, "%s", parts[i].name);
+        return;
+    }
 }
 
 MODEL_UNSEEN static bool is_own(const void *address)
@@ -579,8 +589,8 @@ static bool check(const char *loop, const char *a, const char *b, const char *sc
     if (!passed && !schedule) {
         char failed[sizeof found.schedule];
         memcpy(failed, found.schedule, sizeof failed);
-        printf("inbox/%s-%s-%s FAILED\n    %s\n    inbox '%s %s %s' %s\n", loop, a, b,
-               found.failure, loop, a, b, failed);
+        printf("inbox/%s-%s-%s %zu FAILED\n    %s\n    inbox '%s %s %s' %s\n", loop, a, b,
+               total.states, found.failure, loop, a, b, failed);
         model_explore(&inbox, failed, &found);
     }
     if (schedule)
