@@ -651,8 +651,9 @@ static void beat(struct unr_op *op)
     if (blocked) {
         down.beat.asked = clock_now();
         requests++;
-        if (!unr_signal_emit_cause(&down.silence, UNR_CANCEL_TOTAL, CAUSE_HEARTBEAT))
+        if (!unr_slot_has_handler(unr_signal_slot(&down.silence)))
             fail("the heartbeat found no receive");
+        unr_signal_emit_cause(&down.silence, UNR_CANCEL_TOTAL, CAUSE_HEARTBEAT);
         heart->blocked_send = up.sends_started;
         heart->beats++;
     }

@@ -60,7 +60,8 @@ static void beat(struct unr_op *op)
 {
     struct session *s = op->data;
 
-    if (unr_signal_emit_cause(&s->silence, UNR_CANCEL_TOTAL, -ETIMEDOUT))
+    unr_signal_emit_cause(&s->silence, UNR_CANCEL_TOTAL, -ETIMEDOUT);
+    if (unr_slot_has_handler(unr_signal_slot(&s->silence))) /* the read is in flight */
         unr_start(s->loop, unr_timer_after(&s->heartbeat, INTERVAL), beat, s);
 }
 

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 
 TestSuite(flags, .timeout = 60);
 
@@ -689,6 +690,22 @@ static struct unr_op *describe_unlinkat(struct place *p, unsigned flags)
     return unr_unlinkat(&p->call.op, AT_FDCWD, p->path, (int)flags);
 }
 
+static long plain_setxattr(struct place *p, unsigned flags)
+{
+    return result_of(setxattr(p->path, "user.unring", "12", 2, (int)flags));
+}
+
+static struct unr_op *describe_setxattr(struct place *p, unsigned flags)
+{
+    return unr_setxattr(&p->call.op, p->path, "user.unring", "12", 2, (int)flags);
+}
+
+static void look_at_attribute(struct place *p)
+{
+    char bytes[ROOM];
+    left_bytes(p, bytes, getxattr(p->path, "user.unring", bytes, sizeof bytes));
+}
+
 static long plain_renameat(struct place *p, unsigned flags)
 {
     return result_of(syscall(SYS_renameat2, AT_FDCWD, p->path, AT_FDCWD, p->other, flags));
@@ -995,6 +1012,9 @@ static const struct line sync_range_lines[] = {
     { "unknown", 8, SAME, 0 }, END };
 static const struct line unlink_lines[] = {
     AS(0), AS(AT_REMOVEDIR), AS(AT_SYMLINK_NOFOLLOW), { "unknown", 0x40000000, SAME, 0 }, END };
+static const struct line setxattr_lines[] = {
+    AS(0), AS(XATTR_CREATE), AS(XATTR_REPLACE), AS(XATTR_CREATE | XATTR_REPLACE),
+    { "unknown", 8, SAME, 0 }, END };
 static const struct line rename_lines[] = {
     AS(0), AS(RENAME_NOREPLACE), AS(RENAME_EXCHANGE), AS(RENAME_WHITEOUT),
     AS(RENAME_NOREPLACE | RENAME_EXCHANGE), AS(RENAME_WHITEOUT | RENAME_EXCHANGE),
@@ -1104,6 +1124,8 @@ static const struct call calls[] = {
       unlink_lines },
     { "unlinkat", "a folder", at_subfolder, plain_unlinkat, describe_unlinkat, look_at_files,
       unlink_lines },
+    { "setxattr", "a new attribute", at_file, plain_setxattr, describe_setxattr, look_at_attribute,
+      setxattr_lines },
     { "renameat", "two files", at_two_files, plain_renameat, describe_renameat, look_at_files,
       rename_lines },
     { "renameat", "a file", at_file, plain_renameat, describe_renameat, look_at_files,

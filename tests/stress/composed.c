@@ -326,8 +326,9 @@ static void ask(struct actor *a)
         if (unr_deadline_move(&a->deadline, when) && when != UNR_NEVER)
             a->when = when;
     } else if (one_in(2) && unr_slot_has_handler(unr_signal_slot(&a->signal))) {
+        bool supported = types & unr_supports(a->op);
         note(a, types, cause);
-        check(unr_signal_emit_cause(&a->signal, types, cause));
+        check(unr_signal_emit_cause(&a->signal, types, cause) <= supported);
     } else {
         note(a, types, cause);
         check(unr_cancel_cause(a->op, types, cause));

@@ -114,8 +114,8 @@ static void ask_all_on(int fd, unsigned types)
             count++;
         }
     unsigned found = unr_cancel_fd(loop, fd, types);
-    if (found != count)
-        fail("unr_cancel_fd() found %u operations, not %u", found, count);
+    if (found > count) /* some have completed */
+        fail("%u operations honoured unr_cancel_fd(), of %u", found, count);
 }
 
 /* Requests cancellation in one way or another. */
@@ -126,8 +126,9 @@ static void ask(struct victim *v)
     if (one_in(6) && all_known_on(v->fd)) {
         ask_all_on(v->fd, types);
     } else if (one_in(3) && unr_slot_has_handler(unr_signal_slot(&v->signal))) {
+        bool supported = types & unr_supports(v->op);
         note(v, types, cause);
-        check(unr_signal_emit_cause(&v->signal, types, cause));
+        check(unr_signal_emit_cause(&v->signal, types, cause) <= supported);
     } else {
         note(v, types, cause);
         check(unr_cancel_cause(v->op, types, cause));

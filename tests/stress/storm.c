@@ -77,8 +77,9 @@ static void cancel(struct victim *v)
         return;
     }
     note(v, types, cause);
+    bool supported = types & unr_supports(&v->op);
     if (one_in(2) && unr_slot_has_handler(unr_signal_slot(&v->signal)))
-        check(unr_signal_emit_cause(&v->signal, types, cause));
+        check(unr_signal_emit_cause(&v->signal, types, cause) <= supported);
     else
         check(unr_cancel_cause(&v->op, types, cause));
 }
@@ -153,13 +154,13 @@ static void start_and_cancel(void)
 static void emit_to_all(void)
 {
     unsigned types = random_types();
-    bool     found = false;
+    unsigned supported = 0;
     for (unsigned i = 0; i < OPS; i++)
         if (unr_slot_has_handler(unr_signal_slot(&victims[i].signal))) {
             note(&victims[i], types, -2000);
-            found = true;
+            supported += (types & unr_supports(&victims[i].op)) != 0;
         }
-    check(unr_signal_emit_cause(&root, types, -2000) == found);
+    check(unr_signal_emit_cause(&root, types, -2000) <= supported);
 }
 
 static void cancel_descriptor(void)
@@ -169,9 +170,9 @@ static void cancel_descriptor(void)
     for (unsigned i = 0; i < OPS; i++)
         if (victims[i].fd == fd && unr_in_flight(&victims[i].op)) {
             note(&victims[i], types, -ECANCELED);
-            count++;
+            count += (types & unr_supports(&victims[i].op)) != 0;
         }
-    check(unr_cancel_fd(loop, fd, types) == count);
+    check(unr_cancel_fd(loop, fd, types) <= count); /* some have completed */
 }
 
 static void count_up(void)
