@@ -70,6 +70,7 @@ struct place {
     char left[256]; /* what the call has left behind, as text */
 };
 
+static void left(struct place *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void left(struct place *p, const char *format, ...)
 {
     size_t  used = strlen(p->left);
