@@ -225,6 +225,9 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
 
 /* ---- the rest of what the loop asks for ---- */
 
+void *model_calloc(size_t count, size_t size);
+void  model_free(void *memory);
+
 void *model_calloc(size_t count, size_t size)
 {
     return count == 1 && size == sizeof world.memory ? world.memory : NULL;
