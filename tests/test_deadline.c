@@ -2037,6 +2037,51 @@ Test(delay, refused_in_the_pause)
     close_loop();
 }
 
+/* A filter of the caller's that lets everything through but what is asked next. */
+static unsigned refuse_next(void *context, unsigned type)
+{
+    bool *refuses = context;
+    return *refuses ? UNR_CANCEL_NONE : type;
+}
+
+/* What a filter answers when the request comes is what counts, not what it answered before: the
+ * request is refused, the pause goes on, and the operation begins once, when that is over. */
+Test(delay, refused_in_the_pause_after_all)
+{
+    struct unr_delay  delays[2] = { 0 };
+    struct unr_filter filters[2] = { 0 };
+    struct own        owns[2] = { 0 };
+    struct end        ended_ones[2] = { 0 };
+    struct unr_signal latched = { 0 };
+    struct unr_op    *ops[2];
+    bool              refuses = false;
+    for (int i = 0; i < 2; i++) {
+        struct unr_op *op = unr_describe(&owns[i].op, &willing);
+        ops[i] =
+            unr_delay(&delays[i], unr_filter(&filters[i], op, refuse_next, &refuses), UNR_MSEC(2));
+    }
+    refuses = true;
+    unr_signal_init_latched(&latched);
+    unr_signal_emit_cause(&latched, UNR_CANCEL_TOTAL, -77);
+    unr_time now = unr_loop_now(loop);
+    begin(&ended_ones[0], unr_bind_slot(ops[0], unr_signal_slot(&latched)));
+    begin(&ended_ones[1], ops[1]);
+    unr_cancel_cause(ops[1], UNR_CANCEL_TOTAL, -77);
+    cr_assert(owns[0].starts == 0 && owns[1].starts == 0);
+    while (owns[0].starts == 0 || owns[1].starts == 0)
+        cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_geq(owns[i].started, now + UNR_MSEC(2));
+        unr_finish(&owns[i].op, 0);
+    }
+    run();
+    for (int i = 0; i < 2; i++) {
+        expect_end(&ended_ones[i], 0, UNR_VERDICT_REFUSED, -77);
+        cr_assert_eq(owns[i].starts, 1);
+    }
+    close_loop();
+}
+
 /* Of a group that waits, each member decides for itself: what honours the request never begins, the
  * others do and end by themselves. */
 Test(delay, refused_in_the_pause_by_a_part_of_a_group)

@@ -1043,59 +1043,6 @@ static void recv_again(struct seen *seen)
         start(seen, unr_recv(&seen->op, *(int *)seen->context, seen + 1, 1, 0));
 }
 
-/* Of two closers of one number, in whichever order, the first closes it and the second does not:
- * the file that gets the number in the `done` of the first stays open. */
-static int reopened;
-
-static void open_in_its_place(struct seen *seen)
-{
-    (void)seen;
-    reopened = eventfd(0, EFD_CLOEXEC);
-}
-
-Test(op, close_and_cancel_close_close_a_number_once)
-{
-    for (int order = 0; order < 4; order++) {
-        struct seen closers[2] = { { .then = open_in_its_place } };
-        int         fd = eventfd(0, EFD_CLOEXEC);
-        for (int i = 0; i < 2; i++)
-            start(&closers[i], order >> i & 1 ? unr_close(&closers[i].op, fd)
-                                              : unr_cancel_close(&closers[i].op, fd));
-        run();
-        cr_assert_eq(closers[0].result.error, 0);
-        cr_assert_eq(closers[1].result.error, -EBADF);
-        cr_assert_eq(reopened, fd);
-        cr_assert_eq(close(reopened), 0);
-    }
-    close_loop();
-}
-
-static void read_again(struct seen *seen)
-{
-    struct seen *closer = seen->context;
-    static char  byte;
-    cr_assert_lt(seen->runs, 10000, "the descriptor is never closed");
-    if (!closer->runs)
-        start(seen, unr_read(&seen->op, reopened, &byte, 1, -1));
-}
-
-/* Two reads that start themselves again in their `done` do not keep the descriptor open. */
-Test(op, cancel_close_closes_while_two_restart_themselves)
-{
-    struct seen closer = { 0 }, reads[2];
-    char        byte;
-    reopened = eventfd(0, EFD_CLOEXEC);
-    for (int i = 0; i < 2; i++) {
-        reads[i] = (struct seen){ .then = read_again, .context = &closer };
-        start(&reads[i], unr_read(&reads[i].op, reopened, &byte, 1, -1));
-    }
-    submit();
-    start(&closer, unr_cancel_close(&closer.op, reopened));
-    run();
-    cr_assert_eq(closer.result.error, 0);
-    close_loop();
-}
-
 /* unr_cancel_close() ends all on the descriptor, an operation that is started over and over too,
  * then closes it: the peer sees the end. */
 Test(op, cancel_close_ends_all_then_closes)
@@ -1168,6 +1115,130 @@ Test(op, cancel_close_waits_for_an_sqe_queued_before_it)
     cr_assert_eq(queued.result.error, -ECANCELED);
     cr_assert_eq(closes.result.error, 0);
     close(fds[1]);
+    close_loop();
+}
+
+enum { AGAINS = 4 };
+
+struct again {
+    struct seen seen[AGAINS];
+    struct seen closes;
+    int         fds[2], pipes[2];
+    char        bytes[AGAINS];
+};
+
+static void start_receiver_or_splice(struct seen *seen)
+{
+    struct again *again = seen->context;
+    int           i = (int)(seen - again->seen);
+    if (again->closes.runs)
+        return;
+    cr_assert_lt(seen->runs, 10000, "it does not close");
+    start(seen, i % 2 ? unr_splice(&seen->op, again->fds[0], -1, again->pipes[1], -1, 8, 0)
+                      : unr_recv(&seen->op, again->fds[0], &again->bytes[i], 1, 0));
+}
+
+/* It closes however many start themselves again meanwhile: each is refused, and one of them is
+ * always waiting for its `done`. */
+Test(op, cancel_close_closes_while_several_start_again)
+{
+    for (int n = 2; n <= AGAINS; n++) {
+        struct again again = { 0 };
+        unix_pair(again.fds);
+        cr_assert_eq(pipe2(again.pipes, O_CLOEXEC), 0);
+        for (int i = 0; i < n; i++) {
+            again.seen[i] = (struct seen){ .then = start_receiver_or_splice, .context = &again };
+            if (i % 2 == 0)
+                start_receiver_or_splice(&again.seen[i]);
+        }
+        submit(); /* but the splices: a worker might not be interrupted before all those runs */
+        for (int i = 1; i < n; i += 2)
+            start_receiver_or_splice(&again.seen[i]);
+        start(&again.closes, unr_cancel_close(&again.closes.op, again.fds[0]));
+        run();
+        cr_assert_eq(again.closes.result.error, 0);
+        close(again.fds[1]);
+        close_pair(again.pipes);
+    }
+    close_loop();
+}
+
+enum closer { CLOSE, CANCEL_CLOSE, CLOSE_SQE, CLOSERS };
+
+static void fill_close(void *sqe, void *fd)
+{
+    io_uring_prep_close(sqe, *(int *)fd);
+}
+
+static void start_closer(struct seen *seen, enum closer how, int *fd)
+{
+    switch (how) {
+    case CLOSE: unr_close(&seen->op, *fd); break;
+    case CANCEL_CLOSE: unr_cancel_close(&seen->op, *fd); break;
+    case CLOSE_SQE: unr_sqe(&seen->op, "close", UNR_CANCEL_NONE, fill_close, fd); break;
+    case CLOSERS: break;
+    }
+    start(seen, &seen->op);
+}
+
+static void open_in_its_place(struct seen *seen)
+{
+    int *fd = seen->context;
+    if (seen->result.error)
+        return;
+    cr_assert_eq(fcntl(*fd, F_GETFD), -1);
+    int file = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (file != *fd) {
+        cr_assert_eq(dup3(file, *fd, O_CLOEXEC), *fd);
+        close(file);
+    }
+}
+
+/* Of two that are to close one number the second ends with -EBADF, in whichever order they are
+ * started, and what was opened in between under that number stays open. */
+Test(op, closed_twice_leaves_what_was_opened_in_between)
+{
+    for (int i = 0; i < CLOSERS * CLOSERS * 2; i++) {
+        int         fds[2];
+        char        byte;
+        struct seen first = { .then = open_in_its_place, .context = &fds[0] }, second = first;
+        struct seen recv = { 0 };
+        unix_pair(fds);
+        if (i % 2) {
+            start(&recv, unr_recv(&recv.op, fds[0], &byte, 1, 0));
+            submit();
+        }
+        start_closer(&first, (enum closer)(i / 2 % CLOSERS), &fds[0]);
+        start_closer(&second, (enum closer)(i / 2 / CLOSERS), &fds[0]);
+        finish(&first);
+        finish(&second);
+        cr_assert(first.result.error + second.result.error == -EBADF
+                      && (first.result.error == 0 || second.result.error == 0),
+                  "errors %d and %d of pair %d", first.result.error, second.result.error, i / 2);
+        cr_assert_eq(write(fds[0], "x", 1), 1, "what was opened in between was closed");
+        unr_cancel(&recv.op, UNR_CANCEL_ALL);
+        run();
+        close_pair(fds);
+    }
+    close_loop();
+}
+
+static void fill_close_direct(void *sqe, void *slot)
+{
+    io_uring_prep_close_direct(sqe, *(unsigned *)slot);
+}
+
+/* A registered file has a slot of the ring and no number, so its close is none of descriptor 0. */
+Test(op, closed_twice_does_not_concern_registered_files)
+{
+    unsigned    slots[2] = { 0, 1 };
+    struct seen closes[2] = { 0 };
+    for (int i = 0; i < 2; i++)
+        start(&closes[i],
+              unr_sqe(&closes[i].op, "close", UNR_CANCEL_NONE, fill_close_direct, &slots[i]));
+    run();
+    for (int i = 0; i < 2; i++) /* of the kernel: there are no such slots */
+        cr_assert_eq(closes[i].result.error, -ENXIO, "error %d", closes[i].result.error);
     close_loop();
 }
 

@@ -37,13 +37,20 @@ static void peer_left(struct unr_op *closer)
         unri_enqueue(closer);
 }
 
+/* Ends a closer whose descriptor another one closes. */
+static void end_closed(struct unr_op *closer)
+{
+    unri_end(closer, -EBADF);
+    unri_peers_leave_closers(&closer->private_fields.loop->descriptors, closer);
+}
+
 static void cancel_close_start(struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
-    bool                         busy = p->fd < 0 || unri_has_other_closer(p->loop, p->fd, op);
+    bool                         busy = p->fd < 0 || unri_is_closed_by_another(op);
     unri_set_op_state(op, UNRI_IN_FLIGHT);
     if (busy) {
-        unri_end(op, -EBADF);
+        end_closed(op);
         return;
     }
     request_peers(op);
@@ -80,13 +87,10 @@ const struct unri_row unri_row_cancel_close = {
 
 static void close_start(struct unr_op *op)
 {
-    const struct unr_op_private *p = &op->private_fields;
-    if (p->fd >= 0 && unlikely(unri_has_other_closer(p->loop, p->fd, op))) {
-        unri_set_op_state(op, UNRI_IN_FLIGHT);
-        unri_end(op, -EBADF);
-    } else {
+    if (unlikely(unri_is_closed_by_another(op)))
+        end_closed(op);
+    else
         unri_row_start(op);
-    }
 }
 
 const struct unri_row unri_row_close = {
@@ -95,6 +99,6 @@ const struct unri_row unri_row_close = {
               .name = "close",
               .start = close_start,
               .cancel = unri_row_cancel,
-              .private_fields = { .kind = UNRI_CLOSER, .descriptors = 1 } },
+              .private_fields = { .kind = UNRI_CALL, .descriptors = 1 } },
     .opcode = IORING_OP_CLOSE,
 };

@@ -10,18 +10,19 @@ bool unri_has_closer(struct unr_loop *loop, int fd)
 {
     const struct unri_descriptors *descriptors = &loop->descriptors;
     for (struct unr_op *op = NULL; (op = unri_peers_next(descriptors, fd, op)) != NULL;)
-        if (unri_waits_to_close(op) && op->private_fields.state != UNRI_FINISHED)
+        if (unri_kind(op) == UNRI_CLOSER && op->private_fields.state != UNRI_FINISHED)
             return true;
     return false;
 }
 
-bool unri_has_other_closer(struct unr_loop *loop, int fd, const struct unr_op *closer)
+bool unri_is_closed_by_another(const struct unr_op *closer)
 {
-    const struct unri_descriptors *descriptors = &loop->descriptors;
-    if (unri_bucket(descriptors, fd)->closers < 2) /* nearly always: itself */
+    const struct unr_op_private   *p = &closer->private_fields;
+    const struct unri_descriptors *descriptors = &p->loop->descriptors;
+    if (p->fd < 0 || unri_bucket(descriptors, p->fd)->closers < 2) /* nearly always: itself */
         return false;
-    for (struct unr_op *op = NULL; (op = unri_peers_next(descriptors, fd, op)) != NULL;)
-        if (op != closer && unri_kind(op) == UNRI_CLOSER
+    for (struct unr_op *op = NULL; (op = unri_peers_next(descriptors, p->fd, op)) != NULL;)
+        if (op != closer && op->private_fields.flags & UNRI_CLOSES
             && op->private_fields.state != UNRI_FINISHED)
             return true;
     return false;
@@ -49,12 +50,6 @@ static bool comes_too_late(const struct unr_op *op)
            || (descriptors == 2 && unri_being_closed(p->loop, p->other_fd));
 }
 
-static void end_too_late(struct unr_op *op)
-{
-    unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
-    unri_peers_leave_closers(&op->private_fields.loop->descriptors, op);
-}
-
 /* A record ends a receive, however much room is left: recv(2) stops there with MSG_WAITALL, too.
  * io_uring would go on into the next record, so it does not see the flag.  What the socket carries
  * is asked at the start: a describing function may come before there is a socket, and a receive
@@ -66,27 +61,29 @@ static void stop_at_record(struct unr_op *op)
         p->call_flags &= ~(uint32_t)MSG_WAITALL;
 }
 
-/* Apart from the rest, so that all other operations keep their few instructions. */
-__attribute__((noinline)) static void start_unusual(struct unr_op *op)
+/* Ends an operation in its start: its arguments are no kernel's, this kernel lacks the call, or its
+ * descriptor is being closed.  Apart from the rest, so that all others keep their few instructions.
+ */
+__attribute__((noinline)) static void end_in_start(struct unr_op *op)
 {
-    if (op->private_fields.flags & UNRI_INVALID) {
+    const struct unr_op_private *p = &op->private_fields;
+    if (p->flags & UNRI_INVALID)
         unri_end(op, -EINVAL);
-        return;
-    }
-    stop_at_record(op);
-    unri_clear_flags(op, UNRI_FILLS_BUFFER); /* it has been seen to */
-    unri_row_start(op);
+    else if (!unri_ring_has(p->loop->ring, unri_row_of(op)->opcode))
+        end_unsupported(op);
+    else
+        unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+    unri_peers_leave_closers(&p->loop->descriptors, op);
 }
 
 void unri_row_start(struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
-    if (unlikely(p->flags & (UNRI_INVALID | UNRI_FILLS_BUFFER)))
-        start_unusual(op);
-    else if (unlikely(!unri_ring_has(p->loop->ring, unri_row_of(op)->opcode)))
-        end_unsupported(op);
-    else if (unlikely(comes_too_late(op)))
-        end_too_late(op);
+    if (unlikely(p->flags & UNRI_FILLS_BUFFER))
+        stop_at_record(op);
+    if (unlikely(p->flags & UNRI_INVALID || !unri_ring_has(p->loop->ring, unri_row_of(op)->opcode)
+                 || comes_too_late(op)))
+        end_in_start(op);
     else
         unri_enqueue(op);
 }

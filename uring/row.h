@@ -70,9 +70,10 @@ static inline void unri_enqueue(struct unr_op *op)
  * the file may be open, for a worker may be closing it. */
 bool unri_has_closer(struct unr_loop *loop, int fd);
 
-/* Tells whether another operation in flight is going to close `fd`: an unr_close() or an
- * unr_cancel_close() whose CQE is missing.  The number may be another file's by then. */
-bool unri_has_other_closer(struct unr_loop *loop, int fd, const struct unr_op *closer);
+/* Tells whether another operation in flight is going to close the descriptor that `closer` is to
+ * close, and its CQE is missing.  `closer` ends with -EBADF then: the number may be another file's
+ * by the time it would close it. */
+bool unri_is_closed_by_another(const struct unr_op *closer);
 
 /* Tells whether a cancel_close waits until no other operation is on `fd`: no operation that can be
  * cancelled is to be started there then. */

@@ -421,13 +421,13 @@ struct unr_op *unr_openat(struct unr_op *op, int dirfd, const char *path, int fl
 
 struct unr_op *unr_close(struct unr_op *op, int fd)
 {
-    describe(op, &unri_row_close, fd, NULL, 0, 0);
+    describe(op, &unri_row_close, fd, NULL, 0, 0)->flags |= UNRI_CLOSES;
     return op;
 }
 
 struct unr_op *unr_cancel_close(struct unr_op *op, int fd)
 {
-    describe(op, &unri_row_cancel_close, fd, NULL, 0, 0);
+    describe(op, &unri_row_cancel_close, fd, NULL, 0, 0)->flags |= UNRI_CLOSES;
     return op;
 }
 

@@ -31,9 +31,9 @@ static void do_not_submit(struct unr_op *op)
 
 /* Tells whether sqe->fd is a descriptor.  These few opcodes do not use it, or use it for something
  * else. */
-static bool has_fd(unsigned opcode)
+static bool has_fd(const struct io_uring_sqe *sqe)
 {
-    switch (opcode) {
+    switch (sqe->opcode) {
     case IORING_OP_NOP:
     case IORING_OP_TIMEOUT:
     case IORING_OP_TIMEOUT_REMOVE:
@@ -51,8 +51,37 @@ static bool has_fd(unsigned opcode)
     case UNRI_OP_FUTEX_WAKE:
     case UNRI_OP_FUTEX_WAITV:
     case UNRI_OP_PIPE: return false;
+    case IORING_OP_CLOSE: return !sqe->file_index; /* else it closes a registered file */
     default: return true;
     }
+}
+
+/* The descriptor is known only now, so the operation was among the peers on no descriptor, and
+ * moves to the peers on this one. */
+static void move_to_descriptor(struct unr_op *op, const struct io_uring_sqe *sqe)
+{
+    struct unr_op_private *p = unri_private(op);
+    unri_peers_remove(&p->loop->descriptors, op);
+    p->fd = sqe->fd;
+    if (sqe->opcode == IORING_OP_CLOSE)
+        p->flags |= UNRI_CLOSES;
+    unri_peers_add(&p->loop->descriptors, op, 1);
+}
+
+/* Ends an operation that comes too late for its descriptor, as a start does: where a cancel_close
+ * waits for the others there, or where it is itself the second that closes it. */
+static bool may_be_submitted(struct unr_op *op)
+{
+    struct unr_op_private *p = unri_private(op);
+    bool                   too_late = unri_own_supports(op) && unri_being_closed(p->loop, p->fd);
+    if (!too_late && !(p->flags & UNRI_CLOSES && unri_is_closed_by_another(op)))
+        return true;
+    do_not_submit(op);
+    if (too_late)
+        unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+    else
+        unri_end(op, -EBADF);
+    return false;
 }
 
 static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
@@ -70,17 +99,9 @@ static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
     if (sqe->opcode == IORING_OP_SEND_ZC || sqe->opcode == IORING_OP_SENDMSG_ZC)
         p->flags |= UNRI_ZERO_COPY;
     p->other_fd = 0;
-    if (has_fd(sqe->opcode) && !(sqe->flags & IOSQE_FIXED_FILE)) {
-        /* The descriptor is known only now, so the operation was among the peers on no descriptor,
-         * and moves to the peers on this one. */
-        unri_peers_remove(&p->loop->descriptors, op);
-        p->fd = sqe->fd;
-        unri_peers_add(&p->loop->descriptors, op, 1);
-        if (unri_own_supports(op) && unri_being_closed(p->loop, p->fd)) {
-            do_not_submit(op);
-            unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
-            return false;
-        }
+    if (has_fd(sqe) && !(sqe->flags & IOSQE_FIXED_FILE)) {
+        move_to_descriptor(op, sqe);
+        return may_be_submitted(op);
     }
     return true;
 }

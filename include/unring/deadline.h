@@ -101,6 +101,7 @@ struct unr_delay {
  * Result   that of `child`.
  * Cancels  during the pause TOTAL: a request that `child` honours ends it before it begins,
  *          UNSUBMITTED; of a group whose members do not all honour it, the others begin at once.
+ *          A request that `child` refuses leaves the pause as it is.
  *          After the pause the guarantee of `child`, to which every request is passed on.  The
  *          entry Cancels of the function that described `child` says what is true of it
  *          afterwards.

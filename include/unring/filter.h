@@ -30,7 +30,9 @@ struct unr_filter {
  *          until `done`.  Requests through a slot of its own, and unr_cancel_fd(), reach it
  *          unfiltered.
  * out      asked for each type in this call, to learn what the filter supports, and again at each
- *          request.  The last answer for a type counts.
+ *          request.  The last answer for a type counts.  For a request that comes before `child`
+ *          has begun, in the pause of a delay say, it may be asked once more at the start: what
+ *          one of the two answers lets through is passed on.
  * context  `out` is called with it; lent until `done`.
  * Result   that of `child`, but in the terms of the requester: `requested` has the types before
  *          they were translated, and `guarantee` is the strongest type for which `out` asked for

@@ -154,8 +154,8 @@ UNR_API struct unr_op *unr_epoll_wait(struct unr_op *op, int epfd, struct epoll_
  * Result   value: 0.
  * Cancels  NONE: a close always runs, also while its loop is being closed.
  * Errors   as close(2).  The descriptor is gone after an error, too, except after -EBADF.  -EBADF
- *          also if another unr_close() or an unr_cancel_close() of `fd` is in flight: the number
- *          may be another file's by the time this close would run.
+ *          also if another unr_close(), an unr_cancel_close() or a close by unr_sqe() of `fd` is in
+ *          flight: the number may be another file's by the time this close would run.
  * Source   io_uring_prep_close(3). */
 UNR_API struct unr_op *unr_close(struct unr_op *op, int fd);
 
@@ -169,7 +169,8 @@ UNR_API struct unr_op *unr_close(struct unr_op *op, int fd);
  * Result   value: 0.
  * Cancels  NONE: the close always runs, also while its loop is being closed.
  * Errors   as close(2), and the descriptor is gone after an error, too, except after -EBADF.
- *          -EBADF also if an unr_close() or another unr_cancel_close() of `fd` is in flight.
+ *          -EBADF also if an unr_close(), another unr_cancel_close() or a close by unr_sqe() of
+ * `fd` is in flight.
  * Source   tests/test_op.c, cancel_close_*. */
 UNR_API struct unr_op *unr_cancel_close(struct unr_op *op, int fd);
 

@@ -26,8 +26,8 @@
  *   Records    With MSG_WAITALL a receive from a SOCK_SEQPACKET socket ends with its record, as in
  *              recv(2).  To tell such a socket, its start calls getsockopt(2).
  *   Connects   MSG_FASTOPEN ends with -EINPROGRESS where the bytes cannot go with the SYN, as on a
- *              socket with O_NONBLOCK: nothing was sent, the connection is being made, and
- * unr_poll() with POLLOUT ends when it is there.
+ *              socket with O_NONBLOCK: nothing was sent, and the connection is being made.  A
+ *              poll for POLLOUT ends when it is there.
  *   Source     tests/test_flags.c tries each flag with each call. */
 #ifndef UNRING_NET_H
 #define UNRING_NET_H

@@ -28,8 +28,8 @@
  *     read or receive writes into, and each result that the kernel sets, such as an address or a
  *     siginfo_t;
  *   - memory is lent to two operations at a time, and the kernel writes it for one of them;
- *   - a descriptor that is lent is closed by close(2), which unr_sim_close() stands for;
- * unr_close() may do that;
+ *   - a descriptor that is lent is closed by close(2), which unr_sim_close() stands for; by
+ *     unr_close() it may be;
  *   - it submits an SQE whose opcode the simulation does not have;
  *   - a loop waits, or unr_sim_wait_readable() does, and nothing can happen any more;
  *   - it does not come to an end;

@@ -2,8 +2,8 @@
 /* Delays: a wrapper that waits among the timers, and begins its child when the pause is over.
  * deadline.c has the wrapper that ends its child; where both wait is ../loop/timer_queue.c.
  *
- * A delay in flight has two phases, which unri_timer_waits() tells apart.  During the pause the
- * child has not begun; afterwards it is in flight. */
+ * A delay in flight has two phases, which the state of its child tells apart.  During the pause the
+ * child is held; afterwards it is in flight. */
 #include "../core/cancel.h"
 #include "../core/combinator.h"
 #include "../core/contract.h"
@@ -16,9 +16,19 @@ static struct unr_delay *delay_of(struct unr_op *op)
     return unr_container_of(op, struct unr_delay, op);
 }
 
+/* Ends the pause, and starts the child.  The timer is removed first: the start may run code of the
+ * caller's, which must not find it waiting. */
+static void begin(struct unr_op *op, struct unr_cancel_request asked)
+{
+    struct unr_timer *timer = &delay_of(op)->private_fields.timer;
+    if (unri_timer_waits(timer))
+        unri_timer_remove(op->private_fields.loop, timer);
+    unri_start_child(op, unri_child(op), asked);
+}
+
 static void due(struct unr_op *op)
 {
-    unri_start_child(op, unri_child(op), (struct unr_cancel_request){ 0 });
+    begin(op, (struct unr_cancel_request){ 0 });
 }
 
 /* A closing loop does not wait for the pause (rule 10, Close).  A child that could be ended has
@@ -36,27 +46,26 @@ static void delay_start(struct unr_op *op)
 
 /* Ends the pause if the child honours a request that is made during or before it.  The child is
  * started with the request and ends UNSUBMITTED (rule 6, Before it begins), so that its result, and
- * with it the delay's, is the same as without a delay.  If the child refuses, the pause goes on.
+ * with it the delay's, is the same as without a delay.  If the child refuses, the pause goes on,
+ * except on a closing loop, which does not wait for it (rule 10, Close).
  *
- * The child is asked while it is held, and its start is not asked again: a start that refuses has
- * begun, and nothing could take it back.  While it is asked, code of the caller's may make another
- * request, which has ended the pause then.  The timer is removed before the start, which may run
- * such code too, and must find the child begun. */
+ * The child is asked while it is held, and its answer holds.  What its start answers decides
+ * nothing: a start that refuses has begun, and nothing could take it back.  While the child is
+ * asked, code of the caller's may make another request, which has ended the pause then. */
 static bool end_pause(struct unr_op *op, struct unr_cancel_request request)
 {
-    struct unr_timer *timer = &delay_of(op)->private_fields.timer;
-    struct unr_op    *child = unri_child(op);
-    bool              honours = unri_request_held(child, request);
+    struct unr_op *child = unri_child(op);
+    bool           honours = unri_request_held(child, request);
     if (child->private_fields.state != UNRI_HELD)
         return unri_request(child, request);
-    if (!honours) {
-        unri_record_request(op, request, false);
-        return false;
+    if (honours) {
+        begin(op, request);
+        return true;
     }
-    if (unri_timer_waits(timer))
-        unri_timer_remove(op->private_fields.loop, timer);
-    unri_start_child(op, child, request);
-    return true;
+    unri_record_request(op, request, false);
+    if (op->private_fields.loop->closing)
+        due(op);
+    return false;
 }
 
 static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)

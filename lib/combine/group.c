@@ -140,7 +140,7 @@ static bool request_members(struct unr_group *group, struct unr_cancel_request r
     for (struct unr_op *member = g->members; member; member = next_member(member)) {
         bool first = false;
         if (member->private_fields.state == UNRI_HELD)
-            honoured |= (request.types & unr_supports(member)) != 0;
+            honoured |= unri_request_held(member, request);
         else
             honoured |= unri_request_first(member, request, &first);
         if (first)

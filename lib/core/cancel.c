@@ -166,8 +166,8 @@ bool unr_cancel(struct unr_op *op, unsigned types)
     return unr_cancel_cause(op, types, -ECANCELED);
 }
 
-/* The walk may go on from an operation that was asked: a request takes no operation off the lists,
- * which happens just before a `done`. */
+/* The walk may go on from an operation that was asked: a request takes none off the lists that it
+ * finds there, which happens just before a `done`. */
 unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_request request,
                          const struct unr_op *except)
 {

@@ -21,7 +21,7 @@ void unri_hold(struct unr_op *described);
 void unri_count_inside(struct unr_op *combinator, const struct unr_op *child);
 
 /* Starts a child.  `asked` is requested of it before it begins; types 0: nothing is.  Returns true
- * if the child honours a request that was there before it began. */
+ * if the child honours `asked`: see unri_start_op(). */
 bool unri_start_child(struct unr_op *combinator, struct unr_op *child,
                       struct unr_cancel_request asked);
 

@@ -56,7 +56,7 @@ static void add_on_one(struct unri_descriptors *descriptors, struct unr_op *op)
     struct unri_bucket *bucket = unri_bucket(descriptors, p->fd);
     size_t              index = (size_t)(bucket - descriptors->buckets);
     p->flags |= UNRI_ON_FD;
-    bucket->closers += unri_kind(op) == UNRI_CLOSER;
+    bucket->closers += (p->flags & UNRI_CLOSES) != 0;
     if (index >= descriptors->used)
         descriptors->used = index + 1;
     link_at(&bucket->first, op);
@@ -91,7 +91,7 @@ void unri_peers_add(struct unri_descriptors *descriptors, struct unr_op *op, uns
 static void tell_closers(const struct unri_bucket *bucket, int fd)
 {
     for (struct unr_op *op = bucket->first; op; op = op->private_fields.peer)
-        if (unri_waits_to_close(op) && op->private_fields.fd == fd)
+        if (unri_kind(op) == UNRI_CLOSER && op->private_fields.fd == fd)
             op->type->private_fields.peer_left(op);
 }
 
@@ -105,11 +105,17 @@ static void uncount_pair(struct unri_descriptors *descriptors, int fd)
         tell_closers(bucket, fd);
 }
 
+static bool has_closers(const struct unri_descriptors *descriptors, int fd)
+{
+    return fd >= 0 && unri_bucket(descriptors, fd)->closers;
+}
+
 void unri_peers_leave_closers(struct unri_descriptors *descriptors, struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
-    bool                         on_fd = p->flags & UNRI_ON_FD;
-    if ((on_fd && unri_bucket(descriptors, p->fd)->closers) || p->flags & UNRI_ON_TWO_FDS)
+    bool                         on_two = p->flags & UNRI_ON_TWO_FDS;
+    if ((on_two || p->flags & UNRI_ON_FD)
+        && (has_closers(descriptors, p->fd) || (on_two && has_closers(descriptors, p->other_fd))))
         unri_peers_remove(descriptors, op);
 }
 
@@ -125,7 +131,7 @@ void unri_peers_remove(struct unri_descriptors *descriptors, struct unr_op *op)
     if (p->flags & UNRI_ON_FD) {
         struct unri_bucket *bucket = unri_bucket(descriptors, p->fd);
         if (unlikely(bucket->closers)) {
-            bucket->closers -= unri_kind(op) == UNRI_CLOSER;
+            bucket->closers -= (p->flags & UNRI_CLOSES) != 0;
             tell_closers(bucket, p->fd);
         }
     } else if (p->flags & UNRI_ON_TWO_FDS) {

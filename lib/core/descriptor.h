@@ -12,7 +12,7 @@
 struct unri_bucket {
     struct unr_op *first;   /* the operations here that are on no second descriptor */
     uint32_t       pairs;   /* how many operations on two descriptors have one of the two here */
-    uint32_t       closers; /* how many operations on the list of `first` are a cancel_close */
+    uint32_t       closers; /* how many operations on the list of `first` have UNRI_CLOSES */
 };
 
 struct unri_descriptors {

@@ -121,6 +121,7 @@ enum {
 
     UNRI_FILLS_BUFFER = 1 << 16, /* a receive with MSG_WAITALL */
     UNRI_LOST_DATA = 1 << 17,    /* a datagram: the kernel took its bytes, and sent none of them */
+    UNRI_CLOSES = 1 << 18,       /* it closes private_fields.fd, unless another does before it */
 
     UNRI_ATTEMPTS_SHIFT = 24, /* four bits */
     UNRI_SUPPORTS_SHIFT = 28, /* three bits, UNR_CANCEL_* */

@@ -246,6 +246,29 @@ static void check_size(const struct unr_op *described)
                     "`size` of a struct unr_op_type is that of the structure");
 }
 
+/* Tells whether an operation that has honoured what was requested before its start has honoured
+ * `asked` in particular: other requests came through its slot, or from its closing loop.  The
+ * children of a combinator have been asked for all of them together, so it counts as having
+ * honoured each. */
+static bool honours_in_particular(const struct unr_op *op, struct unr_cancel_request asked)
+{
+    return asked.types & (unri_is_combinator(op) ? UNR_CANCEL_ALL : unri_own_supports(op));
+}
+
+/* Puts an operation into its slot, and makes the requests to it that were there before its start.
+ * Returns true if it honours `asked`.  Apart from the rest, so that an operation without any keeps
+ * its few instructions. */
+__attribute__((noinline)) static bool make_early_requests(struct unr_loop          *loop,
+                                                          struct unr_op            *described,
+                                                          struct unr_cancel_request asked)
+{
+    if (described->private_fields.slot)
+        unri_enter_slot(described);
+    struct unr_cancel_request all = unri_collect_requests(loop, described, asked);
+    return all.types && start_with_request(loop, described, all)
+           && honours_in_particular(described, asked);
+}
+
 /* The order matters, because code of the caller's may run in here: filters in start_with_request(),
  * and then the type's start, which is a first step, say.
  *
@@ -268,13 +291,8 @@ bool unri_start_op(struct unr_loop *loop, struct unr_op *described, struct unr_c
     if (has_peers(kind))
         unri_peers_add(&loop->descriptors, described,
                        unri_kind_is_call(kind) ? described->type->private_fields.descriptors : 0);
-    if (unlikely(p->slot || loop->closing || asked.types)) {
-        if (p->slot)
-            unri_enter_slot(described);
-        asked = unri_collect_requests(loop, described, asked);
-        if (asked.types)
-            honoured = start_with_request(loop, described, asked);
-    }
+    if (unlikely(p->slot || loop->closing || asked.types))
+        honoured = make_early_requests(loop, described, asked);
     if (p->state == UNRI_DESCRIBED) {
         if (!unri_kind_is_call(kind)) {
             if (kind == UNRI_CALLERS)

@@ -11,8 +11,8 @@
 /* ---- start ---- */
 
 /* Starts an operation, as unr_start() does after its checks.  `asked` is a request that is made to
- * the operation before it begins; types 0: none is.  Returns true if the operation honours that, or
- * another request that was there before. */
+ * the operation before it begins; types 0: none is.  Returns true if the operation honours `asked`:
+ * that tells whose request ended it, and not whether it has begun. */
 bool unri_start_op(struct unr_loop *loop, struct unr_op *described,
                    struct unr_cancel_request asked);
 

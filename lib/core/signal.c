@@ -2,19 +2,18 @@
 /* Slots and signals: where requests are emitted, and where they arrive.  What an operation makes of
  * one is in cancel.c; emitting from other threads is in lib/loop/inbox.c.
  *
- * A slot is two words.  The difficulty is the walk of an emit through a tree of signals, whose
- * handlers may attach and detach signals, clear and reassign slots, emit again, and free what has
- * been detached (rule 9, Re-entrancy).  So the walk keeps no pointer into the tree.  It marks its
- * place with a cursor: a node on the emitter's stack that is linked into the list of children like
- * any other, and that unlinking its neighbours leaves in the right place.  New children come to the
- * front of the list, where the cursor has passed already, so an emit does not reach them.
+ * A slot is a handler and its context.  The difficulty is the walk of an emit through a tree of
+ * signals, whose handlers may attach and detach signals, clear and reassign slots, emit again, and
+ * free what has been detached (rule 9, Re-entrancy).  So the walk keeps no pointer into the tree.
+ * It marks its place with a cursor: a node on the emitter's stack that is linked into the list of
+ * children like any other, and that unlinking its neighbours leaves in the right place.  New
+ * children come to the front of the list, where the cursor has passed already, so an emit does not
+ * reach them.
  *
  * A signal may be freed when it has no handler, no parent and no child: let_go() is called where
  * the last of these goes, and takes the cursors out of it. */
 #include "signal.h"
 #include "contract.h"
-
-#include <string.h>
 
 /* ---- the list of children ---- */
 

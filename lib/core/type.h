@@ -34,12 +34,6 @@ static inline bool unri_kind_is_call(enum unri_kind kind)
     return kind == UNRI_CALL || kind == UNRI_CLOSER;
 }
 
-/* Tells whether an operation is an unr_cancel_close(). */
-static inline bool unri_waits_to_close(const struct unr_op *op)
-{
-    return unri_kind(op) == UNRI_CLOSER && op->type->private_fields.peer_left;
-}
-
 static inline bool unri_is_call(const struct unr_op *op)
 {
     return unri_kind_is_call(unri_kind(op));

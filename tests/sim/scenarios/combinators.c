@@ -57,6 +57,7 @@ struct trial {
     bool exact; /* it goes by the simulation's time: nothing to be compared with the real kernel */
     int  runs;
     unsigned done_in; /* turn */
+    unr_time done_at;
 };
 
 static void begin(struct trial *t, unsigned when, unsigned types)
@@ -92,6 +93,7 @@ static void trial_done(struct unr_op *op)
     struct trial *t = op->data;
     t->runs++;
     t->done_in = turn_number;
+    t->done_at = unr_loop_now(unr_loop_of(op));
     unr_sim_check(!unr_in_flight(op), "in done the operation is the caller's");
     unr_sim_check(!unr_slot_has_handler(unr_signal_slot(&t->signal)), "the slot is empty in done");
 }
@@ -838,101 +840,6 @@ static void deadline_of_a_step(const struct scenario *scenario)
 
 /* ---- delays ---- */
 
-/* A filter that answers as it likes, each time. */
-static unsigned moody(void *context, unsigned type)
-{
-    (void)context;
-    return unr_sim_choose(2) ? type : UNR_CANCEL_NONE;
-}
-
-struct moody {
-    struct unr_loop   *loop;
-    struct unr_op      inner;
-    struct unr_filter  filter;
-    struct unr_group   group;
-    struct unr_compose compose;
-    struct unr_delay   delay;
-    struct unr_signal  stop;
-    unsigned           begun, runs;
-    unr_time           begun_at;
-};
-
-static void moody_begins(struct unr_op *op)
-{
-    struct moody *m = unr_container_of(op, struct moody, inner);
-    m->begun++;
-    m->begun_at = unr_loop_now(m->loop);
-    unr_finish(op, 0);
-}
-
-static void moody_cancel(struct unr_op *op, struct unr_cancel_request request)
-{
-    (void)op, (void)request;
-}
-
-static const struct unr_op_type moody_type = { .size = sizeof moody_type,
-                                               .supports = UNR_CANCEL_ALL,
-                                               .name = "moody",
-                                               .start = moody_begins,
-                                               .cancel = moody_cancel };
-
-static void moody_step(struct unr_compose *self, struct unr_op *finished)
-{
-    struct moody *m = unr_container_of(self, struct moody, compose);
-    if (finished)
-        unr_compose_end(self, finished->result.error);
-    else
-        unr_compose_next(self, unr_describe(&m->inner, &moody_type));
-}
-
-static void moody_done(struct unr_op *op)
-{
-    struct moody *m = op->data;
-    m->runs++;
-}
-
-static struct unr_op *describe_moody(struct moody *m, unsigned how)
-{
-    struct unr_op *op;
-    if (how == 2) {
-        op = unr_compose(&m->compose, "moody", UNR_CANCEL_TOTAL, moody_step);
-        unr_state_reset(unr_compose_state(&m->compose), moody, NULL, NULL);
-        return op;
-    }
-    op = unr_filter(&m->filter, unr_describe(&m->inner, &moody_type), moody, NULL);
-    return how ? unr_group(&m->group, &op, 1, unr_wait_all, NULL) : op;
-}
-
-/* Whatever the filters inside a delay answer, its child begins once or not at all; and not before
- * the pause is over, unless a request that is honoured ends it. */
-static void delay_of_the_moody(const struct scenario *scenario)
-{
-    struct moody m = { .loop = open_small_loop() };
-    unsigned     honoured = 0;
-    (void)scenario;
-    unr_signal_init_latched(&m.stop);
-    unsigned how = unr_sim_choose(3), when = unr_sim_choose(3);
-    unr_delay(&m.delay, describe_moody(&m, how), UNR_MSEC(1));
-    unr_time begun = unr_loop_now(m.loop);
-    if (when == 0)
-        unr_signal_emit(&m.stop, UNR_CANCEL_TOTAL);
-    unr_start(m.loop, unr_bind_slot(&m.delay.op, unr_signal_slot(&m.stop)), moody_done, &m);
-    if (when == 2)
-        unr_loop_run_once(m.loop, 0);
-    if (when)
-        honoured = unr_signal_emit(&m.stop, UNR_CANCEL_TOTAL);
-    run_to_the_end(m.loop);
-    unr_sim_check(m.runs == 1, "done runs once");
-    unr_sim_check(m.begun <= 1, "what a delay holds begins once");
-    unr_sim_check(!m.begun || m.begun_at >= begun + UNR_MSEC(1), "and after the pause");
-    unr_sim_check((m.delay.op.result.error == -ECANCELED) == !m.begun,
-                  "or it was cancelled before it began");
-    unr_sim_check(m.begun || m.delay.op.result.verdict == UNR_VERDICT_UNSUBMITTED,
-                  "and took no step");
-    unr_sim_check(!when || honoured == !m.begun, "which whoever asked was told");
-    close_loop(m.loop);
-}
-
 /* Nothing begins before the pause is over, and what is asked in it never does; of two that are due
  * in one turn, the first one's `done` may still ask the other. */
 static void delay(const struct scenario *scenario)
@@ -1025,6 +932,111 @@ static void delay_tie(const struct scenario *scenario)
     unr_sim_check(x.d.op.result.verdict == UNR_VERDICT_UNSUBMITTED && x.d.op.result.cause == CAUSE,
                   "it never began");
     end_trial(&x.t, &x.inner, 1);
+}
+
+/* ---- what answers a request differently each time ---- */
+
+/* The `out` filter of a filter, or the `in` filter of a cancellation state. */
+struct moody {
+    bool          lets;
+    bool          flips; /* with each answer */
+    struct trial *asks;  /* NULL, or: it makes the request of that one once more, once */
+};
+
+static unsigned moody(void *context, unsigned type)
+{
+    struct moody *m = context;
+    struct trial *asks = m->asks;
+    bool          lets = m->lets;
+    m->lets ^= m->flips;
+    m->asks = NULL;
+    if (asks)
+        ask(asks);
+    return lets ? type : UNR_CANCEL_NONE;
+}
+
+enum moody_kind { FILTERED_ONCE, FILTERED_TWICE, COMPOSED, GROUPED, MOODY_KINDS };
+
+struct moody_trial {
+    struct trial       t;
+    struct moody       moody;
+    struct leaf        inner;
+    struct unr_filter  filters[2];
+    struct unr_compose compose;
+    struct unr_delay   delay;
+    struct unr_group   group;
+    struct unr_op     *members[1];
+};
+
+static void moody_step(struct unr_compose *compose, struct unr_op *finished)
+{
+    struct moody_trial *m = unr_container_of(compose, struct moody_trial, compose);
+    if (finished)
+        unr_compose_end(compose, finished->result.error);
+    else
+        unr_compose_next(compose, &m->inner.op);
+}
+
+/* Describes what a delay pauses, with an answer of its filter that need not be the next one. */
+static struct unr_op *describe_moody(struct moody_trial *m, enum moody_kind kind)
+{
+    struct unr_op *op = describe_leaf(&m->inner, WAITS, &m->t);
+    if (kind == COMPOSED) {
+        op = unr_compose(&m->compose, "moody", UNR_CANCEL_ALL, moody_step);
+        unr_state_reset(unr_compose_state(&m->compose), moody, NULL, &m->moody);
+        return op;
+    }
+    op = unr_filter(&m->filters[0], op, moody, &m->moody);
+    if (kind == FILTERED_TWICE)
+        op = unr_filter(&m->filters[1], op, unr_let_total, NULL);
+    m->members[0] = op;
+    return kind == GROUPED ? unr_group(&m->group, m->members, 1, unr_wait_all, NULL) : op;
+}
+
+/* What is asked in the pause counts once, whatever was answered before and is answered behind: it
+ * ends what never begins, or the pause goes on.  Whoever is asked may ask in turn. */
+static void delay_of_the_moody(const struct scenario *scenario)
+{
+    struct moody_trial m = { .t.loop = NULL };
+    unsigned           choice = unr_sim_choose(MOODY_KINDS * 2 * 2 * 2 * 2 * 2 * 2);
+    enum moody_kind    kind = (enum moody_kind)pick(&choice, MOODY_KINDS);
+    bool               let_before = pick(&choice, 2), lets = pick(&choice, 2);
+    bool               flips = pick(&choice, 2), closes = pick(&choice, 2);
+    bool               asks_again = pick(&choice, 2), ends = lets || (asks_again && flips);
+    (void)scenario;
+    begin(&m.t, choice ? LATCHED : AFTER_A_TURN, UNR_CANCEL_TERMINAL);
+    m.t.exact = true;
+    unr_time begun = unr_loop_now(m.t.loop);
+    m.moody = (struct moody){ .lets = let_before };
+    struct unr_op *inner = describe_moody(&m, kind);
+    m.moody = (struct moody){ .lets = lets, .flips = flips, .asks = asks_again ? &m.t : NULL };
+    start_trial(&m.t, unr_delay(&m.delay, inner, UNR_MSEC(1)));
+    if (m.t.when == AFTER_A_TURN)
+        ask(&m.t);
+    if (!ends) {
+        unr_sim_check(unr_in_flight(m.t.root) && !unr_in_flight(inner), "the pause goes on");
+        m.moody = (struct moody){ .lets = !closes };
+        if (closes) {
+            unr_sim_check(unr_loop_close(m.t.loop) == 0, "the loop closes");
+            m.t.loop = NULL;
+        }
+        while (!closes && !unr_in_flight(&m.inner.op))
+            one_turn(m.t.loop, UNR_NEVER);
+        if (!closes) {
+            unr_sim_check(unr_loop_now(m.t.loop) >= begun + UNR_MSEC(1), "to its end");
+            ask_for(&m.t, UNR_CANCEL_ALL);
+        }
+    }
+    if (m.t.loop)
+        run_to_the_end(m.t.loop);
+    unr_sim_check(m.t.runs == 1, "each done once");
+    unr_sim_check(!closes || m.t.done_at < begun + UNR_MSEC(1),
+                  "a closing loop does not wait for the pause");
+    unr_sim_check(!ends || m.t.root->result.verdict == UNR_VERDICT_UNSUBMITTED,
+                  "what was ended in the pause never began");
+    unr_sim_check(ended_by(m.t.root, closes && !ends ? -ESHUTDOWN : CAUSE), "and why it ended");
+    check_truth(inner);
+    end_trial(&m.t, &m.inner, 1);
 }
 
 /* ---- filters ---- */
@@ -1385,6 +1397,30 @@ static void group_newest_first(const struct scenario *scenario)
     end_trial(&t, leaves, MEMBERS);
 }
 
+/* Asked while it starts its members: a member that it has not come to is asked what it answers now,
+ * not what it answered when it was described, and keeps to that when it is started. */
+static void group_of_the_moody(const struct scenario *scenario)
+{
+    struct grouped    g = { .n = 2 };
+    struct unr_filter filter = { .op = { .data = NULL } };
+    unsigned          choice = unr_sim_choose(2 * 2 * 2);
+    bool              let_before = pick(&choice, 2), lets = pick(&choice, 2);
+    (void)scenario;
+    begin(&g.t, INSIDE, UNR_CANCEL_TERMINAL);
+    struct moody moods = { .lets = let_before };
+    g.members[0] = describe_leaf(&g.leaves[0], EMITS, &g.t);
+    g.members[1] = unr_filter(&filter, describe_leaf(&g.leaves[1], READS, &g.t), moody, &moods);
+    moods = (struct moody){ .lets = lets, .flips = lets && choice };
+    start_trial(&g.t, unr_group(&g.group, g.members, 2, unr_wait_all, NULL));
+    run_to_the_end(g.t.loop);
+    unr_sim_check(g.t.root->result.verdict == (lets ? UNR_VERDICT_CANCELLED : UNR_VERDICT_REFUSED),
+                  "the group honours what its member honours");
+    unr_sim_check(!lets || g.leaves[1].op.result.verdict == UNR_VERDICT_UNSUBMITTED,
+                  "which then never begins");
+    check_truth(&filter.op);
+    end_trial(&g.t, g.leaves, 2);
+}
+
 /* ---- scopes ---- */
 
 enum { IN_SCOPE = 4 };
@@ -1540,6 +1576,51 @@ static void last_in_scope(const struct scenario *scenario)
     unr_sim_check(x.t.runs == 1 && x.runs == 2, "each done once");
     unr_sim_check(x.scope.op.result.value == 2, "it counts what ended in it");
     end_trial(&x.t, x.leaves, 2);
+}
+
+/* One is ended by its own slot before it begins; the same request to the scope comes later, and
+ * ends nobody. */
+static void latched_in_scope(const struct scenario *scenario)
+{
+    struct trial      t;
+    struct leaf       leaf;
+    struct unr_scope  scope = { .private_fields.members = NULL };
+    struct unr_signal own = { .latches = false };
+    int               runs = 0;
+    unsigned          refused = unr_sim_choose(2) ? UNR_CANCEL_TOTAL : 0;
+    (void)scenario;
+    begin(&t, LAST, 0);
+    unr_signal_init_latched(&own);
+    unr_signal_emit_cause(&own, UNR_CANCEL_TERMINAL, CAUSE);
+    start_trial(&t, unr_scope(&scope));
+    if (refused)
+        ask_for(&t, refused);
+    describe_leaf(&leaf, WAITS_ALL, &t);
+    unr_scope_start(&scope, unr_bind_slot(&leaf.op, unr_signal_slot(&own)), count_run, &runs);
+    unr_scope_close(&scope);
+    ask_for(&t, UNR_CANCEL_ALL);
+    run_to_the_end(t.loop);
+    unr_sim_check(runs == 1 && scope.op.result.error == 0, "the request to the scope ended nobody");
+    end_trial(&t, &leaf, 1);
+}
+
+/* The same of the member of a group, which therefore decides. */
+static void latched_in_group(const struct scenario *scenario)
+{
+    struct grouped    g = { .n = 2 };
+    struct unr_signal own = { .latches = false };
+    (void)scenario;
+    begin(&g.t, LAST, 0);
+    unr_signal_init_latched(&own);
+    unr_signal_emit_cause(&own, UNR_CANCEL_TERMINAL, CAUSE);
+    g.members[0] = describe_leaf(&g.leaves[0], WAITS, &g.t);
+    g.members[1] = unr_bind_slot(describe_leaf(&g.leaves[1], WAITS, &g.t), unr_signal_slot(&own));
+    start_trial(&g.t, unr_all(&g.group, g.members, 2));
+    ask_for(&g.t, UNR_CANCEL_ALL);
+    run_to_the_end(g.t.loop);
+    unr_sim_check(ended_by(g.t.root, CAUSE) && g.t.root->result.value == 1,
+                  "the request to the group did not end the member that decides");
+    end_trial(&g.t, g.leaves, 2);
 }
 
 /* One was asked on its own; the same request to the scope comes later, and ends nobody. */
@@ -2259,8 +2340,8 @@ static const struct scenario table[] = {
     { .name = "deadline/nested", .run = deadlines_nested },
     { .name = "deadline/of-a-step", .run = deadline_of_a_step },
     { .name = "delay/around", .run = delay },
-    { .name = "delay/of-the-moody", .run = delay_of_the_moody },
     { .name = "delay/tie", .run = delay_tie },
+    { .name = "delay/of-the-moody", .run = delay_of_the_moody },
     { .name = "filter/around", .run = filtered },
     GROUP("all-wait-read-nop", 0, unr_wait_all, { READS, NOP }, 2),
     GROUP("all-wait-emits", 0, unr_wait_all, { EMITS, WAITS, CLOSES }, 3),
@@ -2281,12 +2362,15 @@ static const struct scenario table[] = {
     { .name = "group/nested", .run = group_nested, .deviations_max = 6 },
     { .name = "group/of-deadlines", .run = group_of_deadlines },
     { .name = "group/of-none", .run = group_of_none },
+    { .name = "group/of-the-moody", .run = group_of_the_moody },
+    { .name = "group/own-cause-latched", .run = latched_in_group },
     { .name = "group/newest-first", .run = group_newest_first },
     { .name = "scope/cancelled-and-closed", .run = scope, .deviations_max = 6 },
     { .name = "scope/nested", .run = scope, .deviations_max = 5, .parameter = "nested" },
     { .name = "scope/closed-in-its-last", .run = last_in_scope },
     { .name = "scope/of-a-closing-loop", .run = last_in_scope, .parameter = "closing" },
     { .name = "scope/own-cause", .run = own_cause_in_scope },
+    { .name = "scope/own-cause-latched", .run = latched_in_scope },
     { .name = "scope/grows", .run = scope_grows },
     { .name = "scope/shrinks", .run = scope_shrinks },
     { .name = "join/several", .run = joins },

@@ -1481,114 +1481,220 @@ static void cancel_close_is_last(const struct scenario *scenario)
     unr_sim_close(c.fds[1]);
 }
 
-/* Operations that each start themselves again in their `done`, as a server's reads do. */
-enum { RESTARTING = 3, RESTARTS_MAX = 50 };
+/* ---- those that start themselves again while their descriptor is being closed ---- */
 
-struct restarting {
-    struct unr_loop  *loop;
-    struct unr_op     ops[RESTARTING], closer;
-    struct unr_signal latched;
-    unsigned char     bufs[RESTARTING][4];
-    unsigned          n, starts;
-    int               from[2], to[2];
-    bool              on_two, is_latched, closed;
+enum { AGAIN_MAX = 3, AGAIN_ENOUGH = 20 };
+
+/* How one of them ends when it was started behind the cancel_close. */
+enum again {
+    RECV,    /* refused */
+    SPLICE,  /* refused, and on two descriptors */
+    INVALID, /* no kernel takes its arguments, whatever is being closed */
+    LATCHED, /* ended by the latched signal of its slot */
+    SQE,     /* refused when it is filled in */
+    CLOSER,  /* a second cancel_close */
+    AGAINS
 };
+
+struct receiver {
+    int           fd;
+    unsigned char byte;
+};
+
+struct restarted {
+    struct unr_loop  *loop;
+    struct unr_op     ops[AGAIN_MAX], closer, before;
+    enum again        kinds[AGAIN_MAX];
+    unsigned          runs[AGAIN_MAX];
+    struct unr_signal latched;
+    unsigned char     bufs[AGAIN_MAX][4];
+    struct receiver   receivers[AGAIN_MAX]; /* of an SQE */
+    int               fds[2], pipe[2];
+    int               closed, before_runs;
+};
+
+static void fill_receiver(void *sqe, void *context)
+{
+    struct receiver *r = context;
+    io_uring_prep_recv(sqe, r->fd, &r->byte, 1, 0);
+}
 
 static void restart(struct unr_op *op);
 
-static void start_again(struct restarting *r, unsigned i)
+static void start_again(struct restarted *r, unsigned i)
 {
     struct unr_op *op = &r->ops[i];
-    unr_sim_check(++r->starts < RESTARTS_MAX, "restarts do not keep the descriptor open");
-    if (r->on_two && i == 0)
-        unr_splice(op, r->from[0], -1, r->to[1], -1, 4, 0);
-    else
-        unr_read(op, r->from[0], r->bufs[i], 4, -1);
-    if (r->is_latched)
-        unr_bind_slot(op, unr_signal_slot(&r->latched));
+    switch (r->kinds[i]) {
+    case RECV: unr_recv(op, r->fds[0], r->bufs[i], 4, 0); break;
+    case SPLICE: unr_splice(op, r->fds[0], -1, r->pipe[1], -1, 4, 0); break;
+    case INVALID: unr_recv(op, r->fds[0], r->bufs[i], (size_t)INT32_MAX + 1, 0); break;
+    case LATCHED:
+        unr_bind_slot(unr_recv(op, r->fds[0], r->bufs[i], 4, 0), unr_signal_slot(&r->latched));
+        break;
+    case SQE:
+        r->receivers[i].fd = r->fds[0];
+        unr_sqe(op, "recv", UNR_CANCEL_ALL, fill_receiver, &r->receivers[i]);
+        break;
+    case CLOSER:
+        if (unr_in_flight(&r->closer))
+            unr_cancel_close(op, r->fds[0]);
+        else
+            unr_recv(op, r->fds[0], r->bufs[i], 4, 0);
+        break;
+    case AGAINS: break;
+    }
     unr_start(r->loop, op, restart, r);
 }
 
 static void restart(struct unr_op *op)
 {
-    struct restarting *r = op->data;
-    unr_sim_compute(UNR_USEC(300)); /* or a cancel that is lost would never be repeated */
-    if (!r->closed)
-        start_again(r, (unsigned)(op - r->ops));
+    struct restarted *r = op->data;
+    unsigned          i = (unsigned)(op - r->ops);
+    r->runs[i]++;
+    if (r->closed)
+        return;
+    /* Time stands still while they start again, and a splice that runs is asked again later only.
+     */
+    bool waits_for_splice = false;
+    for (unsigned other = 0; other < AGAIN_MAX; other++)
+        waits_for_splice |= unr_in_flight(&r->ops[other]) && r->kinds[other] == SPLICE;
+    if (r->runs[i] < AGAIN_ENOUGH)
+        start_again(r, i);
+    else
+        unr_sim_check(waits_for_splice, "it is closed though they start again");
 }
 
-static void restarting_closed(struct unr_op *op)
+/* What was started before the cancel_close finds the descriptor open in its `done`, also where it
+ * never began. */
+static void before_done(struct unr_op *op)
 {
-    struct restarting *r = op->data;
-    unr_sim_check(op->result.error == 0, "it is closed");
-    r->closed = true;
+    struct restarted *r = op->data;
+    int               probe = unr_sim_file(NULL, 0);
+    unr_sim_check(probe != r->fds[0],
+                  "the descriptor is open in the done of what was started before");
+    unr_sim_close(probe);
+    r->before_runs++;
 }
 
-/* A cancel_close is not kept from closing by operations that start themselves over and over: by
- * several that it refuses, and by several that a latched signal ends. */
-static void cancel_close_while_they_restart(const struct scenario *scenario)
+/* However many start themselves again, and however each is refused, cancel_close closes. */
+static void closed_under_restarts(const struct scenario *scenario)
 {
-    struct restarting r = { .loop = open_small_loop() };
+    struct restarted r = { .loop = open_small_loop() };
+    unsigned         choice = unr_sim_choose((AGAINS * AGAINS + AGAINS) * 2);
+    bool             before = choice % 2;
+    unsigned         n = 2;
     (void)scenario;
-    unr_sim_pipe(r.from, 0);
-    unr_sim_pipe(r.to, 0);
-    unr_signal_init_latched(&r.latched);
-    r.n = 1 + unr_sim_choose(RESTARTING);
-    r.on_two = unr_sim_choose(2);
-    r.is_latched = unr_sim_choose(2);
-    for (unsigned i = 0; i < r.n; i++)
-        start_again(&r, i);
-    some_turns(r.loop, 1);
-    r.starts = 0;
-    if (r.is_latched)
-        unr_signal_emit(&r.latched, UNR_CANCEL_ALL);
-    unr_start(r.loop, unr_cancel_close(&r.closer, r.from[0]), restarting_closed, &r);
-    run_to_the_end(r.loop);
-    unr_sim_check(r.closed, "it is closed in the end");
-    close_loop(r.loop);
-    unr_sim_close(r.from[1]);
-    for (int i = 0; i < 2; i++)
-        unr_sim_close(r.to[i]);
-}
-
-/* Two closers of one number, in either order: the first closes it, the second ends with -EBADF and
- * leaves the file alone that has got the number meanwhile. */
-static void closed_once(const struct scenario *scenario)
-{
-    struct unr_loop *loop = open_small_loop();
-    struct unr_op    closers[2] = { { 0 } }, reading = { 0 };
-    unsigned char    byte = 0;
-    int              fds[2], others[2], runs = 0;
-    (void)scenario;
-    unr_sim_pipe(fds, 0);
-    bool reads = unr_sim_choose(2);
-    if (reads)
-        unr_start(loop, unr_read(&reading, fds[0], &byte, 1, -1), count_run, &runs);
-    some_turns(loop, 1);
-    for (int i = 0; i < 2; i++) {
-        unr_start(loop,
-                  unr_sim_choose(2) ? unr_close(&closers[i], fds[0])
-                                    : unr_cancel_close(&closers[i], fds[0]),
-                  count_run, &runs);
-        if (i == 0 && unr_sim_choose(2))
-            unr_loop_run_once(loop, 0);
+    choice /= 2;
+    r.kinds[0] = (enum again)(choice % AGAINS);
+    if (choice / AGAINS < AGAINS) {
+        r.kinds[1] = (enum again)(choice / AGAINS);
+    } else {
+        r.kinds[1] = r.kinds[2] = r.kinds[0];
+        n = 3;
     }
-    bool over = !unr_in_flight(&closers[0]);
-    if (over) /* then the second closer may mean a new file */
-        unr_sim_check(closers[0].result.error == 0, "the first closes it");
-    bool opened = unr_sim_choose(2) && over;
-    if (opened)
-        unr_sim_pipe(others, 0);
-    unr_cancel(&reading, UNR_CANCEL_ALL);
-    run_to_the_end(loop);
-    unr_sim_check(closers[0].result.error == 0, "the first closes it");
-    if (!over)
-        unr_sim_check(closers[1].result.error == -EBADF, "the second finds it closed");
-    unr_sim_check(runs == 2 + reads, "each done once");
-    if (opened)
-        unr_sim_close(others[1]);
-    close_loop(loop);
-    unr_sim_close(fds[1]);
+    unr_sim_socketpair(r.fds, 0);
+    unr_sim_pipe(r.pipe, 0);
+    unr_signal_init_latched(&r.latched);
+    unr_signal_emit(&r.latched, UNR_CANCEL_TOTAL);
+    for (unsigned i = 0; i < n; i++)
+        start_again(&r, i);
+    some_turns(r.loop, 2);
+    if (before) {
+        unr_recv(&r.before, r.fds[0], r.bufs[0], 4, 0);
+        unr_start(r.loop, unr_bind_slot(&r.before, unr_signal_slot(&r.latched)), before_done, &r);
+    }
+    unr_start(r.loop, unr_cancel_close(&r.closer, r.fds[0]), count_run, &r.closed);
+    while (!r.closed)
+        unr_loop_run_once(r.loop, UNR_NEVER);
+    for (unsigned i = 0; i < n; i++) /* since the close was submitted, one may have begun */
+        unr_cancel(&r.ops[i], UNR_CANCEL_ALL);
+    run_to_the_end(r.loop);
+    unr_sim_check(r.closed == 1 && r.closer.result.error == 0, "it is closed");
+    unr_sim_check(r.before_runs == before, "each done once");
+    close_loop(r.loop);
+    unr_sim_close(r.fds[1]);
+    unr_sim_close(r.pipe[0]);
+    unr_sim_close(r.pipe[1]);
+}
+
+/* ---- two that close one number ---- */
+
+enum closes { CLOSE, CANCEL_CLOSE, CLOSE_SQE, CLOSES };
+
+struct two_closers {
+    struct unr_loop *loop;
+    struct unr_op    ops[2], recv;
+    unsigned char    byte;
+    int              fds[2], number, runs;
+    int              reopened; /* -1, or the number, which was closed and given out again */
+};
+
+static void fill_close(void *sqe, void *fd)
+{
+    io_uring_prep_close(sqe, *(int *)fd);
+}
+
+/* Another thread opens a file, and keeps it if it has got the number. */
+static void reopen(void *context)
+{
+    struct two_closers *c = context;
+    int                 fd = unr_sim_file("x", 1);
+    if (fd == c->number)
+        c->reopened = fd;
+    else
+        unr_sim_close(fd);
+}
+
+static void one_closed(struct unr_op *op)
+{
+    struct two_closers *c = op->data;
+    c->runs++;
+    if (op->result.error == 0)
+        reopen(c);
+}
+
+static void start_closing(struct two_closers *c, struct unr_op *op, enum closes how)
+{
+    switch (how) {
+    case CLOSE: unr_close(op, c->number); break;
+    case CANCEL_CLOSE: unr_cancel_close(op, c->number); break;
+    case CLOSE_SQE: unr_sqe(op, "close", UNR_CANCEL_NONE, fill_close, &c->number); break;
+    case CLOSES: break;
+    }
+    unr_start(c->loop, op, one_closed, c);
+}
+
+/* Of two that are in flight at a time one closes, and the other leaves alone what was opened since
+ * under the same number. */
+static void closed_twice(const struct scenario *scenario)
+{
+    struct two_closers c = { .loop = open_small_loop(), .reopened = -1 };
+    unsigned           choice = unr_sim_choose(CLOSES * CLOSES * 2);
+    unsigned char      byte;
+    (void)scenario;
+    unr_sim_socketpair(c.fds, 0);
+    c.number = c.fds[0];
+    if (choice / (CLOSES * CLOSES))
+        unr_start(c.loop, unr_recv(&c.recv, c.number, &c.byte, 1, 0), count_run, &c.runs);
+    some_turns(c.loop, 1);
+    unr_sim_later(reopen, &c);
+    start_closing(&c, &c.ops[0], (enum closes)(choice % CLOSES));
+    some_turns(c.loop, 2);
+    bool overlap = unr_in_flight(&c.ops[0]);
+    if (overlap)
+        start_closing(&c, &c.ops[1], (enum closes)(choice / CLOSES % CLOSES));
+    while (unr_in_flight(&c.ops[0]) || unr_in_flight(&c.ops[1]))
+        unr_loop_run_once(c.loop, UNR_NEVER);
+    int first = c.ops[0].result.error, second = c.ops[1].result.error;
+    unr_sim_check(!overlap || (first == 0 && second == -EBADF) || (first == -EBADF && second == 0),
+                  "one of the two closes");
+    unr_sim_check(c.reopened == c.number && unr_sim_read(c.reopened, &byte, 1) == 1,
+                  "what was opened since is open");
+    unr_cancel(&c.recv, UNR_CANCEL_ALL);
+    run_to_the_end(c.loop);
+    close_loop(c.loop);
+    unr_sim_close(c.reopened);
+    unr_sim_close(c.fds[1]);
 }
 
 /* ---- closing the loop ---- */
@@ -1943,13 +2049,13 @@ const struct scenario *scenarios_rules_table(void)
           .deviations_max = 4 },
         { .name = "rings/all-are-submitted", .run = all_are_submitted, .deviations_max = 4 },
         { .name = "descriptors/all-on-one", .run = by_descriptor, .deviations_max = 4 },
-        { .name = "descriptors/cancel_close-while-they-restart",
-          .run = cancel_close_while_they_restart,
-          .deviations_max = 6 },
-        { .name = "descriptors/closed-once", .run = closed_once },
         { .name = "descriptors/cancel_close-is-last",
           .run = cancel_close_is_last,
           .deviations_max = 6 },
+        { .name = "descriptors/closed-under-restarts",
+          .run = closed_under_restarts,
+          .deviations_max = 3 },
+        { .name = "descriptors/closed-twice", .run = closed_twice },
         { .name = "closing/all", .run = loop_closed },
         { .name = "embedded/timer-in-time", .run = embedded_timer_in_time },
         { .name = "embedded/ends-in-done", .run = embedded_ends_in_done },
