@@ -18,7 +18,4 @@ void unri_fill_cancel(struct unri_ring *ring, struct io_uring_sqe *sqe, struct u
  * sent again later. */
 void unri_cancel_answered(struct unr_loop *loop, struct unr_op *op, int res);
 
-/* Asks again for each cancel that had no effect and is due to be repeated. */
-void unri_repeat_cancels(struct unr_loop *loop);
-
 #endif

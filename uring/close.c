@@ -85,12 +85,21 @@ const struct unri_row unri_row_cancel_close = {
     .fill = cancel_close_fill,
 };
 
+/* What is in flight on the descriptor keeps its file, and not its number. */
+void unri_number_is_closed(const struct unr_op *closer)
+{
+    for (struct unr_op *peer = NULL; (peer = next_peer(closer, peer)) != NULL;)
+        unri_private(peer)->flags |= UNRI_FD_CLOSED;
+}
+
 static void close_start(struct unr_op *op)
 {
-    if (unlikely(unri_is_closed_by_another(op)))
+    if (unlikely(unri_is_closed_by_another(op))) {
         end_closed(op);
-    else
-        unri_row_start(op);
+        return;
+    }
+    unri_number_is_closed(op);
+    unri_row_start(op);
 }
 
 const struct unri_row unri_row_close = {

@@ -6,25 +6,12 @@
  * refer to the operation's memory any more.  What the answer to a cancel means is decided in
  * cancel.c. */
 #include "complete.h"
+#include "again.h"
 #include "cancel.h"
 #include "enter.h"
 #include "row.h"
 
 /* ---- the result ---- */
-
-/* ERESTARTSYS and its four brothers.  The kernel keeps them for itself, but they escape when a
- * worker of io_uring is interrupted. */
-static bool is_restart(int res)
-{
-    return res <= -512 && res >= -516;
-}
-
-/* Tells whether `res` is explained by a cancel, if one was asked for.  The errors other than
- * ECANCELED are those of a worker that the cancel has interrupted. */
-static bool is_cancelled(int res)
-{
-    return res == -ECANCELED || res == -EINTR || is_restart(res);
-}
 
 static uint64_t bytes_in(const struct iovec *pieces, size_t count)
 {
@@ -45,39 +32,43 @@ static uint64_t bytes_asked(const struct unr_op *op)
     case IORING_OP_RECVMSG:
     case IORING_OP_SENDMSG: return bytes_in(msg->msg_iov, (size_t)msg->msg_iovlen);
     case IORING_OP_WRITEV: return bytes_in(address, p->length);
+    case IORING_OP_NOP: return p->offset; /* unr_sqe(): 0, where that does not know */
     default: return p->length;
     }
 }
 
 static bool yields_bytes(const struct unri_row *row)
 {
-    return row->yields == UNRI_YIELDS_BYTES || row->yields == UNRI_YIELDS_SENT;
+    return row->yields == UNRI_YIELDS_BYTES || row->yields == UNRI_YIELDS_SENT
+           || row == &unri_row_sqe;
+}
+
+/* Tells whether a cancel has hit a transfer that goes on after a part has moved. */
+static bool was_hit_on_its_way(const struct unr_op *op)
+{
+    return op->private_fields.flags & UNRI_CANCEL_HIT
+           && (unri_own_supports(op) & (UNR_CANCEL_PARTIAL | UNR_CANCEL_TOTAL))
+                  == UNR_CANCEL_PARTIAL;
 }
 
 /* Rule 4, Counts: a MSG_WAITALL transfer that has moved a part when a cancel hits it ends with that
  * count, and not with an error.  Nothing else tells such a transfer from one that completed. */
 static bool was_cut_short(const struct unr_op *op, int res)
 {
-    const struct unr_op_private *p = &op->private_fields;
-    return p->flags & UNRI_CANCEL_HIT
-           && (unri_own_supports(op) & (UNR_CANCEL_PARTIAL | UNR_CANCEL_TOTAL))
-                  == UNR_CANCEL_PARTIAL
-           && yields_bytes(unri_row_of(op)) && (uint64_t)res < bytes_asked(op);
+    return was_hit_on_its_way(op) && yields_bytes(unri_row_of(op))
+           && (uint64_t)res < bytes_asked(op);
 }
 
 /* Returns the error of an operation whose own last CQE said `res`.  A success stays a success
- * whatever was requested (rule 3, Truth).  -ECANCELED stands for a request that took effect, and
- * for nothing else (rule 4, Counts). */
+ * whatever was requested (rule 3, Truth).  -ECANCELED stands for a request that took effect (rule
+ * 4, Counts): an interruption that nobody has asked for does not get here, but for the one of a
+ * timerfd, see own_cqe(). */
 static int error_of(const struct unr_op *op, int res)
 {
     bool honoured = op->private_fields.flags & UNRI_HONOURED;
-    if (honoured && (res < 0 ? is_cancelled(res) : was_cut_short(op, res)))
+    if (honoured && (res < 0 ? unri_is_interruption(res) : was_cut_short(op, res)))
         return -ECANCELED;
-    if (res >= 0)
-        return 0;
-    if (res == -ECANCELED)
-        return -EIO; /* nobody asked for a cancellation */
-    return is_restart(res) ? -EINTR : res;
+    return res < 0 ? res : 0;
 }
 
 /* The error of an operation that has sent nothing, by a CQE that says 0.  Where it was given bytes
@@ -130,6 +121,14 @@ static void finish(struct unr_op *op)
     if (error == -ECANCELED && op->private_fields.flags & UNRI_UNDO_FAILED)
         op->result.guarantee = UNR_CANCEL_TERMINAL;
     unri_end(op, error);
+    /* An SQE of the caller's that does not say how much was asked for: its count stays a success.
+     */
+    if (row == &unri_row_sqe && error == 0 && res > 0 && !bytes_asked(op) && was_hit_on_its_way(op))
+        op->result.verdict = UNR_VERDICT_CANCELLED;
+    if (unlikely(op->private_fields.flags & UNRI_CLOCK_SET)) { /* an event, and no cancellation */
+        op->result.guarantee = UNR_CANCEL_NONE;
+        op->result.cause = 0;
+    }
 }
 
 /* ---- its own CQEs ---- */
@@ -140,7 +139,7 @@ static bool needs_undoing(const struct unr_op *op, int res)
 {
     const struct unr_op_private *p = &op->private_fields;
     if (unri_row_of(op)->opcode != IORING_OP_CONNECT || !(p->flags & UNRI_HONOURED)
-        || !is_cancelled(res))
+        || !unri_is_interruption(res))
         return false;
     return p->offset >= sizeof(sa_family_t)
            && ((const struct sockaddr *)(uintptr_t)p->address)->sa_family != AF_UNIX;
@@ -181,6 +180,9 @@ static void hand_out_shot(struct unr_loop *loop, struct unr_op *op, int res)
 static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned flags)
 {
     struct unr_op_private *p = unri_private(op);
+    if (!(p->flags & UNRI_HONOURED) && unlikely(unri_is_interruption(res))
+        && unri_submit_again(loop, op, &res))
+        return;
     if (unri_row_of(op) == &unri_row_sqe && !(flags & IORING_CQE_F_NOTIF))
         p->other_fd = (int32_t)flags;
     if (flags & IORING_CQE_F_NOTIF) {

@@ -5,7 +5,9 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -97,6 +99,27 @@ bool unri_enter_has_nosignal(void)
 #endif
     close(fd);
     return has;
+}
+
+bool unri_enter_needs_worker(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return false;
+    if (S_ISSOCK(st.st_mode))
+        return unri_enter_carries(fd) == UNRI_CARRIES_LOCAL_DATAGRAMS;
+    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode);
+}
+
+bool unri_enter_is_timer(int fd)
+{
+    struct itimerspec left;
+    return timerfd_gettime(fd, &left) == 0;
+}
+
+int unri_enter_close_now(int fd)
+{
+    return close(fd) < 0 ? -errno : 0;
 }
 
 enum unri_carries unri_enter_carries(int fd)

@@ -48,6 +48,16 @@ int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete,
 /* Tells whether writes can be told not to raise SIGPIPE: RWF_NOSIGNAL. */
 bool unri_enter_has_nosignal(void);
 
+/* Tells whether a read or write of `fd` that has to wait does so in a worker: of a file, or where a
+ * poll does not tell that it can go on. */
+bool unri_enter_needs_worker(int fd);
+
+/* Tells whether `fd` is a timerfd_create(2). */
+bool unri_enter_is_timer(int fd);
+
+/* Closes `fd` here and now: close(2).  0 or a negative errno. */
+int unri_enter_close_now(int fd);
+
 /* What the descriptor `fd` carries: getsockopt(2). */
 enum unri_carries unri_enter_carries(int fd);
 

@@ -28,7 +28,7 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline);
 /* Tells whether a turn that does not wait would find something to do. */
 bool unri_ring_has_work(const struct unr_loop *loop);
 
-/* Returns when the next cancel that had no effect is to be sent again; UNR_NEVER: there is none. */
+/* Returns when the next cancel or operation is to be sent again; UNR_NEVER: there is none. */
 unr_time unri_ring_next_repeat(struct unr_loop *loop);
 
 /* Returns the version of Linux that has the system call of `op` in io_uring. */

@@ -26,7 +26,7 @@ struct unri_ring {
     struct io_uring   io;
     struct unri_queue queued; /* operations without an SQE, in the order of their starts */
     struct unri_queue urgent; /* operations in flight that want a cancel or an undoing sent */
-    /* Operations whose cancel had no effect, in order of time; and how many there are. */
+    /* Operations for which something is sent again, in order of time; and how many there are. */
     struct unri_queue repeats[UNRI_REPEAT_LEVELS];
     unsigned          repeating;
     unsigned          cancels_filled; /* among the SQEs of this submission */

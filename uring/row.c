@@ -3,6 +3,7 @@
 #include "row.h"
 #include "cancel.h"
 #include "enter.h"
+#include "repeat.h"
 
 /* ---- a descriptor that is being closed ---- */
 
@@ -93,7 +94,11 @@ void unri_row_cancel(struct unr_op *op, struct unr_cancel_request request)
     struct unr_op_private *p = unri_private(op);
     struct unri_ring      *ring = p->loop->ring;
     if (p->state == UNRI_QUEUED) {
-        unri_queue_remove(&ring->queued, op);
+        if (unlikely(p->flags & UNRI_WANTS_REPEAT))
+            unri_take_back_repeat(ring, op);
+        else
+            unri_queue_remove(&ring->queued, op);
+        unri_clear_flags(op, UNRI_AWAITS_TARGET); /* set if it was submitted before */
         unri_end_unsubmitted(op, request);
         return;
     }
@@ -101,6 +106,8 @@ void unri_row_cancel(struct unr_op *op, struct unr_cancel_request request)
      * its own last CQE is in and only the others are missing. */
     const unsigned under_way = UNRI_WANTS_CANCEL | UNRI_WANTS_UNDO | UNRI_WANTS_REPEAT
                                | UNRI_AWAITS_CANCEL | UNRI_CANCEL_HIT;
-    if (p->flags & UNRI_AWAITS_TARGET && !(p->flags & under_way))
+    if (p->flags & UNRI_AWAITS_TARGET && !(p->flags & under_way)) {
+        unri_forget_attempts(op); /* those were the operation's own */
         unri_want_cancel(ring, op);
+    }
 }

@@ -23,6 +23,8 @@ struct unri_row {
     uint8_t            yields; /* enum unri_yields */
     bool is_special;           /* is_plain() is not for it: it has `completed`, or keeps the flags
                                   of its CQEs (unr_sqe) */
+    bool        repeats;       /* interrupted, the call has done nothing: it is called again */
+    bool        in_worker;     /* a worker executes it, whatever it is on */
     const char *needs;         /* the version of Linux that has the call; NULL: 6.1 has it */
     /* Fills in what the SQE has besides the operation's arguments.  False: the SQE is not to be
      * submitted, because this function has ended the operation or has let it wait.  NULL: the SQE
@@ -74,6 +76,10 @@ bool unri_has_closer(struct unr_loop *loop, int fd);
  * close, and its CQE is missing.  `closer` ends with -EBADF then: the number may be another file's
  * by the time it would close it. */
 bool unri_is_closed_by_another(const struct unr_op *closer);
+
+/* Marks the other operations on the descriptor that `closer` is to close: they are not submitted
+ * again. */
+void unri_number_is_closed(const struct unr_op *closer);
 
 /* Tells whether a cancel_close waits until no other operation is on `fd`: no operation that can be
  * cancelled is to be started there then. */

@@ -128,64 +128,74 @@ static bool fill_xattr(struct io_uring_sqe *sqe, struct unr_op *op)
  *   opcode   several may share one
  *   fds      how many descriptors it is in flight on: none, fd, or fd and other_fd
  *   yields   what a res of 0 or more is: see enum unri_yields
+ *   EINTR    what an interruption that nobody asked for means: nothing was done, and the call is
+ *            made AGAIN; or it ENDS the call, which may have done something.  (Two depend on their
+ *            arguments: again.c.)
+ *   runs in  a WORKER, whatever it is on; or the TASK that owns the loop, but for a transfer that
+ *            waits for a file
  * and behind those, where it applies:
  *   .needs   the version of Linux that has it in io_uring, where that is newer than 6.1
  *   .fill    what its SQE has besides the arguments as describe() lays them out */
 /* clang-format off */
 #define CALLS(CALL, OTHER) \
-    /*   name             cancels opcode                   fds yields */ \
-    CALL(nop,             TOTAL, IORING_OP_NOP,             0, NOTHING) \
-    CALL(read,            TOTAL, IORING_OP_READ,            1, BYTES) \
-    CALL(write,           TOTAL, IORING_OP_WRITE,           1, SENT, .fill = fill_write) \
-    CALL(readv,           TOTAL, IORING_OP_READV,           1, BYTES) \
-    CALL(writev,          TOTAL, IORING_OP_WRITEV,          1, SENT, .fill = fill_write) \
-    CALL(read_with,       TOTAL, IORING_OP_READV,           1, BYTES) \
-    CALL(write_with,      TOTAL, IORING_OP_WRITEV,          1, SENT, .fill = fill_write) \
-    CALL(recv,            TOTAL, IORING_OP_RECV,            1, BYTES) \
-    CALL(send,            TOTAL, IORING_OP_SEND,            1, SENT, .fill = fill_send) \
-    CALL(recvfrom,        TOTAL, IORING_OP_RECVMSG,         1, BYTES, .fill = fill_recvfrom, \
+    /*   name             cancels opcode                   fds yields   EINTR  runs in */ \
+    CALL(nop,             TOTAL, IORING_OP_NOP,             0, NOTHING, ENDS,  TASK) \
+    CALL(read,            TOTAL, IORING_OP_READ,            1, BYTES,   AGAIN, TASK) \
+    CALL(write,           TOTAL, IORING_OP_WRITE,           1, SENT,    AGAIN, TASK, .fill = fill_write) \
+    CALL(readv,           TOTAL, IORING_OP_READV,           1, BYTES,   AGAIN, TASK) \
+    CALL(writev,          TOTAL, IORING_OP_WRITEV,          1, SENT,    AGAIN, TASK, .fill = fill_write) \
+    CALL(read_with,       TOTAL, IORING_OP_READV,           1, BYTES,   AGAIN, TASK) \
+    CALL(write_with,      TOTAL, IORING_OP_WRITEV,          1, SENT,    AGAIN, TASK, .fill = fill_write) \
+    CALL(recv,            TOTAL, IORING_OP_RECV,            1, BYTES,   AGAIN, TASK) \
+    CALL(send,            TOTAL, IORING_OP_SEND,            1, SENT,    AGAIN, TASK, .fill = fill_send) \
+    CALL(recvfrom,        TOTAL, IORING_OP_RECVMSG,         1, BYTES,   AGAIN, TASK, .fill = fill_recvfrom, \
                                                            .completed = complete_recvfrom, .is_special = true) \
-    CALL(sendto,          TOTAL, IORING_OP_SEND,            1, SENT, .fill = fill_sendto) \
-    CALL(recvmsg,         TOTAL, IORING_OP_RECVMSG,         1, BYTES) \
-    CALL(sendmsg,         TOTAL, IORING_OP_SENDMSG,         1, SENT, .fill = fill_send) \
-    CALL(accept,          TOTAL, IORING_OP_ACCEPT,          1, FD) \
-    CALL(connect,         TOTAL, IORING_OP_CONNECT,         1, NOTHING) \
-    CALL(poll,            TOTAL, IORING_OP_POLL_ADD,        1, EVENTS) \
-    CALL(epoll_wait,      TOTAL, UNRI_OP_EPOLL_WAIT,        1, VALUE, .needs = "6.15") \
-    CALL(shutdown,        TOTAL, IORING_OP_SHUTDOWN,        1, NOTHING) \
+    CALL(sendto,          TOTAL, IORING_OP_SEND,            1, SENT,    AGAIN, TASK, .fill = fill_sendto) \
+    CALL(recvmsg,         TOTAL, IORING_OP_RECVMSG,         1, BYTES,   AGAIN, TASK) \
+    CALL(sendmsg,         TOTAL, IORING_OP_SENDMSG,         1, SENT,    AGAIN, TASK, .fill = fill_send) \
+    CALL(accept,          TOTAL, IORING_OP_ACCEPT,          1, FD,      AGAIN, TASK) \
+    CALL(connect,         TOTAL, IORING_OP_CONNECT,         1, NOTHING, ENDS,  TASK) \
+    CALL(poll,            TOTAL, IORING_OP_POLL_ADD,        1, EVENTS,  AGAIN, TASK) \
+    CALL(epoll_wait,      TOTAL, UNRI_OP_EPOLL_WAIT,        1, VALUE,   AGAIN, TASK, .needs = "6.15") \
+    CALL(shutdown,        TOTAL, IORING_OP_SHUTDOWN,        1, NOTHING, ENDS,  WORKER) \
     OTHER(close) \
     OTHER(cancel_close) \
-    CALL(socket,          TOTAL, IORING_OP_SOCKET,          0, FD) \
-    CALL(bind,            TOTAL, UNRI_OP_BIND,              1, NOTHING, .needs = "6.11") \
-    CALL(listen,          TOTAL, UNRI_OP_LISTEN,            1, NOTHING, .needs = "6.11") \
-    CALL(pipe,            TOTAL, UNRI_OP_PIPE,              0, NOTHING, .needs = "6.16") \
-    CALL(splice,          TOTAL, IORING_OP_SPLICE,          2, BYTES) \
-    CALL(tee,             TOTAL, IORING_OP_TEE,             2, BYTES) \
-    CALL(openat,          TOTAL, IORING_OP_OPENAT,          1, FD) \
-    CALL(fsync,           TOTAL, IORING_OP_FSYNC,           1, NOTHING) \
-    CALL(statx,           TOTAL, IORING_OP_STATX,           1, NOTHING) \
-    CALL(getxattr,        TOTAL, IORING_OP_GETXATTR,        0, VALUE, .fill = fill_xattr) \
-    CALL(fgetxattr,       TOTAL, IORING_OP_FGETXATTR,       1, VALUE) \
-    CALL(setxattr,        TOTAL, IORING_OP_SETXATTR,        0, NOTHING, .fill = fill_xattr) \
-    CALL(ftruncate,       TOTAL, UNRI_OP_FTRUNCATE,         1, NOTHING, .needs = "6.9") \
-    CALL(fallocate,       TOTAL, IORING_OP_FALLOCATE,       1, NOTHING) \
-    CALL(fadvise,         TOTAL, IORING_OP_FADVISE,         1, NOTHING) \
-    CALL(sync_file_range, TOTAL, IORING_OP_SYNC_FILE_RANGE, 1, NOTHING) \
-    CALL(unlinkat,        TOTAL, IORING_OP_UNLINKAT,        1, NOTHING) \
-    CALL(renameat,        TOTAL, IORING_OP_RENAMEAT,        2, NOTHING, .fill = fill_two_directories) \
-    CALL(linkat,          TOTAL, IORING_OP_LINKAT,          2, NOTHING, .fill = fill_two_directories) \
-    CALL(symlinkat,       TOTAL, IORING_OP_SYMLINKAT,       1, NOTHING) \
-    CALL(mkdirat,         TOTAL, IORING_OP_MKDIRAT,         1, NOTHING) \
-    CALL(waitid,          TOTAL, UNRI_OP_WAITID,            0, NOTHING, .needs = "6.7") \
-    CALL(futex_wait,      TOTAL, UNRI_OP_FUTEX_WAIT,        0, NOTHING, .needs = "6.7", .fill = fill_futex) \
-    CALL(futex_wake,      TOTAL, UNRI_OP_FUTEX_WAKE,        0, VALUE,   .needs = "6.7", .fill = fill_futex) \
+    CALL(socket,          TOTAL, IORING_OP_SOCKET,          0, FD,      AGAIN, TASK) \
+    CALL(bind,            TOTAL, UNRI_OP_BIND,              1, NOTHING, ENDS,  TASK, .needs = "6.11") \
+    CALL(listen,          TOTAL, UNRI_OP_LISTEN,            1, NOTHING, ENDS,  TASK, .needs = "6.11") \
+    CALL(pipe,            TOTAL, UNRI_OP_PIPE,              0, NOTHING, AGAIN, TASK, .needs = "6.16") \
+    CALL(splice,          TOTAL, IORING_OP_SPLICE,          2, BYTES,   AGAIN, WORKER) \
+    CALL(tee,             TOTAL, IORING_OP_TEE,             2, BYTES,   AGAIN, WORKER) \
+    CALL(openat,          TOTAL, IORING_OP_OPENAT,          1, FD,      AGAIN, WORKER) \
+    CALL(fsync,           TOTAL, IORING_OP_FSYNC,           1, NOTHING, AGAIN, WORKER) \
+    CALL(statx,           TOTAL, IORING_OP_STATX,           1, NOTHING, AGAIN, WORKER) \
+    CALL(getxattr,        TOTAL, IORING_OP_GETXATTR,        0, VALUE,   AGAIN, WORKER, .fill = fill_xattr) \
+    CALL(fgetxattr,       TOTAL, IORING_OP_FGETXATTR,       1, VALUE,   AGAIN, WORKER) \
+    CALL(setxattr,        TOTAL, IORING_OP_SETXATTR,        0, NOTHING, ENDS,  WORKER, .fill = fill_xattr) \
+    CALL(ftruncate,       TOTAL, UNRI_OP_FTRUNCATE,         1, NOTHING, AGAIN, WORKER, .needs = "6.9") \
+    CALL(fallocate,       TOTAL, IORING_OP_FALLOCATE,       1, NOTHING, ENDS,  WORKER) \
+    CALL(fadvise,         TOTAL, IORING_OP_FADVISE,         1, NOTHING, AGAIN, WORKER) \
+    CALL(sync_file_range, TOTAL, IORING_OP_SYNC_FILE_RANGE, 1, NOTHING, AGAIN, WORKER) \
+    CALL(unlinkat,        TOTAL, IORING_OP_UNLINKAT,        1, NOTHING, ENDS,  WORKER) \
+    CALL(renameat,        TOTAL, IORING_OP_RENAMEAT,        2, NOTHING, ENDS,  WORKER, .fill = fill_two_directories) \
+    CALL(linkat,          TOTAL, IORING_OP_LINKAT,          2, NOTHING, ENDS,  WORKER, .fill = fill_two_directories) \
+    CALL(symlinkat,       TOTAL, IORING_OP_SYMLINKAT,       1, NOTHING, ENDS,  WORKER) \
+    CALL(mkdirat,         TOTAL, IORING_OP_MKDIRAT,         1, NOTHING, ENDS,  WORKER) \
+    CALL(waitid,          TOTAL, UNRI_OP_WAITID,            0, NOTHING, AGAIN, TASK, .needs = "6.7") \
+    CALL(futex_wait,      TOTAL, UNRI_OP_FUTEX_WAIT,        0, NOTHING, AGAIN, TASK, .needs = "6.7", .fill = fill_futex) \
+    CALL(futex_wake,      TOTAL, UNRI_OP_FUTEX_WAKE,        0, VALUE,   ENDS,  TASK, .needs = "6.7", .fill = fill_futex) \
     OTHER(sqe)
 /* clang-format on */
 
 #define TOTAL UNR_CANCEL_ALL
 #define NONE  UNR_CANCEL_NONE
 
-#define ROW(call, cancels, code, fds, result, ...)                                                 \
+#define AGAIN  true
+#define ENDS   false
+#define WORKER true
+#define TASK   false
+
+#define ROW(call, cancels, code, fds, result, after_eintr, runs_in, ...)                           \
     static const struct unri_row unri_row_##call = {                                               \
         .type = { .size = sizeof(struct unr_op_type),                                              \
                   .supports = cancels,                                                             \
@@ -195,6 +205,8 @@ static bool fill_xattr(struct io_uring_sqe *sqe, struct unr_op *op)
                   .private_fields = { .kind = UNRI_CALL, .descriptors = fds } },                   \
         .opcode = code,                                                                            \
         .yields = UNRI_YIELDS_##result,                                                            \
+        .repeats = after_eintr,                                                                    \
+        .in_worker = runs_in,                                                                      \
         __VA_ARGS__                                                                                \
     };
 #define ADDRESS(call, ...) &unri_row_##call,
@@ -203,7 +215,7 @@ static bool fill_xattr(struct io_uring_sqe *sqe, struct unr_op *op)
 CALLS(ROW, NOT_HERE)
 
 /* The loop's own; see unri_alarm(). */
-ROW(alarm, TOTAL, IORING_OP_TIMEOUT, 0, NOTHING)
+ROW(alarm, TOTAL, IORING_OP_TIMEOUT, 0, NOTHING, ENDS, TASK)
 
 const struct unri_row *const unri_rows[] = { CALLS(ADDRESS, ADDRESS) };
 const unsigned               unri_row_count = sizeof unri_rows / sizeof *unri_rows;

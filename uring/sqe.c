@@ -3,7 +3,8 @@
  * the operation gets its SQE; before that, unring knows neither the opcode nor the descriptor.
  *
  * The operation keeps the function in `address`, the function's context in `offset`, and its own
- * name in the wide argument (unri_wide()). */
+ * name in the wide argument (unri_wide()).  Once it is submitted, `offset` has how many bytes were
+ * asked for. */
 #include "cancel.h"
 #include "row.h"
 
@@ -74,14 +75,33 @@ static bool may_be_submitted(struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
     bool                   too_late = unri_own_supports(op) && unri_being_closed(p->loop, p->fd);
-    if (!too_late && !(p->flags & UNRI_CLOSES && unri_is_closed_by_another(op)))
+    if (!too_late && !(p->flags & UNRI_CLOSES && unri_is_closed_by_another(op))) {
+        if (p->flags & UNRI_CLOSES)
+            unri_number_is_closed(op);
         return true;
+    }
     do_not_submit(op);
     if (too_late)
         unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
     else
         unri_end(op, -EBADF);
     return false;
+}
+
+/* Returns how many bytes a transfer is asked to move; 0 where the SQE does not say: a message has
+ * its own lengths, and of provided buffers the kernel takes what it likes. */
+static uint32_t bytes_asked(const struct io_uring_sqe *sqe)
+{
+    switch (sqe->opcode) {
+    case IORING_OP_READ:
+    case IORING_OP_WRITE:
+    case IORING_OP_READ_FIXED:
+    case IORING_OP_WRITE_FIXED:
+    case IORING_OP_RECV:
+    case IORING_OP_SEND:
+    case IORING_OP_SEND_ZC: return sqe->flags & IOSQE_BUFFER_SELECT ? 0 : sqe->len;
+    default: return 0;
+    }
 }
 
 static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
@@ -99,6 +119,7 @@ static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
     if (sqe->opcode == IORING_OP_SEND_ZC || sqe->opcode == IORING_OP_SENDMSG_ZC)
         p->flags |= UNRI_ZERO_COPY;
     p->other_fd = 0;
+    p->offset = bytes_asked(sqe); /* the context has served */
     if (has_fd(sqe) && !(sqe->flags & IOSQE_FIXED_FILE)) {
         move_to_descriptor(op, sqe);
         return may_be_submitted(op);

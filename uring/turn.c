@@ -2,9 +2,9 @@
 /* One turn with the kernel: it submits, waits and times out with one system call, and reaps. */
 #include "../lib/core/clock.h"
 #include "../lib/core/contract.h"
-#include "cancel.h"
 #include "complete.h"
 #include "enter.h"
+#include "repeat.h"
 #include "submit.h"
 
 /* ---- the kernel's news ---- */
@@ -113,6 +113,6 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
         deadline = INT64_MIN; /* the loop must look at once at the operations that were reaped */
     }
     if (unlikely(ring->repeating))
-        unri_repeat_cancels(loop);
+        unri_repeat_due(loop);
     return error;
 }

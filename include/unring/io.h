@@ -16,8 +16,15 @@
  *             its end, RUNNING; but a worker that waits is interrupted.
  *   Errors    Those of the call's man page, in result.error.  -EOPNOTSUPP: the running kernel
  *             lacks the call in io_uring; unr_explain_op() puts that into words.  -EBADF: a
- *             descriptor below 0, except AT_FDCWD for a directory.  -EIO or -EINTR: the kernel
- *             cancelled or interrupted the operation, and nobody had asked for that.
+ *             descriptor below 0, except AT_FDCWD for a directory.
+ *   Unasked   The kernel interrupts calls when the process is stopped and continued, and ends
+ *             those for which it can make no worker thread.  A call that has done nothing is
+ *             submitted again: at once, then after 1 ms, 2, ... 256 ms, and it can be cancelled
+ *             meanwhile.  -EAGAIN with words in unr_explain_op(): half a second has brought no
+ *             worker.  -EINTR: the call may have done something (unlinkat, renameat, linkat,
+ *             symlinkat, mkdirat, setxattr, fallocate, openat with O_EXCL, connect over TCP, which
+ *             goes on); or unr_close() has closed its descriptor meanwhile; or somebody else
+ *             cancelled it, as an unr_sqe() of IORING_OP_ASYNC_CANCEL can.
  *   Threads   The loop's.
  *   Source    tests/test_table.c cancels each of them in every state. */
 #ifndef UNRING_IO_H
@@ -45,7 +52,8 @@ UNR_API struct unr_op *unr_nop(struct unr_op *op);
  *          and from a pipe, a socket or a terminal.
  * Result   bytes: how many were read; 0 with error 0 at the end of the file or stream.
  * Cancels  TOTAL: nothing was taken from the stream, and the position has not moved.
- * Errors   as read(2) and pread(2); -EINVAL for an offset below -1.
+ * Errors   as read(2) and pread(2); -EINVAL for an offset below -1.  -ECANCELED with the verdict
+ *          NONE: `fd` is a timerfd of TFD_TIMER_CANCEL_ON_SET, and the clock was set.
  * Source   io_uring_prep_read(3). */
 UNR_API struct unr_op *unr_read(struct unr_op *op, int fd, void *buf, size_t len, int64_t offset);
 
@@ -153,6 +161,7 @@ UNR_API struct unr_op *unr_epoll_wait(struct unr_op *op, int epfd, struct epoll_
  *          socket sees no end as long as they do.  unr_cancel_close() ends them first.
  * Result   value: 0.
  * Cancels  NONE: a close always runs, also while its loop is being closed.
+ * Worker   a close for which the kernel can make no worker thread is done in the loop's thread.
  * Errors   as close(2).  The descriptor is gone after an error, too, except after -EBADF.  -EBADF
  *          also if another unr_close(), an unr_cancel_close() or a close by unr_sqe() of `fd` is in
  *          flight: the number may be another file's by the time this close would run.

@@ -123,6 +123,8 @@ struct unr_stats {
     uint64_t cancels_repeated; /* cancels that were sent again, as the last had no effect */
     uint64_t sq_full;          /* submissions in which not everything found an SQE */
     uint64_t cq_overflows;     /* turns in which the completion queue had been too small */
+    uint64_t submitted_again;  /* operations that the kernel gave back without having done anything:
+                                  interrupted, or for want of a worker thread */
 };
 
 /* Copies the counts of a loop.

@@ -44,7 +44,7 @@ enum unr_verdict {
     UNR_VERDICT_UNSUBMITTED, /* cancelled before it began: the kernel never saw the operation */
     UNR_VERDICT_CANCELLED,   /* cancelled after it had begun, in the kernel or above the kernel */
     UNR_VERDICT_TOO_LATE,    /* the operation completed, or failed of its own, all the same */
-    UNR_VERDICT_RUNNING,     /* the kernel was executing it (EALREADY), and it ran to its end */
+    UNR_VERDICT_RUNNING,     /* the kernel was executing it, and it ran to its end */
     UNR_VERDICT_REFUSED,     /* the operation supports none of the types that were asked for */
 };
 
@@ -106,7 +106,7 @@ struct unr_op_private {
     struct unr_op   *peer;    /* the operation behind it on the same descriptor */
     struct unr_op  **peer_at; /* the pointer to it on that list; NULL: it is on no such list */
     uint32_t         state;
-    /* Flags; the types that it supports; how many of its cancels have had no effect. */
+    /* Flags; the types that it supports; how often something was sent again for it. */
     uint32_t flags;
     /* The arguments of a system call, where its SQE has them. */
     int32_t  fd, other_fd;

@@ -81,10 +81,15 @@ struct unr_explore_options {
  *
  * UNR_FAULT_ENTER     io_uring_enter(2) is interrupted, takes fewer SQEs than it is shown, or none
  *                     (EAGAIN, EBUSY).
- * UNR_FAULT_TRANSFER  transfers on sockets and pipes are short where they could be complete. */
+ * UNR_FAULT_TRANSFER  transfers on sockets and pipes are short where they could be complete.
+ * UNR_FAULT_STOP      the program is stopped and continued: calls that wait in a worker are
+ *                     interrupted.
+ * UNR_FAULT_WORKERS   no worker can be made for a call, once or for the rest of the schedule. */
 #define UNR_FAULT_ENTER    1u
 #define UNR_FAULT_TRANSFER 2u
 #define UNR_FAULT_ALL      3u
+#define UNR_FAULT_STOP     16u
+#define UNR_FAULT_WORKERS  32u
 
 /* The result of an exploration. */
 struct unr_exploration {

@@ -67,11 +67,15 @@ typedef void unr_fill_fn(void *sqe, void *context);
  *           must not be NULL, runs for each of them with UNR_MORE.  A request to cancel that is
  *           made inside such a `done` takes effect when that has returned.  Inside a combinator a
  *           shot is a broken contract.
- * Cancels   the strongest guarantee of `supports`: the caller's promise is true then.  A
- *           MSG_WAITALL transfer that a cancellation cuts short is a success with its count, as
- *           unring does not know how much was asked for.
+ * Cancels   the strongest guarantee of `supports`: the caller's promise is true then.  A transfer
+ *           that supports PARTIAL and not TOTAL, and that a cancellation cuts short, is cancelled
+ *           with its count in `value`.  For messages and provided buffers the SQE does not say how
+ *           much was asked for: there a count above 0 is a success, with the verdict CANCELLED
+ *           where the kernel says that the cancel took effect.
  * Flags     of the SQE are passed on as they are, also MSG_* that unring's own calls refuse, and a
  *           `res` of 0 for a datagram that was lost stays a success: see net.h.
+ * Unasked   where the kernel interrupts it, or has no worker thread for it, the error is -EINTR:
+ *           unring does not submit it again.
  * Waits     SEND_ZC and SENDMSG_ZC end with their notification, which no request hastens.
  * Reached   by unr_cancel_fd() and unr_cancel_close() from its submission on, when sqe->fd is
  *           known.

@@ -22,6 +22,7 @@
  *   DESCRIBED     -> IN_FLIGHT   [cancel_close_start]   it waits for the others on its descriptor
  *   QUEUED        -> IN_FLIGHT   [fill_queued]          it gets its SQE
  *   IN_FLIGHT     -> QUEUED      [unri_enqueue]         a cancel_close is alone on its descriptor
+ *   IN_FLIGHT     -> QUEUED      [unri_submit_again]    the kernel has given it back untouched
  *   IN_FLIGHT     -> CANCELLING  [unri_tell_type]       its type hears of a request
  *   IN_FLIGHT     -> CANCELLING  [unri_record_request]  a combinator has honoured a request
  *   CANCELLING    -> CANCELLING  [unri_tell_type]       its type hears of a further request
@@ -39,7 +40,8 @@ enum unri_op_state {
     UNRI_IDLE = 0,
     /* It is filled in, and waits for unr_start() or for a combinator; on no list. */
     UNRI_DESCRIBED = 0x6f705d01,
-    /* It waits for an SQE, on ring->queued.  A request ends it at once, UNSUBMITTED (rule 6). */
+    /* It waits for an SQE, on ring->queued, or on ring->repeats if it was submitted before.  A
+     * request ends it at once, UNSUBMITTED (rule 6). */
     UNRI_QUEUED = 0x6f705d02,
     /* It has begun, and the kernel may touch its buffers. */
     UNRI_IN_FLIGHT = 0x6f705d03,
@@ -92,7 +94,7 @@ static inline bool unri_live(const struct unr_op *op)
 /* ---- flags ---- */
 
 /* The low bits of unr_op_private.flags.  The types that the operation supports, and the number of
- * its cancels that had no effect, share the word with them. */
+ * its attempts, share the word with them. */
 enum {
     UNRI_CHILD = 1 << 0,        /* its end goes to private_fields.combinator, not to a `done` */
     UNRI_HOUSEKEEPING = 1 << 1, /* the loop's own: neither shown nor counted */
@@ -113,7 +115,7 @@ enum {
     /* What uring/ has yet to send for the operation: at most one of these, which names its list. */
     UNRI_WANTS_CANCEL = 1 << 10, /* ring->urgent */
     UNRI_WANTS_UNDO = 1 << 11,   /* ring->urgent */
-    UNRI_WANTS_REPEAT = 1 << 12, /* ring->repeats[attempts]: a cancel had no effect */
+    UNRI_WANTS_REPEAT = 1 << 12, /* ring->repeats: its cancel, or itself, is sent again later */
 
     UNRI_CANCEL_HIT = 1 << 13,  /* a cancel's CQE said that it took effect */
     UNRI_UNDO_FAILED = 1 << 14, /* a connect could not be undone: the socket may still connect */
@@ -122,6 +124,9 @@ enum {
     UNRI_FILLS_BUFFER = 1 << 16, /* a receive with MSG_WAITALL */
     UNRI_LOST_DATA = 1 << 17,    /* a datagram: the kernel took its bytes, and sent none of them */
     UNRI_CLOSES = 1 << 18,       /* it closes private_fields.fd, unless another does before it */
+    UNRI_FD_CLOSED = 1 << 19,    /* its descriptor's number is, or will be, another file's */
+    UNRI_NO_WORKER = 1 << 20,    /* the kernel made no worker for it, for half a second */
+    UNRI_CLOCK_SET = 1 << 21,    /* a read of a timerfd, which said ECANCELED: the clock was set */
 
     UNRI_ATTEMPTS_SHIFT = 24, /* four bits */
     UNRI_SUPPORTS_SHIFT = 28, /* three bits, UNR_CANCEL_* */
@@ -150,10 +155,16 @@ static inline void unri_set_supports(struct unr_op *op, unsigned types)
     op->private_fields.flags |= types << UNRI_SUPPORTS_SHIFT;
 }
 
-/* Returns how many cancels the kernel has answered without effect. */
+/* Returns how often a cancel was sent again, as the last had no effect; before a first cancel, how
+ * often the operation was. */
 static inline unsigned unri_attempts(const struct unr_op *op)
 {
     return op->private_fields.flags >> UNRI_ATTEMPTS_SHIFT & 15;
+}
+
+static inline void unri_forget_attempts(struct unr_op *op)
+{
+    unri_clear_flags(op, 15 << UNRI_ATTEMPTS_SHIFT);
 }
 
 static inline void unri_count_attempt(struct unr_op *op)
@@ -183,7 +194,7 @@ static inline unsigned unri_with_weaker(unsigned type)
  *   error  When the operation was started; for a system call whose own last CQE is in, the res of
  *          that CQE.
  *   bytes  Of a system call: the operation before it on a list of the ring (uring/queue.h).
- *   fd     Of a system call: when its cancel is to be repeated (uring/cancel.c).
+ *   fd     Of a system call: when something is to be sent again for it (uring/repeat.c).
  *
  * `cause`, `requested` and `verdict` collect what becomes of requests.  Operations of a caller's
  * own type have `bytes` and `fd` to themselves. */

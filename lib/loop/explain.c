@@ -205,12 +205,12 @@ static void add_verdict(struct text *text, const struct unr_result *r)
     }
 }
 
-/* Whether the kernel has lost the bytes of the operation, or of what a wrapper is around. */
-static bool lost_data(const struct unr_op *op)
+/* The UNRI_* flags of the operation, or of what a wrapper is around. */
+static uint32_t flags_inside(const struct unr_op *op)
 {
     while (unri_is_wrapper(op))
         op = unri_child(op);
-    return op->private_fields.flags & UNRI_LOST_DATA;
+    return op->private_fields.flags;
 }
 
 static bool has_fd(const struct unr_op *op)
@@ -265,9 +265,12 @@ const char *unr_explain_op(const struct unr_op *op)
         add_cancelled(&text, op);
     else
         add_failed(&text, op);
-    if (r->error == -EAGAIN && lost_data(op))
+    if (r->error == -EAGAIN && flags_inside(op) & UNRI_LOST_DATA)
         add(&text, ": nothing of the datagram was sent, and an empty one may have gone out in its "
                    "place");
+    if (r->error == -EAGAIN && flags_inside(op) & UNRI_NO_WORKER)
+        add(&text, ": it did not begin, as the kernel could make no worker thread for it "
+                   "(RLIMIT_NPROC, or pids.max of a cgroup)");
     if (r->error == -EOPNOTSUPP && op->private_fields.flags & UNRI_INVALID)
         add(&text, ": this kernel's io_uring does not have it, Linux %s does", unri_row_needs(op));
     if (r->verdict)
@@ -320,7 +323,7 @@ static void dump_op(struct unr_op *op, void *context)
         add_types(&text, op->result.requested);
         add(&text, ")");
     }
-    if (unri_attempts(op))
+    if (unri_attempts(op) && op->private_fields.flags & UNRI_HONOURED)
         add(&text, ", %u cancels without effect", unri_attempts(op));
     dprintf(dump->fd, "%s\n", text.data);
 }

@@ -892,6 +892,8 @@ bool sim_call_blocks(const struct sim_request *request)
  * on files inline or in a worker, which is a choice. */
 enum sim_stage sim_call_begins(const struct sim_request *request)
 {
+    if (request->sqe.flags & IOSQE_ASYNC)
+        return SIM_PENDING;
     switch (request->sqe.opcode) {
     case IORING_OP_SPLICE:
     case IORING_OP_TEE:
@@ -913,8 +915,10 @@ enum sim_stage sim_call_begins(const struct sim_request *request)
     case IORING_OP_STATX:
     case IORING_OP_FADVISE: return unri_choose(2) ? SIM_PENDING : SIM_READY;
     default:
-        if (request->file && request->file->kind == SIM_REGULAR)
-            return unri_choose(2) ? SIM_PENDING : SIM_READY;
+        if (request->file && request->file->kind == SIM_REGULAR) {
+            static const enum sim_stage stages[] = { SIM_READY, SIM_PENDING, SIM_ISSUED };
+            return stages[unri_choose(3)];
+        }
         return SIM_READY;
     }
 }

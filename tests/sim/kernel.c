@@ -43,7 +43,7 @@ struct sim_ring {
 /* The kernel may be slow, interrupted or short of memory, but not for ever, or schedules would not
  * end.  A step that it could have taken and passed over this often is taken, and this many faults
  * are all that there are in a schedule. */
-enum { PATIENCE = 2 };
+enum { PATIENCE = 2, PATIENCE_WITH_DEVICES = 4 };
 
 struct later {
     struct later *next;
@@ -58,6 +58,7 @@ static struct {
     struct later       *later;    /* the actions of other processes that are yet to come */
     unsigned            faults;
     unsigned            faults_left; /* how many more calls of io_uring_enter(2) may fail */
+    bool                no_workers;  /* for the rest of the schedule, no worker can be made */
     unsigned            steps;       /* were taken in this schedule, which ends at STEPS_MAX */
 } kernel;
 
@@ -194,6 +195,23 @@ bool unri_enter_has_absolute(struct io_uring *io)
 bool unri_enter_has_nosignal(void)
 {
     return true;
+}
+
+bool unri_enter_needs_worker(int fd)
+{
+    const struct sim_file *file = sim_file_of(fd);
+    return file && file->kind == SIM_REGULAR;
+}
+
+bool unri_enter_is_timer(int fd)
+{
+    (void)fd;
+    return false;
+}
+
+int unri_enter_close_now(int fd)
+{
+    return sim_fd_close(fd);
 }
 
 enum unri_carries unri_enter_carries(int fd)
@@ -343,10 +361,29 @@ static void attempt(struct sim_request *request)
     request->stage = window ? SIM_ARMING : SIM_ARMED;
 }
 
+/* Chooses whether the kernel makes a worker for a call: it does, or it cannot this once, or it
+ * never can again. */
+static bool has_worker(void)
+{
+    if (!(kernel.faults & UNR_FAULT_WORKERS) || (!kernel.no_workers && !kernel.faults_left))
+        return true;
+    if (kernel.no_workers)
+        return false;
+    unsigned choice = unri_choose(3);
+    kernel.faults_left -= choice == 1;
+    kernel.no_workers = choice == 2;
+    return choice == 0;
+}
+
 static void begin(struct sim_request *request)
 {
     switch (sim_call_begins(request)) {
-    case SIM_PENDING: request->stage = SIM_PENDING; break;
+    case SIM_PENDING:
+        request->stage = SIM_PENDING;
+        if (!has_worker())
+            complete(request, -ECANCELED);
+        break;
+    case SIM_ISSUED: request->stage = SIM_ISSUED; break;
     default:
         /* To complete while it is submitted is the kindest.  By choice it is put into the poll
          * table unattempted, as if the kernel had been asked to poll first. */
@@ -435,7 +472,7 @@ static int cancel(struct sim_ring *ring, uint64_t user_data)
         if (sim_call_blocks(request))
             request->interrupted = unri_choose(2) == 0;
         return -EALREADY;
-    default: return -ENOENT; /* SIM_ARMING: the cancel is lost */
+    default: return -ENOENT; /* SIM_ARMING, SIM_ISSUED: the cancel is lost */
     }
 }
 
@@ -585,6 +622,7 @@ static void step(struct sim_request *request)
             attempt(request);
         break;
     case SIM_PENDING: request->stage = SIM_RUNNING; break;
+    case SIM_ISSUED:
     case SIM_RUNNING:
         if (request->interrupted) {
             complete(request, unri_choose(2) ? -EINTR : -512);
@@ -631,7 +669,8 @@ static bool take_step(bool may_stop)
          request = request->next)
         if (can_step(request)) {
             requests[n++] = request;
-            may_stop &= request->passed_over < PATIENCE;
+            may_stop &= request->passed_over
+                        < (request->stage == SIM_ISSUED ? PATIENCE_WITH_DEVICES : PATIENCE);
         }
     for (struct later *later = kernel.later; later && m < CANDIDATES; later = later->next) {
         laters[m++] = later;
@@ -669,7 +708,8 @@ static void set_taskrun(struct sim_ring *ring)
     bool work = false;
     for (struct sim_request *request = kernel.requests; request; request = request->next)
         work |= request->ring == ring && request->stage != SIM_PENDING
-                && request->stage != SIM_RUNNING && can_step(request);
+                && request->stage != SIM_RUNNING && request->stage != SIM_ISSUED
+                && can_step(request);
     if (ring->io->flags & IORING_SETUP_TASKRUN_FLAG && work)
         ring->sq_flags |= IORING_SQ_TASKRUN;
     else
@@ -779,6 +819,21 @@ static unsigned takes(unsigned to_submit)
     return 1;
 }
 
+/* The program may have been stopped and continued before this call, which interrupts the workers
+ * that wait in a call. */
+static void stop_and_continue(void)
+{
+    bool stopped = false;
+    if (!(kernel.faults & UNR_FAULT_STOP))
+        return;
+    for (struct sim_request *request = kernel.requests; request; request = request->next)
+        if (request->stage == SIM_RUNNING && sim_call_blocks(request) && kernel.faults_left
+            && (stopped || unri_choose(2))) {
+            request->interrupted = stopped = true;
+        }
+    kernel.faults_left -= stopped;
+}
+
 int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, unr_time deadline,
                bool absolute)
 {
@@ -791,6 +846,7 @@ int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, u
         return error;
     count_step();
     check_lent(ring);
+    stop_and_continue();
     unsigned taken = submit(ring, takes(to_submit));
     flush_overflow(ring);
     error = taken == to_submit ? wait_for(ring, min_complete, deadline) : 0;

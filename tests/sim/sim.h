@@ -170,6 +170,7 @@ enum sim_stage {
     SIM_READY,   /* woken; the next attempt waits for the task to enter the kernel */
     SIM_PENDING, /* waits for a worker */
     SIM_RUNNING, /* a worker executes it */
+    SIM_ISSUED,  /* a device executes it: in no table, so a cancel does not find it */
     SIM_DONE,    /* its own CQE is posted; the notification of a zero-copy send may be missing */
 };
 

@@ -242,7 +242,8 @@ int main(int argc, char **argv)
     const struct scenario *tables[] = { scenarios_operations_table(), scenarios_pairs_table(),
                                         scenarios_loops_table(),      scenarios_sessions_table(),
                                         scenarios_rules_table(),      scenarios_combinators_table(),
-                                        scenarios_composed_table(),   scenarios_lent_table() };
+                                        scenarios_composed_table(),   scenarios_lent_table(),
+                                        scenarios_unasked_table() };
     unsigned               passed = 0, failed = 0;
     double                 begin = now();
     setvbuf(stdout, NULL, _IOLBF, 0);

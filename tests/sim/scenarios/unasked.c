@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/* Results that nobody asked for: the kernel interrupts what waits in a worker, has no worker, or
+ * executes where no cancel reaches. */
+#include "scenario.h"
+
+#include <errno.h>
+#include <liburing.h>
+
+static void count_run(struct unr_op *op)
+{
+    ++*(int *)op->data;
+}
+
+static void write_later(void *fd)
+{
+    unr_sim_write(*(int *)fd, "abcd", 4);
+}
+
+/* ---- interrupted ---- */
+
+/* A splice waits in a worker, which is interrupted.  It goes on, and can be cancelled at each point
+ * of that: what was to be moved is where it was, or has been moved whole. */
+static void interrupted(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    op = { 0 };
+    int              from[2], to[2], runs = 0;
+    bool             cancels = scenario->parameter;
+    unr_sim_pipe(from, 0);
+    unr_sim_pipe(to, 0);
+    unr_start(loop, unr_splice(&op, from[0], -1, to[1], -1, 4, 0), count_run, &runs);
+    unr_sim_later(write_later, &from[1]);
+    for (unsigned turns = 2 + unr_sim_choose(4); turns; turns--)
+        unr_loop_run_once(loop, 0);
+    if (cancels)
+        unr_cancel(&op, UNR_CANCEL_TOTAL);
+    unr_sim_check(unr_loop_run(loop) == 0, "the loop runs to its end");
+    unr_sim_check(runs == 1, "each done once");
+    if (op.result.error == 0) {
+        unr_sim_check(op.result.bytes == 4, "all that was there is moved");
+    } else {
+        unr_sim_check(cancels && op.result.error == -ECANCELED, "an interruption is no result");
+        unr_sim_check(op.result.guarantee == UNR_CANCEL_TOTAL, "nothing was moved");
+    }
+    outcome("error %d", op.result.error);
+    close_loop(loop);
+    for (int i = 0; i < 2; i++) {
+        unr_sim_close(from[i]);
+        unr_sim_close(to[i]);
+    }
+}
+
+/* The number of a descriptor that unr_close() has closed may be another's: what is interrupted on
+ * it ends, and what the other has is left alone. */
+static void interrupted_on_a_closed_number(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    op = { 0 }, closer = { 0 };
+    int              from[2], to[2], others[2], runs = 0, closed = 0;
+    (void)scenario;
+    unr_sim_pipe(from, 0);
+    unr_sim_pipe(to, 0);
+    unr_start(loop, unr_splice(&op, from[0], -1, to[1], -1, 4, 0), count_run, &runs);
+    for (int turns = 0; turns < 3; turns++)
+        unr_loop_run_once(loop, 0); /* by now a worker may wait in it */
+    unr_start(loop, unr_close(&closer, from[0]), count_run, &closed);
+    while (!closed)
+        unr_loop_run_once(loop, UNR_MSEC(1));
+    unr_sim_pipe(others, 0);
+    unr_sim_write(others[1], "1234", 4);
+    unr_sim_later(write_later, &from[1]);
+    unr_sim_check(unr_loop_run(loop) == 0, "the loop runs to its end");
+    if (op.result.error == 0) {
+        char moved[4] = { 0 };
+        unr_sim_check(op.result.bytes == 4, "all that was there is moved");
+        unr_sim_check(unr_sim_read(to[0], moved, 4) == 4 && memcmp(moved, "abcd", 4) == 0,
+                      "from the file that the operation was started on");
+    } else {
+        unr_sim_check(op.result.error == -EINTR || op.result.error == -EPIPE,
+                      "interrupted, and not begun again");
+    }
+    outcome("error %d", op.result.error);
+    close_loop(loop);
+    unr_sim_close(from[1]);
+    for (int i = 0; i < 2; i++) {
+        unr_sim_close(to[i]);
+        unr_sim_close(others[i]);
+    }
+}
+
+/* ---- no worker ---- */
+
+enum call { FSYNC, WRITE, CLOSE };
+
+static void fill_close(void *sqe, void *fd)
+{
+    io_uring_prep_close(sqe, *(int *)fd);
+    ((struct io_uring_sqe *)sqe)->flags = IOSQE_ASYNC;
+}
+
+/* No worker can be made for a call: it is done all the same once there is one, and ends with EAGAIN
+ * if there is none for long; or it is cancelled meanwhile, and has not begun. */
+static void without_workers(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    op = { 0 };
+    int              fd = unr_sim_file("01234567", 8), runs = 0;
+    enum call        call = *(const enum call *)scenario->parameter;
+    struct unr_op   *described = call == FSYNC   ? unr_fsync(&op, fd, 0)
+                                 : call == WRITE ? unr_write(&op, fd, "abcd", 4, 0)
+                                                 : unr_sqe(&op, "close", 0, fill_close, &fd);
+    unr_start(loop, described, count_run, &runs);
+    unsigned turns = unr_sim_choose(5);
+    if (turns) {
+        for (; turns > 1; turns--)
+            unr_loop_run_once(loop, UNR_MSEC(1));
+        unr_cancel(&op, UNR_CANCEL_TOTAL);
+    }
+    unr_sim_check(unr_loop_run(loop) == 0, "the loop runs to its end");
+    unr_sim_check(runs == 1, "each done once");
+    const struct unr_result *r = &op.result;
+    unr_sim_check(r->error == 0 || r->error == -EAGAIN || r->error == -ECANCELED,
+                  "done, not begun, or cancelled");
+    struct unr_stats stats;
+    unr_loop_stats(loop, &stats, sizeof stats);
+    unr_sim_check(r->error != -EAGAIN || stats.submitted_again >= 10, "given up, but not at once");
+    unr_sim_check(call != CLOSE || r->error == 0, "a close needs no worker");
+    unr_sim_check(r->error != -EAGAIN || strstr(unr_explain_op(&op), "no worker"), "in words");
+    if (call == CLOSE) {
+        unr_sim_check(unr_sim_close(fd) == -EBADF, "closed");
+    } else {
+        char data[8];
+        unr_sim_check(unr_sim_read(fd, data, 8) == 8, "the file is as long as it was");
+        bool written = memcmp(data, "abcd", 4) == 0;
+        unr_sim_check(written == (call == WRITE && r->error == 0), "written if it says so");
+        unr_sim_close(fd);
+    }
+    outcome("error %d verdict %u", r->error, r->verdict);
+    close_loop(loop);
+}
+
+/* ---- where no cancel reaches ---- */
+
+/* A read that a device executes is in none of the kernel's tables.  A cancel that was answered
+ * twice without effect, with the read still out, says so. */
+static void read_from_a_device(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    op = { 0 };
+    struct unr_stats stats;
+    char             buf[4];
+    int              fd = unr_sim_file("01234567", 8), runs = 0;
+    bool             ran_on = false;
+    (void)scenario;
+    unr_start(loop, unr_read(&op, fd, buf, 4, 0), count_run, &runs);
+    unr_loop_run_once(loop, 0);
+    unr_cancel(&op, UNR_CANCEL_TOTAL);
+    while (!runs) {
+        unr_loop_stats(loop, &stats, sizeof stats);
+        unr_loop_run_once(loop, UNR_MSEC(1));
+        ran_on |= !runs && stats.cancels_repeated;
+    }
+    if (op.result.error == 0)
+        unr_sim_check(!ran_on || op.result.verdict == UNR_VERDICT_RUNNING,
+                      "that it ran to its end is said");
+    outcome("error %d verdict %u", op.result.error, op.result.verdict);
+    close_loop(loop);
+    unr_sim_close(fd);
+}
+
+static const enum call fsync_call = FSYNC, write_call = WRITE, close_call = CLOSE;
+
+const struct scenario *scenarios_unasked_table(void)
+{
+    static const struct scenario table[] = {
+        { .name = "unasked/interrupted", .run = interrupted, .faults = UNR_FAULT_STOP },
+        { .name = "unasked/interrupted-and-cancelled",
+          .run = interrupted,
+          .parameter = "",
+          .faults = UNR_FAULT_STOP },
+        { .name = "unasked/interrupted-on-a-closed-number",
+          .run = interrupted_on_a_closed_number,
+          .faults = UNR_FAULT_STOP },
+        { .name = "unasked/fsync-without-workers",
+          .run = without_workers,
+          .parameter = &fsync_call,
+          .faults = UNR_FAULT_WORKERS },
+        { .name = "unasked/write-without-workers",
+          .run = without_workers,
+          .parameter = &write_call,
+          .faults = UNR_FAULT_WORKERS },
+        { .name = "unasked/close-without-workers",
+          .run = without_workers,
+          .parameter = &close_call,
+          .faults = UNR_FAULT_WORKERS },
+        { .name = "unasked/read-from-a-device", .run = read_from_a_device },
+        { .name = NULL },
+    };
+    return table;
+}

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/* Results that nobody asked for: the kernel interrupts an operation, has no worker thread for it,
+ * or cancels it for somebody else.  None of these is passed on as it is. */
+#include "support.h"
+
+#include <liburing.h>
+#include <sys/ioctl.h>
+#include <sys/timerfd.h>
+#include <sys/timex.h>
+#include <sys/un.h>
+
+TestSuite(unasked, .timeout = 60);
+
+static uint64_t submitted_again(void)
+{
+    struct unr_stats stats;
+    unr_loop_stats(loop, &stats, sizeof stats);
+    return stats.submitted_again;
+}
+
+/* ---- stopped and continued ---- */
+
+/* Whether the first letter of a process's or thread's state is `state`. */
+static bool is_in_state(const char *path, char state)
+{
+    char    text[512];
+    int     fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return false;
+    text[n] = 0;
+    const char *end = strrchr(text, ')');
+    return end && end[2] == state;
+}
+
+/* Whether a worker of the ring sleeps: in the call, as it has just been made for it. */
+static bool a_worker_waits(void)
+{
+    DIR           *directory = opendir("/proc/self/task");
+    struct dirent *entry;
+    bool           waits = false;
+    must(directory);
+    while ((entry = readdir(directory))) {
+        char path[300], name[32] = { 0 };
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        bool is_worker = read(fd, name, sizeof name - 1) > 0 && strncmp(name, "iou-wrk", 7) == 0;
+        close(fd);
+        snprintf(path, sizeof path, "/proc/self/task/%s/stat", entry->d_name);
+        waits |= is_worker && is_in_state(path, 'S');
+    }
+    closedir(directory);
+    return waits;
+}
+
+/* Stops this process `times` times, continues it each time, and then calls `provoke`, in a child.
+ */
+static void be_stopped(int times, void (*provoke)(const int *fds), const int *fds)
+{
+    pid_t me = getpid(), child = fork();
+    char  path[64];
+    must(child >= 0);
+    if (child)
+        return;
+    alarm(CHILD_SECONDS);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)me);
+    while (times--) {
+        must(kill(me, SIGSTOP) == 0);
+        while (!is_in_state(path, 'T'))
+            sched_yield();
+        must(kill(me, SIGCONT) == 0);
+        while (is_in_state(path, 'T'))
+            sched_yield();
+    }
+    provoke(fds);
+    _exit(0);
+}
+
+struct waits {
+    struct unr_op *(*describe)(struct unr_op *op, int *ret_fds); /* fds[0] to [3] */
+    void (*provoke)(const int *fds);
+};
+
+static struct unr_op *splice_waits(struct unr_op *op, int *ret_fds)
+{
+    must(pipe(ret_fds) == 0 && pipe(ret_fds + 2) == 0);
+    return unr_splice(op, ret_fds[0], -1, ret_fds[3], -1, 100, 0);
+}
+
+static struct unr_op *tee_waits(struct unr_op *op, int *ret_fds)
+{
+    must(pipe(ret_fds) == 0 && pipe(ret_fds + 2) == 0);
+    return unr_tee(op, ret_fds[0], ret_fds[3], 100, 0);
+}
+
+static void write_three(const int *fds)
+{
+    must(write(fds[1], "abc", 3) == 3);
+}
+
+static struct sockaddr_un local_address;
+
+static struct unr_op *connect_waits(struct unr_op *op, int *ret_fds)
+{
+    socklen_t len = sizeof local_address;
+    local_address.sun_family = AF_UNIX;
+    ret_fds[0] = socket(AF_UNIX, SOCK_STREAM, 0);
+    must(bind(ret_fds[0], (struct sockaddr *)&local_address, sizeof(sa_family_t)) == 0);
+    must(getsockname(ret_fds[0], (struct sockaddr *)&local_address, &len) == 0);
+    must(listen(ret_fds[0], 0) == 0);
+    ret_fds[1] = socket(AF_UNIX, SOCK_STREAM, 0);
+    must(connect(ret_fds[1], (struct sockaddr *)&local_address, len)
+         == 0); /* the backlog is full */
+    ret_fds[2] = socket(AF_UNIX, SOCK_STREAM, 0);
+    return unr_connect(op, ret_fds[2], (struct sockaddr *)&local_address, len);
+}
+
+static void accept_one(const int *fds)
+{
+    must(accept(fds[0], NULL, NULL) >= 0);
+}
+
+static void goes_on(void *context)
+{
+    const struct waits *waits = context;
+    struct unr_op       op = { 0 };
+    int                 fds[4] = { -1, -1, -1, -1 };
+    loop = open_loop_flagged(0);
+    unr_start(loop, waits->describe(&op, fds), NULL, NULL);
+    while (!a_worker_waits())
+        must(unr_loop_run_once(loop, UNR_MSEC(1)) >= 0);
+    be_stopped(3, waits->provoke, fds);
+    must(unr_loop_run(loop) == 0);
+    if (op.result.error)
+        dprintf(STDERR_FILENO, "%s\n", unr_explain_op(&op));
+    must(op.result.error == 0);
+    must(op.result.verdict == UNR_VERDICT_NONE);
+    must(unr_loop_close(loop) == 0);
+}
+
+/* Job control, a debugger and the freezer of a cgroup do this. */
+static void expect_to_go_on(struct unr_op *(*describe)(struct unr_op *, int *),
+                            void (*provoke)(const int *))
+{
+    struct waits waits = { describe, provoke };
+    struct death death = in_child(goes_on, &waits);
+    expect_success(&death);
+}
+
+Test(unasked, stopped_and_continued_splice)
+{
+    expect_to_go_on(splice_waits, write_three);
+}
+
+Test(unasked, stopped_and_continued_tee)
+{
+    expect_to_go_on(tee_waits, write_three);
+}
+
+Test(unasked, stopped_and_continued_connect_over_unix)
+{
+    expect_to_go_on(connect_waits, accept_one);
+}
+
+static void do_nothing(const int *fds)
+{
+    (void)fds;
+}
+
+/* What was interrupted while its descriptor was closed is not submitted again: the number may be
+ * another's. */
+static void ends_on_a_closed_number(void *context)
+{
+    struct unr_op op = { 0 }, closer = { 0 };
+    int           fds[4], others[2], unread;
+    (void)context;
+    loop = open_loop_flagged(0);
+    unr_start(loop, splice_waits(&op, fds), NULL, NULL);
+    while (!a_worker_waits())
+        must(unr_loop_run_once(loop, UNR_MSEC(1)) >= 0);
+    unr_start(loop, unr_close(&closer, fds[0]), NULL, NULL);
+    while (unr_in_flight(&closer))
+        must(unr_loop_run_once(loop, UNR_MSEC(10)) >= 0);
+    must(pipe(others) == 0 && others[0] == fds[0] && write(others[1], "1234", 4) == 4);
+    be_stopped(1, do_nothing, NULL);
+    while (unr_in_flight(&op))
+        must(unr_loop_run_once(loop, UNR_SEC(10)) >= 0);
+    must(op.result.error == -EINTR && op.result.verdict == UNR_VERDICT_NONE);
+    must(ioctl(others[0], FIONREAD, &unread) == 0 && unread == 4);
+    must(unr_loop_close(loop) == 0);
+}
+
+Test(unasked, interrupted_on_a_closed_number_ends)
+{
+    struct death death = in_child(ends_on_a_closed_number, NULL);
+    expect_success(&death);
+}
+
+/* ---- no worker ---- */
+
+static struct rlimit processes;
+
+/* From here on the kernel can make no thread for this process. */
+static void refuse_workers(void)
+{
+    must(getrlimit(RLIMIT_NPROC, &processes) == 0);
+    struct rlimit one = { 1, processes.rlim_max };
+    if (geteuid() == 0) /* whom the limit does not concern */
+        must(setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
+    must(setrlimit(RLIMIT_NPROC, &one) == 0);
+}
+
+static void allow_workers(void)
+{
+    must(setrlimit(RLIMIT_NPROC, &processes) == 0);
+}
+
+static int temporary_file(void)
+{
+    char path[] = "/tmp/unring-XXXXXX";
+    int  fd = mkstemp(path);
+    must(fd >= 0 && unlink(path) == 0);
+    return fd;
+}
+
+static void until_again(uint64_t times, const struct unr_op *op)
+{
+    while (submitted_again() < times && unr_in_flight(op))
+        must(unr_loop_run_once(loop, UNR_SEC(10)) >= 0);
+    must(unr_in_flight(op));
+}
+
+enum ending { GIVEN_UP, CANCELLED, DONE };
+
+static void without_workers(void *context)
+{
+    enum ending   ending = *(enum ending *)context;
+    struct unr_op op = { 0 };
+    int           fd = temporary_file();
+    refuse_workers();
+    loop = open_loop_flagged(0);
+    unr_start(loop, unr_fsync(&op, fd, 0), NULL, NULL);
+    until_again(2, &op);
+    if (ending == CANCELLED)
+        must(unr_cancel(&op, UNR_CANCEL_TOTAL));
+    if (ending == DONE)
+        allow_workers();
+    must(unr_loop_run(loop) == 0);
+    switch (ending) {
+    case GIVEN_UP:
+        must(op.result.error == -EAGAIN && op.result.verdict == UNR_VERDICT_NONE);
+        must(strstr(unr_explain_op(&op), "no worker thread"));
+        break;
+    case CANCELLED:
+        must(op.result.error == -ECANCELED && op.result.guarantee == UNR_CANCEL_TOTAL);
+        must(op.result.verdict == UNR_VERDICT_UNSUBMITTED);
+        break;
+    case DONE: must(op.result.error == 0); break;
+    }
+    must(unr_loop_close(loop) == 0);
+}
+
+static void expect_without_workers(enum ending ending)
+{
+    struct death death = in_child(without_workers, &ending);
+    expect_success(&death);
+}
+
+Test(unasked, no_worker_for_long)
+{
+    expect_without_workers(GIVEN_UP);
+}
+
+Test(unasked, no_worker_and_cancelled_meanwhile)
+{
+    expect_without_workers(CANCELLED);
+}
+
+Test(unasked, no_worker_for_a_while)
+{
+    expect_without_workers(DONE);
+}
+
+/* A close needs none. */
+static void closes_without_workers(void *context)
+{
+    struct unr_op op = { 0 }, closer = { 0 };
+    int           fd = temporary_file(), other = temporary_file();
+    (void)context;
+    refuse_workers();
+    loop = open_loop_flagged(0);
+    unr_start(loop, unr_close(&op, fd), NULL, NULL);
+    unr_start(loop, unr_cancel_close(&closer, other), NULL, NULL);
+    must(unr_loop_run(loop) == 0);
+    must(op.result.error == 0 && closer.result.error == 0);
+    must(fcntl(fd, F_GETFD) < 0 && fcntl(other, F_GETFD) < 0);
+    must(unr_loop_close(loop) == 0);
+}
+
+Test(unasked, no_worker_for_a_close)
+{
+    struct death death = in_child(closes_without_workers, NULL);
+    expect_success(&death);
+}
+
+/* ---- somebody else ---- */
+
+static void fill_cancel_fd(void *sqe, void *fd)
+{
+    io_uring_prep_cancel_fd(sqe, *(int *)fd, IORING_ASYNC_CANCEL_ALL);
+}
+
+Test(unasked, cancelled_by_a_stranger)
+{
+    struct seen read_op = { 0 }, stranger = { 0 };
+    int         fds[2];
+    char        buf[8];
+    open_loop();
+    unix_pair(fds);
+    start(&read_op, unr_read(&read_op.op, fds[0], buf, sizeof buf, -1));
+    submit();
+    start(&stranger,
+          unr_sqe(&stranger.op, "cancel by descriptor", UNR_CANCEL_NONE, fill_cancel_fd, &fds[0]));
+    run();
+    cr_assert_eq(read_op.result.error, -EINTR);
+    cr_assert_eq(read_op.result.verdict, UNR_VERDICT_NONE);
+    cr_assert_eq(read_op.result.cause, 0);
+    close_pair(fds);
+    close_loop();
+}
+
+/* A timer that is to tell when the clock is set does so with ECANCELED: an event, which is passed
+ * on. */
+Test(unasked, clock_was_set)
+{
+    struct seen       read_op = { 0 };
+    struct timex      by_a_nanosecond = { .modes = ADJ_SETOFFSET | ADJ_NANO, .time.tv_usec = 1 };
+    struct itimerspec at = { .it_value.tv_sec = INT32_MAX };
+    uint64_t          expirations;
+    open_loop();
+    int fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC);
+    cr_assert_eq(timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &at, NULL), 0);
+    start(&read_op, unr_read(&read_op.op, fd, &expirations, sizeof expirations, -1));
+    submit();
+    if (adjtimex(&by_a_nanosecond) < 0) {
+        unr_cancel(&read_op.op, UNR_CANCEL_TOTAL);
+        run();
+        cr_skip_test("the clock may not be set: %s", strerror(errno));
+    }
+    run();
+    cr_assert_eq(read_op.result.error, -ECANCELED);
+    cr_assert_eq(read_op.result.verdict, UNR_VERDICT_NONE);
+    cr_assert_eq(read_op.result.guarantee, UNR_CANCEL_NONE);
+    cr_assert_eq(read_op.result.cause, 0);
+    close(fd);
+    close_loop();
+}
+
+/* ---- a transfer of the caller's own SQE, cut short ---- */
+
+struct transfer {
+    int           fd;
+    char          buf[100];
+    struct iovec  piece;
+    struct msghdr message;
+};
+
+static void fill_recv_all(void *sqe, void *context)
+{
+    struct transfer *t = context;
+    io_uring_prep_recv(sqe, t->fd, t->buf, sizeof t->buf, MSG_WAITALL);
+}
+
+static void fill_recvmsg_all(void *sqe, void *context)
+{
+    struct transfer *t = context;
+    io_uring_prep_recvmsg(sqe, t->fd, &t->message, MSG_WAITALL);
+}
+
+static struct unr_result cut_short(unr_fill_fn *fill)
+{
+    struct seen     seen = { 0 };
+    struct transfer t = { 0 };
+    int             fds[2];
+    open_loop();
+    unix_pair(fds);
+    t.fd = fds[0];
+    t.piece = (struct iovec){ t.buf, sizeof t.buf };
+    t.message = (struct msghdr){ .msg_iov = &t.piece, .msg_iovlen = 1 };
+    start(&seen, unr_sqe(&seen.op, "mine", UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL, fill, &t));
+    submit();
+    cr_assert_eq(write(fds[1], t.buf, 50), 50);
+    /* Until the kernel has taken them. */
+    for (int left = 50; left;) {
+        submit();
+        cr_assert_eq(ioctl(fds[0], FIONREAD, &left), 0);
+    }
+    unr_cancel(&seen.op, UNR_CANCEL_PARTIAL);
+    run();
+    cr_assert_eq(seen.result.value, 50);
+    close_pair(fds);
+    close_loop();
+    return seen.result;
+}
+
+Test(unasked, partial_recv_of_an_sqe_is_cancelled)
+{
+    struct unr_result result = cut_short(fill_recv_all);
+    cr_assert_eq(result.error, -ECANCELED);
+    cr_assert_eq(result.guarantee, UNR_CANCEL_PARTIAL);
+    cr_assert_eq(result.verdict, UNR_VERDICT_CANCELLED);
+}
+
+Test(unasked, partial_recvmsg_of_an_sqe_has_the_verdict)
+{
+    struct unr_result result = cut_short(fill_recvmsg_all);
+    cr_assert_eq(result.error, 0);
+    cr_assert_eq(result.verdict, UNR_VERDICT_CANCELLED);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* Results that nobody asked for.  The kernel ends a request with EINTR, ERESTARTSYS or ECANCELED
+ * though no cancel was sent for it:
+ *
+ *   - The process was stopped and continued: by job control, a debugger, or the freezer of its
+ *     cgroup.  The workers that wait in a call are interrupted.
+ *   - The kernel could not make a worker (RLIMIT_NPROC, a cgroup's pids.max).  The call never
+ * began.
+ *   - Somebody else cancelled: an unr_sqe() of IORING_OP_ASYNC_CANCEL, say.
+ *   - A timerfd of TFD_TIMER_CANCEL_ON_SET reports that the clock was set.
+ *
+ * Where nothing was done, the operation is submitted again, as if the kernel had not answered: it
+ * is QUEUED until then, so a request ends it without a system call. */
+#include "again.h"
+#include "../lib/core/os.h"
+#include "enter.h"
+#include "repeat.h"
+#include "row.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+/* Tells whether a connect is to a socket of this machine, in whose call a worker waits.  Over TCP
+ * the kernel waits by a poll; there an interrupted connect goes on, as connect(2) has it. */
+static bool is_local_connect(const struct unr_op_private *p)
+{
+    return p->offset >= sizeof(sa_family_t)
+           && ((const struct sockaddr *)(uintptr_t)p->address)->sa_family == AF_UNIX;
+}
+
+/* Tells whether a call that was interrupted has done nothing, so that it may be called again. */
+static bool did_nothing(const struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    const struct unri_row       *row = unri_row_of(op);
+    switch (row->opcode) {
+    case IORING_OP_CONNECT: return is_local_connect(p);
+    case IORING_OP_OPENAT: return !(p->call_flags & O_EXCL); /* it may have made the file */
+    default: return row->repeats;
+    }
+}
+
+/* Tells whether a worker executes the operation, or would have, so that ECANCELED means that there
+ * was none.  A cancel by somebody else that finds it waiting for a worker looks alike. */
+static bool needs_worker(const struct unr_op *op)
+{
+    const struct unri_row *row = unri_row_of(op);
+    if (row->opcode == IORING_OP_CONNECT)
+        return is_local_connect(&op->private_fields);
+    return row->in_worker
+           || (op->type->private_fields.descriptors
+               && unri_enter_needs_worker(op->private_fields.fd));
+}
+
+static bool is_read(const struct unr_op *op)
+{
+    uint8_t opcode = unri_row_of(op)->opcode;
+    return opcode == IORING_OP_READ || opcode == IORING_OP_READV;
+}
+
+/* What an ECANCELED means that ends an operation. */
+static int res_of_cancelled(struct unr_op *op)
+{
+    struct unr_op_private *p = unri_private(op);
+    if (p->flags & UNRI_CLOSES)
+        return unri_enter_close_now(p->fd); /* a close is owed, and no worker takes it */
+    if (needs_worker(op)) {
+        p->flags |= UNRI_NO_WORKER;
+        return -EAGAIN;
+    }
+    if (is_read(op) && unri_enter_is_timer(p->fd)) {
+        p->flags |= UNRI_CLOCK_SET;
+        return -ECANCELED;
+    }
+    return -EINTR;
+}
+
+/* An interruption is waited out for ever, as a thread would that calls again.  For a worker it
+ * waits half a second. */
+bool unri_submit_again(struct unr_loop *loop, struct unr_op *op, int *res)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    bool                         again = *res == -ECANCELED ? needs_worker(op) : did_nothing(op);
+    if (*res == -ECANCELED && unri_attempts(op) == UNRI_REPEAT_LEVELS)
+        again = false;
+    if (again && !(p->flags & (UNRI_FD_CLOSED | UNRI_CLOSES))) {
+        unri_set_op_state(op, UNRI_QUEUED);
+        unri_repeat_later(loop, op);
+        return true;
+    }
+    *res = *res == -ECANCELED ? res_of_cancelled(op) : -EINTR;
+    return false;
+}
