@@ -77,17 +77,16 @@ static int res_of_cancelled(struct unr_op *op)
 
 /* An interruption is waited out for ever, as a thread would that calls again.  For a worker it
  * waits half a second. */
-bool unri_submit_again(struct unr_loop *loop, struct unr_op *op, int *res)
+int unri_interrupted(struct unr_loop *loop, struct unr_op *op, int res)
 {
     const struct unr_op_private *p = &op->private_fields;
-    bool                         again = *res == -ECANCELED ? needs_worker(op) : did_nothing(op);
-    if (*res == -ECANCELED && unri_attempts(op) == UNRI_REPEAT_LEVELS)
+    bool                         again = res == -ECANCELED ? needs_worker(op) : did_nothing(op);
+    if (res == -ECANCELED && unri_attempts(op) == UNRI_REPEAT_LEVELS)
         again = false;
     if (again && !(p->flags & (UNRI_FD_CLOSED | UNRI_CLOSES))) {
         unri_set_op_state(op, UNRI_QUEUED);
         unri_repeat_later(loop, op);
-        return true;
+        return UNRI_AGAIN;
     }
-    *res = *res == -ECANCELED ? res_of_cancelled(op) : -EINTR;
-    return false;
+    return res == -ECANCELED ? res_of_cancelled(op) : -EINTR;
 }

@@ -13,9 +13,10 @@ static inline bool unri_is_interruption(int res)
     return res == -ECANCELED || res == -EINTR || (res <= -512 && res >= -516);
 }
 
-/* Submits an operation again whose CQE is an interruption, where nobody has asked to cancel it and
- * the kernel has done nothing of it.  False: the CQE is its last, and *res what the operation ends
- * with. */
-bool unri_submit_again(struct unr_loop *loop, struct unr_op *op, int *res);
+/* Takes an interruption that nobody has asked for.  Where the kernel has done nothing of the
+ * operation it is submitted again: UNRI_AGAIN.  Else that was its last CQE, and the res is returned
+ * with which the operation ends. */
+enum { UNRI_AGAIN = INT32_MAX };
+int unri_interrupted(struct unr_loop *loop, struct unr_op *op, int res);
 
 #endif

@@ -107,6 +107,19 @@ static bool yield_result(struct unr_result *r, enum unri_yields yields, int res)
     return true;
 }
 
+/* Two results that are not as unri_end() makes them.  Apart from the rest, as few are. */
+__attribute__((noinline)) static void amend_result(struct unr_op *op)
+{
+    struct unr_result *r = &op->result;
+    if (op->private_fields.flags & UNRI_CLOCK_SET) { /* an event, and no cancellation */
+        r->guarantee = UNR_CANCEL_NONE;
+        r->cause = 0;
+    } else if (r->error == 0 && r->value > 0 && !bytes_asked(op) && was_hit_on_its_way(op)) {
+        /* The SQE did not say how much was asked for, so the count stays a success. */
+        r->verdict = UNR_VERDICT_CANCELLED;
+    }
+}
+
 /* Ends an operation whose last missing CQE has come.  Its result is made of what was kept of all
  * its CQEs. */
 static void finish(struct unr_op *op)
@@ -121,14 +134,8 @@ static void finish(struct unr_op *op)
     if (error == -ECANCELED && op->private_fields.flags & UNRI_UNDO_FAILED)
         op->result.guarantee = UNR_CANCEL_TERMINAL;
     unri_end(op, error);
-    /* An SQE of the caller's that does not say how much was asked for: its count stays a success.
-     */
-    if (row == &unri_row_sqe && error == 0 && res > 0 && !bytes_asked(op) && was_hit_on_its_way(op))
-        op->result.verdict = UNR_VERDICT_CANCELLED;
-    if (unlikely(op->private_fields.flags & UNRI_CLOCK_SET)) { /* an event, and no cancellation */
-        op->result.guarantee = UNR_CANCEL_NONE;
-        op->result.cause = 0;
-    }
+    if (unlikely(row == &unri_row_sqe || op->private_fields.flags & UNRI_CLOCK_SET))
+        amend_result(op);
 }
 
 /* ---- its own CQEs ---- */
@@ -181,7 +188,7 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
 {
     struct unr_op_private *p = unri_private(op);
     if (!(p->flags & UNRI_HONOURED) && unlikely(unri_is_interruption(res))
-        && unri_submit_again(loop, op, &res))
+        && (res = unri_interrupted(loop, op, res)) == UNRI_AGAIN)
         return;
     if (unri_row_of(op) == &unri_row_sqe && !(flags & IORING_CQE_F_NOTIF))
         p->other_fd = (int32_t)flags;
