@@ -5,6 +5,7 @@
 #include "support.h"
 
 #include <pthread.h>
+#include <setjmp.h>
 
 TestSuite(contract, .timeout = 20);
 
@@ -430,6 +431,29 @@ BREACH(close_inside_close, "unr_loop_close", INSIDE_RULE)
                                                 .cancel = close_handler };
     static struct unr_op            op;
     unr_start(loop, unr_describe(&op, &closing), NULL, NULL);
+    unr_loop_close(loop);
+}
+
+/* A `done` that is left by a jump: the turn that ran it has no end, which the next run finds. */
+static jmp_buf outside;
+
+static void jump_out(struct unr_op *op)
+{
+    (void)op;
+    longjmp(outside, 1);
+}
+
+BREACH(run_after_a_jump_out_of_done, "unr_loop_run", INSIDE_RULE)
+{
+    if (setjmp(outside) == 0)
+        run_with(jump_out);
+    unr_loop_run(loop);
+}
+
+BREACH(close_after_a_jump_out_of_done, "unr_loop_close", INSIDE_RULE)
+{
+    if (setjmp(outside) == 0)
+        run_with(jump_out);
     unr_loop_close(loop);
 }
 

@@ -822,6 +822,85 @@ Test(environment, all_memory_locked)
     cr_assert_eq(death.words[0], '\0', "%s", death.words);
 }
 
+/* A loop that is open already when all memory is locked is another matter: its reserved room
+ * becomes memory, unless memory is to be locked as it is used. */
+static void lock_current_memory(void *context)
+{
+    const int       *on_fault = context;
+    struct unr_loop *opened;
+    must(unr_loop_open(&opened, NULL) == 0);
+    long before = resident_kib();
+    if (mlockall(MCL_CURRENT | *on_fault) != 0) {
+        dprintf(STDERR_FILENO, "not locked: %s\n", strerror(errno));
+        return;
+    }
+    long grown = resident_kib() - before;
+    must(*on_fault ? grown < 16 * 1024 : grown > 63 * 1024);
+    must(unr_loop_close(opened) == 0);
+}
+
+Test(environment, memory_locked_after_a_loop_is_open)
+{
+    int flags[] = { 0, MCL_ONFAULT };
+    if (SUPPORT_SANITIZED)
+        cr_skip_test("a sanitizer's own room would be locked, too");
+    for (size_t i = 0; i < LENGTH(flags); i++) {
+        struct death death = in_child(lock_current_memory, &flags[i]);
+        cr_assert_eq(death.status, 0, "%s", death.words);
+        if (strstr(death.words, "not locked"))
+            cr_skip_test("memory cannot be locked here: %s", death.words);
+    }
+}
+
+static void limit_address_space(size_t more)
+{
+    long  pages;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    must(statm && fscanf(statm, "%ld", &pages) == 1);
+    fclose(statm);
+    size_t size = (size_t)(pages * sysconf(_SC_PAGESIZE)) + more;
+    must(setrlimit(RLIMIT_AS, &(struct rlimit){ size, size }) == 0);
+}
+
+static void open_in_little_space(void *context)
+{
+    enum { TIMERS = 10000 };
+    static struct unr_timer many[TIMERS];
+    const size_t           *more = context;
+    struct unr_loop        *opened;
+    /* The table of descriptors is no part of this. */
+    must(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 256, 256 }) == 0);
+    limit_address_space(*more);
+    int error = unr_loop_open(&opened, NULL);
+    if (error) {
+        must(error == -ENOMEM);
+        dprintf(STDERR_FILENO, "no memory\n");
+        return;
+    }
+    for (int i = 0; i < TIMERS; i++)
+        unr_start(opened, unr_timer_at(&many[i], i + 1), NULL, NULL);
+    must(unr_loop_run(opened) == 0);
+    for (int i = 0; i < TIMERS; i++)
+        must(many[i].op.result.error == 0);
+    must(unr_loop_close(opened) == 0);
+}
+
+/* Where RLIMIT_AS does not allow for the room of four million timers, 64 MiB, there is room for
+ * less of them; where it hardly allows for anything, no loop. */
+Test(environment, little_address_space)
+{
+    size_t enough = 24 << 20, little = 64 << 10;
+    skip_if_refused();
+    if (SUPPORT_SANITIZED)
+        cr_skip_test("a sanitizer needs address space of its own");
+    struct death death = in_child(open_in_little_space, &enough);
+    expect_success(&death);
+    cr_assert_eq(death.words[0], '\0', "%s", death.words);
+    death = in_child(open_in_little_space, &little);
+    expect_success(&death);
+    cr_assert_not_null(strstr(death.words, "no memory"));
+}
+
 /* ---- io_uring switched off ---- */
 
 /* From now on this process is refused a system call with `error`, as by a container. */

@@ -9,7 +9,8 @@
 UNR_BEGIN
 
 /* Says, of each member that has ended, whether the others are to be cancelled.  It is called once
- * for each member, in the order of completion.
+ * for each member, in the order of completion.  Of members that complete between two turns the
+ * kernel says the order: Linux 6.1 mostly says the last first.
  *
  * context   as given to unr_group().
  * finished  the member that has ended, with its result.

@@ -8,8 +8,11 @@
  *   Lent      The descriptor, the buffer, and every structure and string that an argument points
  *             to, from the start until `done` runs, also after a request to cancel.  Inside `done`
  *             they are the caller's again.
- *   Blocking  A descriptor is best left without O_NONBLOCK: with it the kernel reports -EAGAIN, as
- *             the call would.
+ *   Waiting   An operation waits until it can be done, or until it is cancelled.  O_NONBLOCK of its
+ *             descriptor does not change that, nor do SO_RCVTIMEO and SO_SNDTIMEO of its
+ *             socket.  So a program may set these for system calls of its own, such as sendfile(2)
+ *             behind a unr_poll().  Three operations end with -EAGAIN by them: unr_splice(),
+ *             unr_tee(), and unr_connect() over AF_UNIX.  tests/test_descriptor.c tries them all.
  *   Cancels   An operation that the kernel has not seen yet ends at once, UNSUBMITTED and TOTAL.
  *             The entry of each function says what is true after an operation in flight was
  *             cancelled.  A call that a worker of the kernel executes (on a disk, mostly) runs to
@@ -52,6 +55,7 @@ UNR_API struct unr_op *unr_nop(struct unr_op *op);
  *          and from a pipe, a socket or a terminal.
  * Result   bytes: how many were read; 0 with error 0 at the end of the file or stream.
  * Cancels  TOTAL: nothing was taken from the stream, and the position has not moved.
+ * VMIN     0, of a terminal without O_NONBLOCK: the read waits for a byte, whatever VTIME is.
  * Errors   as read(2) and pread(2); -EINVAL for an offset below -1.  -ECANCELED with the verdict
  *          NONE: `fd` is a timerfd of TFD_TIMER_CANCEL_ON_SET, and the clock was set.
  * Source   io_uring_prep_read(3). */
@@ -174,6 +178,9 @@ UNR_API struct unr_op *unr_close(struct unr_op *op, int fd);
  *          `fd`.  The close is submitted in the turn after the last of them has run its `done`.
  *          Until `fd` is closed an operation that is started on it ends UNSUBMITTED with that
  *          cause, so operations that start themselves again do not keep `fd` open.
+ * Number   operations are known by the number of their descriptor.  If `fd` was closed with some in
+ *          flight, and the number given to another file, the operations on both are cancelled and
+ *          waited for.
  * Waits    for operations on `fd` that cannot be cancelled, such as one on a disk.
  * Result   value: 0.
  * Cancels  NONE: the close always runs, also while its loop is being closed.
@@ -192,7 +199,9 @@ UNR_API struct unr_op *unr_cancel_close(struct unr_op *op, int fd);
  * Result   bytes: how many were moved; 0 with error 0 at the end of the input.
  * Cancels  TOTAL: nothing was moved.  A worker of the kernel executes it, and is interrupted while
  *          it waits for data or for room.
- * Errors   as splice(2); -EINVAL for an offset below -1, and for SPLICE_F_FD_IN_FIXED.
+ * Errors   as splice(2); -EAGAIN instead of a wait where one of the two descriptors has O_NONBLOCK,
+ *          and at the end of a socket's SO_RCVTIMEO or SO_SNDTIMEO; -EINVAL for an offset below -1,
+ *          and for SPLICE_F_FD_IN_FIXED.
  * Source   io_uring_prep_splice(3). */
 UNR_API struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offset, int to,
                                   int64_t to_offset, size_t len, unsigned flags);
@@ -205,7 +214,8 @@ UNR_API struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offs
  * Result   bytes: how many were copied; 0 with error 0 at the end of the input.
  * Cancels  TOTAL: nothing was copied.  A worker of the kernel executes it, and is interrupted
  *          while it waits for data or for room.
- * Errors   as tee(2); -EINVAL for SPLICE_F_FD_IN_FIXED.
+ * Errors   as tee(2); -EAGAIN instead of a wait where one of the two pipes has O_NONBLOCK; -EINVAL
+ *          for SPLICE_F_FD_IN_FIXED.
  * Source   io_uring_prep_tee(3). */
 UNR_API struct unr_op *unr_tee(struct unr_op *op, int from, int to, size_t len, unsigned flags);
 

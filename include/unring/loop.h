@@ -33,10 +33,17 @@ struct unr_loop_options {
  * Returns   0, or a negative errno that unr_explain() puts into words: -ENOSYS and -EPERM
  *           (io_uring is switched off, by sysctl or seccomp), -ENOMEM, -EMFILE, -ENFILE, -EINVAL
  *           (an option), -EOPNOTSUPP (a kernel too old), and others of io_uring_setup(2).
- * Memory    the loop, its ring and its tables are allocated here, and room for four million timers
- *           is reserved.  That room is memory as far as it was used, also after
- *           mlockall(MCL_FUTURE), which locks what is used.  But mlockall(MCL_CURRENT) makes 64
- *           MiB of memory out of it if the loop is open already, unless MCL_ONFAULT is given, too.
+ * Memory    the loop, its ring and its tables are allocated here, 0.2 MiB.  Address space is
+ *           reserved for four million timers, 64 MiB, and for the table of descriptors, 16 bytes
+ *           for each that the hard RLIMIT_NOFILE allows, up to 16 MiB.  It is memory as far as it
+ *           was used, also after mlockall(MCL_FUTURE), which locks what is used.  But
+ *           mlockall(MCL_CURRENT) makes memory out of all of it if the loop is open already, unless
+ *           MCL_ONFAULT is given, too.
+ * Limits    RLIMIT_AS, RLIMIT_DATA and, after mlockall(MCL_FUTURE), RLIMIT_MEMLOCK count that
+ *           address space.  Where they leave too little, room for a quarter of the timers is
+ *           reserved, or a sixteenth, and so on down to 256; with less still, -ENOMEM.  Some
+ *           kernels also charge the ring, 150 KiB, to the RLIMIT_MEMLOCK of users other than root.
+ *           Linux 6.18 does: of a limit of 8 MiB it lets a user have 55 loops.
  * Threads   any.  The loop belongs to the thread that first runs it, closes it or asks for its
  *           descriptor.  From then on a call from another thread is a broken contract, unless it
  *           is one of thread.h.
@@ -80,7 +87,10 @@ UNR_API int unr_loop_run_once(struct unr_loop *loop, unr_time timeout);
  * Broken   closing a loop inside a `done`, task or handler of its own is a broken contract, and so
  *          is a `done` that goes on and on starting operations.
  * Fork     a child of fork(2) may call this and nothing else: it frees the child's memory and
- *          descriptors.  The loop remains the parent's, and no `done` runs.
+ *          descriptors.  The loop remains the parent's, and no `done` runs.  A child that neither
+ *          calls this nor execve(2) keeps the ring.  What was in flight when the parent died then
+ *          stays in flight until the child ends, too, and the peers of the parent's connections see
+ *          no end before that.
  * Threads  the loop's. */
 UNR_API int unr_loop_close(struct unr_loop *loop);
 

@@ -13,6 +13,15 @@
  *              nothing is sent in its place.
  *   Source     tests/test_datagram.c.
  *
+ * What holds for operations side by side on one socket:
+ *   Order      They are no queue.  Of two sends the second may take the room for which the first
+ *              waits, also amid the bytes of the first if that has MSG_WAITALL, and of two receives
+ *              the second may get the earlier bytes.  A transfer of transfer.h is alone on its
+ *              stream.
+ *   Low water  With SO_RCVLOWAT a receive takes what is there, however little.  Only a receive that
+ *              waits on a TCP socket goes on waiting until so much is there, as poll(2) does.
+ *   Source     tests/test_descriptor.c.
+ *
  * What holds for every call that takes MSG_*:
  *   Flags      A flag does what it does in the plain call, but for those below.  A flag that is newer
  *              than Linux 6.18 is passed on.
@@ -25,9 +34,9 @@
  *              -EAGAIN.
  *   Records    With MSG_WAITALL a receive from a SOCK_SEQPACKET socket ends with its record, as in
  *              recv(2).  To tell such a socket, its start calls getsockopt(2).
- *   Connects   MSG_FASTOPEN ends with -EINPROGRESS where the bytes cannot go with the SYN, as on a
- *              socket with O_NONBLOCK: nothing was sent, and the connection is being made.  A
- *              poll for POLLOUT ends when it is there.
+ *   Connects   MSG_FASTOPEN ends with -EINPROGRESS where the bytes cannot go with the SYN, also on
+ *              a socket without O_NONBLOCK, on which sendmsg(2) waits.  Nothing was sent, and the
+ *              connection is being made.  A poll for POLLOUT ends when the connection is there.
  *   Source     tests/test_flags.c tries each flag with each call. */
 #ifndef UNRING_NET_H
 #define UNRING_NET_H
@@ -39,8 +48,7 @@ UNR_BEGIN
 
 /* Makes a socket: socket(2).
  *
- * type     SOCK_STREAM and others, with SOCK_CLOEXEC where that is wanted; best without
- *          SOCK_NONBLOCK.
+ * type     SOCK_STREAM and others, with SOCK_CLOEXEC where that is wanted.
  * Result   fd: the socket, the caller's to close, also when a request to cancel came too late.
  * Cancels  TOTAL: there is no socket.  The kernel completes it at once, so a request in flight is
  *          too late.
@@ -91,7 +99,9 @@ UNR_API struct unr_op *unr_accept(struct unr_op *op, int fd, struct sockaddr *ad
  *          undo the connect: then the socket may only be closed.
  * Undoing  the kernel leaves a TCP socket whose connect was cancelled in a state in which it may
  *          still connect.  unring takes it out of that before `done`: a connect to AF_UNSPEC.
- * Errors   as connect(2).
+ * Errors   as connect(2).  Over AF_UNIX, where the backlog of the peer is full, -EAGAIN at the end
+ *          of the socket's SO_SNDTIMEO, and at once with O_NONBLOCK.  -EINPROGRESS of connect(2)
+ *          does not come: the operation ends when the connection is there.
  * Source   io_uring_prep_connect(3); tests/test_op.c, connect_*. */
 UNR_API struct unr_op *unr_connect(struct unr_op *op, int fd, const struct sockaddr *addr,
                                    socklen_t len);
@@ -99,7 +109,8 @@ UNR_API struct unr_op *unr_connect(struct unr_op *op, int fd, const struct socka
 /* Reads up to `len` bytes from the socket `fd` into `buf`: recv(2).
  *
  * flags    MSG_* of recv(2).  With MSG_WAITALL the kernel goes on until `buf` is full.
- * Result   bytes: how many were received; 0 with error 0 at the end of the stream.
+ * Result   bytes: how many were received; 0 with error 0: the end of the stream, or an empty
+ *          datagram.
  * Cancels  TOTAL: nothing was taken from the socket.  With MSG_WAITALL PARTIAL: `bytes`, 0 or
  *          more, were taken, and are in `buf`.
  * Errors   as recv(2); -EINVAL for a length above INT_MAX.
@@ -168,7 +179,8 @@ UNR_API struct unr_op *unr_recvfrom(struct unr_datagram *datagram, int fd, void 
  * msg      lent, with all that it points to; msg_flags and the lengths in it are set when `done`
  *          runs.
  * flags    MSG_* of recvmsg(2).  With MSG_WAITALL the kernel goes on until all pieces are full.
- * Result   bytes: how many were received; 0 with error 0 at the end of a stream.
+ * Result   bytes: how many were received; 0 with error 0: the end of a stream, or an empty
+ *          datagram.
  * Cancels  TOTAL: nothing was taken from the socket.  With MSG_WAITALL PARTIAL: `bytes`, 0 or
  *          more, were taken, and are in the pieces.
  * Errors   as recvmsg(2).

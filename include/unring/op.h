@@ -13,8 +13,14 @@
  *   honoured         A request to cancel is honoured if the operation supports a type asked for.
  *   guarantee        What a cancellation promises about side effects: TERMINAL, PARTIAL or TOTAL.
  *   verdict          What became of the requests to cancel an operation: enum unr_verdict.
- *   broken contract  A mistake of the caller that endangers memory: unring prints the broken rule
- *                    on standard error and calls abort().
+ *   broken contract  A mistake of the caller that endangers memory.  In every build, a function
+ *                    that sees one prints the broken rule on standard error and calls abort().
+ *                    The headers name those that functions look for.  Not seen are lent memory
+ *                    that is written, moved or freed, a lent descriptor that is closed, and a
+ *                    structure that was not zeroed; the simulated kernel of sim.h finds most of
+ *                    them.  A wrong thread is seen by a function that is given a loop, or an
+ *                    operation in flight, to change; not by one that describes an operation, nor
+ *                    by those of signals, slots, states and buffers.
  *   combinator       An operation that contains other operations, and starts them.  A child may be
  *                    a combinator, too, and so on; more than 1000, one in the other, are a broken
  *                    contract.
@@ -90,6 +96,8 @@ UNR_API bool unr_timed_out(const struct unr_result *result);
  *          descriptors may be freed and closed, or described and started anew.
  * Inside   everything is allowed but running and closing the loop: unr_loop_run(),
  *          unr_loop_run_once() and unr_loop_close() are a broken contract there.
+ * Returns  always.  If a longjmp(3), a C++ exception or a pthread_exit(3) leaves it, the loop is
+ *          inside its turn for ever, and running or closing the loop is a broken contract.
  * Threads  the loop's, inside unr_loop_run(), unr_loop_run_once() or unr_loop_close(); never
  *          inside unr_start(), unr_cancel() or an emit. */
 typedef void unr_done_fn(struct unr_op *op);
@@ -186,6 +194,8 @@ UNR_API bool unr_cancel_cause(struct unr_op *op, unsigned types, int cause);
 /* Requests cancellation of every operation in flight on a descriptor.
  *
  * fd       either descriptor of an operation that has two.  Below 0 nothing is asked.
+ * Number   operations are known by the number of their descriptor.  If that was closed with some in
+ *          flight, and given to another file, the operations on both are asked.
  * types    as for unr_cancel(): a mask of UNR_CANCEL_*, not 0.  The cause is -ECANCELED.
  * Reaches  system calls, children and members too, and unr_sqe() once it is submitted.
  * Returns  how many operations honoured the request, for the first time or again; one that had

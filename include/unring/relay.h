@@ -36,6 +36,9 @@ struct unr_relay {
  *           They are neither shut down nor closed.
  * Result    bytes: how many were delivered to `to`.  error 0: all up to the end of `from` was
  *           delivered.
+ * Records   of a socket that has datagrams are not kept apart.  An empty datagram ends the relay
+ *           with error 0.  One that is longer than the buffer is cut: at 4,096 bytes, or later once
+ *           the bytes come in bulk.
  * Rest      relay->rest holds the bytes that were taken from `from` and not delivered, in order;
  *           none with error 0.  `bytes` and the rest together are all that was taken.  The rest is
  *           the caller's from `done` on, who gives it back with unr_buffer_free(), unless it is
@@ -46,7 +49,9 @@ struct unr_relay {
  *           there is no memory for the buffer.
  * SIGPIPE   never comes from a socket; from a pipe as unr_write() says.
  * Memory    a buffer of 4 KiB from malloc(3), and up to 64 KiB once the bytes come in bulk; it is
- *           kept while the relay waits.  No descriptor and no thread.
+ *           kept while the relay waits.  No descriptor.
+ * Workers   of the kernel are at work only where unr_read() and unr_write() need one: for a file on
+ *           a disk, and on Linux 6.1 for a pipe without O_NONBLOCK.
  * Splice    is not used: the kernel gives splice(2) to a worker thread each time, which waits for
  *           a blocking socket in spite of SPLICE_F_NONBLOCK, and a copy through a buffer is as
  *           fast or faster.

@@ -59,8 +59,8 @@ struct unr_stream_private {
  * At once   at most one operation reads from a stream, and at most one writes to it.  On a file it
  *           is one in all, as both would use the one offset.  A second transfer, reader or relay
  *           is a broken contract, which ends the process.
- * Blocking  the descriptor is best left without O_NONBLOCK: with it a step ends with -EAGAIN where
- *           there is nothing to do at once. */
+ * Records   are no stream.  A socket of SOCK_DGRAM or SOCK_SEQPACKET is at its end where it has an
+ *           empty datagram, and of one for which a read has too little room the rest is lost. */
 struct unr_stream {
     const struct unr_stream_type *type;
     int                           fd;     /* -1: a layer has none */

@@ -42,7 +42,8 @@ struct unr_timer {
  * Result    value: 0.
  * Cancels   TOTAL: the timer has not fired.  A timer that is due is cancelled, too, as long as the
  *           loop has not come to it.
- * Errors    -ENOMEM: there are more than four million timers, and no memory to map room for more.
+ * Errors    -ENOMEM: there are more timers than room was reserved for, four million or as many as
+ *           the limits of the process allow (unr_loop_open()), and no memory to map room for more.
  * Memory    a start allocates nothing up to that number.
  * Threads   the loop's.
  * Source    tests/test_timer.c. */
@@ -57,7 +58,8 @@ UNR_API struct unr_op *unr_timer_at(struct unr_timer *timer, unr_time deadline);
  * Result   value: 0.
  * Cancels  TOTAL: the timer has not fired.  A timer that is due is cancelled, too, as long as the
  *          loop has not come to it.
- * Errors   -ENOMEM: there are more than four million timers, and no memory to map room for more.
+ * Errors   -ENOMEM: there are more timers than room was reserved for, four million or as many as
+ *          the limits of the process allow (unr_loop_open()), and no memory to map room for more.
  * Memory   a start allocates nothing up to that number.
  * Threads  the loop's.
  * Source   tests/test_timer.c. */
