@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
@@ -544,6 +545,134 @@ Test(descriptor, terminal_with_a_least_number_ends_after_a_pause)
     cr_assert_eq(p.seen.result.error, 0);
     cr_assert_eq(p.seen.result.bytes, 1);
     end(&p);
+    close_loop();
+}
+
+/* ---- positions and offsets ---- */
+
+static struct unr_op *read_at_five(struct place *p)
+{
+    return unr_read(&p->seen.op, p->fds[0], p->in, sizeof p->in, 5);
+}
+
+/* A pipe and a terminal ignore an offset, where pread(2) fails; a socket does not. */
+Test(descriptor, offsets_where_there_is_no_position)
+{
+    static const struct {
+        struct call call;
+        int         error;
+    } cases[] = {
+        { { "pipe", at_empty_pipe, read_at_five }, 0 },
+        { { "terminal", at_terminal, read_at_five }, 0 },
+        { { "socket", at_unix_stream, read_at_five }, -ESPIPE },
+    };
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct place p;
+        begin(&p);
+        cases[i].call.at(&p);
+        if (p.fds[0] >= 0) {
+            cr_assert_eq(write(p.fds[1], "abc\n", 4), 4);
+            expect_error(&cases[i].call, &p, cases[i].error);
+            cr_assert_eq(p.seen.result.bytes, cases[i].error ? 0 : 4);
+        }
+        end(&p);
+    }
+    close_loop();
+}
+
+/* Two reads at a file's position may both begin at the same place: each of them reads the position
+ * when it is submitted, and they have to wait for the disk.  Where the file is in memory they do
+ * not wait, and read one piece after the other. */
+Test(descriptor, two_reads_at_the_position_of_a_file)
+{
+    enum { PIECE = 4096 };
+    static char in[2][PIECE];
+    struct seen reads[2] = { 0 };
+    FILE       *made = tmpfile();
+    int         fd = fileno(made);
+    memset(bytes, 'a', PIECE);
+    memset(bytes + PIECE, 'b', PIECE);
+    cr_assert_eq(write(fd, bytes, 2 * PIECE), 2 * PIECE);
+    cr_assert_eq(fsync(fd), 0);
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    cr_assert_eq(lseek(fd, 0, SEEK_SET), 0);
+    for (int i = 0; i < 2; i++)
+        start(&reads[i], unr_read(&reads[i].op, fd, in[i], PIECE, -1));
+    run();
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(reads[i].result.bytes, PIECE);
+    cr_assert_eq(in[0][0], 'a');
+    off_t position = lseek(fd, 0, SEEK_CUR);
+    cr_assert_eq(position, in[1][0] == 'a' ? PIECE : 2 * PIECE);
+    memset(bytes, 0, 2 * PIECE);
+    fclose(made);
+    close_loop();
+}
+
+/* ---- FIFOs ---- */
+
+static void open_fifo(const char *path, int flags, int error)
+{
+    struct seen seen = { 0 };
+    start(&seen, unr_openat(&seen.op, AT_FDCWD, path, flags | O_CLOEXEC, 0600));
+    if (error == -ECANCELED) {
+        pass(UNR_MSEC(5));
+        cr_assert_eq(seen.runs, 0, "flags %#x: error %d", (unsigned)flags, seen.result.error);
+        unr_cancel(&seen.op, UNR_CANCEL_TOTAL);
+    }
+    finish(&seen);
+    cr_assert_eq(seen.result.error, error, "flags %#x: error %d", (unsigned)flags,
+                 seen.result.error);
+    if (!error)
+        close(seen.result.fd);
+}
+
+/* With O_NONBLOCK an open of a FIFO waits for no peer.  With O_CREAT or O_TRUNC it waits, and is
+ * cancelled. */
+Test(descriptor, fifo_is_opened_with_and_without_a_wait)
+{
+    char folder[] = "/tmp/unring.XXXXXX", path[sizeof folder + 8];
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/fifo", folder);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    open_fifo(path, O_RDONLY | O_NONBLOCK, 0);
+    open_fifo(path, O_WRONLY | O_NONBLOCK, -ENXIO);
+    open_fifo(path, O_RDONLY | O_CREAT, -ECANCELED);
+    open_fifo(path, O_WRONLY | O_CREAT, -ECANCELED);
+    open_fifo(path, O_RDONLY | O_TRUNC, -ECANCELED);
+    open_fifo(path, O_WRONLY | O_TRUNC, -ECANCELED);
+    unlink(path);
+    rmdir(folder);
+    close_loop();
+}
+
+/* ---- SIGPIPE ---- */
+
+static volatile sig_atomic_t signals;
+
+static void count_signal(int number)
+{
+    (void)number;
+    signals++;
+}
+
+/* A worker of the kernel executes them, and it is the worker that a signal would be for. */
+Test(descriptor, splice_and_tee_raise_no_sigpipe)
+{
+    struct unr_op *(*const describe[])(struct place * p) = { do_splice, do_tee };
+    signal(SIGPIPE, count_signal);
+    for (size_t i = 0; i < LENGTH(describe); i++) {
+        struct call  call = { "without a reader", at_two_empty_pipes, describe[i] };
+        struct place p;
+        begin(&p);
+        call.at(&p);
+        cr_assert_eq(write(p.fds[1], "abc", 3), 3);
+        close(p.fds[2]);
+        p.fds[2] = -1;
+        expect_error(&call, &p, -EPIPE);
+        end(&p);
+    }
+    cr_assert_eq(signals, 0);
     close_loop();
 }
 

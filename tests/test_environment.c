@@ -1271,6 +1271,9 @@ Test(environment, options)
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size,
                                                        .flags = 0x80000000u | UNR_LOOP_PLAIN }),
                  -EINVAL);
+    cr_assert_eq(open_error((struct unr_loop_options){
+                     .size = size, .entries = 64, .completion_entries = 32 }),
+                 -EINVAL);
     cr_assert_not_null(strstr(unr_explain(-EINVAL), "option"));
 
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size }), 0);

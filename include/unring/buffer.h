@@ -61,7 +61,7 @@ UNR_API void unr_buffer_consume(struct unr_buffer *buffer, size_t len);
  *
  * delimiter  `len` bytes, 1 or more.
  * Returns    how many bytes there are up to and with the delimiter; 0: it is not there.
- * Use        for the lines that one read has brought besides the first: it costs a quarter of
+ * Use        for the lines that one read has brought besides the first: it costs less than half of
  *            unr_read_until(). */
 UNR_API size_t unr_buffer_find(const struct unr_buffer *buffer, const void *delimiter, size_t len);
 

@@ -5,7 +5,7 @@
  *
  * The kernel executes most of these calls at once, or hands them to a worker.  A request to cancel
  * ends a call that is still waiting for its worker.  A call that the worker has begun runs to its
- * end, and its verdict is RUNNING.
+ * end, and its verdict is RUNNING, unless it waits for something that can be interrupted.
  *
  * A flag does what it does in the plain call, and one that is newer than Linux 6.18 is passed on:
  * tests/test_flags.c tries each flag with each call. */
@@ -25,9 +25,10 @@ UNR_BEGIN
  * Result   fd: the file, the caller's to close, also when a request to cancel came too late.
  * Cancels  TOTAL: nothing was opened, and no file was made.
  * Errors   as openat(2).
- * FIFOs    without O_CREAT the kernel does not wait for a peer: O_RDONLY succeeds without a peer,
- *          and O_WRONLY is -ENXIO, as with O_NONBLOCK.  With O_CREAT a worker of the kernel waits
- *          for the peer, and a request to cancel interrupts it.
+ * FIFOs    O_NONBLOCK says that nothing is waited for: O_RDONLY succeeds without a peer, and
+ *          O_WRONLY is -ENXIO.  Without O_NONBLOCK the same happens where the kernel has `path` in
+ *          its cache and `flags` have neither O_CREAT nor O_TRUNC.  Otherwise a worker of the
+ *          kernel waits for the peer, and a request to cancel interrupts it.
  * Source   io_uring_prep_openat(3). */
 UNR_API struct unr_op *unr_openat(struct unr_op *op, int dirfd, const char *path, int flags,
                                   mode_t mode);

@@ -13,6 +13,8 @@
  *             socket.  So a program may set these for system calls of its own, such as sendfile(2)
  *             behind a unr_poll().  Three operations end with -EAGAIN by them: unr_splice(),
  *             unr_tee(), and unr_connect() over AF_UNIX.  tests/test_descriptor.c tries them all.
+ *   Position  An operation at a file's position reads that when it is submitted, and moves it when
+ *             it ends.  So two in flight may read the same bytes, or write to the same place.
  *   Cancels   An operation that the kernel has not seen yet ends at once, UNSUBMITTED and TOTAL.
  *             The entry of each function says what is true after an operation in flight was
  *             cancelled.  A call that a worker of the kernel executes (on a disk, mostly) runs to
@@ -56,8 +58,9 @@ UNR_API struct unr_op *unr_nop(struct unr_op *op);
  * Result   bytes: how many were read; 0 with error 0 at the end of the file or stream.
  * Cancels  TOTAL: nothing was taken from the stream, and the position has not moved.
  * VMIN     0, of a terminal without O_NONBLOCK: the read waits for a byte, whatever VTIME is.
- * Errors   as read(2) and pread(2); -EINVAL for an offset below -1.  -ECANCELED with the verdict
- *          NONE: `fd` is a timerfd of TFD_TIMER_CANCEL_ON_SET, and the clock was set.
+ * Errors   as read(2) and pread(2); -EINVAL for an offset below -1.  A pipe and a terminal ignore
+ *          an offset; only a socket says -ESPIPE.  -ECANCELED with the verdict NONE: `fd` is a
+ *          timerfd of TFD_TIMER_CANCEL_ON_SET, and the clock was set.
  * Source   io_uring_prep_read(3). */
 UNR_API struct unr_op *unr_read(struct unr_op *op, int fd, void *buf, size_t len, int64_t offset);
 
@@ -69,10 +72,11 @@ UNR_API struct unr_op *unr_read(struct unr_op *op, int fd, void *buf, size_t len
  * Result   bytes: how many were written, perhaps fewer than `len`; unr_write_all() writes the
  *          rest.
  * Cancels  TOTAL: nothing was written, and the position has not moved.
- * Errors   as write(2) and pwrite(2); -EINVAL for an offset below -1.
+ * Errors   as write(2) and pwrite(2); -EINVAL for an offset below -1.  A pipe and a terminal
+ *          ignore an offset; only a socket says -ESPIPE.
  * SIGPIPE  does not come where the kernel has RWF_NOSIGNAL (Linux 6.18).  On older kernels a pipe
- *          or socket without a reader raises it, as with write(2), unless the program ignores it.
- *          unr_send() never raises it.
+ *          or socket without a reader may raise it, as with write(2), unless the program ignores
+ *          it.  unr_send() never raises it.
  * Source   io_uring_prep_write(3). */
 UNR_API struct unr_op *unr_write(struct unr_op *op, int fd, const void *buf, size_t len,
                                  int64_t offset);
@@ -142,7 +146,7 @@ UNR_API struct unr_op *unr_write_with(struct unr_op *op, int fd, const struct io
  * events   POLLIN, POLLOUT and others of poll(2).
  * Result   events: the events that hold, POLLERR and POLLHUP among them.
  * Cancels  TOTAL: only the wait ends; `fd` is as it was.
- * Errors   as poll(2).
+ * Errors   as poll(2); -EBADF, where poll(2) says POLLNVAL.
  * Source   io_uring_prep_poll_add(3). */
 UNR_API struct unr_op *unr_poll(struct unr_op *op, int fd, uint32_t events);
 
@@ -202,6 +206,7 @@ UNR_API struct unr_op *unr_cancel_close(struct unr_op *op, int fd);
  * Errors   as splice(2); -EAGAIN instead of a wait where one of the two descriptors has O_NONBLOCK,
  *          and at the end of a socket's SO_RCVTIMEO or SO_SNDTIMEO; -EINVAL for an offset below -1,
  *          and for SPLICE_F_FD_IN_FIXED.
+ * SIGPIPE  never comes.
  * Source   io_uring_prep_splice(3). */
 UNR_API struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offset, int to,
                                   int64_t to_offset, size_t len, unsigned flags);
@@ -216,6 +221,7 @@ UNR_API struct unr_op *unr_splice(struct unr_op *op, int from, int64_t from_offs
  *          while it waits for data or for room.
  * Errors   as tee(2); -EAGAIN instead of a wait where one of the two pipes has O_NONBLOCK; -EINVAL
  *          for SPLICE_F_FD_IN_FIXED.
+ * SIGPIPE  never comes.
  * Source   io_uring_prep_tee(3). */
 UNR_API struct unr_op *unr_tee(struct unr_op *op, int from, int to, size_t len, unsigned flags);
 

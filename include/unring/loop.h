@@ -21,8 +21,9 @@ struct unr_loop_options {
      * most that it allows. */
     unsigned entries;
     unsigned flags; /* UNR_LOOP_* */
-    /* Of the completion queue; 0: 8192, or twice `entries` if that is more.  It also sets the size
-     * of the table in which the kernel looks for an operation to cancel. */
+    /* Of the completion queue, and not below `entries`; 0: 8192, or twice `entries` if that is
+     * more.  It also sets the size of the table in which the kernel looks for an operation to
+     * cancel. */
     unsigned completion_entries;
 };
 
