@@ -61,12 +61,6 @@ bool unri_enter_has_absolute(struct io_uring *ring)
     return io_uring_enter2((unsigned)-1, 0, 0, UNRI_ENTER_ABS_TIMER, NULL, 0) != -EINVAL;
 }
 
-static unr_time time_left(unr_time deadline)
-{
-    unr_time now = unri_os_clock();
-    return deadline > now ? deadline - now : 0;
-}
-
 int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete, unr_time deadline,
                bool absolute)
 {
@@ -77,8 +71,9 @@ int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete,
         return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags, NULL,
                                _NSIG / 8);
 
-    unr_time                 at = absolute ? (deadline > 0 ? deadline : 0) : time_left(deadline);
-    struct __kernel_timespec time = { .tv_sec = at / UNR_SEC(1), .tv_nsec = at % UNR_SEC(1) };
+    unr_time at = absolute ? deadline : unri_time_left(deadline);
+    at = at > 0 ? at : 0;
+    struct __kernel_timespec      time = { .tv_sec = at / UNR_SEC(1), .tv_nsec = at % UNR_SEC(1) };
     struct io_uring_getevents_arg argument = { .sigmask_sz = _NSIG / 8, .ts = (uintptr_t)&time };
     flags |= IORING_ENTER_EXT_ARG | (absolute ? UNRI_ENTER_ABS_TIMER : 0);
     return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags,

@@ -34,8 +34,9 @@ unr_time unri_ring_next_repeat(struct unr_loop *loop);
 /* Returns the version of Linux that has the system call of `op` in io_uring. */
 const char *unri_row_needs(const struct unr_op *op);
 
-/* Describes an operation that ends at a time of CLOCK_MONOTONIC, which the kernel waits for.
- * `at` is that time in seconds and nanoseconds, lent until `done`. */
-struct unr_op *unri_alarm(struct unr_op *op, const int64_t at[2]);
+/* Describes an operation that ends at the time `deadline` and is to be started at once; the kernel
+ * waits for it.  `room` is for the kernel's form of that time, and lent until `done`. */
+struct unr_op *unri_alarm(struct unr_loop *loop, struct unr_op *op, unr_time deadline,
+                          int64_t room[2]);
 
 #endif

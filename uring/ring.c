@@ -86,7 +86,11 @@ int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options
         free(ring);
         return error;
     }
-    ring->absolute_wait = unri_enter_has_absolute(&ring->io);
+    /* Kernels before 7.1 take a point in time for one of their own clock, from which a time
+     * namespace may shift that of the process.  Then they are told durations. */
+    ring->absolute_times = unri_os_clock_is_kernels();
+    ring->has_abs_timer = unri_enter_has_absolute(&ring->io);
+    ring->absolute_wait = ring->absolute_times && ring->has_abs_timer;
     loop->ring = ring;
     return 0;
 }
@@ -138,7 +142,7 @@ bool unr_loop_feature(const struct unr_loop *loop, unsigned index, const char **
           ring->setup & IORING_SETUP_SINGLE_ISSUER },
         { "SUBMIT_ALL: a bad SQE does not stop its batch", "5.18",
           ring->setup & IORING_SETUP_SUBMIT_ALL },
-        { "ABS_TIMER: waits until a point in time", "6.12", ring->absolute_wait },
+        { "ABS_TIMER: waits until a point in time", "6.12", ring->has_abs_timer },
         { "RWF_NOSIGNAL: unr_write raises no SIGPIPE", "6.18", ring->nosignal_write },
     };
     const unsigned count = sizeof features / sizeof *features;

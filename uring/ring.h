@@ -33,7 +33,9 @@ struct unri_ring {
     bool              ran_shots;      /* in this turn: user code ran inside a reap */
     uint32_t          reaps;          /* counts them, for repeats[0] */
     unsigned          setup;          /* IORING_SETUP_* that the kernel accepted */
-    bool              absolute_wait;  /* a wait can end at a point in time: ABS_TIMER */
+    bool              absolute_times; /* the kernel and the process have the same clock */
+    bool              has_abs_timer;  /* ABS_TIMER: a wait can end at a point in time */
+    bool              absolute_wait;  /* both: waits end at a point in time */
     bool              nosignal_write; /* writes can be told not to raise SIGPIPE */
     uint8_t           opcodes[32];    /* a bit for each that the kernel has */
     uint8_t           sends[1024];    /* UNRI_SEND_*, by the descriptor modulo their number */

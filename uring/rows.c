@@ -598,8 +598,13 @@ struct unr_op *unr_futex_wake(struct unr_op *op, uint32_t *futex, uint64_t count
     return op;
 }
 
-struct unr_op *unri_alarm(struct unr_op *op, const int64_t at[2])
+struct unr_op *unri_alarm(struct unr_loop *loop, struct unr_op *op, unr_time deadline,
+                          int64_t room[2])
 {
-    describe(op, &unri_row_alarm, -1, at, 1, 0);
-    return with_flags(op, IORING_TIMEOUT_ABS);
+    bool     absolute = loop->ring->absolute_times;
+    unr_time time = absolute ? deadline : unri_time_left(deadline);
+    room[0] = time > 0 ? time / UNR_SEC(1) : 0;
+    room[1] = time > 0 ? time % UNR_SEC(1) : 0;
+    describe(op, &unri_row_alarm, -1, room, 1, 0);
+    return with_flags(op, absolute ? IORING_TIMEOUT_ABS : 0);
 }

@@ -82,14 +82,17 @@ struct unr_explore_options {
  * UNR_FAULT_ENTER     io_uring_enter(2) is interrupted, takes fewer SQEs than it is shown, or none
  *                     (EAGAIN, EBUSY).
  * UNR_FAULT_TRANSFER  transfers on sockets and pipes are short where they could be complete.
- * UNR_FAULT_STOP      the program is stopped and continued: calls that wait in a worker are
+ * UNR_FAULT_STOP      the program is stopped for an hour when it is about to read the clock, as by
+ *                     SIGSTOP or a debugger; meanwhile another process may act.
+ * UNR_FAULT_INTERRUPT the program is stopped and continued: calls that wait in a worker are
  *                     interrupted.
  * UNR_FAULT_WORKERS   no worker can be made for a call, once or for the rest of the schedule. */
-#define UNR_FAULT_ENTER    1u
-#define UNR_FAULT_TRANSFER 2u
-#define UNR_FAULT_ALL      3u
-#define UNR_FAULT_STOP     16u
-#define UNR_FAULT_WORKERS  32u
+#define UNR_FAULT_ENTER     1u
+#define UNR_FAULT_TRANSFER  2u
+#define UNR_FAULT_STOP      4u
+#define UNR_FAULT_INTERRUPT 32u
+#define UNR_FAULT_WORKERS   64u
+#define UNR_FAULT_ALL       7u
 
 /* The result of an exploration. */
 struct unr_exploration {
@@ -252,6 +255,9 @@ UNR_API pid_t unr_sim_child(void);
  * pid      of unr_sim_child(); any other number is passed over. */
 UNR_API void unr_sim_child_exit(pid_t pid, int status);
 
+/* Reads the kernel's CLOCK_MONOTONIC, as another process would. */
+UNR_API unr_time unr_sim_clock(void);
+
 /* Waits until `fd` is readable, as another event loop would with poll(2).
  *
  * fd         unr_loop_fd(), say.
@@ -265,6 +271,14 @@ UNR_API void unr_sim_wait_readable(int fd);
  * duration   0 or more.
  * Meanwhile  nothing happens: other processes and the kernel do not go on. */
 UNR_API void unr_sim_compute(unr_time duration);
+
+/* Puts the program into a time namespace, as a container that was restored may be:
+ * time_namespaces(7).
+ *
+ * shift  how far the program's CLOCK_MONOTONIC is ahead of the kernel's, or behind it if it is
+ *        negative: at most 1000 seconds behind.
+ * When   no loop is open. */
+UNR_API void unr_sim_shift_clock(unr_time shift);
 
 UNR_END
 #endif

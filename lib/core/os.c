@@ -3,6 +3,7 @@
 #include "os.h"
 
 #include <signal.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -17,6 +18,17 @@ unr_time unri_os_clock(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return UNR_SEC(now.tv_sec) + now.tv_nsec;
+}
+
+/* The initial time namespace, which shifts no clock, has the same number in every kernel.  Of the
+ * others it is not known whether they shift this clock: /proc/self/timens_offsets tells of the
+ * namespace of the children.  So the answer is no in each of them, and where there is no /proc. */
+bool unri_os_clock_is_kernels(void)
+{
+    static const char initial[] = "time:[4026531834]";
+    char              found[sizeof initial];
+    ssize_t           len = readlink("/proc/self/ns/time", found, sizeof found);
+    return len == sizeof initial - 1 && memcmp(found, initial, sizeof initial - 1) == 0;
 }
 
 /* CLOCK_MONOTONIC_COARSE would be cheaper still.  But it stands still for 4 milliseconds at a time

@@ -10,6 +10,17 @@
 /* Reads CLOCK_MONOTONIC. */
 unr_time unri_os_clock(void);
 
+/* Returns how long it is until `deadline`; 0: it has come. */
+static inline unr_time unri_time_left(unr_time deadline)
+{
+    unr_time now = unri_os_clock();
+    return deadline > now ? deadline - now : 0;
+}
+
+/* Tells whether the kernel's CLOCK_MONOTONIC is known to be this process's: no time namespace
+ * shifts it (time_namespaces(7)). */
+bool unri_os_clock_is_kernels(void);
+
 /* Reads a counter that goes up by at least 1 in a nanosecond, on fast processors by 5.  It costs a
  * third of unri_os_clock(), and tells only that little time has passed. */
 uint64_t unri_os_ticks(void);

@@ -68,9 +68,8 @@ static void set_alarm(struct unr_loop *loop)
         return;
     if (!unr_in_flight(alarm)) {
         whole->alarm.deadline = next;
-        whole->alarm.at[0] = next > 0 ? next / UNR_SEC(1) : 0;
-        whole->alarm.at[1] = next > 0 ? next % UNR_SEC(1) : 0;
-        unri_start_housekeeping(loop, unri_alarm(alarm, whole->alarm.at), alarm_went_off);
+        unri_start_housekeeping(loop, unri_alarm(loop, alarm, next, whole->alarm.at),
+                                alarm_went_off);
     } else if (next < whole->alarm.deadline) {
         unri_request(alarm, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ECANCELED });
     }

@@ -505,9 +505,26 @@ static void check_cancel_close(const struct sim_request *closer)
                       sim_request_name(request));
 }
 
+/* When a time-out is due.  The kernel takes a point in time for one of its own clock, whatever the
+ * program's namespace does to that. */
+static unr_time time_of(const struct io_uring_sqe *sqe)
+{
+    const struct __kernel_timespec *time = (const struct __kernel_timespec *)(uintptr_t)sqe->addr;
+    unr_time                        at = UNR_SEC(time->tv_sec) + time->tv_nsec;
+    return sqe->timeout_flags & IORING_TIMEOUT_ABS ? at : sim_world.now + at;
+}
+
+static void act(struct later *later);
+static void wake_ready(void);
+
 static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
 {
     if (sqe->opcode == IORING_OP_ASYNC_CANCEL) {
+        /* Another process may be quicker than the cancel, and end what its target waits for. */
+        if (kernel.later && unri_choose(2)) {
+            act(kernel.later);
+            wake_ready();
+        }
         int res = cancel(ring, sqe->addr);
         post(ring, sqe->user_data, res, 0);
         return;
@@ -546,6 +563,7 @@ static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
     }
     if (sqe->opcode == IORING_OP_TIMEOUT) {
         request->stage = SIM_ARMED;
+        request->due = time_of(sqe);
         return;
     }
     sim_call_lend(request);
@@ -573,20 +591,13 @@ static unsigned submit(struct sim_ring *ring, unsigned to_submit)
 
 /* ---- steps ---- */
 
-static int64_t timeout_of(const struct sim_request *request)
-{
-    const struct __kernel_timespec *at =
-        (const struct __kernel_timespec *)(uintptr_t)request->sqe.addr;
-    return UNR_SEC(at->tv_sec) + at->tv_nsec;
-}
-
 /* Whether the kernel could take a step for a request now. */
 static bool can_step(struct sim_request *request)
 {
     switch (request->stage) {
     case SIM_ARMED:
         if (request->sqe.opcode == IORING_OP_TIMEOUT)
-            return timeout_of(request) <= sim_world.now;
+            return request->due <= sim_world.now;
         if (is_multishot(request) && request->moved && request->sqe.opcode == IORING_OP_POLL_ADD)
             /* A level that holds is reported again now and then: twice is enough here. */
             return sim_call_ready(request) && request->futex_wakes++ < 2;
@@ -603,6 +614,15 @@ static void wake(struct sim_request *request)
 {
     request->stage = SIM_READY;
     signal_eventfd(request->ring);
+}
+
+/* Wakes all requests that have become ready: that needs no task. */
+static void wake_ready(void)
+{
+    for (struct sim_request *request = kernel.requests; request; request = request->next)
+        if (request->stage == SIM_ARMED && request->sqe.opcode != IORING_OP_TIMEOUT
+            && can_step(request))
+            wake(request);
 }
 
 static void step(struct sim_request *request)
@@ -703,13 +723,18 @@ static unsigned ready_cqes(const struct sim_ring *ring)
     return ring->cq_tail - ring->cq_head;
 }
 
+/* Whether a request's next step may be deferred work: a worker's is none. */
+static bool may_be_deferred(const struct sim_request *request)
+{
+    return request->stage != SIM_PENDING && request->stage != SIM_RUNNING
+           && request->stage != SIM_ISSUED;
+}
+
 static void set_taskrun(struct sim_ring *ring)
 {
     bool work = false;
     for (struct sim_request *request = kernel.requests; request; request = request->next)
-        work |= request->ring == ring && request->stage != SIM_PENDING
-                && request->stage != SIM_RUNNING && request->stage != SIM_ISSUED
-                && can_step(request);
+        work |= request->ring == ring && may_be_deferred(request) && can_step(request);
     if (ring->io->flags & IORING_SETUP_TASKRUN_FLAG && work)
         ring->sq_flags |= IORING_SQ_TASKRUN;
     else
@@ -723,8 +748,8 @@ static bool next_moment(unr_time deadline)
     unr_time next = deadline;
     for (struct sim_request *request = kernel.requests; request; request = request->next)
         if (request->sqe.opcode == IORING_OP_TIMEOUT && request->stage == SIM_ARMED
-            && timeout_of(request) < next)
-            next = timeout_of(request);
+            && request->due < next)
+            next = request->due;
     if (next != UNR_NEVER && next > sim_world.now)
         sim_world.now = next;
     return next < deadline;
@@ -789,6 +814,27 @@ static bool take_step_outside(void)
     return next_moment(UNR_NEVER);
 }
 
+/* Work for the task of a ring that has no flag to tell of it is done whenever the task goes on in
+ * the program. */
+static void resume_task(struct sim_ring *ring)
+{
+    struct sim_request *request =
+        ring->io->flags & IORING_SETUP_TASKRUN_FLAG ? NULL : kernel.requests;
+    while (request) {
+        bool goes_on = request->ring == ring && may_be_deferred(request) && can_step(request);
+        if (goes_on)
+            step(request);
+        request = goes_on ? kernel.requests : request->next;
+    }
+    set_taskrun(ring);
+}
+
+static void resume_tasks(void)
+{
+    for (struct sim_ring *ring = kernel.rings; ring; ring = ring->next)
+        resume_task(ring);
+}
+
 void unr_sim_wait_readable(int fd)
 {
     for (struct sim_file *file = sim_file_of(fd); !(sim_poll(file) & POLLIN);)
@@ -796,13 +842,15 @@ void unr_sim_wait_readable(int fd)
             unri_sim_fail("deadlock: another event loop waits for descriptor %d, and nothing can "
                           "make it readable",
                           fd);
+    resume_tasks();
 }
 
-/* Chooses how io_uring_enter(2) fails: interrupted, short of memory, too busy, or not at all. */
-static int fault(unsigned to_submit)
+/* Chooses how io_uring_enter(2) fails: interrupted, short of memory, too busy, or not at all.  A
+ * call that neither submits nor waits does not fail. */
+static int fault(unsigned to_submit, unsigned min_complete)
 {
     static const int faults[] = { 0, -EINTR, -EAGAIN, -EBUSY };
-    if (!(kernel.faults & UNR_FAULT_ENTER) || !kernel.faults_left)
+    if (!(kernel.faults & UNR_FAULT_ENTER) || !kernel.faults_left || !(to_submit + min_complete))
         return 0;
     int error = faults[unri_choose(to_submit ? 4 : 2)];
     kernel.faults_left -= error != 0;
@@ -824,7 +872,7 @@ static unsigned takes(unsigned to_submit)
 static void stop_and_continue(void)
 {
     bool stopped = false;
-    if (!(kernel.faults & UNR_FAULT_STOP))
+    if (!(kernel.faults & UNR_FAULT_INTERRUPT))
         return;
     for (struct sim_request *request = kernel.requests; request; request = request->next)
         if (request->stage == SIM_RUNNING && sim_call_blocks(request) && kernel.faults_left
@@ -834,23 +882,44 @@ static void stop_and_continue(void)
     kernel.faults_left -= stopped;
 }
 
+/* What waits for the task when it calls is done before the call returns; what is woken meanwhile
+ * may be left for the next one.  So the kernel does not stop before these requests have gone on. */
+static void do_deferred_work(struct sim_ring *ring)
+{
+    wake_ready();
+    for (struct sim_request *request = kernel.requests; request; request = request->next)
+        if (request->ring == ring && may_be_deferred(request) && can_step(request))
+            request->passed_over = PATIENCE;
+}
+
+/* The moment of the kernel's clock at which a wait is to end, which the program has set by its own
+ * clock: see time_of(). */
+static unr_time end_of_wait(unr_time deadline, bool absolute)
+{
+    return absolute || deadline == UNR_NEVER || deadline == INT64_MIN
+               ? deadline
+               : deadline - sim_world.clock_shift;
+}
+
 int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, unr_time deadline,
                bool absolute)
 {
     struct sim_ring *ring = ring_of(io);
-    (void)absolute;
     if (ring->disabled)
         return -EBADFD;
-    int error = fault(to_submit);
+    int error = fault(to_submit, min_complete);
     if (error < 0)
         return error;
     count_step();
     check_lent(ring);
     stop_and_continue();
+    deadline = end_of_wait(deadline, absolute);
+    if (!to_submit && !min_complete)
+        do_deferred_work(ring);
     unsigned taken = submit(ring, takes(to_submit));
     flush_overflow(ring);
     error = taken == to_submit ? wait_for(ring, min_complete, deadline) : 0;
-    set_taskrun(ring);
+    resume_task(ring);
     return taken ? (int)taken : error;
 }
 
@@ -881,9 +950,40 @@ size_t unri_os_descriptors_max(void)
     return SIM_FDS;
 }
 
+/* While the program is stopped, another process may act. */
+static void pass_an_hour(void)
+{
+    if (kernel.later && unri_choose(2))
+        act(kernel.later);
+    sim_world.now += UNR_SEC(3600);
+    resume_tasks();
+}
+
+/* The program may be stopped just before it reads its clock. */
 unr_time unri_os_clock(void)
 {
+    if (kernel.faults & UNR_FAULT_STOP && kernel.faults_left && unri_choose(2)) {
+        kernel.faults_left--;
+        pass_an_hour();
+    }
+    return sim_world.now + sim_world.clock_shift;
+}
+
+bool unri_os_clock_is_kernels(void)
+{
+    return sim_world.clock_shift == 0;
+}
+
+unr_time unr_sim_clock(void)
+{
     return sim_world.now;
+}
+
+void unr_sim_shift_clock(unr_time shift)
+{
+    if (sim_kernel_rings())
+        unri_sim_fail("the clock is shifted while a loop is open");
+    sim_world.clock_shift = shift;
 }
 
 void unr_sim_compute(unr_time duration)
@@ -893,12 +993,12 @@ void unr_sim_compute(unr_time duration)
 
 uint64_t unri_os_ticks(void)
 {
-    return (uint64_t)sim_world.now;
+    return (uint64_t)sim_world.now; /* the processor's, which no namespace shifts */
 }
 
 uint32_t unri_os_clock_ms(void)
 {
-    return (uint32_t)(sim_world.now / UNR_MSEC(1));
+    return (uint32_t)((sim_world.now + sim_world.clock_shift) / UNR_MSEC(1));
 }
 
 int unri_os_wake_open(int flags)

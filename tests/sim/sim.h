@@ -126,7 +126,8 @@ struct sim_world {
     struct sim_child children[SIM_CHILDREN];
     unsigned         children_count;
     uint64_t         pending_signals;
-    unr_time         now;
+    unr_time         now;         /* the kernel's */
+    unr_time         clock_shift; /* how far the program's clock is ahead of it */
 };
 
 extern struct sim_world sim_world;
@@ -206,6 +207,7 @@ struct sim_request {
     size_t              lent_count;
     void               *sent; /* a copy of the bytes to be sent, made when it was submitted */
     size_t              sent_len;
+    unr_time            due; /* of a time-out */
     uint32_t            futex_wakes;
     unsigned            passed_over; /* how many times it could have gone on and did not */
 };

@@ -739,6 +739,19 @@ void unr_sim_compute(unr_time duration)
         ;
 }
 
+unr_time unr_sim_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return UNR_SEC(now.tv_sec) + now.tv_nsec;
+}
+
+/* The real kernel's namespaces are for tests/test_clock.c. */
+void unr_sim_shift_clock(unr_time shift)
+{
+    (void)shift;
+}
+
 void unr_sim_wait_readable(int fd)
 {
     while (!is_ready(fd, POLLIN, others_have_plans() ? 0 : -1))

@@ -276,6 +276,95 @@ static void timers_due_meanwhile(const struct scenario *scenario)
     close_loop(c.loop);
 }
 
+/* ---- a clock that is not the kernel's ---- */
+
+/* An operation with a time-out, and what it waits for. */
+struct timed {
+    struct unr_loop    *loop;
+    int                 fds[2], runs;
+    struct unr_op       recv;
+    struct unr_deadline deadline;
+    struct unr_timer    timer;
+    struct unr_group    any;
+    struct unr_op      *members[2];
+    struct unr_stream   stream;
+    struct unr_transfer transfer;
+    struct unr_reader   reader;
+    struct unr_framing  framing;
+    struct unr_buffer   buffer;
+    char                bytes[3];
+};
+
+static struct unr_op *describe_timed(struct timed *t, const char *what, unr_time limit)
+{
+    struct unr_op *recv = unr_recv(&t->recv, t->fds[0], t->bytes, 3, 0);
+    unr_stream_socket(&t->stream, t->fds[0]);
+    if (strcmp(what, "any") == 0) {
+        t->members[0] = unr_timer_after(&t->timer, limit);
+        t->members[1] = recv;
+        return unr_any(&t->any, t->members, 2);
+    }
+    if (strcmp(what, "read_exact") == 0)
+        return unr_cancel_after(&t->deadline, unr_read_exact(&t->transfer, &t->stream, t->bytes, 3),
+                                limit);
+    if (strcmp(what, "read_frame") == 0) {
+        unr_framing_delimiter(&t->framing, "\n", 1, 8);
+        return unr_cancel_after(
+            &t->deadline, unr_read_frame(&t->reader, &t->stream, &t->buffer, &t->framing), limit);
+    }
+    return unr_cancel_after(&t->deadline, recv, limit);
+}
+
+static void drive(struct timed *t, unsigned how, unr_time timeout)
+{
+    int fd = how == 2 ? unr_loop_fd(t->loop) : -1;
+    if (how == 0)
+        unr_sim_check(unr_loop_run(t->loop) == 0, "it runs");
+    for (int turns = 0; t->runs == 0; turns++) {
+        unr_sim_check(turns < TURNS_MAX, "it ends within a hundred turns");
+        if (how == 2)
+            unr_sim_wait_readable(fd);
+        unr_sim_check(unr_loop_run_once(t->loop, how == 2 ? 0 : timeout) >= 0, "a turn");
+    }
+}
+
+/* In a time namespace all that waits for a time waits as long as elsewhere, and asks the kernel no
+ * more often. */
+static void in_a_time_namespace(const struct scenario *scenario)
+{
+    static const unr_time shifts[] = { 0, UNR_SEC(1000000), -UNR_SEC(100) };
+    struct timed          t = { 0 };
+    struct unr_stats      stats;
+    (void)scenario;
+    unr_sim_shift_clock(shifts[unr_sim_choose(3)]);
+    t.loop = open_small_loop();
+    unr_sim_socketpair(t.fds, 0);
+    unr_time begin = unr_loop_now(t.loop);
+    switch (unr_sim_choose(3)) {
+    case 0:
+        unr_start(t.loop, unr_timer_after(&t.timer, UNR_SEC(5)), count_run, &t.runs);
+        drive(&t, unr_sim_choose(3), UNR_NEVER);
+        break;
+    case 1:
+        unr_start(t.loop, describe_timed(&t, "recv", UNR_SEC(5)), count_run, &t.runs);
+        drive(&t, unr_sim_choose(3), UNR_NEVER);
+        break;
+    default:
+        unr_start(t.loop, unr_recv(&t.recv, t.fds[0], t.bytes, 3, 0), count_run, &t.runs);
+        for (int turns = 0; unr_loop_now(t.loop) < begin + UNR_SEC(5); turns++) {
+            unr_sim_check(turns < TURNS_MAX, "it ends within a hundred turns");
+            unr_loop_run_once(t.loop, begin + UNR_SEC(5) - unr_loop_now(t.loop));
+        }
+    }
+    unr_time took = unr_loop_now(t.loop) - begin;
+    unr_sim_check(took >= UNR_SEC(5) && took < UNR_SEC(6), "it ends when its time has come");
+    unr_loop_stats(t.loop, &stats, sizeof stats);
+    unr_sim_check(stats.enters < 20, "with a handful of calls of the kernel");
+    close_loop(t.loop);
+    unr_sim_close(t.fds[0]);
+    unr_sim_close(t.fds[1]);
+}
+
 /* ---- requests: or-ed, never erased, and told ---- */
 
 struct asked {
@@ -1994,6 +2083,7 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "timers/now-and-never", .run = timers_now_and_never },
         { .name = "timers/from-the-start", .run = timers_from_the_start },
         { .name = "timers/due-meanwhile", .run = timers_due_meanwhile },
+        { .name = "timers/in-a-time-namespace", .run = in_a_time_namespace },
         { .name = "requests/or-ed", .run = requests_are_or_ed, .parameter = "recv_all" },
         WAITS("recv"),
         WAITS("readv"),

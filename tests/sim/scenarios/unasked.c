@@ -173,14 +173,14 @@ static const enum call fsync_call = FSYNC, write_call = WRITE, close_call = CLOS
 const struct scenario *scenarios_unasked_table(void)
 {
     static const struct scenario table[] = {
-        { .name = "unasked/interrupted", .run = interrupted, .faults = UNR_FAULT_STOP },
+        { .name = "unasked/interrupted", .run = interrupted, .faults = UNR_FAULT_INTERRUPT },
         { .name = "unasked/interrupted-and-cancelled",
           .run = interrupted,
           .parameter = "",
-          .faults = UNR_FAULT_STOP },
+          .faults = UNR_FAULT_INTERRUPT },
         { .name = "unasked/interrupted-on-a-closed-number",
           .run = interrupted_on_a_closed_number,
-          .faults = UNR_FAULT_STOP },
+          .faults = UNR_FAULT_INTERRUPT },
         { .name = "unasked/fsync-without-workers",
           .run = without_workers,
           .parameter = &fsync_call,
