@@ -25,6 +25,12 @@ int unri_ring_renew_eventfd(struct unr_loop *loop, int fd);
  * negative errno that ends the run. */
 int unri_ring_turn(struct unr_loop *loop, unr_time deadline);
 
+/* Reaps what has completed since the turn's reap, and asks the kernel for it where the ring's flags
+ * say that there is something.  It is called between the reading of the clock by which timers end
+ * and their end, so that whatever completed before that reading ends before them (rule 3).  Returns
+ * 0, or a negative errno that ends the run. */
+int unri_ring_catch_up(struct unr_loop *loop);
+
 /* Tells whether a turn that does not wait would find something to do. */
 bool unri_ring_has_work(const struct unr_loop *loop);
 

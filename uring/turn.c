@@ -37,13 +37,14 @@ bool unri_ring_has_work(const struct unr_loop *loop)
 
 /* ---- the turn ---- */
 
-/* Returns how many CQEs a call asks for.  The kernel runs deferred work for as many CQEs as it is
- * asked for, and for 20 at least.  A cancel's own CQE is there as soon as the cancel is submitted,
- * and the CQE of its target is deferred work.  So a call that submits a storm of cancels asks for
- * as many CQEs, which brings those of the targets along. */
+/* The kernel runs deferred work for as many CQEs as it is asked for, and for so many at least. */
+enum { DEFERRED_WORK_AT_ONCE = 20 };
+
+/* Returns how many CQEs a call asks for.  A cancel's own CQE is there as soon as the cancel is
+ * submitted, and the CQE of its target is deferred work.  So a call that submits a storm of cancels
+ * asks for as many CQEs, which brings those of the targets along. */
 static unsigned completions_to_ask_for(const struct unri_ring *ring, bool wait)
 {
-    enum { DEFERRED_WORK_AT_ONCE = 20 };
     return ring->cancels_filled > DEFERRED_WORK_AT_ONCE ? ring->cancels_filled : wait;
 }
 
@@ -114,5 +115,25 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
     }
     if (unlikely(ring->repeating))
         unri_repeat_due(loop);
+    return error;
+}
+
+/* Nothing is submitted here, so what is in flight becomes less with each call, but for a multishot
+ * operation whose shots come without end.  For its sake the calls are counted: there are as many as
+ * the CQEs of all that is in flight may need. */
+int unri_ring_catch_up(struct unr_loop *loop)
+{
+    struct unri_ring *ring = loop->ring;
+    unsigned at_once = ring->io.cq.ring_entries < DEFERRED_WORK_AT_ONCE ? ring->io.cq.ring_entries
+                                                                        : DEFERRED_WORK_AT_ONCE;
+    uint64_t calls = (loop->stats.started - loop->stats.finished) / at_once + 1;
+    int      error = 0;
+    bool     refused;
+    if (completions_ready(ring))
+        unri_reap(loop);
+    for (; error == 0 && must_enter(ring) && calls; calls--) {
+        error = enter(loop, 0, 0, INT64_MIN, &refused);
+        unri_reap(loop);
+    }
     return error;
 }

@@ -6,13 +6,15 @@
  * The order of a turn:
  *   1. The ring submits what was queued, waits, and reaps: each operation whose last completion is
  *      in is on loop->finished.
- *   2. The time is forgotten, and read anew when somebody asks.
- *   3. Timers that are due end, one chunk of them.  They come behind the reap, so that an operation
- *      which completed before its deadline is reported as completed (rule 3).
- *   4. Tasks of other threads run.  They come before the dispatch, so the `done` of an operation
+ *   2. The time is forgotten.  If there are timers it is read, or else when somebody asks.
+ *   3. If a timer is due at that time, the ring reaps once more, behind the reading: the thread may
+ *      have been kept away between the end of its wait and the reading.
+ *   4. Timers that are due at that time end, one chunk of them.  They come behind the reap, so that
+ *      an operation which completed before its deadline is reported as completed (rule 3).
+ *   5. Tasks of other threads run.  They come before the dispatch, so the `done` of an operation
  *      that a task ends runs in the same turn.
- *   5. Each `done` that is due by now runs: the dispatch.
- *   6. The chunks of timers that are left, each with a dispatch of its own.
+ *   6. Each `done` that is due by now runs: the dispatch.
+ *   7. The chunks of timers that are left, each with a dispatch of its own.
  * An operation that ends, and a timer that is started, in one of these `done`s is the next turn's.
  * So a turn comes to an end, whatever the `done`s do (rule 1). */
 #include "../../uring/kernel.h"
@@ -91,9 +93,12 @@ int unri_loop_turn(struct unr_loop *loop, unr_time deadline)
     loop->ran = 0;
     int error = unri_ring_turn(loop, wait_until(loop, deadline));
     unri_forget_time(loop);
-    uint64_t serial = timers->serial;
     unr_time now = timers->count ? unri_now(loop) : 0;
-    bool     more = timers->count && unri_timers_expire(loop, now, serial);
+    bool     due = unri_timers_next(timers) <= now;
+    if (due && error == 0)
+        error = unri_ring_catch_up(loop);
+    uint64_t serial = timers->serial;
+    bool     more = due && unri_timers_expire(loop, now, serial);
     if (unri_inbox_has_tasks(inbox))
         unri_inbox_run(inbox);
     dispatch(loop);

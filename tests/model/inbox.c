@@ -288,6 +288,7 @@ uintptr_t unri_number_thread(void)
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 NOTHING(int, unri_ring_enable, struct unr_loop *loop)
+NOTHING(int, unri_ring_catch_up, struct unr_loop *loop)
 NOTHING(void, unri_ring_close, struct unr_loop *loop)
 NOTHING(void, unri_ring_abandon, struct unr_loop *loop)
 NOTHING(void, unri_os_unmap, void *memory, size_t size)

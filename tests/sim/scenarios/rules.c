@@ -276,12 +276,14 @@ static void timers_due_meanwhile(const struct scenario *scenario)
     close_loop(c.loop);
 }
 
-/* ---- a clock that is not the kernel's ---- */
+/* ---- a clock that moves on while the program is stopped ---- */
 
 /* An operation with a time-out, and what it waits for. */
 struct timed {
     struct unr_loop    *loop;
     int                 fds[2], runs;
+    bool                arrived;
+    unr_time            arrived_at;
     struct unr_op       recv;
     struct unr_deadline deadline;
     struct unr_timer    timer;
@@ -315,6 +317,13 @@ static struct unr_op *describe_timed(struct timed *t, const char *what, unr_time
     return unr_cancel_after(&t->deadline, recv, limit);
 }
 
+static void arrive(void *timed)
+{
+    struct timed *t = timed;
+    t->arrived = unr_sim_write(t->fds[1], "ab\n", 3) == 3;
+    t->arrived_at = unr_sim_clock();
+}
+
 static void drive(struct timed *t, unsigned how, unr_time timeout)
 {
     int fd = how == 2 ? unr_loop_fd(t->loop) : -1;
@@ -326,6 +335,42 @@ static void drive(struct timed *t, unsigned how, unr_time timeout)
             unr_sim_wait_readable(fd);
         unr_sim_check(unr_loop_run_once(t->loop, how == 2 ? 0 : timeout) >= 0, "a turn");
     }
+}
+
+/* What arrives before the deadline is a success, however long the program is stopped between any
+ * two readings of the clock.  What arrives later is one as well, or stays where it is. */
+static void kept_away(const struct scenario *scenario)
+{
+    struct unr_loop_options options = { .size = sizeof options };
+    struct timed            t = { 0 };
+    const char             *what = scenario->parameter;
+    if (strncmp(what, "plain-", 6) == 0) {
+        options.flags = UNR_LOOP_PLAIN;
+        what += 6;
+    }
+    unr_sim_check(unr_loop_open(&t.loop, &options) == 0, "the loop opens");
+    unr_buffer_init(&t.buffer, 8);
+    unr_sim_socketpair(t.fds, 0);
+    unr_time       limit = unr_sim_clock() + UNR_SEC(7200); /* the deadline, at the earliest */
+    struct unr_op *op = describe_timed(&t, what, UNR_SEC(7200));
+    unr_start(t.loop, op, count_run, &t.runs);
+    unr_loop_run_once(t.loop, 0);
+    if (unr_sim_choose(2))
+        arrive(&t);
+    else
+        unr_sim_later(arrive, &t);
+    drive(&t, unr_sim_choose(3), UNR_SEC(7200));
+    const struct unr_result *r = &op->result;
+    bool is_any = op == &t.any.op, came = is_any ? t.recv.result.error == 0 : r->error == 0;
+    unr_sim_check(!t.arrived || t.arrived_at >= limit || (came && (!is_any || r->value == 1)),
+                  "what arrived in time is a success");
+    unr_sim_check(came || is_any || unr_timed_out(r), "or else it is late");
+    unr_sim_check(unr_sim_read(t.fds[0], t.bytes, 3) == (came || !t.arrived ? -EAGAIN : 3),
+                  "and then nothing was taken");
+    close_loop(t.loop);
+    unr_buffer_free(&t.buffer);
+    unr_sim_close(t.fds[0]);
+    unr_sim_close(t.fds[1]);
 }
 
 /* In a time namespace all that waits for a time waits as long as elsewhere, and asks the kernel no
@@ -2076,6 +2121,12 @@ static void embedded_ends_in_done(const struct scenario *scenario)
         .deviations_max = 5                                                                        \
     }
 
+#define KEPT_AWAY(op)                                                                              \
+    {                                                                                              \
+        .name = "timers/kept-away-" op, .run = kept_away, .parameter = op,                         \
+        .faults = UNR_FAULT_STOP                                                                   \
+    }
+
 const struct scenario *scenarios_rules_table(void)
 {
     static const struct scenario table[] = {
@@ -2083,6 +2134,12 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "timers/now-and-never", .run = timers_now_and_never },
         { .name = "timers/from-the-start", .run = timers_from_the_start },
         { .name = "timers/due-meanwhile", .run = timers_due_meanwhile },
+        KEPT_AWAY("recv"),
+        KEPT_AWAY("any"),
+        KEPT_AWAY("read_exact"),
+        KEPT_AWAY("read_frame"),
+        KEPT_AWAY("plain-recv"),
+        KEPT_AWAY("plain-any"),
         { .name = "timers/in-a-time-namespace", .run = in_a_time_namespace },
         { .name = "requests/or-ed", .run = requests_are_or_ed, .parameter = "recv_all" },
         WAITS("recv"),
