@@ -272,8 +272,7 @@ UNR_API void unr_sim_wait_readable(int fd);
  * Meanwhile  nothing happens: other processes and the kernel do not go on. */
 UNR_API void unr_sim_compute(unr_time duration);
 
-/* Puts the program into a time namespace, as a container that was restored may be:
- * time_namespaces(7).
+/* Puts the program into a time namespace: time_namespaces(7).
  *
  * shift  how far the program's CLOCK_MONOTONIC is ahead of the kernel's, or behind it if it is
  *        negative: at most 1000 seconds behind.
