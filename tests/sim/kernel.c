@@ -883,12 +883,14 @@ static void stop_and_continue(void)
 }
 
 /* What waits for the task when it calls is done before the call returns; what is woken meanwhile
- * may be left for the next one.  So the kernel does not stop before these requests have gone on. */
+ * may be left for the next one.  So the kernel does not stop before these requests have gone on.  A
+ * request that a cancel has found may still take longer than the cancel's own CQE. */
 static void do_deferred_work(struct sim_ring *ring)
 {
     wake_ready();
     for (struct sim_request *request = kernel.requests; request; request = request->next)
-        if (request->ring == ring && may_be_deferred(request) && can_step(request))
+        if (request->ring == ring && !request->cancelled && may_be_deferred(request)
+            && can_step(request))
             request->passed_over = PATIENCE;
 }
 
