@@ -1696,8 +1696,7 @@ static void next_multishot(struct unr_compose *self, struct unr_op *finished)
     unr_compose_next(self, unr_sqe(&child, "shots", UNR_CANCEL_TOTAL, fill_multishot, NULL));
 }
 
-/* A multishot operation has more than one end, and a step only one child: its first shot says
- * so. */
+/* A multishot operation has more than one end, and a step only one child. */
 BREACH(multishot_child, "shots", "multishot operation inside a combinator",
        "given to no combinator")
 {

@@ -2,6 +2,8 @@
 /* Broken contracts: each ends the process by abort(), with a message on standard error that names
  * what was broken, the operation where there is one, and the rule.  Every breach happens in a child
  * of its own. */
+#define SUPPORT_KERNEL
+#include "../uring/newer.h"
 #include "support.h"
 
 #include <pthread.h>
@@ -511,6 +513,125 @@ Test(contract, started_a_number_of_times_while_the_loop_closes)
     for (int i = 0; i < 3; i++)
         cr_assert_eq(left[i], 0);
     cr_assert_eq(count_descriptors(), open_descriptors);
+}
+
+/* ---- multishot operations ---- */
+
+static struct unr_op shots;
+
+/* The kernel numbers are those of Linux: the installed header may be older. */
+static void fill_shots(void *sqe, void *as)
+{
+    struct io_uring_sqe *entry = sqe;
+    *entry = *(const struct io_uring_sqe *)as;
+    entry->fd = never_ready();
+}
+
+static struct unr_op *describe_shots(const struct io_uring_sqe *as)
+{
+    return unr_sqe(&shots, "shots", UNR_CANCEL_ALL, fill_shots, (void *)(uintptr_t)as);
+}
+
+static const struct io_uring_sqe poll_shots = { .opcode = IORING_OP_POLL_ADD,
+                                                .len = IORING_POLL_ADD_MULTI,
+                                                .poll32_events = POLLIN };
+
+/* Nothing is ready: the contract is broken before there is a shot. */
+#define SHOTS_BREACH(name, combinator, describe_combinator)                                        \
+    BREACH(name, "shots: a multishot operation inside a combinator, which is a " combinator,       \
+           "given to no combinator")                                                               \
+    {                                                                                              \
+        unr_start(loop, describe_combinator, NULL, NULL);                                          \
+        must(unr_loop_run(loop) == 0);                                                             \
+        _exit(1);                                                                                  \
+    }
+
+static struct unr_deadline deadline;
+static struct unr_delay    pause_before;
+static struct unr_group    around;
+static struct unr_filter   shield;
+
+/* Every SQE that may have shots is known by what it says. */
+#define SQE_BREACH(name, ...)                                                                      \
+    SHOTS_BREACH(name, "deadline",                                                                 \
+                 unr_cancel_after(&deadline,                                                       \
+                                  describe_shots(&(const struct io_uring_sqe){ __VA_ARGS__ }),     \
+                                  UNR_SEC(3600)))
+
+SQE_BREACH(poll_with_shots_in_a_deadline, .opcode = IORING_OP_POLL_ADD,
+           .len = IORING_POLL_ADD_MULTI, .poll32_events = POLLIN)
+SQE_BREACH(accept_with_shots_in_a_deadline, .opcode = IORING_OP_ACCEPT,
+           .ioprio = IORING_ACCEPT_MULTISHOT)
+SQE_BREACH(recv_with_shots_in_a_deadline, .opcode = IORING_OP_RECV, .ioprio = IORING_RECV_MULTISHOT)
+SQE_BREACH(recvmsg_with_shots_in_a_deadline, .opcode = IORING_OP_RECVMSG,
+           .ioprio = IORING_RECV_MULTISHOT)
+SQE_BREACH(recv_zc_with_shots_in_a_deadline, .opcode = UNRI_OP_RECV_ZC,
+           .ioprio = IORING_RECV_MULTISHOT)
+SQE_BREACH(send_of_bundles_in_a_deadline, .opcode = IORING_OP_SEND, .ioprio = UNRI_RECVSEND_BUNDLE)
+SQE_BREACH(read_with_shots_in_a_deadline, .opcode = UNRI_OP_READ_MULTISHOT)
+SQE_BREACH(timeout_with_shots_in_a_deadline, .opcode = IORING_OP_TIMEOUT,
+           .timeout_flags = UNRI_TIMEOUT_MULTISHOT)
+SQE_BREACH(command_with_shots_in_a_deadline, .opcode = IORING_OP_URING_CMD,
+           .rw_flags = UNRI_URING_CMD_MULTISHOT)
+
+/* Every combinator refuses them, and is named. */
+SHOTS_BREACH(shots_in_a_delay, "delay", unr_delay(&pause_before, describe_shots(&poll_shots), 0))
+SHOTS_BREACH(shots_in_a_group, "group",
+             unr_any(&around, (struct unr_op *[]){ describe_shots(&poll_shots) }, 1))
+SHOTS_BREACH(shots_in_a_filter, "filter", unr_shield(&shield, describe_shots(&poll_shots)))
+SHOTS_BREACH(shots_in_a_deadline_in_a_group, "deadline",
+             unr_any(&around,
+                     (struct unr_op *[]){
+                         unr_cancel_after(&deadline, describe_shots(&poll_shots), UNR_SEC(3600)) },
+                     1))
+
+BREACH(shots_in_a_scope, "shots: a multishot operation inside a combinator, which is a scope",
+       "given to no combinator")
+{
+    static struct unr_scope scope;
+    unr_start(loop, unr_scope(&scope), NULL, NULL);
+    unr_scope_start(&scope, describe_shots(&poll_shots), NULL, NULL);
+    flush();
+    _exit(1);
+}
+
+static void shots_step(struct unr_compose *self, struct unr_op *finished)
+{
+    (void)finished;
+    unr_compose_next(self, describe_shots(&poll_shots));
+}
+
+BREACH(shots_in_a_step, "shots: a multishot operation inside a combinator, which is a session",
+       "given to no combinator")
+{
+    static struct unr_compose session;
+    unr_start(loop, unr_compose(&session, "session", UNR_CANCEL_TOTAL, shots_step), NULL, NULL);
+    flush();
+    _exit(1);
+}
+
+static void ignore_shot(struct unr_op *op)
+{
+    (void)op;
+}
+
+/* Who joins a multishot operation is told so at once. */
+BREACH(shots_joined_in_flight, "shots: a multishot operation inside a combinator, which is a join",
+       "given to no combinator")
+{
+    static struct unr_join join;
+    unr_start(loop, describe_shots(&poll_shots), ignore_shot, NULL);
+    flush();
+    unr_start(loop, unr_join(&join, &shots), NULL, NULL);
+    _exit(1);
+}
+
+BREACH(shots_without_a_done, "shots: a multishot operation without a done",
+       "what a shot owns has to reach somebody")
+{
+    unr_start(loop, describe_shots(&poll_shots), NULL, NULL);
+    flush();
+    _exit(1);
 }
 
 /* ---- threads ---- */

@@ -820,7 +820,7 @@ static void fill_multishot(void *sqe, void *fd)
     io_uring_prep_poll_multishot(sqe, *(int *)fd, POLLIN);
 }
 
-/* A multishot operation is given to no combinator: its first shot says so. */
+/* A multishot operation is given to no combinator. */
 BREACH(multishot_inside, "shots", "multishot operation inside a combinator",
        "given to no combinator")
 {

@@ -5,18 +5,24 @@
 #ifndef UNRI_NEWER_H
 #define UNRI_NEWER_H
 
-#define UNRI_OP_WAITID      50
-#define UNRI_OP_FUTEX_WAIT  51
-#define UNRI_OP_FUTEX_WAKE  52
-#define UNRI_OP_FUTEX_WAITV 53
-#define UNRI_OP_FTRUNCATE   55
-#define UNRI_OP_BIND        56
-#define UNRI_OP_LISTEN      57
-#define UNRI_OP_EPOLL_WAIT  59
-#define UNRI_OP_PIPE        62
+#define UNRI_OP_READ_MULTISHOT 49
+#define UNRI_OP_WAITID         50
+#define UNRI_OP_FUTEX_WAIT     51
+#define UNRI_OP_FUTEX_WAKE     52
+#define UNRI_OP_FUTEX_WAITV    53
+#define UNRI_OP_FTRUNCATE      55
+#define UNRI_OP_BIND           56
+#define UNRI_OP_LISTEN         57
+#define UNRI_OP_RECV_ZC        58
+#define UNRI_OP_EPOLL_WAIT     59
+#define UNRI_OP_PIPE           62
 
 #define UNRI_ENTER_ABS_TIMER (1U << 5)
 
 #define UNRI_RWF_NOSIGNAL 0x100
+
+#define UNRI_TIMEOUT_MULTISHOT   (1U << 6)
+#define UNRI_RECVSEND_BUNDLE     (1U << 4)
+#define UNRI_URING_CMD_MULTISHOT (1U << 1)
 
 #endif

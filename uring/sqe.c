@@ -57,6 +57,24 @@ static bool has_fd(const struct io_uring_sqe *sqe)
     }
 }
 
+/* Tells whether more than one CQE may come of the SQE itself.  Of a send each bundle of buffers is
+ * a shot.  The notification of a zero-copy send is none. */
+static bool is_multishot(const struct io_uring_sqe *sqe)
+{
+    switch (sqe->opcode) {
+    case UNRI_OP_READ_MULTISHOT: return true;
+    case IORING_OP_POLL_ADD: return sqe->len & IORING_POLL_ADD_MULTI;
+    case IORING_OP_ACCEPT: return sqe->ioprio & IORING_ACCEPT_MULTISHOT;
+    case IORING_OP_RECV:
+    case IORING_OP_RECVMSG:
+    case UNRI_OP_RECV_ZC: return sqe->ioprio & IORING_RECV_MULTISHOT;
+    case IORING_OP_SEND: return sqe->ioprio & UNRI_RECVSEND_BUNDLE;
+    case IORING_OP_TIMEOUT: return sqe->timeout_flags & UNRI_TIMEOUT_MULTISHOT;
+    case IORING_OP_URING_CMD: return sqe->cancel_flags & UNRI_URING_CMD_MULTISHOT;
+    default: return false;
+    }
+}
+
 /* The descriptor is known only now, so the operation was among the peers on no descriptor, and
  * moves to the peers on this one. */
 static void move_to_descriptor(struct unr_op *op, const struct io_uring_sqe *sqe)
@@ -111,6 +129,10 @@ static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
     struct unr_op_private *p = unri_private(op);
     *sqe = (struct io_uring_sqe){ 0 };
     ((unr_fill_fn *)(uintptr_t)p->address)(sqe, (void *)(uintptr_t)p->offset);
+    if (is_multishot(sqe)) {
+        p->flags |= UNRI_MULTISHOT;
+        unri_check_shots(op);
+    }
     if (sqe->flags & breaks_the_join) {
         do_not_submit(op);
         unri_end(op, -EINVAL);

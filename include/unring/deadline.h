@@ -13,6 +13,9 @@ struct unr_deadline_private {
     struct unr_timer timer;
 };
 
+/* A multishot operation has more than one end, and is given to no deadline and no delay: that is a
+ * broken contract.  An unr_sqe() is known for one when it is submitted (system.h). */
+
 /* A deadline, which is an operation.
  *
  * Memory   the caller's: zeroed once, and where it is from its description until `done`. */

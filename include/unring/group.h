@@ -47,9 +47,10 @@ struct unr_group {
 
 /* Describes `n` operations, to be started together, as one.
  *
- * members    described, none of them multishot.  They are lent until `done`, and the group
- *            overwrites the `data` of each.  The array may go at once.  A group of 0 members ends
- *            at once; then `members` may be NULL.
+ * members    described, none of them multishot: that is a broken contract, named when the member
+ *            is submitted (system.h).  They are lent until `done`, and the group overwrites the
+ *            `data` of each.  The array may go at once.  A group of 0 members ends at once; then
+ *            `members` may be NULL.
  * condition  one of unr_wait_*(), or the caller's own; called with `context`, which is lent until
  *            `done`.
  * Result     value: the index of the member that decided.  Without a decision it is -1 if a

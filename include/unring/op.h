@@ -73,7 +73,11 @@ struct unr_result {
     uint8_t flags;     /* UNR_MORE, or 0 */
 };
 
-/* In unr_result.flags: a multishot operation goes on, and `done` will run again. */
+/* In unr_result.flags: a multishot operation goes on, and `done` will run again.
+ *
+ * A multishot operation needs a `done`.  It may be bound to a slot, but it is given to no
+ * combinator (a group, a scope, a deadline, a filter, a composed operation, a join): those wait for
+ * one end.  Either is a broken contract. */
 #define UNR_MORE 1
 
 /* Returns the cause of a cancelled operation, and the error of any other.

@@ -66,7 +66,8 @@ UNR_API struct unr_op *unr_scope(struct unr_scope *scope);
  *            being closed.
  * described  lent until its `done`.  It is a broken contract to start an operation that is not
  *            described, one that is in flight, and one that a combinator contains.  It may be a
- *            scope, but no multishot operation.
+ *            scope.  A multishot operation is a broken contract, too, named when it is submitted
+ *            (system.h).
  * done       runs once, when the member has ended; NULL is allowed.  The last member's `done` may
  *            start another member.  It releases what the member was to work with, a descriptor say:
  *            a member that was ended before it began has not even taken its first step.

@@ -65,8 +65,13 @@ typedef void unr_fill_fn(void *sqe, void *context);
  * Owned     a descriptor in `value` and a provided buffer are the caller's, from each `done` on.
  * Shots     as long as CQEs come with IORING_CQE_F_MORE it is a multishot operation: `done`, which
  *           must not be NULL, runs for each of them with UNR_MORE.  A request to cancel that is
- *           made inside such a `done` takes effect when that has returned.  Inside a combinator a
- *           shot is a broken contract.
+ *           made inside such a `done` takes effect when that has returned.
+ * Broken    a multishot operation inside a combinator, or with a `done` of NULL, is a broken
+ *           contract.  It is named when the operation is submitted, before the kernel sees it, by
+ *           what the SQE says: IORING_POLL_ADD_MULTI, IORING_ACCEPT_MULTISHOT,
+ *           IORING_RECV_MULTISHOT, IORING_TIMEOUT_MULTISHOT, IORING_URING_CMD_MULTISHOT,
+ *           IORING_OP_READ_MULTISHOT, and a send with IORING_RECVSEND_BUNDLE.  A multishot
+ *           operation of a later kernel is named at its first shot.
  * Cancels   the strongest guarantee of `supports`: the caller's promise is true then.  A transfer
  *           that supports PARTIAL and not TOTAL, and that a cancellation cuts short, is cancelled
  *           with its count in `value`.  For messages and provided buffers the SQE does not say how

@@ -77,6 +77,8 @@ static void join_start(struct unr_op *op)
         join_of(j->combinator)->private_fields.later = join;
     p->combinator = op;
     p->flags |= UNRI_CHILD;
+    if (unlikely(p->flags & UNRI_MULTISHOT))
+        unri_check_shots(joined);
 }
 
 /* Takes a join out of its chain, and ends it; the joined operation is not asked.  Both neighbours

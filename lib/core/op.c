@@ -6,7 +6,10 @@
 #include "cancel.h"
 #include "clock.h"
 #include "contract.h"
+#include "name.h"
 #include "type.h"
+
+#include <stdio.h>
 
 static_assert(sizeof(struct unr_op) == 128, "two cache lines");
 static_assert(sizeof(struct unr_result) == 24, "");
@@ -387,6 +390,21 @@ void unri_run_done(struct unr_loop *loop, struct unr_op *op)
     unri_hand_back(loop, op);
 }
 
+void unri_check_shots(const struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    if (unlikely(p->flags & UNRI_CHILD)) {
+        char what[128];
+        snprintf(what, sizeof what, "a multishot operation inside a combinator, which is a %s",
+                 unri_name(p->combinator));
+        unri_broken(what, op,
+                    "a multishot operation may be bound to a slot, but is given to no combinator");
+    }
+    if (unlikely(!p->done))
+        unri_broken("a multishot operation without a done", op,
+                    "what a shot owns has to reach somebody");
+}
+
 /* The operation stays in flight and, unlike after its last `done`, is used afterwards.
  *
  * Its result is lent to the caller meanwhile, so the fields that serve as scratch memory or collect
@@ -397,12 +415,7 @@ void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res)
 {
     struct unr_result     *r = &op->result;
     struct unr_op_private *p = unri_private(op);
-    if (p->flags & UNRI_CHILD)
-        unri_broken("a shot of a multishot operation inside a combinator", op,
-                    "a multishot operation may be bound to a slot, but is given to no combinator");
-    if (!p->done)
-        unri_broken("a shot of a multishot operation without a done", op,
-                    "what a shot owns has to reach somebody");
+    unri_check_shots(op);
     loop->shot.op = op;
     loop->shot.result = *r;
     loop->shot.request = (struct unr_cancel_request){ 0 };

@@ -50,6 +50,10 @@ void unri_run_done(struct unr_loop *loop, struct unr_op *op);
  * `done`. */
 void unri_hand_back(struct unr_loop *loop, struct unr_op *op);
 
+/* Ends the process if the shots of a multishot operation would reach nobody: a combinator hears of
+ * its child's end alone, and without a `done` nobody hears. */
+void unri_check_shots(const struct unr_op *op);
+
 /* Runs `done` for one shot of a multishot operation, with `res` and UNR_MORE.  The operation stays
  * in flight. */
 void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res);
