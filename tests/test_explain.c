@@ -469,6 +469,93 @@ Test(explain, sqe_of_ones_own)
     close_loop();
 }
 
+/* ---- exact sentences ---- */
+
+/* An operation that its combinator has not started. */
+Test(explain, sentence_of_what_is_held)
+{
+    struct unr_op    op = { 0 };
+    struct unr_delay delay = { 0 };
+    open_loop();
+    unr_start(loop, unr_delay(&delay, unr_nop(&op), UNR_SEC(3600)), NULL, NULL);
+    cr_assert_str_eq(unr_explain_op(&op), "nop has not been started: a combinator holds it");
+    cr_assert_str_eq(unr_explain_op(&delay.op), "delay of nop is in flight");
+    unr_cancel(&delay.op, UNR_CANCEL_ALL);
+    run();
+    close_loop();
+}
+
+/* A text that is longer than its room ends in a sign that it was cut. */
+Test(explain, sentence_that_is_cut)
+{
+    static char   name[2000];
+    struct unr_op op = { 0 };
+    memset(name, 'n', sizeof name - 1);
+    const char *words = unr_explain_op(unr_sqe(&op, name, UNR_CANCEL_ALL, fill_nop, NULL));
+    cr_assert_eq(strlen(words), 511);
+    cr_assert_str_eq(words + 507, "n...");
+}
+
+static void fill_shots(void *sqe, void *fd)
+{
+    io_uring_prep_poll_multishot(sqe, *(int *)fd, POLLIN);
+}
+
+static char shot_words[512];
+
+static void explain_shot(struct seen *seen)
+{
+    if (!(seen->op.result.flags & UNR_MORE))
+        return;
+    snprintf(shot_words, sizeof shot_words, "%s", unr_explain_op(&seen->op));
+    unr_cancel(&seen->op, UNR_CANCEL_ALL);
+}
+
+/* Inside a shot's `done` the shot has its result. */
+Test(explain, sentence_of_a_shot)
+{
+    struct seen seen = { .then = explain_shot };
+    char        expected[80];
+    open_with_pair();
+    cr_assert_eq(write(end[1], "x", 1), 1);
+    start(&seen, unr_sqe(&seen.op, "shots", UNR_CANCEL_ALL, fill_shots, &end[0]));
+    run();
+    snprintf(expected, sizeof expected,
+             "shots on descriptor %d is in flight, and this shot completed with 1", end[0]);
+    cr_assert_str_eq(shot_words, expected);
+    close_with_pair();
+}
+
+/* Where a child alone was asked, no types are told. */
+Test(explain, sentence_where_a_child_was_asked)
+{
+    struct seen         seen = { 0 };
+    struct unr_transfer transfer = { 0 };
+    struct unr_stream   stream;
+    open_with_pair();
+    unr_stream_socket(&stream, end[0]);
+    start(&seen, unr_read_exact(&transfer, &stream, &byte, 1));
+    submit();
+    cr_assert_eq(unr_cancel_fd(loop, end[0], UNR_CANCEL_ALL), 1);
+    run();
+    expect_words(unr_explain_op(&transfer.op), "read_exact was cancelled",
+                 "; a cancellation of a child (cause ECANCELED (Operation canceled)) ended it");
+    close_with_pair();
+}
+
+/* A closing loop is named, and not a socket. */
+Test(explain, sentence_of_a_closing_loop)
+{
+    struct seen seen = { 0 };
+    open_loop();
+    start(&seen, unr_nop(&seen.op));
+    cr_assert_eq(unr_loop_close(loop), 0);
+    cr_assert_str_eq(unr_explain_op(&seen.op),
+                     "nop was cancelled with the guarantee total: it left no trace, after 0 bytes; "
+                     "a cancellation (any guarantee, cause ESHUTDOWN (its loop or its descriptor "
+                     "was being closed)) ended it before the kernel saw it");
+}
+
 /* ---- what is in flight ---- */
 
 /* What unr_loop_dump() writes. */

@@ -19,8 +19,10 @@ UNR_API const char *unr_explain(int error);
 /* Says in words what became of an operation.
  *
  * op       finished: the text has its name, its result and its verdict, and for -EOPNOTSUPP the
- *          Linux version that it needs.  Of an operation that is described or in flight the text
- *          says just that.
+ *          Linux version that it needs.  Of an operation that is described, held by a
+ *          combinator or in flight the text says just that; inside the `done` of a shot it has the
+ *          shot's result, too.
+ * Length   at most 511 bytes; a longer text is cut, and ends in "...".
  * Returns  a text that lasts until the thread calls this function again; never NULL.
  * Threads  any that may look at `op`. */
 UNR_API const char *unr_explain_op(const struct unr_op *op);

@@ -30,8 +30,15 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *text, const c
     int n = vsnprintf(text->data + text->len, sizeof text->data - text->len, format, arguments);
     va_end(arguments);
     size_t longest = sizeof text->data - text->len - 1;
-    if (n > 0)
-        text->len += (size_t)n < longest ? (size_t)n : longest;
+    if (n < 0)
+        return;
+    if ((size_t)n <= longest) {
+        text->len += (size_t)n;
+        return;
+    }
+    static const char cut[] = "...";
+    text->len = sizeof text->data - 1;
+    memcpy(text->data + sizeof text->data - sizeof cut, cut, sizeof cut);
 }
 
 static void clear(struct text *text)
@@ -189,12 +196,28 @@ static void add_types(struct text *text, unsigned types)
             add(text, "%s%s", n++ ? " or " : "", names[i]);
 }
 
+/* Adds the cause of a cancellation.  The meanings that the C library has for two of unring's causes
+ * are those of sockets. */
+static void add_cause(struct text *text, int cause)
+{
+    switch (cause) {
+    case -ETIMEDOUT: add(text, "ETIMEDOUT (its time was over)"); break;
+    case -ESHUTDOWN: add(text, "ESHUTDOWN (its loop or its descriptor was being closed)"); break;
+    default: add_error(text, cause); break;
+    }
+}
+
+/* Where nothing was requested of the operation itself, one of its children alone was asked. */
 static void add_verdict(struct text *text, const struct unr_result *r)
 {
-    add(text, "; a cancellation (");
-    add_types(text, r->requested);
-    add(text, ", cause ");
-    add_error(text, r->cause);
+    if (r->requested) {
+        add(text, "; a cancellation (");
+        add_types(text, r->requested);
+        add(text, ", cause ");
+    } else {
+        add(text, "; a cancellation of a child (cause ");
+    }
+    add_cause(text, r->cause);
     add(text, ") ");
     switch (r->verdict) {
     case UNR_VERDICT_UNSUBMITTED: add(text, "ended it before the kernel saw it"); break;
@@ -241,6 +264,20 @@ static void add_failed(struct text *text, const struct unr_op *op)
         add(text, ": %s", more);
 }
 
+static void add_in_flight(struct text *text, const struct unr_op *op)
+{
+    const struct unr_result *r = &op->result;
+    add(text, " is in flight");
+    if (!(r->flags & UNR_MORE))
+        return;
+    if (r->error == 0) {
+        add(text, ", and this shot completed with %lld", (long long)r->value);
+    } else {
+        add(text, ", and this shot failed with ");
+        add_error(text, r->error);
+    }
+}
+
 const char *unr_explain_op(const struct unr_op *op)
 {
     static _Thread_local struct text text;
@@ -252,11 +289,15 @@ const char *unr_explain_op(const struct unr_op *op)
     if (has_fd(op))
         add(&text, " on descriptor %d", op->private_fields.fd);
     if (unri_live(op)) {
-        add(&text, " is in flight");
+        add_in_flight(&text, op);
         return text.data;
     }
     if (op->private_fields.state == UNRI_DESCRIBED) {
         add(&text, " has not been started");
+        return text.data;
+    }
+    if (op->private_fields.state == UNRI_HELD && !r->error) { /* else a wrapper failed with it */
+        add(&text, " has not been started: a combinator holds it");
         return text.data;
     }
     if (r->error == 0)
