@@ -38,6 +38,9 @@
  * looks at it too early sees that.  The garbage is verified before an operation completes, and at
  * each call of the kernel.  A result that is set on success only is as it was after a failure.
  *
+ * A sanitizer such as AddressSanitizer ends the process where it finds a fault: then the schedule
+ * so far is printed to standard error, as "replay: 2.0.1", and is not made shorter.
+ *
  * One process explores in one thread.  Each function here but unr_explore() is called inside a
  * scenario, and every descriptor is a simulated one.  A scenario that asks for more descriptors,
  * ports or child processes than the simulation has fails. */

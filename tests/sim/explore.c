@@ -12,9 +12,10 @@
 #include "sim.h"
 
 static struct {
-    bool       running, last;
-    sigjmp_buf failed;
-    char       failure[sizeof((struct unr_exploration *)0)->failure];
+    bool                       running, last;
+    const struct unri_choices *choices;
+    sigjmp_buf                 failed;
+    char                       failure[sizeof((struct unr_exploration *)0)->failure];
 } run;
 
 bool unri_sim_is_last_run(void)
@@ -69,6 +70,19 @@ static void restore_signals(const struct sigaction old[CAUGHT])
         sigaction(caught_signals[i], &old[i], NULL);
 }
 
+/* A sanitizer that finds a fault ends the process, with no signal to catch: it calls this first.
+ * The function is NULL where the program is built without one. */
+extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+static void dying(void)
+{
+    char schedule[sizeof((struct unr_exploration *)0)->schedule];
+    if (!run.running)
+        return;
+    unri_choices_print(run.choices, schedule, sizeof schedule);
+    fprintf(stderr, "unring-sim: the process ends inside a schedule\nreplay: %s\n", schedule);
+}
+
 /* Fails a schedule that has left something behind. */
 static void check_end(void)
 {
@@ -86,6 +100,7 @@ static bool run_schedule(struct unri_choices *choices, unr_scenario_fn *scenario
     sim_world_reset();
     sim_kernel_reset(choices->options->faults);
     unri_choices_begin(choices);
+    run.choices = choices;
     run.running = true;
     bool passed = sigsetjmp(run.failed, 1) == 0;
     if (passed) {
@@ -176,6 +191,8 @@ int unr_explore(unr_scenario_fn *scenario, void *context, const struct unr_explo
         return -EINVAL;
 
     catch_signals(old);
+    if (__sanitizer_set_death_callback)
+        __sanitizer_set_death_callback(dying);
     for (bool more = true; more && error == 0 && found.schedules < options.schedules_max;) {
         bool passed = run_schedule(&choices, scenario, context);
         found.schedules++;

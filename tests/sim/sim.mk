@@ -48,6 +48,7 @@ sim: $(SIM_LIBRARY) $(SIM_EXAMPLES) $(SCENARIOS)
 
 check-sim: sim
 	@$(SCENARIOS) --schedules $(SCHEDULES) --quiet
+	@BUILD='$(BUILD)' CC='$(CC)' SANITIZE='$(or $(SANITIZE),-fsanitize=address)' tests/sim/sanitized
 	@for example in $(SIM_EXAMPLES); do $$example >$$example.log || { cat $$example.log; exit 1; }; done
 
 check-conformance: $(SCENARIOS) $(SCENARIOS_REAL) $(LEFT_OUT)
