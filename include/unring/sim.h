@@ -78,7 +78,16 @@ struct unr_explore_options {
     uint64_t        seed;           /* of UNR_RANDOM and UNR_PCT */
     const char     *replay;         /* for UNR_REPLAY: a schedule, as unr_exploration has it */
     unsigned        faults;         /* UNR_FAULT_*; 0: none */
+    unsigned        linux_version;  /* 601: as Linux 6.1; 0: the newest */
 };
+
+/* What unr_explore_options.linux_version changes:
+ *   - A call that came later than that version ends with -EOPNOTSUPP; an SQE of it, with -EINVAL.
+ *   - Before 6.12, what has become ready since the last turn completes last-first in the kindest
+ *     schedule.
+ *   - Before 6.5, a read or write of a pipe waits until the pipe is ready, and then goes to a
+ * worker. There a write stays until all of it is written.  A cancellation ends it early, with the
+ * bytes that were written, error 0 and UNR_VERDICT_RUNNING. */
 
 /* What the kernel may do besides its ordinary choices; in unr_explore_options.faults.
  *

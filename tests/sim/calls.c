@@ -116,9 +116,20 @@ static bool is_message(unsigned opcode)
            || opcode == IORING_OP_SENDMSG_ZC;
 }
 
+bool sim_call_polls_then_works(const struct sim_request *request)
+{
+    const struct sim_file *file = request->file;
+    unsigned               opcode = request->sqe.opcode;
+    return sim_kernel_is_before(605) && file
+           && (file->kind == SIM_PIPE_READER || file->kind == SIM_PIPE_WRITER)
+           && (reads_into(opcode) || writes_from(opcode));
+}
+
 /* The kernel goes on after a part, also into the next record; but not with a datagram. */
 static bool waits_for_all(const struct sim_request *request)
 {
+    if (writes_from(request->sqe.opcode) && sim_call_polls_then_works(request))
+        return true;
     return is_message(request->sqe.opcode) && request->sqe.msg_flags & MSG_WAITALL
            && (request->file->kind != SIM_DATAGRAMS || request->file->records);
 }
@@ -340,8 +351,9 @@ static int write_step(struct sim_request *request)
     return SIM_WAIT;
 }
 
-/* One attempt of a read or write.  With MSG_WAITALL it goes on after a part until all is moved, the
- * stream ends, or an error comes; an error that comes behind a part is left to the next call. */
+/* One attempt of a read or write.  With MSG_WAITALL, and to a pipe in a worker, it goes on after a
+ * part until all is moved, the stream ends, or an error comes; an error that comes behind a part is
+ * left to the next call. */
 static int transfer(struct sim_request *request)
 {
     bool   read = reads_into(request->sqe.opcode);
@@ -666,17 +678,8 @@ static int do_waitid(struct sim_request *request)
         if (child->reaped || (request->sqe.len == P_PID && child->pid != request->sqe.fd))
             continue;
         found = true;
-        if (!child->exited)
-            continue;
-        child->reaped = true;
-        if (info) {
-            memset(info, 0, sizeof *info);
-            info->si_signo = SIGCHLD;
-            info->si_pid = child->pid;
-            info->si_status = child->status;
-            info->si_code = CLD_EXITED;
-        }
-        return 0;
+        if (sim_child_reap(child, info))
+            return 0;
     }
     return found ? SIM_WAIT : -ECHILD;
 }
@@ -885,7 +888,8 @@ uint32_t sim_call_moved(const struct sim_request *request)
 
 bool sim_call_blocks(const struct sim_request *request)
 {
-    return request->sqe.opcode == IORING_OP_SPLICE || request->sqe.opcode == IORING_OP_TEE;
+    return request->sqe.opcode == IORING_OP_SPLICE || request->sqe.opcode == IORING_OP_TEE
+           || sim_call_polls_then_works(request);
 }
 
 /* Where the real kernel tries a call first: some calls always in a worker, most inline, and calls

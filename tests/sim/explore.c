@@ -98,7 +98,7 @@ static void check_end(void)
 static bool run_schedule(struct unri_choices *choices, unr_scenario_fn *scenario, void *context)
 {
     sim_world_reset();
-    sim_kernel_reset(choices->options->faults);
+    sim_kernel_reset(choices->options);
     unri_choices_begin(choices);
     run.choices = choices;
     run.running = true;

@@ -57,17 +57,37 @@ static struct {
     struct sim_request *requests; /* in flight, in the order of submission */
     struct later       *later;    /* the actions of other processes that are yet to come */
     unsigned            faults;
+    unsigned            version;     /* of Linux; 0: the newest */
     unsigned            faults_left; /* how many more calls of io_uring_enter(2) may fail */
     bool                no_workers;  /* for the rest of the schedule, no worker can be made */
     unsigned            steps;       /* were taken in this schedule, which ends at STEPS_MAX */
 } kernel;
 
-void sim_kernel_reset(unsigned faults)
+void sim_kernel_reset(const struct unr_explore_options *options)
 {
     memset(&kernel, 0, sizeof kernel);
-    kernel.faults = faults;
+    kernel.faults = options->faults;
+    kernel.version = options->linux_version;
     kernel.faults_left = PATIENCE;
-    sim_calls_configure(faults & UNR_FAULT_TRANSFER);
+    sim_calls_configure(options->faults & UNR_FAULT_TRANSFER);
+}
+
+bool sim_kernel_is_before(unsigned linux_version)
+{
+    return kernel.version && kernel.version < linux_version;
+}
+
+/* Whether the kernel has a call: the rows say since which version. */
+static bool has_call(unsigned opcode)
+{
+    for (unsigned i = 0; kernel.version && i < unri_row_count; i++) {
+        unsigned    major, minor;
+        const char *needs = unri_rows[i]->needs;
+        if (unri_rows[i]->opcode == opcode && needs && sscanf(needs, "%u.%u", &major, &minor) == 2
+            && sim_kernel_is_before(major * 100 + minor))
+            return false;
+    }
+    return true;
 }
 
 unsigned sim_kernel_rings(void)
@@ -178,7 +198,7 @@ int unri_enter_register(struct io_uring *io, unsigned opcode, void *argument, un
         probe->ops_len = (__u8)(count < UNRI_OP_PIPE + 1 ? count : UNRI_OP_PIPE + 1);
         for (unsigned i = 0; i < probe->ops_len; i++) {
             probe->ops[i].op = (__u8)i;
-            probe->ops[i].flags = IO_URING_OP_SUPPORTED;
+            probe->ops[i].flags = has_call(i) ? IO_URING_OP_SUPPORTED : 0;
         }
         return 0;
     case IORING_REGISTER_EVENTFD: ring->eventfd = *(int *)argument; return 0;
@@ -189,12 +209,12 @@ int unri_enter_register(struct io_uring *io, unsigned opcode, void *argument, un
 bool unri_enter_has_absolute(struct io_uring *io)
 {
     (void)io;
-    return true;
+    return !sim_kernel_is_before(612);
 }
 
 bool unri_enter_has_nosignal(void)
 {
-    return true;
+    return !sim_kernel_is_before(618);
 }
 
 bool unri_enter_needs_worker(int fd)
@@ -377,6 +397,10 @@ static bool has_worker(void)
 
 static void begin(struct sim_request *request)
 {
+    if (sim_call_polls_then_works(request)) {
+        request->stage = sim_call_ready(request) ? SIM_READY : SIM_ARMED;
+        return;
+    }
     switch (sim_call_begins(request)) {
     case SIM_PENDING:
         request->stage = SIM_PENDING;
@@ -467,7 +491,8 @@ static int cancel(struct sim_ring *ring, uint64_t user_data)
         /* A worker may come to its end just before the cancel looks, which then finds nothing. */
         if (can_step(request) && unri_choose(2)) {
             step(request);
-            return -ENOENT;
+            if (!find(ring, user_data))
+                return -ENOENT;
         }
         if (sim_call_blocks(request))
             request->interrupted = unri_choose(2) == 0;
@@ -545,6 +570,10 @@ static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
     while (*end)
         end = &(*end)->next;
     *end = request;
+    if (!has_call(sqe->opcode)) {
+        complete(request, -EINVAL);
+        return;
+    }
     if (names_a_descriptor(sqe->opcode)) {
         request->file = sim_file_of(sqe->fd);
         if (request->file)
@@ -638,6 +667,8 @@ static void step(struct sim_request *request)
     case SIM_READY:
         if (request->cancelled)
             complete_cancelled(request);
+        else if (sim_call_polls_then_works(request))
+            request->stage = SIM_PENDING;
         else
             attempt(request);
         break;
@@ -645,7 +676,8 @@ static void step(struct sim_request *request)
     case SIM_ISSUED:
     case SIM_RUNNING:
         if (request->interrupted) {
-            complete(request, unri_choose(2) ? -EINTR : -512);
+            int moved = (int)sim_call_moved(request);
+            complete(request, moved ? moved : unri_choose(2) ? -EINTR : -512);
         } else {
             int res = sim_call(request);
             if (res != SIM_WAIT)
@@ -670,6 +702,20 @@ static void act(struct later *later)
 }
 
 enum { CANDIDATES = 16, STEPS_MAX = 10000 };
+
+/* Turns round the order of the requests whose next attempt waits for the task, and puts them behind
+ * all others: before 6.12 the kernel does not turn its list of such work round. */
+static void last_first(struct sim_request *requests[], unsigned n)
+{
+    struct sim_request *ordered[CANDIDATES];
+    unsigned            others = 0, last = n;
+    for (unsigned i = 0; i < n; i++)
+        if (requests[i]->stage == SIM_READY)
+            ordered[--last] = requests[i];
+        else
+            ordered[others++] = requests[i];
+    memcpy(requests, ordered, n * sizeof *requests);
+}
 
 static void count_step(void)
 {
@@ -698,10 +744,13 @@ static bool take_step(bool may_stop)
     }
     if (n + m == 0)
         return false;
+    if (sim_kernel_is_before(612))
+        last_first(requests, n);
     count_step();
 
-    /* The kindest choice is the step of the oldest request.  Behind the requests' steps comes the
-     * return to the program, and behind that the actions of other processes. */
+    /* The kindest choice is the step of the first request, in order of submission.  Behind the
+     * requests' steps comes the return to the program, and behind that the actions of other
+     * processes. */
     unsigned stop = may_stop, choice = unri_choose(n + stop + m);
     if (choice < n) {
         requests[choice]->passed_over = 0;
@@ -907,6 +956,8 @@ int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, u
                bool absolute)
 {
     struct sim_ring *ring = ring_of(io);
+    if (absolute && sim_kernel_is_before(612))
+        return -EINVAL;
     if (ring->disabled)
         return -EBADFD;
     int error = fault(to_submit, min_complete);
@@ -1032,18 +1083,19 @@ int unri_os_signalfd(uint64_t signals)
     return sim_fd_open(file);
 }
 
-/* Never called, for the simulated kernel has waitid; nor is unri_os_reap(). */
 int unri_os_pidfd(pid_t pid)
 {
-    (void)pid;
-    return -ENOSYS;
+    struct sim_file *file = sim_file_new(SIM_PIDFD);
+    file->child = sim_child_of(pid);
+    return file->child ? sim_fd_open(file) : -ESRCH;
 }
 
 int unri_os_reap(pid_t pid, void *ret_siginfo)
 {
-    (void)pid;
-    (void)ret_siginfo;
-    return -ECHILD;
+    struct sim_child *child = sim_child_of(pid);
+    if (!child)
+        return -ECHILD;
+    return sim_child_reap(child, ret_siginfo) ? 0 : -EAGAIN;
 }
 
 void unr_sim_later(void (*action)(void *context), void *context)

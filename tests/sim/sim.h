@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <liburing.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -52,7 +53,8 @@ enum sim_kind {
     SIM_EVENTFD,
     SIM_SIGNALFD,
     SIM_LISTENER,
-    SIM_EPOLL
+    SIM_EPOLL,
+    SIM_PIDFD
 };
 
 struct sim_pipe {
@@ -93,6 +95,8 @@ struct sim_file {
     struct sim_file *watched;
     unsigned         events;
 
+    const struct sim_child *child; /* SIM_PIDFD */
+
     uint64_t counter; /* SIM_EVENTFD */
     uint64_t signals; /* SIM_SIGNALFD: its set, bit n - 1 for signal n */
 };
@@ -131,6 +135,12 @@ struct sim_world {
 };
 
 extern struct sim_world sim_world;
+
+/* The child process with the number `pid` that nobody has reaped; NULL: there is none. */
+struct sim_child *sim_child_of(pid_t pid);
+
+/* Reaps a child process.  False: it runs yet. */
+bool sim_child_reap(struct sim_child *child, siginfo_t *ret_info);
 
 /* Memory that lasts until the schedule ends. */
 void *sim_alloc(size_t size);
@@ -198,7 +208,7 @@ struct sim_request {
     struct io_uring_sqe sqe;
     enum sim_stage      stage;
     struct sim_file    *file, *other;
-    uint32_t            moved;       /* bytes of a MSG_WAITALL transfer; of others: 1 once begun */
+    uint32_t            moved;       /* bytes, if it goes on after a part; else: 1 once begun */
     bool                cancelled;   /* a cancel has found it: it ends with -ECANCELED */
     bool                interrupted; /* a cancel has found it in a worker, where it waits */
     bool                notification_due;
@@ -233,11 +243,15 @@ bool sim_call_ready(struct sim_request *request);
  * IORING_RECVSEND_POLL_FIRST. */
 bool sim_call_polls_first(const struct sim_request *request);
 
-/* How much a MSG_WAITALL transfer has moved so far; 0 for all other calls. */
+/* How much a transfer that goes on after a part has moved so far; 0 for all other calls. */
 uint32_t sim_call_moved(const struct sim_request *request);
 
 /* Whether a worker may wait in the call, and be interrupted there. */
 bool sim_call_blocks(const struct sim_request *request);
+
+/* Whether the call waits for its descriptor first, and is then made by a worker: reads and writes
+ * of pipes before Linux 6.5. */
+bool sim_call_polls_then_works(const struct sim_request *request);
 
 /* The memory that a request is lent: takes note of it; checks that no other request is lent it;
  * writes garbage into what the kernel is to write; checks that nobody has changed it; gives it back
@@ -261,7 +275,8 @@ struct sim_request *sim_futex_waiter(uint64_t address, uint64_t mask);
 void sim_kernel_check_close(int fd);
 
 /* The kernel's own. */
-void     sim_kernel_reset(unsigned faults);
+void     sim_kernel_reset(const struct unr_explore_options *options);
+bool     sim_kernel_is_before(unsigned linux_version);
 unsigned sim_kernel_rings(void);    /* how many are open */
 unsigned sim_kernel_requests(void); /* how many are in flight */
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The simulated kernel: libunring-sim, the scenarios that run on it, and what is done with them.  Part of the Makefile.
 #
-#   make check-sim          every scenario, all schedules or the first SCHEDULES
+#   make check-sim          every scenario, all schedules or the first SCHEDULES; of older kernels the first 2000
 #   make check-conformance  every outcome seen on the real kernel is one that the simulated kernel produces
 #   make explore            at random and by PCT, for SECONDS
 #   make mutants            breaks the library on purpose, in many ways, and sees each caught
@@ -48,6 +48,7 @@ sim: $(SIM_LIBRARY) $(SIM_EXAMPLES) $(SCENARIOS)
 
 check-sim: sim
 	@$(SCENARIOS) --schedules $(SCHEDULES) --quiet
+	@for kernel in 601 612; do $(SCENARIOS) --linux $$kernel --schedules 2000 --quiet || exit 1; done
 	@BUILD='$(BUILD)' CC='$(CC)' SANITIZE='$(or $(SANITIZE),-fsanitize=address)' tests/sim/sanitized
 	@for example in $(SIM_EXAMPLES); do $$example >$$example.log || { cat $$example.log; exit 1; }; done
 

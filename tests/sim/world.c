@@ -429,8 +429,34 @@ unsigned sim_poll(const struct sim_file *file)
     case SIM_SIGNALFD: return sim_world.pending_signals & file->signals ? POLLIN : 0;
     case SIM_EPOLL: return sim_poll(file->watched) & file->events ? POLLIN : 0;
     case SIM_EVENTFD: return POLLOUT | (file->counter ? POLLIN : 0u);
+    case SIM_PIDFD: return file->child->exited ? POLLIN : 0;
     default: return POLLIN | POLLOUT;
     }
+}
+
+/* ---- child processes ---- */
+
+struct sim_child *sim_child_of(pid_t pid)
+{
+    for (unsigned i = 0; i < sim_world.children_count; i++)
+        if (sim_world.children[i].pid == pid && !sim_world.children[i].reaped)
+            return &sim_world.children[i];
+    return NULL;
+}
+
+bool sim_child_reap(struct sim_child *child, siginfo_t *ret_info)
+{
+    if (!child->exited)
+        return false;
+    child->reaped = true;
+    if (ret_info) {
+        memset(ret_info, 0, sizeof *ret_info);
+        ret_info->si_signo = SIGCHLD;
+        ret_info->si_pid = child->pid;
+        ret_info->si_status = child->status;
+        ret_info->si_code = CLD_EXITED;
+    }
+    return true;
 }
 
 /* ---- what a scenario makes, and what other processes do ---- */

@@ -1196,6 +1196,7 @@ static const struct scenario table[] = {
     { .name = "sigwait/two-signals", .run = sigwait_of_two },
     { .name = "sigwait/no-signal", .run = sigwait_of_two, .parameter = signals },
     { .name = "process-wait/exits", .run = process_wait },
+    { .name = "process-wait/older", .run = process_wait, .linux_version = 601 },
     { .name = NULL },
 };
 /* clang-format on */

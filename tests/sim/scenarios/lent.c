@@ -347,10 +347,11 @@ static const struct lent_type getxattr_type = { getxattr_lent };
 static const struct lent_type fgetxattr_type = { fgetxattr_lent };
 static const struct lent_type pipe_type = { pipe_lent };
 
-#define WRITTEN(op)                                                                                \
+#define WRITTEN(op) WRITTEN_SINCE(op, 0)
+#define WRITTEN_SINCE(op, version)                                                                 \
     {                                                                                              \
         .name = "lent/written-" #op, .run = written, .parameter = &op##_type,                      \
-        .fails_with = "written or freed"                                                           \
+        .fails_with = "written or freed", .since = version                                         \
     }
 #define LEFT_ALONE(op)                                                                             \
     {                                                                                              \
@@ -365,12 +366,12 @@ const struct scenario *scenarios_lent_table(void)
         WRITTEN(recvmsg),
         WRITTEN(accept),
         WRITTEN(accept_len),
-        WRITTEN(waitid),
-        WRITTEN(epoll),
+        WRITTEN_SINCE(waitid, 607),
+        WRITTEN_SINCE(epoll, 615),
         WRITTEN(statx),
         WRITTEN(getxattr),
         WRITTEN(fgetxattr),
-        WRITTEN(pipe),
+        WRITTEN_SINCE(pipe, 616),
         { .name = "lent/freed", .run = freed, .fails_with = "freed" },
         { .name = "lent/to-two-reads",
           .run = lent_to_two_reads,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Runs the scenarios: `scenarios [--driver exhaustive|random|pct] [--schedules N] [--seconds N]
- * [--seed N] [--replay S] [--faults N] [--outcomes FILE] [NAME...]`, names with wildcards.  Prints
- * a line for each: how many schedules, choices, distinct outcomes; and appends these to FILE. */
+ * [--seed N] [--replay S] [--faults N] [--linux N] [--outcomes FILE] [NAME...]`, names with
+ * wildcards.  Prints a line for each: how many schedules, choices, distinct outcomes; and appends
+ * these to FILE. */
 #include "scenario.h"
 
 #include <fnmatch.h>
@@ -134,10 +135,12 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static bool wanted(const struct settings *settings, const char *name)
+static bool wanted(const struct settings *settings, const struct scenario *scenario)
 {
+    if (settings->options.linux_version && settings->options.linux_version < scenario->since)
+        return false;
     for (unsigned i = 0; i < settings->names; i++)
-        if (fnmatch(settings->name[i], name, 0) == 0)
+        if (fnmatch(settings->name[i], scenario->name, 0) == 0)
             return true;
     return settings->names == 0;
 }
@@ -159,6 +162,8 @@ static bool explore(const struct scenario *scenario, const struct settings *sett
     if (options.driver == UNR_EXHAUSTIVE)
         options.deviations_max = scenario->deviations_max;
     options.faults |= scenario->faults;
+    if (scenario->linux_version)
+        options.linux_version = scenario->linux_version;
     outcome_count = 0;
     double begin = now();
     int    error = unr_explore(run_scenario, (void *)scenario, &options, &found);
@@ -191,7 +196,8 @@ static int usage(void)
 {
     fprintf(stderr, "usage: scenarios [--driver exhaustive|random|pct] [--schedules N] [--seconds "
                     "N] [--seed N]\n"
-                    "                 [--replay SCHEDULE] [--faults N] [--outcomes FILE] [--quiet] "
+                    "                 [--replay SCHEDULE] [--faults N] [--linux 601] [--outcomes "
+                    "FILE] [--quiet] "
                     "[NAME...]\n");
     return 2;
 }
@@ -211,6 +217,8 @@ static bool parse(int argc, char **argv, struct settings *settings)
             settings->seconds = atof(value);
         else if (!strcmp(argv[i], "--faults"))
             settings->options.faults = (unsigned)strtoul(value, NULL, 0);
+        else if (!strcmp(argv[i], "--linux"))
+            settings->options.linux_version = (unsigned)strtoul(value, NULL, 0);
         else if (!strcmp(argv[i], "--outcomes")) {
             if (!(settings->outcomes = fopen(value, "a")))
                 return false;
@@ -250,7 +258,7 @@ int main(int argc, char **argv)
     do {
         for (unsigned i = 0; i < sizeof tables / sizeof *tables; i++)
             for (const struct scenario *s = tables[i]; s->name; s++)
-                if (wanted(&settings, s->name))
+                if (wanted(&settings, s))
                     *(explore(s, &settings) ? &passed : &failed) += 1;
         settings.options.seed++;
     } while (failed == 0 && now() - begin < settings.seconds);

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
+#include "../../../uring/newer.h"
 #include "../../../uring/row.h"
 
 /* ---- what the other end does and finds ---- */
@@ -511,13 +512,13 @@ static struct unr_op *d_waitid(struct subject *s)
 static void verify_waitid(struct subject *s)
 {
     struct unr_op again = { 0 };
-    if (s->op.result.error == 0)
+    if (s->op.result.error == 0 || s->op.result.error == -EOPNOTSUPP)
         return;
     if (!s->provoked)
         child_exits(s);
     unr_start(s->loop, unr_waitid(&again, P_PID, (unsigned)s->child, NULL, WEXITED), NULL, NULL);
     unr_loop_run(s->loop);
-    unr_sim_check(again.result.error == 0,
+    unr_sim_check(again.result.error == 0 || again.result.error == -EOPNOTSUPP,
                   "a child that was not reported is there for the next wait");
 }
 
@@ -638,10 +639,17 @@ static void verify_setxattr(struct subject *s)
 /* ---- the table of subjects ---- */
 
 #define SUBJECT(name, set_up, provoke, verify, tear_down)                                          \
-    BOUNDED(name, set_up, provoke, verify, tear_down, 0)
+    SINCE(name, set_up, provoke, verify, tear_down, 0, 0)
 #define BOUNDED(name, set_up, provoke, verify, tear_down, deviations_max)                          \
-    static const struct subject_type subject_##name = { #name,  set_up,    d_##name,      provoke, \
-                                                        verify, tear_down, deviations_max }
+    SINCE(name, set_up, provoke, verify, tear_down, deviations_max, 0)
+#define SINCE(name, set_up, provoke, verify, tear_down, deviations_max, since)                     \
+    static const struct subject_type subject_##name = {                                            \
+        #name, set_up, d_##name, provoke, verify, tear_down, deviations_max, since                 \
+    }
+
+/* Before 6.5 a write stays until all of it is written, and the peer of these three reads once:
+ * subject_whole_write has one that reads on. */
+#define PIPE_WRITE(name) SINCE(name, pipe_to_write, peer_reads, verify_write, close_both, 0, 605)
 
 SUBJECT(nop, no_descriptor, NULL, verify_nothing, NULL);
 SUBJECT(recv, pair, peer_writes, verify_read, close_both);
@@ -654,10 +662,10 @@ SUBJECT(sendmsg, full_pair, peer_reads, verify_write, close_both);
 BOUNDED(sendmsg_all, full_pair, peer_goes_on_reading, verify_write, close_both, 5);
 SUBJECT(read, pipe_to_read, peer_writes, verify_read, close_both);
 SUBJECT(readv, pipe_to_read, peer_writes, verify_read, close_both);
-SUBJECT(write, pipe_to_write, peer_reads, verify_write, close_both);
-SUBJECT(writev, pipe_to_write, peer_reads, verify_write, close_both);
+PIPE_WRITE(write);
+PIPE_WRITE(writev);
 SUBJECT(read_with, pipe_to_read, peer_writes, verify_read, close_both);
-SUBJECT(write_with, pipe_to_write, peer_reads, verify_write, close_both);
+PIPE_WRITE(write_with);
 SUBJECT(recvfrom, pair, peer_writes, verify_read, close_both);
 SUBJECT(sendto, full_pair, peer_reads, verify_write, close_both);
 SUBJECT(epoll_wait, watched_pair, peer_writes, verify_epoll_wait, close_watched);
@@ -994,10 +1002,85 @@ static void its_descriptor_cancelled(const struct scenario *scenario)
     tear_down(&s);
 }
 
-enum { KINDS = 5, TYPES_MAX = 64 };
+/* ---- on older kernels ---- */
 
-static struct scenario all[1 + KINDS * TYPES_MAX + 1];
-static char            names[1 + KINDS * TYPES_MAX][40];
+/* A call that the kernel lacks ends in its start, with an error of its own.  The kernel never sees
+ * it, so nothing is cancelled, and what it would have waited for is not waited for. */
+static void lacks_the_call(const struct scenario *scenario)
+{
+    struct subject s;
+    set_up(&s, scenario->parameter, open_small_loop());
+    start(&s);
+    unsigned requests = unr_sim_choose(2);
+    if (requests)
+        ask(&s, UNR_CANCEL_ALL);
+    unr_loop_run(s.loop);
+    unr_sim_check(s.op.result.error == -EOPNOTSUPP, "a call that the kernel lacks says so");
+    unr_sim_check(s.op.result.fd == -1, "nothing was produced");
+    verify(&s);
+    tear_down(&s);
+}
+
+/* An SQE of the caller's is the kernel's to refuse. */
+static void fill_later_call(void *entry, void *data)
+{
+    struct io_uring_sqe *sqe = entry;
+    io_uring_prep_nop(sqe);
+    sqe->opcode = *(const uint8_t *)data;
+}
+
+static void lacks_the_opcode(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    op = { 0 };
+    uint8_t          opcode = UNRI_OP_PIPE;
+    (void)scenario;
+    unr_start(loop, unr_sqe(&op, "pipe", UNR_CANCEL_ALL, fill_later_call, &opcode), NULL, NULL);
+    unr_loop_run(loop);
+    unr_sim_check(op.result.error == -EINVAL, "an SQE that the kernel does not know is refused");
+    close_loop(loop);
+}
+
+static struct unr_op *d_whole_write(struct subject *s)
+{
+    return d_write(s);
+}
+
+BOUNDED(whole_write, pipe_to_write, peer_goes_on_reading, verify_write, close_both, 5);
+
+enum { KINDS = 5, TYPES_MAX = 64, OLDER_MAX = 4 };
+
+static struct scenario all[1 + (KINDS + 1) * TYPES_MAX + OLDER_MAX + 1];
+static char            names[1 + (KINDS + 1) * TYPES_MAX][40];
+
+/* Of the subjects, those whose call is newer than Linux 6.1; and what 6.1 does otherwise. */
+static void add_older(unsigned n)
+{
+    for (unsigned i = 0; i < subject_type_count; i++) {
+        struct subject         s = { .type = subject_types[i] };
+        const struct unri_row *row = unri_row_of(s.type->describe(&s));
+        if (!row->needs)
+            continue;
+        snprintf(names[n], sizeof names[n], "older/lacks-%s", subject_types[i]->name);
+        all[n] = (struct scenario){ .name = names[n],
+                                    .run = lacks_the_call,
+                                    .parameter = subject_types[i],
+                                    .linux_version = 601 };
+        n++;
+    }
+    const struct scenario older[OLDER_MAX] = {
+        { .name = "older/lacks-opcode", .run = lacks_the_opcode },
+        { .name = "older/cancel-write", .run = cancelled_at_every_point },
+        { .name = "older/close-write", .run = closed_at_every_point },
+        { .name = "older/in-done-write", .run = cancelled_inside_a_done },
+    };
+    for (unsigned i = 0; i < OLDER_MAX; i++) {
+        all[n] = older[i];
+        all[n].linux_version = 601;
+        all[n].parameter = &subject_whole_write;
+        all[n++].deviations_max = subject_whole_write.deviations_max;
+    }
+}
 
 const struct scenario *scenarios_operations_table(void)
 {
@@ -1019,7 +1102,9 @@ const struct scenario *scenarios_operations_table(void)
             all[n] = (struct scenario){ .name = names[n],
                                         .run = kinds[kind].run,
                                         .parameter = subject_types[i],
-                                        .deviations_max = subject_types[i]->deviations_max };
+                                        .deviations_max = subject_types[i]->deviations_max,
+                                        .since = subject_types[i]->since };
         }
+    add_older(n);
     return all;
 }

@@ -124,9 +124,14 @@ const struct scenario *scenarios_pairs_table(void)
             paired[n][0] = type_named(of[i]);
             paired[n][1] = type_named(of[j]);
             snprintf(names[n], sizeof names[n], "pair/%s+%s", of[i], of[j]);
-            all[n] = (struct scenario){
-                .name = names[n], .run = two_at_a_time, .parameter = paired[n], .deviations_max = 6
-            };
+            unsigned since = paired[n][0]->since;
+            if (paired[n][1]->since > since)
+                since = paired[n][1]->since;
+            all[n] = (struct scenario){ .name = names[n],
+                                        .run = two_at_a_time,
+                                        .parameter = paired[n],
+                                        .deviations_max = 6,
+                                        .since = since };
         }
     all[n++] = (struct scenario){ .name = "pair/two-reads", .run = two_reads_of_one_socket };
     all[n++] = (struct scenario){ .name = "pair/read-write-cancel_close",

@@ -2110,9 +2110,11 @@ static void embedded_ends_in_done(const struct scenario *scenario)
     close_loop(loop);
 }
 
-#define WAITS(op)                                                                                  \
+#define WAITS(op) WAITS_SINCE(op, 0)
+#define WAITS_SINCE(op, version)                                                                   \
     {                                                                                              \
-        .name = "requests/ends-" op, .run = request_ends_what_waits, .parameter = op               \
+        .name = "requests/ends-" op, .run = request_ends_what_waits, .parameter = op,              \
+        .since = version                                                                           \
     }
 #define CUT_SHORT(op)                                                                              \
     { .name = "requests/cuts-short-" op, .run = request_cuts_short, .parameter = op },             \
@@ -2146,8 +2148,8 @@ const struct scenario *scenarios_rules_table(void)
         WAITS("readv"),
         WAITS("poll"),
         WAITS("accept"),
-        WAITS("waitid"),
-        WAITS("futex_wait"),
+        WAITS_SINCE("waitid", 607),
+        WAITS_SINCE("futex_wait", 607),
         WAITS("sqe_recv"),
         CUT_SHORT("recv_all"),
         CUT_SHORT("recvmsg_all"),

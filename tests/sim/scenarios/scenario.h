@@ -5,7 +5,7 @@
  *
  *   main.c         runs them: exhaustively, at random, for coverage of outcomes, or one schedule
  *                  again
- *   operations.c   every system call, started and cancelled at every point
+ *   operations.c   every system call, started and cancelled at every point, on older kernels too
  *   pairs.c        two operations, on one descriptor and on two
  *   loops.c        closing, storms, other threads, faults of io_uring_enter
  *   lent.c         what is lent to the kernel, and not left alone
@@ -33,6 +33,8 @@ struct scenario {
     const void *parameter;
     unsigned    faults;         /* UNR_FAULT_* that it is explored with, exhaustively */
     unsigned    deviations_max; /* 0: all schedules */
+    unsigned    linux_version;  /* as in unr_explore_options; 0: as the command line says */
+    unsigned    since;          /* the first version that has all it needs: left out before */
     bool        sampled;        /* too many schedules: at random and by PCT only */
     const char *fails_with;     /* NULL, or: it is meant to fail, with these words */
 };
@@ -81,6 +83,7 @@ struct subject_type {
     void (*tear_down)(struct subject *s);
     unsigned
         deviations_max; /* where the other end may go on for ever: of a schedule from the kindest */
+    unsigned since;     /* as in struct scenario */
 };
 
 extern const struct subject_type *const subject_types[];
