@@ -38,6 +38,11 @@
  * looks at it too early sees that.  The garbage is verified before an operation completes, and at
  * each call of the kernel.  A result that is set on success only is as it was after a failure.
  *
+ * The completions of a loop come while it is in the kernel.  With UNR_LOOP_PLAIN they come outside
+ * of it, too: whenever the loop reads the clock, calls the kernel or wakes itself, and at each
+ * unr_sim_choose().  The descriptor of unr_loop_fd() is signalled no more often than the real
+ * kernel does it: once for all that waits for the next turn.
+ *
  * A sanitizer such as AddressSanitizer ends the process where it finds a fault: then the schedule
  * so far is printed to standard error, as "replay: 2.0.1", and is not made shorter.
  *
@@ -81,13 +86,14 @@ struct unr_explore_options {
     unsigned        linux_version;  /* 601: as Linux 6.1; 0: the newest */
 };
 
-/* What unr_explore_options.linux_version changes:
- *   - A call that came later than that version ends with -EOPNOTSUPP; an SQE of it, with -EINVAL.
- *   - Before 6.12, what has become ready since the last turn completes last-first in the kindest
- *     schedule.
- *   - Before 6.5, a read or write of a pipe waits until the pipe is ready, and then goes to a
- * worker. There a write stays until all of it is written.  A cancellation ends it early, with the
- * bytes that were written, error 0 and UNR_VERDICT_RUNNING. */
+/* What unr_explore_options.linux_version changes.
+ *
+ * Calls  that came later end with -EOPNOTSUPP; an unr_sqe() with the opcode of one, with -EINVAL.
+ * Order  before 6.12, what has become ready since the last turn completes last-first in the kindest
+ *        schedule.
+ * Pipes  before 6.5, a read or write waits until the pipe is ready, and then goes to a worker.  A
+ *        write stays there until all of it is written.  A cancellation cuts it short: error 0, the
+ *        bytes that were written, UNR_VERDICT_RUNNING. */
 
 /* What the kernel may do besides its ordinary choices; in unr_explore_options.faults.
  *

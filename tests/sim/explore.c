@@ -44,6 +44,7 @@ void unr_sim_check(bool holds, const char *what)
 
 unsigned unr_sim_choose(unsigned n)
 {
+    sim_kernel_meanwhile();
     return unri_choose(n);
 }
 

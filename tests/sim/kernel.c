@@ -36,14 +36,17 @@ struct sim_ring {
     unsigned             sq_head, sq_tail, sq_flags, sq_dropped;
     unsigned             cq_head, cq_tail, cq_overflow, cq_flags;
     struct sim_overflow *overflow;
+    struct sim_overflow *deferred; /* completions that wait for the task to enter the kernel */
     bool                 open, disabled;
     int                  fd, eventfd;
+    bool                 deaf; /* what a write to another eventfd completes signals it no more */
 };
 
 /* The kernel may be slow, interrupted or short of memory, but not for ever, or schedules would not
  * end.  A step that it could have taken and passed over this often is taken, and this many faults
- * are all that there are in a schedule. */
-enum { PATIENCE = 2, PATIENCE_WITH_DEVICES = 4 };
+ * are all that there are in a schedule.  LOOKS_MAX is how many times the program may look meanwhile
+ * at a plain ring. */
+enum { PATIENCE = 2, PATIENCE_WITH_DEVICES = 4, LOOKS_MAX = 12 };
 
 struct later {
     struct later *next;
@@ -61,6 +64,7 @@ static struct {
     unsigned            faults_left; /* how many more calls of io_uring_enter(2) may fail */
     bool                no_workers;  /* for the rest of the schedule, no worker can be made */
     unsigned            steps;       /* were taken in this schedule, which ends at STEPS_MAX */
+    bool                inside;      /* the program's task is in io_uring_enter(2) */
 } kernel;
 
 void sim_kernel_reset(const struct unr_explore_options *options)
@@ -201,7 +205,19 @@ int unri_enter_register(struct io_uring *io, unsigned opcode, void *argument, un
             probe->ops[i].flags = has_call(i) ? IO_URING_OP_SUPPORTED : 0;
         }
         return 0;
-    case IORING_REGISTER_EVENTFD: ring->eventfd = *(int *)argument; return 0;
+    case IORING_REGISTER_EVENTFD:
+        sim_kernel_meanwhile();
+        if (ring->eventfd >= 0)
+            return -EBUSY;
+        ring->eventfd = *(int *)argument;
+        ring->deaf = false;
+        return 0;
+    case IORING_UNREGISTER_EVENTFD:
+        sim_kernel_meanwhile();
+        if (ring->eventfd < 0)
+            return -ENXIO;
+        ring->eventfd = -1;
+        return 0;
     default: return -EINVAL;
     }
 }
@@ -251,6 +267,27 @@ static void signal_eventfd(struct sim_ring *ring)
         file->counter++;
 }
 
+/* A plain ring has its completions posted as they come, at any time.  On any other the task of the
+ * program has to enter the kernel. */
+static bool is_plain(const struct sim_ring *ring)
+{
+    return !(ring->io->flags & IORING_SETUP_DEFER_TASKRUN);
+}
+
+/* Tells the task of a ring that has deferred work, if it had none before, that there is some now.
+ * What a write to an eventfd brings about signals the ring's eventfd indirectly, and that happens
+ * once: the kernel does not take its mark back until the eventfd is registered anew. */
+static void announce_work(struct sim_ring *ring, const struct sim_file *cause)
+{
+    if (is_plain(ring) || ring->sq_flags & IORING_SQ_TASKRUN)
+        return;
+    bool indirect = cause && cause->kind == SIM_EVENTFD;
+    ring->sq_flags |= IORING_SQ_TASKRUN;
+    if (!indirect || !ring->deaf)
+        signal_eventfd(ring);
+    ring->deaf |= indirect;
+}
+
 static void flush_overflow(struct sim_ring *ring)
 {
     while (ring->overflow && ring->cq_tail - ring->cq_head < ring->io->cq.ring_entries) {
@@ -290,20 +327,30 @@ const char *sim_request_name(const struct sim_request *request)
     return unri_name(op_of(request->sqe.user_data));
 }
 
+static void append(struct sim_overflow **end, const struct io_uring_cqe *cqe)
+{
+    struct sim_overflow *entry = sim_alloc(sizeof *entry);
+    entry->cqe = *cqe;
+    while (*end)
+        end = &(*end)->next;
+    *end = entry;
+}
+
 static void post(struct sim_ring *ring, uint64_t user_data, int res, unsigned flags)
 {
     check_operation(user_data);
     struct io_uring_cqe cqe = { .user_data = user_data, .res = res, .flags = flags };
+    if (!kernel.inside && !is_plain(ring)) {
+        append(&ring->deferred, &cqe);
+        announce_work(ring, NULL);
+        return;
+    }
     signal_eventfd(ring);
     if (!ring->overflow && ring->cq_tail - ring->cq_head < ring->io->cq.ring_entries) {
         ring->io->cq.cqes[ring->cq_tail++ & ring->io->cq.ring_mask] = cqe;
         return;
     }
-    struct sim_overflow *entry = sim_alloc(sizeof *entry), **end = &ring->overflow;
-    entry->cqe = cqe;
-    while (*end)
-        end = &(*end)->next;
-    *end = entry;
+    append(&ring->overflow, &cqe);
     ring->sq_flags |= IORING_SQ_CQ_OVERFLOW;
 }
 
@@ -638,11 +685,11 @@ static bool can_step(struct sim_request *request)
     }
 }
 
-/* Leaves the next attempt to the request's task, which the eventfd tells that there is work. */
+/* Leaves the next attempt to the request's task. */
 static void wake(struct sim_request *request)
 {
     request->stage = SIM_READY;
-    signal_eventfd(request->ring);
+    announce_work(request->ring, request->file);
 }
 
 /* Wakes all requests that have become ready: that needs no task. */
@@ -823,10 +870,21 @@ static _Noreturn void deadlock(const struct sim_ring *ring)
     unri_sim_fail("deadlock: the loop waits, and nothing can happen any more");
 }
 
+/* The task runs the work that was deferred. */
+static void run_deferred(struct sim_ring *ring)
+{
+    struct sim_overflow *entry = ring->deferred;
+    ring->deferred = NULL;
+    ring->sq_flags &= ~IORING_SQ_TASKRUN;
+    for (; entry; entry = entry->next)
+        post(ring, entry->cqe.user_data, entry->cqe.res, entry->cqe.flags);
+}
+
 static int wait_for(struct sim_ring *ring, unsigned min_complete, unr_time deadline)
 {
     if (min_complete > ring->io->cq.ring_entries)
         min_complete = ring->io->cq.ring_entries;
+    run_deferred(ring);
     for (;;) {
         flush_overflow(ring);
         bool enough = ready_cqes(ring) >= min_complete;
@@ -842,11 +900,43 @@ static int wait_for(struct sim_ring *ring, unsigned min_complete, unr_time deadl
     }
 }
 
-/* Whether a request's next step is taken by the program's task, in the kernel.  While the task
- * waits elsewhere, the steps that need no task go on: waking, workers, other processes, time. */
+/* Whether a request's next step is taken by the program's task when it enters the kernel.  While
+ * the task is elsewhere, the steps that need no task go on: waking, workers, other processes, time.
+ * The task of a plain ring is interrupted wherever it is. */
 static bool needs_its_task(const struct sim_request *request)
 {
-    return request->stage == SIM_READY || request->stage == SIM_ARMING;
+    return !is_plain(request->ring)
+           && (request->stage == SIM_READY || request->stage == SIM_ARMING);
+}
+
+/* What the kernel does while the program goes on, between two of its looks at a ring: nothing,
+ * which is the kindest, or steps for the rings of which the program could see that.  It could of a
+ * plain ring, and of one that signals an eventfd. */
+void sim_kernel_meanwhile(void)
+{
+    struct sim_request *requests[CANDIDATES];
+    unsigned            n, choice;
+    if (kernel.inside)
+        return;
+    for (;;) {
+        bool may_wait = true;
+        n = 0;
+        for (struct sim_request *request = kernel.requests; request && n < CANDIDATES;
+             request = request->next)
+            if ((is_plain(request->ring) || request->ring->eventfd >= 0) && !needs_its_task(request)
+                && can_step(request)) {
+                requests[n++] = request;
+                may_wait &= request->looks < LOOKS_MAX;
+            }
+        choice = n ? unri_choose(n + may_wait) : 0;
+        if (n == 0 || (may_wait && choice == 0))
+            break;
+        count_step();
+        requests[choice - may_wait]->looks = 0;
+        step(requests[choice - may_wait]);
+    }
+    while (n > 0)
+        requests[--n]->looks++;
 }
 
 static bool take_step_outside(void)
@@ -960,6 +1050,7 @@ int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, u
         return -EINVAL;
     if (ring->disabled)
         return -EBADFD;
+    sim_kernel_meanwhile();
     int error = fault(to_submit, min_complete);
     if (error < 0)
         return error;
@@ -969,10 +1060,12 @@ int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, u
     deadline = end_of_wait(deadline, absolute);
     if (!to_submit && !min_complete)
         do_deferred_work(ring);
+    kernel.inside = true;
     unsigned taken = submit(ring, takes(to_submit));
     flush_overflow(ring);
     error = taken == to_submit ? wait_for(ring, min_complete, deadline) : 0;
     resume_task(ring);
+    kernel.inside = false;
     return taken ? (int)taken : error;
 }
 
@@ -1019,6 +1112,7 @@ unr_time unri_os_clock(void)
         kernel.faults_left--;
         pass_an_hour();
     }
+    sim_kernel_meanwhile();
     return sim_world.now + sim_world.clock_shift;
 }
 
@@ -1062,11 +1156,13 @@ int unri_os_wake_open(int flags)
 
 void unri_os_wake(int fd)
 {
+    sim_kernel_meanwhile();
     sim_file_of(fd)->counter++;
 }
 
 void unri_os_wake_clear(int fd)
 {
+    sim_kernel_meanwhile();
     sim_file_of(fd)->counter = 0;
 }
 

@@ -220,6 +220,7 @@ struct sim_request {
     unr_time            due; /* of a time-out */
     uint32_t            futex_wakes;
     unsigned            passed_over; /* how many times it could have gone on and did not */
+    unsigned            looks;       /* likewise, how often the program looked at its ring */
 };
 
 /* The outcome of an attempt at a call: a res, or SIM_WAIT if the call has to wait. */
@@ -277,6 +278,7 @@ void sim_kernel_check_close(int fd);
 /* The kernel's own. */
 void     sim_kernel_reset(const struct unr_explore_options *options);
 bool     sim_kernel_is_before(unsigned linux_version);
+void     sim_kernel_meanwhile(void);
 unsigned sim_kernel_rings(void);    /* how many are open */
 unsigned sim_kernel_requests(void); /* how many are in flight */
 

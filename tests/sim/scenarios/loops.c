@@ -3,6 +3,7 @@
  * event loop around it. */
 #include "scenario.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
@@ -230,6 +231,62 @@ static void embedded(const struct scenario *scenario)
     unr_sim_close(fds[1]);
 }
 
+static void wait_and_turn(struct unr_loop *loop, int fd)
+{
+    unr_sim_wait_readable(fd);
+    unr_sim_check(unr_loop_run_once(loop, 0) >= 0, "a turn");
+}
+
+/* What another thread posts makes it readable, and does so again after each turn; so does what a
+ * worker has done, at whatever moment of a turn. */
+static void embedded_again(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    sync = { 0 };
+    struct poster    p = { .loop = loop, .task.run = ran };
+    int              file = unr_sim_file(NULL, 0), fd = unr_loop_fd(loop);
+    (void)scenario;
+    unr_start(loop, unr_fsync(&sync, file, 0), NULL, NULL);
+    for (int posts = 1; posts <= 2; posts++) {
+        unr_sim_later(post, &p);
+        while (p.ran < posts)
+            wait_and_turn(loop, fd);
+    }
+    while (unr_loop_in_flight(loop))
+        wait_and_turn(loop, fd);
+    unr_sim_check(sync.result.error == 0, "the file is written");
+    close_loop(loop);
+    unr_sim_close(file);
+}
+
+/* ---- a plain ring, whose completions come at any time ---- */
+
+enum { MANY = 10 };
+
+/* More completions than the CQ holds come between two turns.  Turns that do not wait fetch them all
+ * the same. */
+static void plain_overflow(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    ops[MANY] = { { 0 } };
+    char             bytes[MANY];
+    int              fds[2], runs = 0;
+    (void)scenario;
+    unr_sim_socketpair(fds, 0);
+    for (int i = 0; i < MANY; i++)
+        unr_start(loop, unr_recv(&ops[i], fds[0], &bytes[i], 1, 0), count_run, &runs);
+    unr_loop_run_once(loop, 0);
+    unr_sim_write(fds[1], "abcdefghij", MANY);
+    for (int turns = 0; runs < MANY; turns++) {
+        unr_sim_choose(1); /* a moment, in which completions come */
+        unr_sim_check(unr_loop_run_once(loop, 0) >= 0 && turns < 100, "a turn brings some");
+    }
+    unr_sim_check(unr_sim_read(fds[0], bytes, 1) == -EAGAIN, "every byte once");
+    close_loop(loop);
+    unr_sim_close(fds[0]);
+    unr_sim_close(fds[1]);
+}
+
 /* ---- a signalfd ---- */
 
 static void signal_comes(void *context)
@@ -273,6 +330,28 @@ const struct scenario *scenarios_loops_table(void)
         { .name = "loop/faults", .run = faults, .faults = UNR_FAULT_ALL, .deviations_max = 5 },
         { .name = "loop/signal-is-taken-once", .run = signal_is_taken_once },
         { .name = "loop/embedded", .run = embedded, .deviations_max = 5 },
+        { .name = "loop/embedded-again", .run = embedded_again, .deviations_max = 5 },
+        { .name = "plain/overflow",
+          .run = plain_overflow,
+          .deviations_max = 2,
+          .loop_flags = UNR_LOOP_PLAIN },
+        { .name = "plain/embedded",
+          .run = embedded,
+          .deviations_max = 4,
+          .loop_flags = UNR_LOOP_PLAIN },
+        { .name = "plain/embedded-again",
+          .run = embedded_again,
+          .deviations_max = 4,
+          .loop_flags = UNR_LOOP_PLAIN },
+        { .name = "plain/other-threads",
+          .run = other_threads,
+          .deviations_max = 5,
+          .loop_flags = UNR_LOOP_PLAIN },
+        { .name = "plain/faults",
+          .run = faults,
+          .faults = UNR_FAULT_ALL,
+          .deviations_max = 4,
+          .loop_flags = UNR_LOOP_PLAIN },
         { .name = NULL },
     };
     return table;

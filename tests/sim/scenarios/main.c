@@ -33,12 +33,14 @@ void outcome(const char *format, ...)
 
 /* ---- the fixture ---- */
 
+static const struct scenario *running;
+
 struct unr_loop *open_small_loop(void)
 {
-    struct unr_loop_options options = { .size = sizeof options,
-                                        .entries = 4,
-                                        .completion_entries = 8 };
-    struct unr_loop        *loop = NULL;
+    struct unr_loop_options options = {
+        .size = sizeof options, .entries = 4, .completion_entries = 8, .flags = running->loop_flags
+    };
+    struct unr_loop *loop = NULL;
     unr_sim_check(unr_loop_open(&loop, &options) == 0, "the loop opens");
     return loop;
 }
@@ -147,7 +149,8 @@ static bool wanted(const struct settings *settings, const struct scenario *scena
 
 static void run_scenario(void *scenario)
 {
-    ((const struct scenario *)scenario)->run(scenario);
+    running = scenario;
+    running->run(scenario);
 }
 
 static uint64_t all_schedules;

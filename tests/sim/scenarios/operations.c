@@ -1048,7 +1048,7 @@ static struct unr_op *d_whole_write(struct subject *s)
 
 BOUNDED(whole_write, pipe_to_write, peer_goes_on_reading, verify_write, close_both, 5);
 
-enum { KINDS = 5, TYPES_MAX = 64, OLDER_MAX = 4 };
+enum { KINDS = 6, TYPES_MAX = 64, OLDER_MAX = 4, PLAIN_DEVIATIONS_MAX = 5 };
 
 static struct scenario all[1 + (KINDS + 1) * TYPES_MAX + OLDER_MAX + 1];
 static char            names[1 + (KINDS + 1) * TYPES_MAX][40];
@@ -1087,10 +1087,14 @@ const struct scenario *scenarios_operations_table(void)
     static const struct {
         const char *prefix;
         void (*run)(const struct scenario *scenario);
+        unsigned loop_flags;
     } kinds[KINDS] = {
-        { "cancel", cancelled_at_every_point }, { "close", closed_at_every_point },
-        { "in-done", cancelled_inside_a_done }, { "latched", latched_before_it_starts },
-        { "by-fd", its_descriptor_cancelled },
+        { "cancel", cancelled_at_every_point, 0 },
+        { "close", closed_at_every_point, 0 },
+        { "in-done", cancelled_inside_a_done, 0 },
+        { "latched", latched_before_it_starts, 0 },
+        { "by-fd", its_descriptor_cancelled, 0 },
+        { "plain", cancelled_at_every_point, UNR_LOOP_PLAIN },
     };
     unsigned n = 0;
     all[n++] =
@@ -1103,7 +1107,10 @@ const struct scenario *scenarios_operations_table(void)
                                         .run = kinds[kind].run,
                                         .parameter = subject_types[i],
                                         .deviations_max = subject_types[i]->deviations_max,
+                                        .loop_flags = kinds[kind].loop_flags,
                                         .since = subject_types[i]->since };
+            if (kinds[kind].loop_flags & UNR_LOOP_PLAIN)
+                all[n].deviations_max = PLAIN_DEVIATIONS_MAX;
         }
     add_older(n);
     return all;

@@ -34,6 +34,7 @@ struct scenario {
     unsigned    faults;         /* UNR_FAULT_* that it is explored with, exhaustively */
     unsigned    deviations_max; /* 0: all schedules */
     unsigned    linux_version;  /* as in unr_explore_options; 0: as the command line says */
+    unsigned    loop_flags;     /* of its small loops: UNR_LOOP_PLAIN */
     unsigned    since;          /* the first version that has all it needs: left out before */
     bool        sampled;        /* too many schedules: at random and by PCT only */
     const char *fails_with;     /* NULL, or: it is meant to fail, with these words */
