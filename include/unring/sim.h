@@ -97,17 +97,25 @@ struct unr_explore_options {
 
 /* What the kernel may do besides its ordinary choices; in unr_explore_options.faults.
  *
- * UNR_FAULT_ENTER     io_uring_enter(2) is interrupted, takes fewer SQEs than it is shown, or none
- *                     (EAGAIN, EBUSY).
- * UNR_FAULT_TRANSFER  transfers on sockets and pipes are short where they could be complete.
- * UNR_FAULT_STOP      the program is stopped for an hour when it is about to read the clock, as by
- *                     SIGSTOP or a debugger; meanwhile another process may act.
- * UNR_FAULT_INTERRUPT the program is stopped and continued: calls that wait in a worker are
- *                     interrupted.
- * UNR_FAULT_WORKERS   no worker can be made for a call, once or for the rest of the schedule. */
+ * UNR_FAULT_ENTER      io_uring_enter(2) is interrupted, takes fewer SQEs than it is shown, or none
+ *                      (EAGAIN, EBUSY).
+ * UNR_FAULT_TRANSFER   transfers on sockets and pipes are short where they could be complete.
+ * UNR_FAULT_STOP       the program is stopped for an hour when it is about to read the clock, as by
+ *                      SIGSTOP or a debugger; meanwhile another process may act.
+ * UNR_FAULT_RESOURCES  what opens a descriptor ends with -EMFILE or -ENOMEM: unr_accept(),
+ *                      unr_socket(), unr_pipe(), unr_openat(), unr_loop_open(), unr_loop_fd(), and
+ *                      each operation that opens one of its own.  A loop finds no memory to open,
+ *                      or for more timers.
+ * UNR_FAULT_INTERRUPT  the program is stopped and continued: calls that wait in a worker are
+ *                      interrupted.
+ * UNR_FAULT_WORKERS    no worker can be made for a call, once or for the rest of the schedule.
+ *
+ * A schedule has two of these faults at most, not counting short transfers and missing workers.
+ * UNR_FAULT_ALL is the first three: a scenario has to expect the others. */
 #define UNR_FAULT_ENTER     1u
 #define UNR_FAULT_TRANSFER  2u
 #define UNR_FAULT_STOP      4u
+#define UNR_FAULT_RESOURCES 16u
 #define UNR_FAULT_INTERRUPT 32u
 #define UNR_FAULT_WORKERS   64u
 #define UNR_FAULT_ALL       7u

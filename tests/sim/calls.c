@@ -416,6 +416,9 @@ static int do_accept(struct sim_request *request)
     struct sim_file *listener = request->file;
     if (listener->kind != SIM_LISTENER)
         return -EINVAL;
+    int shortage = sim_kernel_shortage(); /* the real kernel takes a number before it looks */
+    if (shortage)
+        return shortage;
     if (!listener->waiting_count)
         return SIM_WAIT;
     struct sim_file *file = listener->waiting[0];
@@ -476,16 +479,28 @@ static int do_shutdown(struct sim_request *request)
     return -ENOTCONN;
 }
 
+static int do_socket(void)
+{
+    int shortage = sim_kernel_shortage();
+    return shortage ? shortage : new_fd(sim_socket_new(0));
+}
+
 static int do_pipe(struct sim_request *request)
 {
+    int shortage = sim_kernel_shortage();
+    if (shortage)
+        return shortage;
     struct sim_pipe *pipe = sim_pipe_new(0);
     struct sim_file *reader = sim_file_new(SIM_PIPE_READER),
                     *writer = sim_file_new(SIM_PIPE_WRITER);
-    int *fds = address(request);
+    int *fds = address(request), made[] = { new_fd(reader), new_fd(writer) };
     reader->pipe = writer->pipe = pipe;
-    fds[0] = new_fd(reader);
-    fds[1] = new_fd(writer);
-    return fds[0] < 0 || fds[1] < 0 ? -EMFILE : 0;
+    if (made[1] < 0) {
+        sim_fd_close(made[0]);
+        return -EMFILE;
+    }
+    memcpy(fds, made, sizeof made);
+    return 0;
 }
 
 /* ---- names ---- */
@@ -516,8 +531,10 @@ static struct sim_name *new_name(const char *path, struct sim_inode *inode)
 static int do_openat(struct sim_request *request)
 {
     const char      *path = address(request);
-    int              flags = (int)request->sqe.open_flags;
+    int              flags = (int)request->sqe.open_flags, shortage = sim_kernel_shortage();
     struct sim_name *name = name_at(path);
+    if (shortage)
+        return shortage;
     if (name && flags & O_CREAT && flags & O_EXCL)
         return -EEXIST;
     if (!name && !(flags & O_CREAT))
@@ -805,7 +822,7 @@ static int execute(struct sim_request *request)
     case IORING_OP_POLL_ADD: return poll_now(request);
     case IORING_OP_SHUTDOWN: return do_shutdown(request);
     case IORING_OP_CLOSE: return sim_fd_close(request->sqe.fd);
-    case IORING_OP_SOCKET: return new_fd(sim_socket_new(0));
+    case IORING_OP_SOCKET: return do_socket();
     case UNRI_OP_BIND: return do_bind(request);
     case UNRI_OP_LISTEN:
         return request->file->kind == SIM_SOCKET ? sim_listen(request->file, (int)request->sqe.len)

@@ -123,9 +123,30 @@ static unsigned power_of_two(unsigned n)
     return p;
 }
 
+int sim_kernel_shortage(void)
+{
+    static const int shortages[] = { 0, -EMFILE, -ENOMEM };
+    if (!(kernel.faults & UNR_FAULT_RESOURCES) || !kernel.faults_left)
+        return 0;
+    int shortage = shortages[unri_choose(3)];
+    kernel.faults_left -= shortage != 0;
+    return shortage;
+}
+
+static bool lacks_memory(void)
+{
+    if (!(kernel.faults & UNR_FAULT_RESOURCES) || !kernel.faults_left || !unri_choose(2))
+        return false;
+    kernel.faults_left--;
+    return true;
+}
+
 int unri_enter_open(struct io_uring *io, unsigned entries, struct io_uring_params *params)
 {
     struct sim_ring *ring = sim_alloc(sizeof *ring);
+    int              shortage = sim_kernel_shortage();
+    if (shortage)
+        return shortage;
     if (entries == 0 || entries > 4096)
         return -EINVAL;
     unsigned sq_entries = power_of_two(entries), cq_entries = power_of_two(params->cq_entries);
@@ -209,6 +230,8 @@ int unri_enter_register(struct io_uring *io, unsigned opcode, void *argument, un
         sim_kernel_meanwhile();
         if (ring->eventfd >= 0)
             return -EBUSY;
+        if (lacks_memory())
+            return -ENOMEM;
         ring->eventfd = *(int *)argument;
         ring->deaf = false;
         return 0;
@@ -976,7 +999,10 @@ static void resume_tasks(void)
 
 void unr_sim_wait_readable(int fd)
 {
-    for (struct sim_file *file = sim_file_of(fd); !(sim_poll(file) & POLLIN);)
+    const struct sim_file *file = sim_file_of(fd);
+    if (!file)
+        unri_sim_fail("the scenario waits for descriptor %d, which is not open", fd);
+    while (!(sim_poll(file) & POLLIN))
         if (!take_step_outside() && !(sim_poll(file) & POLLIN))
             unri_sim_fail("deadlock: another event loop waits for descriptor %d, and nothing can "
                           "make it readable",
@@ -1076,13 +1102,12 @@ enum { MAP_MAX = 16 << 10 }; /* a loop makes do with so much, and schedules stay
 void *unri_os_map(size_t size, bool wiped)
 {
     (void)wiped;
-    return size <= MAP_MAX ? sim_alloc(size) : NULL;
+    return size <= MAP_MAX && !lacks_memory() ? sim_alloc(size) : NULL;
 }
 
 void *unri_os_remap(void *memory, size_t size, size_t new_size)
 {
-    void *larger = sim_alloc(new_size);
-    return memcpy(larger, memory, size);
+    return lacks_memory() ? NULL : memcpy(sim_alloc(new_size), memory, size);
 }
 
 void unri_os_unmap(void *memory, size_t size)
@@ -1150,8 +1175,9 @@ uint32_t unri_os_clock_ms(void)
 
 int unri_os_wake_open(int flags)
 {
+    int shortage = sim_kernel_shortage();
     (void)flags;
-    return unr_sim_eventfd(0);
+    return shortage ? shortage : unr_sim_eventfd(0);
 }
 
 void unri_os_wake(int fd)
@@ -1175,15 +1201,19 @@ void unri_os_wake_close(int fd)
 int unri_os_signalfd(uint64_t signals)
 {
     struct sim_file *file = sim_file_new(SIM_SIGNALFD);
+    int              shortage = sim_kernel_shortage();
     file->signals = signals;
-    return sim_fd_open(file);
+    return shortage ? shortage : sim_fd_open(file);
 }
 
 int unri_os_pidfd(pid_t pid)
 {
     struct sim_file *file = sim_file_new(SIM_PIDFD);
+    int              shortage = sim_kernel_shortage();
     file->child = sim_child_of(pid);
-    return file->child ? sim_fd_open(file) : -ESRCH;
+    if (!file->child || shortage)
+        return file->child ? shortage : -ESRCH;
+    return sim_fd_open(file);
 }
 
 int unri_os_reap(pid_t pid, void *ret_siginfo)

@@ -276,9 +276,13 @@ struct sim_request *sim_futex_waiter(uint64_t address, uint64_t mask);
 void sim_kernel_check_close(int fd);
 
 /* The kernel's own. */
-void     sim_kernel_reset(const struct unr_explore_options *options);
-bool     sim_kernel_is_before(unsigned linux_version);
-void     sim_kernel_meanwhile(void);
+void sim_kernel_reset(const struct unr_explore_options *options);
+bool sim_kernel_is_before(unsigned linux_version);
+void sim_kernel_meanwhile(void);
+
+/* What a call that opens a descriptor is short of, by choice: -EMFILE, -ENOMEM, or 0 for nothing.
+ */
+int      sim_kernel_shortage(void);
 unsigned sim_kernel_rings(void);    /* how many are open */
 unsigned sim_kernel_requests(void); /* how many are in flight */
 

@@ -800,9 +800,11 @@ static void verify_connect(struct connect_job *c)
     char                     byte;
     unsigned                 said_to_us = 0;
     unr_sim_check((r->fd >= 0) == (r->error == 0), "a descriptor exactly with success");
-    unr_sim_check(r->error == 0 || r->error == -ECANCELED || r->error == c->type->error,
+    unr_sim_check(r->error == 0 || r->error == -ECANCELED || r->error == c->type->error
+                      || is_shortage(r->error),
                   "no error that nobody caused");
-    unr_sim_check(r->error == -ECANCELED || r->value == c->type->tried, "it says how many failed");
+    unr_sim_check(r->error == -ECANCELED || is_shortage(r->error) || r->value == c->type->tried,
+                  "it says how many failed");
     unr_sim_check(r->value <= c->type->tried, "no address is left out");
     if (r->fd >= 0)
         unr_sim_check(unr_sim_write(r->fd, "x", 1) == 1, "a connect that succeeded is connected");
@@ -1018,7 +1020,8 @@ static void sigwait_of_two(const struct scenario *scenario)
     run(&p.job, unr_sigwait(&p.sigwait, signals, 2), none);
     const struct unr_result *r = result_of(&p.job);
     uint64_t                 taken = r->error ? 0 : bit((int)r->value), pending = take_pending(fd);
-    unr_sim_check(r->error == 0 || r->error == -ECANCELED, "no error that nobody caused");
+    unr_sim_check(r->error == 0 || r->error == -ECANCELED || is_shortage(r->error),
+                  "no error that nobody caused");
     unr_sim_check((taken | pending) == p.raised && !(taken & pending),
                   "each signal was taken, or is pending");
     check(&p.job, r->error ? "nothing" : "a signal");
@@ -1050,12 +1053,16 @@ static void process_wait(const struct scenario *scenario)
     unr_sim_later(child_exits, &p);
     run(&p.job, unr_process_wait(&p.child, p.pid), false);
     check(&p.job, result_of(&p.job)->error ? "nothing" : "a status");
-    if (result_of(&p.job)->error) {
-        unr_sim_check(result_of(&p.job)->error == -ECANCELED, "no error that nobody caused");
+    while (result_of(&p.job)->error) {
+        unr_sim_check(result_of(&p.job)->error == -ECANCELED
+                          || is_shortage(result_of(&p.job)->error),
+                      "no error that nobody caused");
         run_again(&p.job, unr_process_wait(&p.child, p.pid));
     }
     unr_sim_check(told(&p), "a child that was not reaped is there for the next wait");
-    run_again(&p.job, unr_process_wait(&p.child, p.pid));
+    do
+        run_again(&p.job, unr_process_wait(&p.child, p.pid));
+    while (is_shortage(result_of(&p.job)->error));
     unr_sim_check(result_of(&p.job)->error == -ECHILD, "and one that was is gone");
     end(&p.job);
 }
@@ -1091,6 +1098,9 @@ static void process_wait(const struct scenario *scenario)
     }
 #define FAULTY(n)                                                                                  \
     , .deviations_max = n, .faults = UNR_FAULT_TRANSFER                                            \
+    }
+#define SHORT                                                                                      \
+    , .deviations_max = 4, .faults = UNR_FAULT_RESOURCES                                           \
     }
 #define COMPLETE }
 #define COMPLETE_FAULTY                                                                            \
@@ -1197,6 +1207,9 @@ static const struct scenario table[] = {
     { .name = "sigwait/no-signal", .run = sigwait_of_two, .parameter = signals },
     { .name = "process-wait/exits", .run = process_wait },
     { .name = "process-wait/older", .run = process_wait, .linux_version = 601 },
+    CONNECT("resources/connect-any", { REFUSES, LIVE }, .tried = 1) SHORT,
+    { .name = "resources/sigwait", .run = sigwait_of_two SHORT,
+    { .name = "resources/process-wait", .run = process_wait, .linux_version = 601 SHORT,
     { .name = NULL },
 };
 /* clang-format on */

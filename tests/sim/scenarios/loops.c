@@ -287,6 +287,62 @@ static void plain_overflow(const struct scenario *scenario)
     unr_sim_close(fds[1]);
 }
 
+/* ---- short of descriptors and memory ---- */
+
+/* A loop that has not opened leaves nothing open, and one that has no descriptor to be waited for
+ * is as it was: it runs, and it can be asked again. */
+static void short_of_all(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    recv = { 0 };
+    struct poster    p = { .loop = loop, .task.run = ran };
+    char             byte;
+    int              fds[2], fd = unr_loop_fd(loop);
+    (void)scenario;
+    unr_sim_socketpair(fds, 0);
+    unr_start(loop, unr_recv(&recv, fds[0], &byte, 1, 0), NULL, NULL);
+    unr_sim_later(peer_writes_byte, &fds[1]);
+    if (fd < 0) {
+        unr_sim_check(is_shortage(fd), "it says what it is short of");
+        unr_sim_check(unr_loop_run(loop) == 0 && recv.result.bytes == 1, "it runs all the same");
+    }
+    while (fd < 0)
+        fd = unr_loop_fd(loop);
+    unr_sim_later(post, &p);
+    while (unr_loop_in_flight(loop) || !p.ran)
+        wait_and_turn(loop, fd);
+    unr_sim_check(recv.result.error == 0 && recv.result.bytes == 1, "the byte was received");
+    close_loop(loop);
+    unr_sim_close(fds[0]);
+    unr_sim_close(fds[1]);
+}
+
+enum { TIMERS = 300 }; /* more than a loop has room for when it opens */
+
+static void expires_or_never_began(struct unr_op *op)
+{
+    unr_sim_check(op->result.error == 0 || is_shortage(op->result.error),
+                  "a timer that finds no room says so");
+    ++*(int *)op->data;
+}
+
+/* Timers that find no room for them end at once, and all others in their time, which has come. */
+static void short_of_timers(const struct scenario *scenario)
+{
+    static struct unr_timer timers[TIMERS];
+    struct unr_loop        *loop = open_small_loop();
+    int                     runs = 0;
+    (void)scenario;
+    memset(timers, 0, sizeof timers);
+    for (int i = 0; i < TIMERS; i++)
+        unr_start(loop, unr_timer_after(&timers[i], UNR_MSEC(1) + i), expires_or_never_began,
+                  &runs);
+    unr_sim_compute(UNR_SEC(1));
+    unr_loop_run(loop);
+    unr_sim_check(runs == TIMERS, "each done once");
+    close_loop(loop);
+}
+
 /* ---- a signalfd ---- */
 
 static void signal_comes(void *context)
@@ -331,6 +387,14 @@ const struct scenario *scenarios_loops_table(void)
         { .name = "loop/signal-is-taken-once", .run = signal_is_taken_once },
         { .name = "loop/embedded", .run = embedded, .deviations_max = 5 },
         { .name = "loop/embedded-again", .run = embedded_again, .deviations_max = 5 },
+        { .name = "resources/timers",
+          .run = short_of_timers,
+          .faults = UNR_FAULT_RESOURCES,
+          .deviations_max = 2 },
+        { .name = "resources/loop",
+          .run = short_of_all,
+          .faults = UNR_FAULT_RESOURCES,
+          .deviations_max = 5 },
         { .name = "plain/overflow",
           .run = plain_overflow,
           .deviations_max = 2,

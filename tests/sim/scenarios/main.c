@@ -34,6 +34,12 @@ void outcome(const char *format, ...)
 /* ---- the fixture ---- */
 
 static const struct scenario *running;
+static unsigned               faults; /* that it runs with */
+
+bool is_shortage(int error)
+{
+    return faults & UNR_FAULT_RESOURCES && (error == -EMFILE || error == -ENOMEM);
+}
 
 struct unr_loop *open_small_loop(void)
 {
@@ -41,7 +47,10 @@ struct unr_loop *open_small_loop(void)
         .size = sizeof options, .entries = 4, .completion_entries = 8, .flags = running->loop_flags
     };
     struct unr_loop *loop = NULL;
-    unr_sim_check(unr_loop_open(&loop, &options) == 0, "the loop opens");
+    int              error = unr_loop_open(&loop, &options);
+    while (is_shortage(error))
+        error = unr_loop_open(&loop, &options);
+    unr_sim_check(error == 0, "the loop opens");
     return loop;
 }
 
@@ -168,6 +177,7 @@ static bool explore(const struct scenario *scenario, const struct settings *sett
     if (scenario->linux_version)
         options.linux_version = scenario->linux_version;
     outcome_count = 0;
+    faults = options.faults;
     double begin = now();
     int    error = unr_explore(run_scenario, (void *)scenario, &options, &found);
     double seconds = now() - begin;

@@ -1048,13 +1048,14 @@ static struct unr_op *d_whole_write(struct subject *s)
 
 BOUNDED(whole_write, pipe_to_write, peer_goes_on_reading, verify_write, close_both, 5);
 
-enum { KINDS = 6, TYPES_MAX = 64, OLDER_MAX = 4, PLAIN_DEVIATIONS_MAX = 5 };
+enum { KINDS = 6, TYPES_MAX = 64, OLDER_MAX = 4, SHORT_MAX = 4, PLAIN_DEVIATIONS_MAX = 5 };
 
-static struct scenario all[1 + (KINDS + 1) * TYPES_MAX + OLDER_MAX + 1];
+static struct scenario all[1 + (KINDS + 1) * TYPES_MAX + OLDER_MAX + SHORT_MAX + 1];
 static char            names[1 + (KINDS + 1) * TYPES_MAX][40];
 
-/* Of the subjects, those whose call is newer than Linux 6.1; and what 6.1 does otherwise. */
-static void add_older(unsigned n)
+/* Of the subjects, those whose call is newer than Linux 6.1; what 6.1 does otherwise; and those
+ * that open descriptors. */
+static void add_others(unsigned n)
 {
     for (unsigned i = 0; i < subject_type_count; i++) {
         struct subject         s = { .type = subject_types[i] };
@@ -1074,6 +1075,18 @@ static void add_older(unsigned n)
         { .name = "older/close-write", .run = closed_at_every_point },
         { .name = "older/in-done-write", .run = cancelled_inside_a_done },
     };
+    const struct scenario short_of[SHORT_MAX] = {
+        { .name = "resources/accept", .parameter = &subject_accept },
+        { .name = "resources/socket", .parameter = &subject_socket },
+        { .name = "resources/pipe", .parameter = &subject_pipe },
+        { .name = "resources/openat", .parameter = &subject_openat },
+    };
+    for (unsigned i = 0; i < SHORT_MAX; i++) {
+        all[n] = short_of[i];
+        all[n].run = cancelled_at_every_point;
+        all[n].deviations_max = 5;
+        all[n++].faults = UNR_FAULT_RESOURCES;
+    }
     for (unsigned i = 0; i < OLDER_MAX; i++) {
         all[n] = older[i];
         all[n].linux_version = 601;
@@ -1112,6 +1125,6 @@ const struct scenario *scenarios_operations_table(void)
             if (kinds[kind].loop_flags & UNR_LOOP_PLAIN)
                 all[n].deviations_max = PLAIN_DEVIATIONS_MAX;
         }
-    add_older(n);
+    add_others(n);
     return all;
 }

@@ -90,6 +90,8 @@ struct subject_type {
 extern const struct subject_type *const subject_types[];
 extern const unsigned                   subject_type_count;
 
+/* Whether an error is one of UNR_FAULT_RESOURCES, in a scenario that has them. */
+bool             is_shortage(int error);
 struct unr_loop *open_small_loop(void);
 void             set_up(struct subject *s, const struct subject_type *type, struct unr_loop *loop);
 void             start(struct subject *s); /* bound to its signal */
