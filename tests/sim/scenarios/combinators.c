@@ -2319,9 +2319,10 @@ static void timer_moved_out_of_line(const struct scenario *scenario)
     unr_sim_check(runs == 3, "each done once");
 }
 
-#define GROUP(title, deviations, ...)                                                              \
+#define GROUP(title, deviations, ...) GROUP_ON(0, "group/" title, deviations, __VA_ARGS__)
+#define GROUP_ON(linux, title, deviations, ...)                                                    \
     {                                                                                              \
-        .name = "group/" title, .run = group, .deviations_max = deviations,                        \
+        .name = title, .run = group, .deviations_max = deviations, .linux_version = linux,         \
         .parameter = &(const struct members)                                                       \
         {                                                                                          \
             __VA_ARGS__                                                                            \
@@ -2351,6 +2352,7 @@ static const struct scenario table[] = {
     GROUP("one-success-fails", 0, unr_wait_one_success, { FAILS, READS }, 2),
     GROUP("one-success-wait", 0, unr_wait_one_success, { READS, WAITS_ALL }, 2),
     GROUP("one-success-reads", 0, unr_wait_one_success, { READS, READS }, 2),
+    GROUP_ON(601, "older/group-last-first", 4, unr_wait_one_success, { READS, READS }, 2),
     GROUP("one-error-fails", 0, unr_wait_one_error, { WAITS, FAILS, READS }, 3),
     GROUP("one-error-reads", 0, unr_wait_one_error, { READS, READS }, 2),
     GROUP("one-error-emits", 0, unr_wait_one_error, { EMITS, NOP, READS }, 3),
