@@ -2,10 +2,86 @@
 /* The operations that close a descriptor.  unr_close() does at once, unless another of them is
  * going to: the number would be another file's by then.  unr_cancel_close() asks all others on its
  * descriptor to cancel, and waits among them until it is alone.  Only then is it submitted, as a
- * close. */
+ * close.
+ *
+ * A close may wait: a socket with SO_LINGER for its peer, a file that no name refers to any more
+ * for its blocks to be freed, a terminal for its output.  The loop's thread is not to wait there.
+ * So of such a file a second number is taken before the first is closed.  Closing the first waits
+ * for nothing then, because the file stays open, and a worker of the kernel closes the second.  The
+ * operation ends with the close of the first: its number is open until the SQE is submitted and
+ * free from its CQE on, as the number of every other close.  (If a worker closed it, it would be
+ * free before anybody knew, and what got it next could not be told from what had it before.)
+ *
+ * The second number belongs to the ring.  The loop is not closed before a worker has closed it. */
 #include "../lib/core/cancel.h"
+#include "enter.h"
 #include "ring.h"
 #include "row.h"
+#include "submit.h"
+
+static void fill_release(struct io_uring_sqe *sqe, int fd)
+{
+    *sqe = (struct io_uring_sqe){
+        .opcode = IORING_OP_CLOSE,
+        .flags = IOSQE_ASYNC,
+        .fd = fd,
+        .user_data = (uint64_t)fd << UNRI_WHICH_BITS | UNRI_RELEASE,
+    };
+}
+
+/* The SQE has to come behind that of the first number, or the first would be the last. */
+void unri_release(struct unri_ring *ring, int fd)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->io);
+    ring->unreleased = sqe ? -1 : fd;
+    if (sqe)
+        fill_release(sqe, fd);
+}
+
+/* ECANCELED says that no worker could be made: the loop's thread closes the number then. */
+void unri_released(struct unri_ring *ring, int fd, int res)
+{
+    ring->releasing--;
+    if (res == -ECANCELED)
+        unri_enter_close_now(fd);
+}
+
+enum { LOOK_LASTS_MS = 8 };
+
+/* Looks at what is to be closed, and takes a second number of a file whose close may wait.  Apart
+ * from the rest, so that nearly all closes keep their few instructions. */
+__attribute__((noinline)) static bool look_and_fill(struct unri_ring *ring, struct unr_op *op)
+{
+    int               fd = op->private_fields.fd;
+    enum unri_closing closing = unri_enter_closing(fd);
+    if (closing == UNRI_CLOSING_LINGERS)
+        ring->look_lasts = ring->looks_left = 0;
+    else if (closing == UNRI_CLOSING_IS_QUICK)
+        *unri_looked_at(ring, fd) = unri_started_ms(op);
+    if (ring->looks_left && --ring->looks_left == 0)
+        ring->look_lasts = LOOK_LASTS_MS;
+    int second = closing >= UNRI_CLOSING_WAITS ? unri_enter_second_number(fd) : -1;
+    if (second >= 0) {
+        ring->releasing++;
+        unri_release(ring, second);
+    }
+    return true;
+}
+
+/* A system call for each close would make closing a socket slower by a quarter and more.  So a
+ * number that was seen to be a plain socket's, or a pipe's, is taken to be one still for a few
+ * milliseconds: a busy loop looks at a number some hundred times in a second.  A loop that has not
+ * closed much looks each time, and so does one that has seen a socket linger.  Files are looked at
+ * each time. */
+static bool close_fill(struct io_uring_sqe *sqe, struct unr_op *op)
+{
+    struct unri_ring *ring = op->private_fields.loop->ring;
+    (void)sqe;
+    if (likely(unri_started_ms(op) - *unri_looked_at(ring, op->private_fields.fd)
+               < ring->look_lasts))
+        return true;
+    return look_and_fill(ring, op);
+}
 
 /* Tells whether a cancel_close has begun, and its close was not queued yet. */
 static bool waits(const struct unr_op *closer)
@@ -71,7 +147,7 @@ static bool cancel_close_fill(struct io_uring_sqe *sqe, struct unr_op *op)
             unri_clear_flags(op, UNRI_AWAITS_TARGET);
             return false;
         }
-    return true;
+    return look_and_fill(op->private_fields.loop->ring, op);
 }
 
 const struct unri_row unri_row_cancel_close = {
@@ -92,6 +168,8 @@ void unri_number_is_closed(const struct unr_op *closer)
         unri_private(peer)->flags |= UNRI_FD_CLOSED;
 }
 
+/* Only a kernel that lacks the call ends it in its start besides: no argument is refused, and it
+ * supports NONE. */
 static void close_start(struct unr_op *op)
 {
     if (unlikely(unri_is_closed_by_another(op))) {
@@ -99,7 +177,10 @@ static void close_start(struct unr_op *op)
         return;
     }
     unri_number_is_closed(op);
-    unri_row_start(op);
+    if (likely(unri_ring_has(op->private_fields.loop->ring, IORING_OP_CLOSE)))
+        unri_enqueue(op);
+    else
+        unri_row_start(op);
 }
 
 const struct unri_row unri_row_close = {
@@ -110,4 +191,5 @@ const struct unri_row unri_row_close = {
               .cancel = unri_row_cancel,
               .private_fields = { .kind = UNRI_CALL, .descriptors = 1 } },
     .opcode = IORING_OP_CLOSE,
+    .fill = close_fill,
 };

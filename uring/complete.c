@@ -10,6 +10,7 @@
 #include "cancel.h"
 #include "enter.h"
 #include "row.h"
+#include "submit.h"
 
 /* ---- the result ---- */
 
@@ -241,6 +242,9 @@ static void cqe_arrived(struct unr_loop *loop, const struct io_uring_cqe *cqe)
     case UNRI_OWN: own_cqe(loop, op, cqe->res, cqe->flags); break;
     case UNRI_CANCEL: unri_cancel_answered(loop, op, cqe->res); break;
     case UNRI_UNDO: undo_cqe(op, cqe->res); break;
+    case UNRI_RELEASE:
+        unri_released(loop->ring, (int)(cqe->user_data >> UNRI_WHICH_BITS), cqe->res);
+        return;
     }
     if (!(op->private_fields.flags & (UNRI_AWAITS | UNRI_WANTS_UNDO)))
         finish(op);

@@ -20,6 +20,14 @@ enum unri_carries {
     UNRI_CARRIES_LOCAL_DATAGRAMS, /* SOCK_DGRAM of AF_UNIX */
 };
 
+/* What closing a descriptor is.  The order matters: from WAITS on the thread may wait. */
+enum unri_closing {
+    UNRI_CLOSING_IS_QUICK = 1, /* it is no file: a socket, a pipe, an eventfd */
+    UNRI_CLOSING_IS_QUICK_NOW, /* a file that may grow, and lose its name */
+    UNRI_CLOSING_WAITS,        /* a file that is to be freed or written, a disk, a terminal */
+    UNRI_CLOSING_LINGERS,      /* a socket with SO_LINGER and a time above 0 */
+};
+
 /* Sets a ring up as `params` says, its memory not inherited by children of fork(2).  0 or a
  * negative errno. */
 int unri_enter_open(struct io_uring *ring, unsigned entries, struct io_uring_params *params);
@@ -60,5 +68,13 @@ int unri_enter_close_now(int fd);
 
 /* What the descriptor `fd` carries: getsockopt(2). */
 enum unri_carries unri_enter_carries(int fd);
+
+/* Tells what closing `fd` does to the thread that closes it.  That costs a socket one system call,
+ * other files two or three. */
+enum unri_closing unri_enter_closing(int fd);
+
+/* Returns a second number for the file of `fd`, close-on-exec: fcntl(2).  Negative: none is left.
+ */
+int unri_enter_second_number(int fd);
 
 #endif

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENTRIES = 256, COMPLETION_ENTRIES = 8192 };
+enum { ENTRIES = 256, COMPLETION_ENTRIES = 8192, LOOKS_AT_FIRST = 256 };
 
 /* Combinations of flags, from the best to none; the first that the kernel takes is used.  The first
  * two begin disabled, so that the ring belongs to the thread that runs it and not to the one that
@@ -91,6 +91,8 @@ int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options
     ring->absolute_times = unri_os_clock_is_kernels();
     ring->has_abs_timer = unri_enter_has_absolute(&ring->io);
     ring->absolute_wait = ring->absolute_times && ring->has_abs_timer;
+    ring->unreleased = -1;
+    ring->looks_left = LOOKS_AT_FIRST;
     loop->ring = ring;
     return 0;
 }
@@ -114,8 +116,11 @@ int unri_ring_renew_eventfd(struct unr_loop *loop, int fd)
     return unri_ring_register_eventfd(loop, fd);
 }
 
+/* A ring that is closed cancels what waits for a worker: a second number would stay open. */
 void unri_ring_close(struct unr_loop *loop)
 {
+    while (loop->ring->releasing && unri_ring_turn(loop, UNR_NEVER) == 0)
+        ;
     unri_enter_close(&loop->ring->io);
     free(loop->ring);
 }

@@ -39,10 +39,20 @@ struct unri_ring {
     bool              nosignal_write; /* writes can be told not to raise SIGPIPE */
     uint8_t           opcodes[32];    /* a bit for each that the kernel has */
     uint8_t           sends[1024];    /* UNRI_SEND_*, by the descriptor modulo their number */
+    unsigned          releasing;      /* second numbers whose close is missing: close.c */
+    int               unreleased;     /* the one of them that waits for an SQE; -1: none does */
+    uint32_t          looks[1024];    /* when it was seen that closing it is quick: milliseconds of
+                                         unri_turn_ms(), by the descriptor modulo their number */
+    uint32_t look_lasts;              /* for how long that is believed: milliseconds, or 0 */
+    unsigned looks_left;              /* so many looks until that is not 0; 0: it stays */
 };
 
 /* user_data is the operation's address, whose low bits are free to say which of its CQEs it is. */
 enum { UNRI_OWN = 0, UNRI_CANCEL = 1, UNRI_UNDO = 2, UNRI_WHICH = 3 };
+
+/* The fourth value of the low bits belongs to no operation: a second number, which stands in the
+ * bits above, is closed. */
+enum { UNRI_RELEASE = 3, UNRI_WHICH_BITS = 2 };
 
 static inline uint64_t unri_user_data(const struct unr_op *op, unsigned which)
 {
@@ -52,6 +62,12 @@ static inline uint64_t unri_user_data(const struct unr_op *op, unsigned which)
 static inline bool unri_ring_has(const struct unri_ring *ring, unsigned opcode)
 {
     return ring->opcodes[opcode / 8] >> opcode % 8 & 1;
+}
+
+/* The place in `looks` for `fd`. */
+static inline uint32_t *unri_looked_at(struct unri_ring *ring, int fd)
+{
+    return &ring->looks[(unsigned)fd % (sizeof ring->looks / sizeof *ring->looks)];
 }
 
 /* The place in `sends` for `fd`. */

@@ -73,6 +73,8 @@ static void fill_urgent(struct unri_ring *ring, struct io_uring_sqe *sqe)
 bool unri_fill(struct unri_ring *ring)
 {
     ring->cancels_filled = 0;
+    if (unlikely(ring->unreleased >= 0))
+        unri_release(ring, ring->unreleased);
     while (ring->urgent.first || ring->queued.first) {
         struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->io);
         if (!sqe)
@@ -82,5 +84,5 @@ bool unri_fill(struct unri_ring *ring)
         else
             fill_queued(ring, sqe);
     }
-    return false;
+    return unlikely(ring->unreleased >= 0);
 }

@@ -32,7 +32,7 @@ bool unri_ring_has_work(const struct unr_loop *loop)
     const struct unri_ring *ring = loop->ring;
     bool unsubmitted = ring->io.sq.sqe_tail != io_uring_smp_load_acquire(ring->io.sq.khead);
     return ring->queued.first || ring->urgent.first || ring->repeats[0].first || unsubmitted
-           || completions_ready(ring) || must_enter(ring);
+           || ring->unreleased >= 0 || completions_ready(ring) || must_enter(ring);
 }
 
 /* ---- the turn ---- */

@@ -167,9 +167,21 @@ UNR_API struct unr_op *unr_epoll_wait(struct unr_op *op, int epfd, struct epoll_
  *
  * Others   operations in flight on `fd` go on undisturbed, as if it were open, and the peer of a
  *          socket sees no end as long as they do.  unr_cancel_close() ends them first.
+ * Waits    not in the loop's thread.  A worker of the kernel closes what may make close(2) wait: a
+ *          socket with SO_LINGER and a time above 0; a regular file without a name, or of 16 MiB
+ *          and more; a block device; a terminal.  Until the worker has come to it, the file has a
+ *          second descriptor, close-on-exec, which unr_loop_close() waits for.  `fd` itself is
+ *          free in `done`, as ever.  But locks on such a file, ETXTBSY of execve(2), and the end
+ *          that a peer sees may come a moment after `done`: as late as the worker.
+ * Remains  The loop's thread waits all the same where no second descriptor is to be had (EMFILE),
+ *          or no worker; where operations in flight outlast the close; for a socket of AF_PACKET;
+ *          and for a small file whose file system is slow.  A worker that waits is one of few (4
+ *          for each processor): other calls on files queue up behind them.
+ *          A loop that has closed 256 descriptors, and has seen no socket linger, looks at a
+ *          number only if its last look at it, which found a socket or pipe that does not wait, is
+ *          8 ms old.  If the number is another file's meanwhile, its close may wait in the loop.
  * Result   value: 0.
  * Cancels  NONE: a close always runs, also while its loop is being closed.
- * Worker   a close for which the kernel can make no worker thread is done in the loop's thread.
  * Errors   as close(2).  The descriptor is gone after an error, too, except after -EBADF.  -EBADF
  *          also if another unr_close(), an unr_cancel_close() or a close by unr_sqe() of `fd` is in
  *          flight: the number may be another file's by the time this close would run.
@@ -185,7 +197,8 @@ UNR_API struct unr_op *unr_close(struct unr_op *op, int fd);
  * Number   operations are known by the number of their descriptor.  If `fd` was closed with some in
  *          flight, and the number given to another file, the operations on both are cancelled and
  *          waited for.
- * Waits    for operations on `fd` that cannot be cancelled, such as one on a disk.
+ * Waits    for operations on `fd` that cannot be cancelled, such as one on a disk.  The close
+ *          itself waits as unr_close() does, in a worker, but it looks at `fd` each time.
  * Result   value: 0.
  * Cancels  NONE: the close always runs, also while its loop is being closed.
  * Errors   as close(2), and the descriptor is gone after an error, too, except after -EBADF.

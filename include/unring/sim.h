@@ -31,6 +31,7 @@
  *   - a descriptor that is lent is closed by close(2), which unr_sim_close() stands for; by
  *     unr_close() it may be;
  *   - it submits an SQE whose opcode the simulation does not have;
+ *   - a loop waits in a close: see unr_sim_linger();
  *   - a loop waits, or unr_sim_wait_readable() does, and nothing can happen any more;
  *   - it does not come to an end;
  *   - it ends with a loop or a descriptor open, or with something in flight.
@@ -252,6 +253,12 @@ UNR_API int unr_sim_shutdown(int fd, int how);
  *
  * Returns  0, or -EBADF. */
 UNR_API int unr_sim_close(int fd);
+
+/* Has close(2) of a socket wait for the peer: setsockopt(2) of SO_LINGER with a time above 0.  The
+ * schedule fails if a loop waits there.
+ *
+ * fd  a socket. */
+UNR_API void unr_sim_linger(int fd);
 
 /* Connects a new socket to a simulated listener: connect(2).
  *

@@ -80,8 +80,9 @@ typedef void unr_fill_fn(void *sqe, void *context);
  * Flags     of the SQE are passed on as they are, also MSG_* that unring's own calls refuse, and a
  *           `res` of 0 for a datagram that was lost stays a success: see net.h.
  * Unasked   where the kernel interrupts it, or has no worker thread for it, the error is -EINTR:
- *           unring does not submit it again.
- * Waits     SEND_ZC and SENDMSG_ZC end with their notification, which no request hastens.
+ *           unring does not submit it again.  A close is done in the loop's thread then.
+ * Waits     SEND_ZC and SENDMSG_ZC end with their notification, which no request hastens.  An
+ *           IORING_OP_CLOSE is submitted as it is, and waits in the loop's thread: see unr_close().
  * Reached   by unr_cancel_fd() and unr_cancel_close() from its submission on, when sqe->fd is
  *           known.
  * Errors    -EINVAL for IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_LINK, IOSQE_IO_HARDLINK and

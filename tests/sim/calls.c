@@ -503,6 +503,33 @@ static int do_pipe(struct sim_request *request)
     return 0;
 }
 
+/* ---- closing ---- */
+
+bool sim_close_waits(const struct sim_file *file)
+{
+    return file->lingers || (file->kind == SIM_REGULAR && file->inode->links == 0);
+}
+
+static void release_later(void *file)
+{
+    sim_file_release(file);
+}
+
+/* A worker gives the file up only behind the CQE of its close: a while later, by choice. */
+static int do_close(struct sim_request *request)
+{
+    struct sim_file *file = sim_file_of(request->sqe.fd);
+    if (!file)
+        return -EBADF;
+    if (request->sqe.flags & IOSQE_ASYNC) {
+        sim_file_hold(file);
+        unr_sim_later(release_later, file);
+    } else if (file->references == 1 && sim_close_waits(file) && !file->may_wait) {
+        unri_sim_fail("the loop waits while descriptor %d is closed", request->sqe.fd);
+    }
+    return sim_fd_close(request->sqe.fd);
+}
+
 /* ---- names ---- */
 
 static struct sim_name *name_at(const char *path)
@@ -821,7 +848,7 @@ static int execute(struct sim_request *request)
     case IORING_OP_CONNECT: return do_connect(request);
     case IORING_OP_POLL_ADD: return poll_now(request);
     case IORING_OP_SHUTDOWN: return do_shutdown(request);
-    case IORING_OP_CLOSE: return sim_fd_close(request->sqe.fd);
+    case IORING_OP_CLOSE: return do_close(request);
     case IORING_OP_SOCKET: return do_socket();
     case UNRI_OP_BIND: return do_bind(request);
     case UNRI_OP_LISTEN:
@@ -896,6 +923,12 @@ bool sim_call_ready(struct sim_request *request)
 bool sim_call_polls_first(const struct sim_request *request)
 {
     return is_message(request->sqe.opcode) && request->sqe.ioprio & IORING_RECVSEND_POLL_FIRST;
+}
+
+bool sim_call_is_at_once(const struct sim_request *request)
+{
+    const struct sim_file *file = sim_file_of(request->sqe.fd);
+    return request->sqe.opcode == IORING_OP_CLOSE && file && sim_close_waits(file);
 }
 
 uint32_t sim_call_moved(const struct sim_request *request)

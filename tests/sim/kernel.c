@@ -281,6 +281,31 @@ enum unri_carries unri_enter_carries(int fd)
     return file->records ? UNRI_CARRIES_RECORDS : UNRI_CARRIES_LOCAL_DATAGRAMS;
 }
 
+/* Where calls of the kernel fail, there may be no number left for a close, or no worker: a choice.
+ * The loop's thread has to wait then. */
+static bool is_wanting(struct sim_file *file)
+{
+    if (!(kernel.faults & UNR_FAULT_ENTER) || !kernel.faults_left || !unri_choose(2))
+        return false;
+    kernel.faults_left--;
+    file->may_wait = true;
+    return true;
+}
+
+enum unri_closing unri_enter_closing(int fd)
+{
+    const struct sim_file *file = sim_file_of(fd);
+    if (file && sim_close_waits(file))
+        return file->kind == SIM_REGULAR ? UNRI_CLOSING_WAITS : UNRI_CLOSING_LINGERS;
+    return file && file->kind != SIM_REGULAR ? UNRI_CLOSING_IS_QUICK : UNRI_CLOSING_IS_QUICK_NOW;
+}
+
+int unri_enter_second_number(int fd)
+{
+    struct sim_file *file = sim_file_of(fd);
+    return is_wanting(file) ? -EMFILE : sim_fd_open(file);
+}
+
 /* ---- completions ---- */
 
 static void signal_eventfd(struct sim_ring *ring)
@@ -329,8 +354,11 @@ bool sim_is_freed(const void *memory, size_t len)
     return __asan_region_is_poisoned && __asan_region_is_poisoned((void *)(uintptr_t)memory, len);
 }
 
+/* NULL: it is the close of a second number, which the ring alone knows. */
 static struct unr_op *op_of(uint64_t user_data)
 {
+    if ((user_data & UNRI_WHICH) == UNRI_RELEASE)
+        return NULL;
     return (struct unr_op *)(uintptr_t)(user_data & ~(uint64_t)3);
 }
 
@@ -338,6 +366,8 @@ static struct unr_op *op_of(uint64_t user_data)
 static void check_operation(uint64_t user_data)
 {
     const struct unr_op *op = op_of(user_data);
+    if (!op)
+        return;
     if (sim_is_freed(op, sizeof *op))
         unri_sim_fail("an operation was freed while it was in flight");
     if (op->private_fields.state != UNRI_IN_FLIGHT && op->private_fields.state != UNRI_CANCELLING)
@@ -346,8 +376,9 @@ static void check_operation(uint64_t user_data)
 
 const char *sim_request_name(const struct sim_request *request)
 {
+    const struct unr_op *op = op_of(request->sqe.user_data);
     check_operation(request->sqe.user_data);
-    return unri_name(op_of(request->sqe.user_data));
+    return op ? unri_name(op) : "the close of a second number";
 }
 
 static void append(struct sim_overflow **end, const struct io_uring_cqe *cqe)
@@ -474,14 +505,15 @@ static void begin(struct sim_request *request)
     switch (sim_call_begins(request)) {
     case SIM_PENDING:
         request->stage = SIM_PENDING;
-        if (!has_worker())
+        if (!has_worker()
+            || (request->sqe.opcode == IORING_OP_CLOSE && is_wanting(sim_file_of(request->sqe.fd))))
             complete(request, -ECANCELED);
         break;
     case SIM_ISSUED: request->stage = SIM_ISSUED; break;
     default:
         /* To complete while it is submitted is the kindest.  By choice it is put into the poll
          * table unattempted, as if the kernel had been asked to poll first. */
-        if (sim_call_polls_first(request) || unri_choose(2))
+        if (!sim_call_is_at_once(request) && (sim_call_polls_first(request) || unri_choose(2)))
             request->stage = sim_call_ready(request) ? SIM_READY : SIM_ARMED;
         else
             attempt(request);
@@ -595,7 +627,8 @@ static void check_cancel_close(const struct sim_request *closer)
 {
     const struct sim_file    *file = sim_file_of(closer->sqe.fd);
     const struct sim_request *request = file ? user_of(closer->ring, file) : NULL;
-    if (request && op_of(closer->sqe.user_data)->type == &unri_row_cancel_close.type)
+    const struct unr_op      *op = op_of(closer->sqe.user_data);
+    if (request && op && op->type == &unri_row_cancel_close.type)
         unri_sim_fail("unr_cancel_close closes descriptor %d, and it is lent to %s", closer->sqe.fd,
                       sim_request_name(request));
 }
@@ -886,7 +919,7 @@ static _Noreturn void deadlock(const struct sim_ring *ring)
 {
     for (const struct sim_request *request = kernel.requests; request && unri_sim_is_last_run();
          request = request->next)
-        if (request->ring == ring) {
+        if (request->ring == ring && op_of(request->sqe.user_data)) {
             unr_loop_dump(op_of(request->sqe.user_data)->private_fields.loop, 2);
             break;
         }

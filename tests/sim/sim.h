@@ -71,6 +71,8 @@ struct sim_file {
     struct sim_bytes *incoming;
     struct sim_file  *peer; /* NULL: never connected, or gone */
     bool              connected, end_of_input, shut_read, shut_write, reset;
+    bool              lingers;       /* who closes it last waits */
+    bool              may_wait;      /* the loop, too: there was nobody else */
     struct sim_file  *connecting_to; /* SYN_SENT */
     uint16_t          port;
 
@@ -234,6 +236,9 @@ enum sim_stage sim_call_begins(const struct sim_request *request);
 /* Whether the simulation has the call. */
 bool sim_call_is_known(unsigned opcode);
 
+/* Whether closing the last descriptor of a file makes its thread wait. */
+bool sim_close_waits(const struct sim_file *file);
+
 /* Makes one attempt. */
 int sim_call(struct sim_request *request);
 
@@ -243,6 +248,10 @@ bool sim_call_ready(struct sim_request *request);
 /* Whether the request is to wait for its descriptor before the first attempt:
  * IORING_RECVSEND_POLL_FIRST. */
 bool sim_call_polls_first(const struct sim_request *request);
+
+/* Whether the first attempt is made while the request is submitted.  The real kernel closes then
+ * and no later; of closes that wait for nothing it does not matter. */
+bool sim_call_is_at_once(const struct sim_request *request);
 
 /* How much a transfer that goes on after a part has moved so far; 0 for all other calls. */
 uint32_t sim_call_moved(const struct sim_request *request);

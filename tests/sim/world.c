@@ -599,6 +599,11 @@ int unr_sim_close(int fd)
     return sim_fd_close(fd);
 }
 
+void unr_sim_linger(int fd)
+{
+    file_of(fd)->lingers = true;
+}
+
 int unr_sim_connect(uint16_t port)
 {
     struct sim_file *listener = sim_listener_at(port), *file = sim_socket_new(0);

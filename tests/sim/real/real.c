@@ -520,6 +520,12 @@ int unr_sim_shutdown(int fd, int how)
     return shutdown(fd, how) == 0 ? 0 : -errno;
 }
 
+void unr_sim_linger(int fd)
+{
+    struct linger linger = { .l_onoff = 1, .l_linger = 1 };
+    need(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), "SO_LINGER");
+}
+
 int unr_sim_close(int fd)
 {
     return close(fd) == 0 ? 0 : -errno;
