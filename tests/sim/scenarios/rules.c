@@ -1593,8 +1593,9 @@ static void closer_done(struct unr_op *op)
 static void cancel_close_is_last(const struct scenario *scenario)
 {
     struct closing c = { .loop = open_small_loop() };
-    (void)scenario;
     unr_sim_socketpair(c.fds, 0);
+    if (scenario->parameter)
+        unr_sim_linger(c.fds[0]);
     for (int i = 0; i < 2; i++)
         unr_start(c.loop, unr_recv(&c.in[i], c.fds[0], c.bufs[i], 4, 0), read_done, &c);
     some_turns(c.loop, 2);
@@ -1799,24 +1800,27 @@ static void start_closing(struct two_closers *c, struct unr_op *op, enum closes 
 }
 
 /* Of two that are in flight at a time one closes, and the other leaves alone what was opened since
- * under the same number. */
+ * under the same number, also where a worker closes a second number.  (An SQE of the caller's is
+ * submitted as it is, so one that closes what lingers waits.) */
 static void closed_twice(const struct scenario *scenario)
 {
     struct two_closers c = { .loop = open_small_loop(), .reopened = -1 };
-    unsigned           choice = unr_sim_choose(CLOSES * CLOSES * 2);
+    unsigned           kinds = scenario->parameter ? CLOSE_SQE : CLOSES;
+    unsigned           choice = unr_sim_choose(kinds * kinds * 2);
     unsigned char      byte;
-    (void)scenario;
     unr_sim_socketpair(c.fds, 0);
     c.number = c.fds[0];
-    if (choice / (CLOSES * CLOSES))
+    if (scenario->parameter)
+        unr_sim_linger(c.number);
+    if (choice / (kinds * kinds))
         unr_start(c.loop, unr_recv(&c.recv, c.number, &c.byte, 1, 0), count_run, &c.runs);
     some_turns(c.loop, 1);
     unr_sim_later(reopen, &c);
-    start_closing(&c, &c.ops[0], (enum closes)(choice % CLOSES));
+    start_closing(&c, &c.ops[0], (enum closes)(choice % kinds));
     some_turns(c.loop, 2);
     bool overlap = unr_in_flight(&c.ops[0]);
     if (overlap)
-        start_closing(&c, &c.ops[1], (enum closes)(choice / CLOSES % CLOSES));
+        start_closing(&c, &c.ops[1], (enum closes)(choice / kinds % kinds));
     while (unr_in_flight(&c.ops[0]) || unr_in_flight(&c.ops[1]))
         unr_loop_run_once(c.loop, UNR_NEVER);
     int first = c.ops[0].result.error, second = c.ops[1].result.error;
@@ -1829,6 +1833,113 @@ static void closed_twice(const struct scenario *scenario)
     close_loop(c.loop);
     unr_sim_close(c.reopened);
     unr_sim_close(c.fds[1]);
+}
+
+/* ---- a close that may wait ---- */
+
+enum { LINGERING = 3 };
+
+struct lingering {
+    struct unr_loop *loop;
+    struct unr_op    ops[LINGERING];
+    int              fds[LINGERING][2], runs;
+};
+
+static void lingering_closed(struct unr_op *op)
+{
+    struct lingering *l = op->data;
+    unr_sim_check(op->result.error == 0, "it is closed");
+    l->runs++;
+}
+
+/* Several at a time, on a ring that has room for one SQE or for four.  The loop's thread waits for
+ * none of them.  If the loop is closed meanwhile, it leaves none of their numbers open; and if the
+ * loop has run to the end, and there was a worker, their peers need no further turn. */
+static void many_linger(const struct scenario *scenario)
+{
+    struct unr_loop_options options = { .size = sizeof options, .completion_entries = 8 };
+    struct lingering        l = { 0 };
+    unsigned                choice = unr_sim_choose(8);
+    options.entries = choice % 2 ? 4 : 1;
+    unr_sim_check(unr_loop_open(&l.loop, &options) == 0, "the loop opens");
+    some_turns(l.loop, 1); /* the loop's own operations are in flight then, and none comes behind */
+    for (int i = 0; i < LINGERING; i++) {
+        unr_sim_socketpair(l.fds[i], 0);
+        unr_sim_linger(l.fds[i][0]);
+    }
+    for (int i = 0; i < LINGERING; i++) {
+        struct unr_op *op = &l.ops[i];
+        if (choice / 2 % 2)
+            unr_cancel_close(op, l.fds[i][0]);
+        else
+            unr_close(op, l.fds[i][0]);
+        unr_start(l.loop, op, lingering_closed, &l);
+    }
+    if (choice / 4) {
+        some_turns(l.loop, 2);
+    } else {
+        run_to_the_end(l.loop);
+        for (int i = 0; i < LINGERING && !scenario->faults; i++)
+            unr_sim_wait_readable(l.fds[i][1]);
+    }
+    close_loop(l.loop);
+    unr_sim_check(l.runs == LINGERING, "each done once");
+    for (int i = 0; i < LINGERING; i++)
+        unr_sim_close(l.fds[i][1]);
+}
+
+static void close_in(struct unr_loop *loop, int fd)
+{
+    struct unr_op op = { 0 };
+    unr_start(loop, unr_close(&op, fd), NULL, NULL);
+    run_to_the_end(loop);
+    unr_sim_check(op.result.error == 0, "it is closed");
+}
+
+/* One number is a plain socket's many times, then that of one that lingers.  A loop that has not
+ * closed much looks at each; in one that has, a look is old after eight milliseconds, and none
+ * holds any more once a socket lingered. */
+static void plain_then_lingering(const struct scenario *scenario)
+{
+    enum { SOON, LATER, LINGERED, WHEN };
+    struct unr_loop *loop = open_small_loop();
+    unsigned         when = unr_sim_choose(WHEN);
+    int              fds[2], number = -1, times = when == SOON ? 3 : 300;
+    (void)scenario;
+    for (int i = 0; i < times; i++) {
+        bool last = i == times - 1;
+        unr_sim_socketpair(fds, 0);
+        unr_sim_check(number < 0 || fds[0] == number, "the number is given out again");
+        number = fds[0];
+        if (last || (i == 0 && when == LINGERED))
+            unr_sim_linger(number);
+        if (last && when == LATER)
+            unr_sim_compute(UNR_MSEC(8));
+        close_in(loop, number);
+        unr_sim_close(fds[1]);
+    }
+    close_loop(loop);
+}
+
+/* A file that no name refers to any more, as one that was unlinked or never had a name. */
+static void nameless_file_closed(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    op = { 0 };
+    (void)scenario;
+    unr_start(loop, unr_openat(&op, AT_FDCWD, "gone", O_RDWR | O_CREAT, 0600), NULL, NULL);
+    run_to_the_end(loop);
+    int fd = op.result.fd;
+    if (unr_sim_choose(2)) {
+        close_in(loop, fd); /* with its name, it is closed at once */
+        unr_start(loop, unr_openat(&op, AT_FDCWD, "gone", O_RDWR, 0), NULL, NULL);
+        run_to_the_end(loop);
+        fd = op.result.fd;
+    }
+    unr_start(loop, unr_unlinkat(&op, AT_FDCWD, "gone", 0), NULL, NULL);
+    run_to_the_end(loop);
+    close_in(loop, fd);
+    close_loop(loop);
 }
 
 /* ---- closing the loop ---- */
@@ -2215,7 +2326,21 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "descriptors/closed-under-restarts",
           .run = closed_under_restarts,
           .deviations_max = 3 },
+        { .name = "descriptors/lingering-cancel_close-is-last",
+          .run = cancel_close_is_last,
+          .parameter = "",
+          .deviations_max = 4 },
         { .name = "descriptors/closed-twice", .run = closed_twice },
+        { .name = "descriptors/lingering-closed-twice", .run = closed_twice, .parameter = "" },
+        { .name = "descriptors/many-linger", .run = many_linger, .deviations_max = 5 },
+        { .name = "descriptors/many-linger-with-faults",
+          .run = many_linger,
+          .faults = UNR_FAULT_ENTER,
+          .deviations_max = 3 },
+        { .name = "descriptors/plain-then-lingering",
+          .run = plain_then_lingering,
+          .deviations_max = 2 },
+        { .name = "descriptors/nameless-file", .run = nameless_file_closed },
         { .name = "closing/all", .run = loop_closed },
         { .name = "embedded/timer-in-time", .run = embedded_timer_in_time },
         { .name = "embedded/ends-in-done", .run = embedded_ends_in_done },
