@@ -6,6 +6,7 @@
 #include "../uring/ring.h"
 #include "fixture.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -1194,22 +1195,32 @@ static void open_in_its_place(struct seen *seen)
     }
 }
 
+static void set_linger(int fd, int seconds)
+{
+    struct linger linger = { .l_onoff = 1, .l_linger = seconds };
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
+}
+
 /* Of two that are to close one number the second ends with -EBADF, in whichever order they are
- * started, and what was opened in between under that number stays open. */
+ * started, and what was opened in between under that number stays open.  A socket that lingers is
+ * no exception, though a worker closes it. */
 Test(op, closed_twice_leaves_what_was_opened_in_between)
 {
-    for (int i = 0; i < CLOSERS * CLOSERS * 2; i++) {
+    const int pairs = CLOSERS * CLOSERS * 2;
+    for (int i = 0; i < pairs * 2; i++) {
         int         fds[2];
         char        byte;
         struct seen first = { .then = open_in_its_place, .context = &fds[0] }, second = first;
         struct seen recv = { 0 };
         unix_pair(fds);
+        if (i >= pairs)
+            set_linger(fds[0], 1);
         if (i % 2) {
             start(&recv, unr_recv(&recv.op, fds[0], &byte, 1, 0));
             submit();
         }
         start_closer(&first, (enum closer)(i / 2 % CLOSERS), &fds[0]);
-        start_closer(&second, (enum closer)(i / 2 / CLOSERS), &fds[0]);
+        start_closer(&second, (enum closer)(i / 2 / CLOSERS % CLOSERS), &fds[0]);
         finish(&first);
         finish(&second);
         cr_assert(first.result.error + second.result.error == -EBADF
@@ -1221,6 +1232,104 @@ Test(op, closed_twice_leaves_what_was_opened_in_between)
         close_pair(fds);
     }
     close_loop();
+}
+
+/* Fills what a TCP connection has room for on its way to a peer that does not read, so that a close
+ * with SO_LINGER waits. */
+static void linger_for_an_hour(int fd)
+{
+    static const char bytes[1 << 16];
+    while (send(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
+        ;
+    set_linger(fd, 3600);
+}
+
+/* A close that lingers does not keep the loop: its number is free in `done`, and the loop goes on,
+ * also to its own end.  The peer still gets all, and the end behind it. */
+Test(op, close_that_lingers_does_not_keep_the_loop)
+{
+    for (int i = 0; i < 4; i++) {
+        int         fds[2], plain[2];
+        char        byte;
+        struct seen before = { 0 }, recv = { 0 }, closes = { 0 }, nop = { 0 };
+        tcp_pair(fds);
+        if (i % 2) { /* a plain socket has the number just before */
+            unix_pair(plain);
+            close(plain[1]);
+            start(&before, unr_close(&before.op, plain[0]));
+            finish(&before);
+            cr_assert_eq(dup3(fds[0], plain[0], O_CLOEXEC), plain[0]);
+            close(fds[0]);
+            fds[0] = plain[0];
+        }
+        linger_for_an_hour(fds[0]);
+        if (i / 2) {
+            start(&recv, unr_recv(&recv.op, fds[0], &byte, 1, 0));
+            submit();
+            start(&closes, unr_cancel_close(&closes.op, fds[0]));
+        } else {
+            start(&closes, unr_close(&closes.op, fds[0]));
+        }
+        finish(&closes);
+        cr_assert_eq(closes.result.error, 0);
+        start(&nop, unr_nop(&nop.op));
+        run();
+        unr_loop_close(loop);
+        loop = NULL;
+        cr_assert(fcntl(fds[0], F_GETFD) == -1 && errno == EBADF);
+        cr_assert_gt(drain(fds[1]), 0);
+        close(fds[1]);
+        open_loop();
+    }
+    close_loop();
+}
+
+/* Whether this process has a worker of io_uring. */
+static bool has_worker(void)
+{
+    bool           has = false;
+    DIR           *tasks = opendir("/proc/self/task");
+    struct dirent *task;
+    while ((task = readdir(tasks)) != NULL) {
+        char path[64], name[16] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%.20s/comm", task->d_name);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        has |= read(fd, name, sizeof name - 1) > 0 && strncmp(name, "iou-wrk", 7) == 0;
+        close(fd);
+    }
+    closedir(tasks);
+    return has;
+}
+
+/* A worker closes a file that no name refers to any more, for freeing its blocks takes time; the
+ * loop's thread closes what is closed in no time: sockets, pipes and small files. */
+Test(op, close_of_a_nameless_file_is_left_to_a_worker)
+{
+    char        path[] = "/tmp/unring-XXXXXX";
+    int         fds[6], named;
+    struct seen last = { 0 };
+    unix_pair(fds);
+    set_linger(fds[1], 0);
+    cr_assert_eq(pipe2(fds + 2, O_CLOEXEC), 0);
+    fds[4] = eventfd(0, EFD_CLOEXEC);
+    fds[5] = named = mkostemp(path, O_CLOEXEC);
+    cr_assert(fds[4] >= 0 && fds[5] >= 0);
+    for (int i = 0; i < 6; i++) {
+        struct seen closes = { 0 };
+        start(&closes, unr_close(&closes.op, fds[i]));
+        finish(&closes);
+        cr_assert_eq(closes.result.error, 0);
+        cr_assert_not(has_worker(), "descriptor %d of 6", i);
+    }
+    named = open(path, O_RDWR | O_CLOEXEC);
+    unlink(path);
+    start(&last, unr_close(&last.op, named));
+    finish(&last);
+    cr_assert_eq(last.result.error, 0);
+    close_loop(); /* it waits for the worker */
+    cr_assert(has_worker());
 }
 
 static void fill_close_direct(void *sqe, void *slot)
