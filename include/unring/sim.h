@@ -254,8 +254,8 @@ UNR_API int unr_sim_shutdown(int fd, int how);
  * Returns  0, or -EBADF. */
 UNR_API int unr_sim_close(int fd);
 
-/* Has close(2) of a socket wait for the peer: setsockopt(2) of SO_LINGER with a time above 0.  The
- * schedule fails if a loop waits there.
+/* Has close(2) of a socket wait for its peer: SO_LINGER with a time above 0.  The schedule fails if
+ * a loop waits there.
  *
  * fd  a socket. */
 UNR_API void unr_sim_linger(int fd);
