@@ -1021,11 +1021,12 @@ static void resume_task(struct sim_ring *ring)
             step(request);
         request = goes_on ? kernel.requests : request->next;
     }
-    set_taskrun(ring);
 }
 
+/* Of what has become ready by now a ring with the flag is told. */
 static void resume_tasks(void)
 {
+    wake_ready();
     for (struct sim_ring *ring = kernel.rings; ring; ring = ring->next)
         resume_task(ring);
 }
@@ -1124,6 +1125,7 @@ int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, u
     flush_overflow(ring);
     error = taken == to_submit ? wait_for(ring, min_complete, deadline) : 0;
     resume_task(ring);
+    set_taskrun(ring);
     kernel.inside = false;
     return taken ? (int)taken : error;
 }
