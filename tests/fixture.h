@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the tests of the library share: a loop, pairs of sockets, and operations that remember how
- * they ended.  UNRING_TEST_PLAIN=1 runs them on the plainest ring instead of the best. */
+ * they ended.  UNRING_TEST_PLAIN=1 runs them on the plainest ring instead of the best, and
+ * UNRING_TEST_CHECKS=1 with the checks of UNR_LOOP_CHECKS. */
 #ifndef TESTS_FIXTURE_H
 #define TESTS_FIXTURE_H
 
@@ -38,15 +39,21 @@ static inline void skip_if_refused(void)
         cr_skip_test("io_uring is refused: %s", reason);
 }
 
+/* The flags that the environment asks for. */
+static inline unsigned test_flags(void)
+{
+    return (getenv("UNRING_TEST_PLAIN") ? UNR_LOOP_PLAIN : 0)
+           | (getenv("UNRING_TEST_CHECKS") ? UNR_LOOP_CHECKS : 0);
+}
+
 static inline struct unr_loop *open_loop_with(unsigned entries, unsigned completions)
 {
     struct unr_loop_options options = { .size = sizeof options,
+                                        .flags = test_flags(),
                                         .entries = entries,
                                         .completion_entries = completions };
     struct unr_loop        *opened = NULL;
-    if (getenv("UNRING_TEST_PLAIN"))
-        options.flags = UNR_LOOP_PLAIN;
-    int error = unr_loop_open(&opened, &options);
+    int                     error = unr_loop_open(&opened, &options);
     if (error)
         skip_if_refused();
     cr_assert_eq(error, 0, "%s", unr_explain(error));

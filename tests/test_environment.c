@@ -1267,7 +1267,7 @@ Test(environment, options)
     cr_assert_eq(open_error((struct unr_loop_options){ .size = 3 }), -EINVAL);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size + 1 }), -EINVAL);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = SIZE_MAX }), -EINVAL);
-    cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .flags = 2 }), -EINVAL);
+    cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .flags = 4 }), -EINVAL);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size,
                                                        .flags = 0x80000000u | UNR_LOOP_PLAIN }),
                  -EINVAL);
@@ -1278,6 +1278,9 @@ Test(environment, options)
 
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size }), 0);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .flags = UNR_LOOP_PLAIN }), 0);
+    cr_assert_eq(open_error((struct unr_loop_options){ .size = size,
+                                                       .flags = UNR_LOOP_PLAIN | UNR_LOOP_CHECKS }),
+                 0);
     for (unsigned entries = 1; entries <= 5; entries++)
         cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .entries = entries }), 0);
     cr_assert_eq(open_error((struct unr_loop_options){

@@ -6,6 +6,7 @@
  * refer to the operation's memory any more.  What the answer to a cancel means is decided in
  * cancel.c. */
 #include "complete.h"
+#include "../lib/core/check.h"
 #include "again.h"
 #include "cancel.h"
 #include "enter.h"
@@ -226,10 +227,15 @@ static bool is_plain(const struct unr_op *op, const struct io_uring_cqe *cqe)
            && (op->private_fields.flags & flags) == UNRI_AWAITS_TARGET;
 }
 
+static struct unr_op *op_of(const struct io_uring_cqe *cqe)
+{
+    return (struct unr_op *)(uintptr_t)(cqe->user_data & ~(uint64_t)UNRI_WHICH);
+}
+
 /* Takes one CQE, and ends its operation if that awaits no other. */
 static void cqe_arrived(struct unr_loop *loop, const struct io_uring_cqe *cqe)
 {
-    struct unr_op *op = (struct unr_op *)(uintptr_t)(cqe->user_data & ~(uint64_t)UNRI_WHICH);
+    struct unr_op *op = op_of(cqe);
     if (likely(is_plain(op, cqe))) {
         unri_private(op)->flags ^= UNRI_AWAITS_TARGET;
         if (likely(yield_result(&op->result, unri_row_of(op)->yields, cqe->res)))
@@ -250,6 +256,22 @@ static void cqe_arrived(struct unr_loop *loop, const struct io_uring_cqe *cqe)
         finish(op);
 }
 
+/* Looks at each operation of which a CQE has come, before the CQE is believed: its `user_data` may
+ * be the address of memory that is another's by now.  And at some of those that go on. */
+__attribute__((noinline)) static void check_operations(struct unr_loop *loop)
+{
+    struct io_uring     *io = &loop->ring->io;
+    struct io_uring_cqe *cqe;
+    unsigned             head;
+    io_uring_for_each_cqe(io, head, cqe) {
+        if ((cqe->user_data & UNRI_WHICH) == UNRI_OWN)
+            unri_check_completed(loop, op_of(cqe));
+        else
+            unri_check_memory(loop, op_of(cqe));
+    }
+    unri_check_some(loop);
+}
+
 /* The head of the CQ moves once, at the end, so that the kernel does not reuse an entry that is
  * still being read. */
 void unri_reap(struct unr_loop *loop)
@@ -258,6 +280,8 @@ void unri_reap(struct unr_loop *loop)
     struct io_uring_cqe *cqe;
     unsigned             head, count = 0;
     loop->ring->reaps++;
+    if (unlikely(loop->checks != NULL))
+        check_operations(loop);
     io_uring_for_each_cqe(io, head, cqe) {
         cqe_arrived(loop, cqe);
         count++;

@@ -4,6 +4,7 @@
 #ifndef UNRI_KERNEL_H
 #define UNRI_KERNEL_H
 
+#include "../lib/core/check.h"
 #include "../lib/core/loop_core.h"
 
 int  unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options);
@@ -36,6 +37,9 @@ bool unri_ring_has_work(const struct unr_loop *loop);
 
 /* Returns when the next cancel or operation is to be sent again; UNR_NEVER: there is none. */
 unr_time unri_ring_next_repeat(struct unr_loop *loop);
+
+/* Calls `visit` for each piece of memory that the kernel is lent for a described system call. */
+void unri_lend(const void *described, unri_lent_fn *visit, void *context);
 
 /* Returns the version of Linux that has the system call of `op` in io_uring. */
 const char *unri_row_needs(const struct unr_op *op);

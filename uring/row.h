@@ -57,6 +57,21 @@ static inline void unri_set_wide(struct unr_op_private *p, uint64_t value)
     p->call_flags = (uint32_t)(value >> 32);
 }
 
+/* Copies an operation's arguments, which a describing function has put where the SQE has them. */
+static inline void unri_fill_row(struct io_uring_sqe *sqe, const struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    *sqe = (struct io_uring_sqe){
+        .opcode = unri_row_of(op)->opcode,
+        .fd = p->fd,
+        .off = p->offset,
+        .addr = p->address,
+        .len = p->length,
+        .rw_flags = (__kernel_rwf_t)p->call_flags,
+        .splice_fd_in = p->other_fd,
+    };
+}
+
 /* The start and the cancel of a row's type. */
 void unri_row_start(struct unr_op *op);
 void unri_row_cancel(struct unr_op *op, struct unr_cancel_request request);

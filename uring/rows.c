@@ -6,6 +6,7 @@
  * in the places that io_uring_prep_*(3) gives them, so that filling an SQE is copying them.  A row
  * whose SQE differs has a `fill`. */
 #include "enter.h"
+#include "lent.h"
 #include "row.h"
 
 #include <limits.h>
@@ -224,6 +225,21 @@ const char *unri_row_needs(const struct unr_op *op)
 {
     const char *needs = unri_row_of(op)->needs;
     return needs ? needs : "6.1";
+}
+
+/* The message of a recvfrom does not have the length of its address before fill_recvfrom(). */
+void unri_lend(const void *described, unri_lent_fn *visit, void *context)
+{
+    const struct unr_op               *op = described;
+    const struct unr_datagram_private *d =
+        &((const struct unr_datagram *)described)->private_fields;
+    struct io_uring_sqe sqe;
+    unri_fill_row(&sqe, op);
+    unri_lent_by_sqe(&sqe, visit, context);
+    if (op->type == &unri_row_recvfrom.type && d->addrlen) {
+        visit(context, d->message.msg_name, *d->addrlen, UNRI_SETS);
+        visit(context, d->addrlen, sizeof *d->addrlen, UNRI_ADJUSTS);
+    }
 }
 
 /* ---- describing ---- */

@@ -6,6 +6,7 @@
  * name in the wide argument (unri_wide()).  Once it is submitted, `offset` has how many bytes were
  * asked for. */
 #include "cancel.h"
+#include "lent.h"
 #include "row.h"
 
 #include <unring/system.h>
@@ -142,11 +143,13 @@ static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
         p->flags |= UNRI_ZERO_COPY;
     p->other_fd = 0;
     p->offset = bytes_asked(sqe); /* the context has served */
-    if (has_fd(sqe) && !(sqe->flags & IOSQE_FIXED_FILE)) {
+    bool on_descriptor = has_fd(sqe) && !(sqe->flags & IOSQE_FIXED_FILE);
+    if (on_descriptor)
         move_to_descriptor(op, sqe);
-        return may_be_submitted(op);
-    }
-    return true;
+    bool submitted = !on_descriptor || may_be_submitted(op);
+    if (unlikely(p->flags & UNRI_CHECKED))
+        unri_check_again(op, submitted ? unri_lent_by_sqe : NULL, sqe);
+    return submitted;
 }
 
 const struct unri_row unri_row_sqe = {

@@ -9,28 +9,13 @@
 
 /* ---- filling SQEs ---- */
 
-/* Copies an operation's arguments, which a describing function has put where the SQE has them. */
-static void fill_row(struct io_uring_sqe *sqe, const struct unr_op *op)
-{
-    const struct unr_op_private *p = &op->private_fields;
-    *sqe = (struct io_uring_sqe){
-        .opcode = unri_row_of(op)->opcode,
-        .fd = p->fd,
-        .off = p->offset,
-        .addr = p->address,
-        .len = p->length,
-        .rw_flags = (__kernel_rwf_t)p->call_flags,
-        .splice_fd_in = p->other_fd,
-    };
-}
-
 /* Gives the SQE to the operation at the head of the queue. */
 static void fill_queued(struct unri_ring *ring, struct io_uring_sqe *sqe)
 {
     struct unr_op         *op = ring->queued.first;
     const struct unri_row *row = unri_row_of(op);
     unri_queue_remove(&ring->queued, op);
-    fill_row(sqe, op);
+    unri_fill_row(sqe, op);
     /* The operation is in flight before its `fill` runs: that may run a function of the caller's,
      * which may request to cancel this very operation. */
     unri_set_op_state(op, UNRI_IN_FLIGHT);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* One turn with the kernel: it submits, waits and times out with one system call, and reaps. */
+#include "../lib/core/check.h"
 #include "../lib/core/clock.h"
 #include "../lib/core/contract.h"
 #include "complete.h"
@@ -81,6 +82,14 @@ static int let_kernel_recover(struct unr_loop *loop)
     return enter(loop, 0, 1, unri_os_clock() + UNR_MSEC(1), &refused);
 }
 
+/* Looks at each operation that waits for an SQE, before the list is followed through it: a
+ * structure that was a function's own, say, is overwritten by now. */
+__attribute__((noinline)) static void check_queued(struct unr_loop *loop)
+{
+    for (const struct unr_op *op = loop->ring->queued.first; op; op = op->private_fields.next)
+        unri_check_memory(loop, op);
+}
+
 /* The kernel is called more than once only where the SQ was too small for everything that waits for
  * an SQE: before the turn waits, everything that was queued before it has been submitted.  A `done`
  * that ran for a shot ends the turn, because the operations that it may have queued belong to the
@@ -91,6 +100,8 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
     int               error = 0;
     bool              refused = false;
 
+    if (unlikely(loop->checks != NULL))
+        check_queued(loop);
     if (unlikely(ring->repeating)) {
         unr_time repeat = unri_ring_next_repeat(loop);
         if (repeat < deadline)

@@ -14,6 +14,34 @@ UNR_BEGIN
  * COOP_TASKRUN even where the kernel has them; for tests and for comparison. */
 #define UNR_LOOP_PLAIN 1u
 
+/* In unr_loop_options.flags: checks what a program lends to unring, and tells of requests that
+ * nobody honours.  Builds for development and for tests are best run with it; a loop without it
+ * pays two comparisons in each turn, and nothing for an operation.
+ *
+ * These are broken contracts, and end the process in words that name the operations:
+ *   Lent twice   An operation is started, and memory that the kernel writes for it or for another
+ *                one in flight overlaps with what is lent to the other.  Two operations may read
+ *                the same memory.  Strings, and the words of futexes, are not looked at.
+ *   Closed       A descriptor was closed, or is another file's, while an operation was in flight on
+ *                it.  unr_close() and unr_cancel_close() may do so, on a loop with checks.  It is
+ *                found when the kernel's completions are taken: that of the operation, or others.
+ *                Not found is that a descriptor was closed and then became one of the same inode,
+ *                as it may between two eventfds, or two descriptors of one file.
+ *   Overwritten  The structure of an operation in flight was freed, moved or overwritten.  It is
+ *                found at the same times, and when an operation is started in the same memory.
+ *                Memory that was freed looks as before until it is used again; AddressSanitizer
+ *                tells, if the program is built with it, at once.
+ *
+ * A request to cancel that an operation refuses, or a deadline, a signal or unr_cancel_fd() makes
+ * and all refuse, is legal.  It is written to standard error in one line: what was requested, who
+ * refused it last, and what that operation supports.
+ *
+ * Costs     an allocation and two fstat(2) for each operation, half a microsecond besides, and some
+ *           hundred bytes while it is in flight.  The cost grows with the logarithm of the number
+ *           that is in flight: ten thousand connections can be served.  Of the operations that go
+ *           on, each turn looks at 16, at others than the turn before. */
+#define UNR_LOOP_CHECKS 2u
+
 /* How a loop is opened.  Options that are zeroed, but for `size`, are the defaults. */
 struct unr_loop_options {
     size_t size; /* of this structure */

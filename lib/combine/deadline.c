@@ -62,7 +62,7 @@ static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 
 static void due(struct unr_op *op)
 {
-    unri_request(unri_child(op), timed_out);
+    unri_request_alone(unri_child(op), timed_out);
 }
 
 static void child_done(struct unr_op *combinator, struct unr_op *child)

@@ -8,6 +8,7 @@
 #include "cancel.h"
 #include "contract.h"
 #include "life.h"
+#include "refusal.h"
 #include "signal.h"
 #include "type.h"
 
@@ -147,23 +148,43 @@ bool unri_has_ended(const struct unr_op *op)
 
 bool unri_request_in_time(struct unr_op *op, struct unr_cancel_request request)
 {
-    bool has_ended = unri_live(op) && unri_has_ended(op);
-    return unri_request(op, request) && !has_ended;
+    bool is_live = unri_live(op), has_ended = is_live && unri_has_ended(op);
+    bool honoured = unri_request(op, request);
+    if (unlikely(!honoured && is_live) && op->private_fields.loop->checks)
+        unri_note_refusal(op);
+    return honoured && !has_ended;
+}
+
+/* Apart from unr_cancel_cause(), which keeps its few instructions. */
+__attribute__((noinline)) void unri_request_alone(struct unr_op            *op,
+                                                  struct unr_cancel_request request)
+{
+    struct unr_loop *loop = op->private_fields.loop;
+    if (!unri_request(op, request) && loop->checks)
+        unri_tell_refused(op, request);
+}
+
+static inline bool cancel(struct unr_op *op, struct unr_cancel_request request)
+{
+    unri_check_request(request.types, request.cause);
+    if (!unri_live(op))
+        return false;
+    unri_check_thread(op->private_fields.loop);
+    if (unlikely(op->private_fields.loop->checks != NULL))
+        unri_request_alone(op, request);
+    else
+        unri_request(op, request);
+    return true;
 }
 
 bool unr_cancel_cause(struct unr_op *op, unsigned types, int cause)
 {
-    unri_check_request(types, cause);
-    if (!unri_live(op))
-        return false;
-    unri_check_thread(op->private_fields.loop);
-    unri_request(op, (struct unr_cancel_request){ types, cause });
-    return true;
+    return cancel(op, (struct unr_cancel_request){ types, cause });
 }
 
 bool unr_cancel(struct unr_op *op, unsigned types)
 {
-    return unr_cancel_cause(op, types, -ECANCELED);
+    return cancel(op, (struct unr_cancel_request){ types, -ECANCELED });
 }
 
 /* The walk may go on from an operation that was asked: a request takes none off the lists that it
@@ -183,7 +204,12 @@ unsigned unr_cancel_fd(struct unr_loop *loop, int fd, unsigned types)
     const struct unr_cancel_request request = { types, -ECANCELED };
     unri_check_thread(loop);
     unri_check_request(types, request.cause);
-    return fd < 0 ? 0 : unri_request_fd(loop, fd, request, NULL);
+    if (fd < 0)
+        return 0;
+    struct unri_refusal before = unri_take_refusal();
+    unsigned            count = unri_request_fd(loop, fd, request, NULL);
+    unri_tell_of_refusal(request, count, before);
+    return count;
 }
 
 /* ---- through the slot, and before the start ---- */

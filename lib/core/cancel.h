@@ -12,12 +12,17 @@
  * the operation honours it or has completed; false if it refuses, or is not in flight. */
 bool unri_request(struct unr_op *op, struct unr_cancel_request request);
 
+/* Makes a request to an operation in flight, and to nobody else.  If the operation refuses it, a
+ * loop with checks says so: refusal.h. */
+void unri_request_alone(struct unr_op *op, struct unr_cancel_request request);
+
 /* Makes a request, and returns the same as unri_request().  *ret_first becomes true if this request
  * is the first that the operation honours, and it had not completed: its result will then tell of
  * this request. */
 bool unri_request_first(struct unr_op *op, struct unr_cancel_request request, bool *ret_first);
 
-/* Makes a request, and tells whether the operation honours it and had not completed before. */
+/* Makes a request that others may be made as well.  Tells whether the operation honours it and had
+ * not completed before. */
 bool unri_request_in_time(struct unr_op *op, struct unr_cancel_request request);
 
 /* Tells whether a started operation has completed: a wrapper has when its child has. */

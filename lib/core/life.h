@@ -128,6 +128,7 @@ enum {
     UNRI_NO_WORKER = 1 << 20,    /* the kernel made no worker for it, for half a second */
     UNRI_CLOCK_SET = 1 << 21,    /* a read of a timerfd, which said ECANCELED: the clock was set */
     UNRI_MULTISHOT = 1 << 22,    /* it may have shots, and so is nobody's child */
+    UNRI_CHECKED = 1 << 23,      /* its loop remembers what it was at its start (check.c) */
 
     UNRI_ATTEMPTS_SHIFT = 24, /* four bits */
     UNRI_SUPPORTS_SHIFT = 28, /* three bits, UNR_CANCEL_* */

@@ -29,7 +29,8 @@ struct unr_loop {
     unsigned           ran;       /* their `done`s in this turn */
     bool               in_turn;   /* user code runs inside: from entering a turn to leaving it */
     bool               closing;
-    uint64_t           starts_left; /* while closing: how many more starts are served */
+    bool               attends_starts; /* a start has more to do: it is closing, or has checks */
+    uint64_t           starts_left;    /* while closing: how many more starts are served */
 
     struct unri_fifo     finished;     /* operations that ended since handing back began */
     struct unri_fifo     handing_back; /* operations that had ended when it began, and still wait */
@@ -45,6 +46,8 @@ struct unr_loop {
         struct unr_result         result;  /* what the operation's result will be afterwards */
         struct unr_cancel_request request; /* what its type is to be told then; types 0: nothing */
     } shot;
+
+    struct unri_checks *checks; /* check.h; NULL: the loop was opened without */
 
     int embed_fd; /* -1, or the eventfd that unr_loop_fd() returned */
 };

@@ -4,6 +4,7 @@
  * becomes of requests to cancel it is in cancel.c. */
 #include "op.h"
 #include "cancel.h"
+#include "check.h"
 #include "clock.h"
 #include "contract.h"
 #include "name.h"
@@ -45,20 +46,6 @@ struct unr_op *unr_bind_slot(struct unr_op *described, struct unr_slot *slot)
                     "describe, bind, then start");
     described->private_fields.slot = slot;
     return described;
-}
-
-/* Rule 5, Guarantees: what a combinator supports can change while it is described or in flight, by
- * a filter that is reset or a child that ends, so it is asked each time.  Before and afterwards its
- * children are the caller's, who may have freed them. */
-unsigned unr_supports(const struct unr_op *op)
-{
-    uint32_t state = op->private_fields.state;
-    if (state == UNRI_IDLE || state == UNRI_FINISHED || !unri_is_combinator(op))
-        return unri_own_supports(op);
-    const struct unri_combinator *combinator = unri_combinator_of(op);
-    if (combinator->supports)
-        return combinator->supports(op);
-    return unri_is_wrapper(op) ? unr_supports(unri_child(op)) : unri_own_supports(op);
 }
 
 bool unr_in_flight(const struct unr_op *op)
@@ -260,11 +247,13 @@ static bool honours_in_particular(const struct unr_op *op, struct unr_cancel_req
 
 /* Puts an operation into its slot, and makes the requests to it that were there before its start.
  * Returns true if it honours `asked`.  Apart from the rest, so that an operation without any keeps
- * its few instructions. */
+ * its few instructions; the checks of a loop that has them are here for the same reason. */
 __attribute__((noinline)) static bool make_early_requests(struct unr_loop          *loop,
                                                           struct unr_op            *described,
                                                           struct unr_cancel_request asked)
 {
+    if (loop->checks)
+        unri_check_start(loop, described);
     if (described->private_fields.slot)
         unri_enter_slot(described);
     struct unr_cancel_request all = unri_collect_requests(loop, described, asked);
@@ -282,7 +271,8 @@ __attribute__((noinline)) static bool make_early_requests(struct unr_loop       
  * any more, and the type's start is not called.  A system call stays DESCRIBED until its start has
  * queued it.
  *
- * An operation without a slot, on a loop that is not closing, pays one comparison for all of it. */
+ * An operation without a slot, on a loop that is not closing and has no checks, pays one comparison
+ * for all of it. */
 bool unri_start_op(struct unr_loop *loop, struct unr_op *described, struct unr_cancel_request asked)
 {
     struct unr_op_private *p = unri_private(described);
@@ -294,7 +284,7 @@ bool unri_start_op(struct unr_loop *loop, struct unr_op *described, struct unr_c
     if (has_peers(kind))
         unri_peers_add(&loop->descriptors, described,
                        unri_kind_is_call(kind) ? described->type->private_fields.descriptors : 0);
-    if (unlikely(p->slot || loop->closing || asked.types))
+    if (unlikely(p->slot || loop->attends_starts || asked.types))
         honoured = make_early_requests(loop, described, asked);
     if (p->state == UNRI_DESCRIBED) {
         if (!unri_kind_is_call(kind)) {
@@ -371,6 +361,15 @@ void unri_hand_back(struct unr_loop *loop, struct unr_op *op)
         p->done(op);
 }
 
+/* Looks at the end of an operation on a loop with checks.  Tells whether the end is counted, which
+ * those of the loop's own operations are not. */
+__attribute__((noinline)) static bool attend_end(struct unr_loop *loop, struct unr_op *op)
+{
+    if (op->private_fields.flags & UNRI_CHECKED)
+        unri_check_end(loop, op);
+    return !(op->private_fields.flags & UNRI_HOUSEKEEPING);
+}
+
 /* Everything that knows the operation forgets it before it is handed back, because it is the
  * caller's then.  Its handler leaves the slot just before `done`, so that an emit inside `done`
  * finds nothing (rule 2, Slots). */
@@ -381,7 +380,7 @@ void unri_run_done(struct unr_loop *loop, struct unr_op *op)
         unri_peers_remove(&loop->descriptors, op);
     if (p->slot)
         unri_leave_slot(op);
-    if (!(p->flags & UNRI_HOUSEKEEPING)) {
+    if (likely(!(p->flags & (UNRI_HOUSEKEEPING | UNRI_CHECKED))) || attend_end(loop, op)) {
         loop->stats.finished++;
         if (unlikely(op->result.verdict))
             count_verdict(&loop->stats, op->result.verdict);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -120,6 +121,16 @@ size_t unri_os_descriptors_max(void)
 {
     struct rlimit limit;
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : 0;
+}
+
+bool unri_os_file(int fd, uint64_t ret_file[2])
+{
+    struct stat stat;
+    if (fstat(fd, &stat) != 0)
+        return false;
+    ret_file[0] = stat.st_dev;
+    ret_file[1] = stat.st_ino;
+    return true;
 }
 
 int unri_os_signalfd(uint64_t signals)

@@ -44,6 +44,11 @@ void  unri_os_unmap(void *memory, size_t size);
 /* How many descriptors the process may have open, now or later. */
 size_t unri_os_descriptors_max(void);
 
+/* Sets two numbers by which the file of a descriptor is told from others: those of its device and
+ * its inode.  What has no inode of its own, as an eventfd, has that of its kind.  False: the
+ * descriptor is not open. */
+bool unri_os_file(int fd, uint64_t ret_file[2]);
+
 /* Opens a non-blocking signalfd(2) for signals that the calling thread blocks: bit n - 1 stands for
  * signal n.  -EINVAL: the thread does not block one of them, or there is no such signal. */
 int unri_os_signalfd(uint64_t signals);

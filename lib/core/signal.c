@@ -14,6 +14,7 @@
  * the last of these goes, and takes the cursors out of it. */
 #include "signal.h"
 #include "contract.h"
+#include "refusal.h"
 
 /* ---- the list of children ---- */
 
@@ -172,10 +173,19 @@ static unsigned emit(struct unr_signal *signal, struct unr_cancel_request reques
     return count;
 }
 
+/* Emits for a caller, who may have the loop's checks tell of a request that all refuse. */
+static unsigned emit_first(struct unr_signal *signal, struct unr_cancel_request request)
+{
+    struct unri_refusal before = unri_take_refusal();
+    unsigned            count = emit(signal, request);
+    unri_tell_of_refusal(request, count, before);
+    return count;
+}
+
 unsigned unr_signal_emit_cause(struct unr_signal *signal, unsigned types, int cause)
 {
     unri_check_request(types, cause);
-    return emit(signal, (struct unr_cancel_request){ types, cause });
+    return emit_first(signal, (struct unr_cancel_request){ types, cause });
 }
 
 unsigned unr_signal_emit(struct unr_signal *signal, unsigned types)
@@ -261,7 +271,7 @@ void unr_signal_attach(struct unr_signal *child, struct unr_signal *parent)
     /* A copy, because a handler may detach the child, and reset or free the latched signal. */
     struct unr_cancel_request request = latched->latched_request;
     if (request.types)
-        emit(child, request);
+        emit_first(child, request);
 }
 
 void unr_signal_detach(struct unr_signal *child)

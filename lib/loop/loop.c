@@ -3,6 +3,7 @@
  * happens in one turn, owner.c whose thread the loop belongs to. */
 #include "../../uring/kernel.h"
 #include "../core/cancel.h"
+#include "../core/check.h"
 #include "../core/clock.h"
 #include "../core/contract.h"
 #include "loop.h"
@@ -17,6 +18,7 @@
 static void free_loop(struct unr_loop *loop)
 {
     struct unri_whole_loop *whole = unri_whole(loop);
+    unri_checks_close(loop);
     unri_timers_close(&whole->timers);
     unri_descriptors_close(&loop->descriptors);
     if (loop->embed_fd >= 0)
@@ -41,6 +43,8 @@ static int open_parts(struct unr_loop *loop, const struct unr_loop_options *opti
         return error;
     if ((error = unri_descriptors_open(&loop->descriptors)) < 0)
         return error;
+    if (options->flags & UNR_LOOP_CHECKS && (error = unri_checks_open(loop, unri_lend)) < 0)
+        return error;
     if ((whole->wake.fd = unri_os_wake_open(0)) < 0)
         return whole->wake.fd;
     return unri_ring_open(loop, options);
@@ -55,7 +59,7 @@ int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *opt
             return -EINVAL;
         memcpy(&known, options, options->size);
     }
-    if (known.flags & ~UNR_LOOP_PLAIN)
+    if (known.flags & ~(UNR_LOOP_PLAIN | UNR_LOOP_CHECKS))
         return -EINVAL;
 
     struct unri_whole_loop *whole = calloc(1, sizeof *whole);
@@ -202,7 +206,7 @@ static int drain(struct unr_loop *loop)
     int                     error = unri_loop_own(loop);
     unri_forget_time(loop);
     unri_loop_closing = loop;
-    loop->closing = true;
+    loop->closing = loop->attends_starts = true;
     loop->starts_left = served_starts(loop);
     loop->in_turn = true; /* handlers run inside the loop */
     request_all(loop);

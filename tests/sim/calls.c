@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
+#include "../../uring/lent.h"
 #include "../../uring/newer.h"
 
 /* ---- which memory a request reads or writes ---- */
@@ -139,35 +140,17 @@ static void *second_address(const struct sim_request *request)
     return (void *)(uintptr_t)request->sqe.off;
 }
 
-static void lend(struct sim_request *request, void *at, size_t len, enum sim_use use)
+static void count_lent(void *context, void *at, size_t len, enum unri_use use)
 {
-    if (at && len)
-        request->lent[request->lent_count++] =
-            (struct sim_lent){ .at = at, .len = len, .use = use };
+    size_t *count = context;
+    (void)at, (void)len, (void)use;
+    ++*count;
 }
 
-static void lend_pieces(struct sim_request *request, enum sim_use use)
+static void take_lent(void *context, void *at, size_t len, enum unri_use use)
 {
-    struct pieces pieces = pieces_of(request);
-    for (size_t i = 0; i < pieces.count; i++)
-        lend(request, piece(&pieces, i)->iov_base, piece(&pieces, i)->iov_len, use);
-}
-
-static void lend_message(struct sim_request *request)
-{
-    struct msghdr *msg = address(request);
-    lend(request, msg, sizeof *msg, SIM_ADJUSTS);
-    lend(request, msg->msg_name, msg->msg_namelen, SIM_ADJUSTS);
-    lend(request, msg->msg_control, msg->msg_controllen, SIM_ADJUSTS);
-}
-
-static void lend_peer_address(struct sim_request *request)
-{
-    socklen_t *len = second_address(request);
-    if (!len)
-        return;
-    lend(request, address(request), *len, SIM_SETS);
-    lend(request, len, sizeof *len, SIM_ADJUSTS);
+    struct sim_request *request = context;
+    request->lent[request->lent_count++] = (struct sim_lent){ .at = at, .len = len, .use = use };
 }
 
 static void keep_sent(struct sim_request *request)
@@ -178,36 +161,14 @@ static void keep_sent(struct sim_request *request)
     gather(&pieces, request->sent, request->sent_len);
 }
 
-enum { LENT_BESIDE_PIECES = 3 };
-
 void sim_call_lend(struct sim_request *request)
 {
-    unsigned opcode = request->sqe.opcode;
-    size_t   pieces = reads_into(opcode) || writes_from(opcode) ? pieces_of(request).count : 0;
-    request->lent = sim_alloc((pieces + LENT_BESIDE_PIECES) * sizeof *request->lent);
-    if (reads_into(opcode))
-        lend_pieces(request, SIM_FILLS);
-    if (writes_from(opcode)) {
-        lend_pieces(request, SIM_READS);
+    size_t count = 0;
+    unri_lent_by_sqe(&request->sqe, count_lent, &count);
+    request->lent = sim_alloc(count * sizeof *request->lent);
+    unri_lent_by_sqe(&request->sqe, take_lent, request);
+    if (writes_from(request->sqe.opcode))
         keep_sent(request);
-    }
-    switch (opcode) {
-    case IORING_OP_RECVMSG: lend_message(request); break;
-    case IORING_OP_ACCEPT: lend_peer_address(request); break;
-    case IORING_OP_STATX:
-        lend(request, second_address(request), sizeof(struct statx), SIM_SETS);
-        break;
-    case UNRI_OP_WAITID: lend(request, second_address(request), sizeof(siginfo_t), SIM_SETS); break;
-    case UNRI_OP_PIPE: lend(request, address(request), 2 * sizeof(int), SIM_SETS); break;
-    case UNRI_OP_EPOLL_WAIT:
-        lend(request, address(request), request->sqe.len * sizeof(struct epoll_event), SIM_SETS);
-        break;
-    case IORING_OP_GETXATTR:
-    case IORING_OP_FGETXATTR:
-        lend(request, second_address(request), request->sqe.len, SIM_SETS);
-        break;
-    default: break;
-    }
 }
 
 /* Writes garbage into the memory that the kernel is to write: a program that looks before the last
@@ -216,11 +177,11 @@ void sim_call_scribble(struct sim_request *request)
 {
     for (size_t i = 0; i < request->lent_count; i++) {
         struct sim_lent *lent = &request->lent[i];
-        if (lent->use == SIM_READS)
+        if (lent->use == UNRI_READS)
             continue;
-        if (lent->use == SIM_SETS)
+        if (lent->use == UNRI_SETS)
             lent->before = memcpy(sim_alloc(lent->len), lent->at, lent->len);
-        if (lent->use != SIM_ADJUSTS)
+        if (lent->use != UNRI_ADJUSTS)
             memset(lent->at, 0xa5, lent->len);
         lent->expected = memcpy(sim_alloc(lent->len), lent->at, lent->len);
     }
@@ -238,7 +199,7 @@ void sim_call_check_apart(const struct sim_request *request, const struct sim_re
     for (size_t i = 0; i < request->lent_count; i++)
         for (size_t j = 0; j < other->lent_count; j++) {
             const struct sim_lent *a = &request->lent[i], *b = &other->lent[j];
-            if ((a->use != SIM_READS || b->use != SIM_READS) && overlap(a, b))
+            if ((a->use != UNRI_READS || b->use != UNRI_READS) && overlap(a, b))
                 unri_sim_fail(
                     "memory that is lent to %s is lent to %s, too, and the kernel writes it",
                     sim_request_name(other), sim_request_name(request));
@@ -288,7 +249,7 @@ void sim_call_give_back(struct sim_request *request, int res)
     sim_call_check_lent(request);
     for (size_t i = 0; i < request->lent_count; i++) {
         const struct sim_lent *lent = &request->lent[i];
-        if (lent->use == SIM_SETS && res < 0)
+        if (lent->use == UNRI_SETS && res < 0)
             memcpy(lent->at, lent->before, lent->len);
     }
 }

@@ -1233,6 +1233,14 @@ void unri_os_wake_close(int fd)
     sim_fd_close(fd);
 }
 
+bool unri_os_file(int fd, uint64_t ret_file[2])
+{
+    const struct sim_file *file = sim_file_of(fd);
+    ret_file[0] = 0;
+    ret_file[1] = (uintptr_t)file;
+    return file;
+}
+
 int unri_os_signalfd(uint64_t signals)
 {
     struct sim_file *file = sim_file_new(SIM_SIGNALFD);

@@ -18,6 +18,7 @@
 #include <unring.h>
 #include <unring/sim.h>
 
+#include "../../lib/core/check.h"
 #include "choose.h"
 
 /* Whether this is the run whose failure is reported, after shrinking.  Only this run prints details
@@ -187,21 +188,13 @@ enum sim_stage {
     SIM_DONE,    /* its own CQE is posted; the notification of a zero-copy send may be missing */
 };
 
-/* What the kernel does with memory that a request is lent. */
-enum sim_use {
-    SIM_READS,  /* reads it, as late as it likes */
-    SIM_FILLS,  /* writes any part of it, at any time */
-    SIM_SETS,   /* writes it when the call succeeds, and leaves it alone otherwise */
-    SIM_ADJUSTS /* reads it first, and writes it when the call succeeds */
-};
-
 /* One piece of memory that a request is lent. */
 struct sim_lent {
     unsigned char *at;
     size_t         len;
-    enum sim_use   use;
-    unsigned char *expected; /* what the kernel has left in it; NULL for SIM_READS */
-    unsigned char *before;   /* SIM_SETS: what was in it when the request was submitted */
+    enum unri_use  use;
+    unsigned char *expected; /* what the kernel has left in it; NULL for UNRI_READS */
+    unsigned char *before;   /* UNRI_SETS: what was in it when the request was submitted */
 };
 
 struct sim_request {

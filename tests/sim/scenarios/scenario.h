@@ -10,6 +10,7 @@
  *   loops.c        closing, storms, other threads, faults of io_uring_enter
  *   lent.c         what is lent to the kernel, and not left alone
  *   unasked.c      results that nobody asked for
+ *   checks.c       loops that find such things themselves
  *   sessions.c     what users write: the talk's race, the proxy
  *   rules.c        the rules of lib/README.md that the others do not get to: timers, slots, types,
  *                  shots, descriptors
@@ -44,7 +45,7 @@ struct scenario {
 const struct scenario *scenarios_operations_table(void), *scenarios_pairs_table(void),
     *scenarios_loops_table(void), *scenarios_sessions_table(void), *scenarios_rules_table(void),
     *scenarios_combinators_table(void), *scenarios_composed_table(void),
-    *scenarios_lent_table(void), *scenarios_unasked_table(void);
+    *scenarios_lent_table(void), *scenarios_unasked_table(void), *scenarios_checks_table(void);
 
 /* Says how a schedule ended; on the real kernel, how a run did.  Compared between the two. */
 void outcome(const char *format, ...) __attribute__((format(printf, 1, 2)));
