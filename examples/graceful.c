@@ -255,6 +255,7 @@ struct client {
     struct unr_op       connect, receive, poll, close;
     struct unr_stream   stream;
     struct unr_transfer send;
+    char                ignored[1024]; /* a piece of its answer, which is all zeros */
 };
 
 static struct {
@@ -270,7 +271,6 @@ static void begin_next_client(void);
 static void be_client(struct unr_compose *self, struct unr_op *finished)
 {
     struct client *c = unr_container_of(self, struct client, compose);
-    static char    ignored[BUFFERED]; /* it is all zeros */
 
     if (!finished) {
         unr_compose_next(self,
@@ -295,7 +295,7 @@ static void be_client(struct unr_compose *self, struct unr_op *finished)
     else if (finished == &c->send.op && c->is_deaf)
         unr_compose_next(self, unr_poll(&c->poll, visit.server_alive, POLLIN));
     else
-        unr_compose_next(self, unr_recv(&c->receive, c->fd, ignored, sizeof ignored, 0));
+        unr_compose_next(self, unr_recv(&c->receive, c->fd, c->ignored, sizeof c->ignored, 0));
 }
 
 static void set_buffers(int fd)
