@@ -46,6 +46,13 @@ static inline unsigned test_flags(void)
            | (getenv("UNRING_TEST_CHECKS") ? UNR_LOOP_CHECKS : 0);
 }
 
+/* Skips a test of the fact that nothing is allocated, or one that breaks a rule on purpose. */
+static inline void skip_with_checks(void)
+{
+    if (test_flags() & UNR_LOOP_CHECKS)
+        cr_skip_test("checks allocate, and end what breaks a rule");
+}
+
 static inline struct unr_loop *open_loop_with(unsigned entries, unsigned completions)
 {
     struct unr_loop_options options = { .size = sizeof options,

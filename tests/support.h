@@ -37,7 +37,8 @@
 
 static inline struct unr_loop *open_loop_flagged(unsigned flags)
 {
-    struct unr_loop_options options = { .size = sizeof options, .flags = flags };
+    struct unr_loop_options options = { .size = sizeof options,
+                                        .flags = flags | (test_flags() & UNR_LOOP_CHECKS) };
     struct unr_loop        *opened = NULL;
     int                     error = unr_loop_open(&opened, &options);
     if (error)

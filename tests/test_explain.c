@@ -668,8 +668,9 @@ Test(explain, dump_tells_the_age)
 Test(explain, dump_tells_of_requests)
 {
     struct seen seen = { 0 }, waits = { 0 };
+    char        other;
     open_with_pair();
-    start(&waits, unr_recv(&waits.op, end[1], &byte, 1, MSG_WAITALL));
+    start(&waits, unr_recv(&waits.op, end[1], &other, 1, MSG_WAITALL));
     start(&seen, receive(&seen.op));
     submit();
     unr_cancel(&waits.op, UNR_CANCEL_TOTAL); /* refused */
@@ -819,14 +820,14 @@ Test(explain, stats_count)
 {
     struct seen      nop = { 0 }, cancelled = { 0 }, unsubmitted = { 0 }, refused = { 0 };
     struct unr_stats stats;
-    char             bytes[2];
+    char             bytes[2], other;
     open_with_pair();
     unr_loop_stats(loop, &stats, sizeof stats);
     cr_assert_eq(stats.started, 0);
     start(&nop, unr_nop(&nop.op));
     start(&cancelled, receive(&cancelled.op));
     start(&refused, unr_recv(&refused.op, end[1], bytes, 2, MSG_WAITALL));
-    start(&unsubmitted, unr_recv(&unsubmitted.op, end[0], bytes, 1, 0));
+    start(&unsubmitted, unr_recv(&unsubmitted.op, end[0], &other, 1, 0));
     unr_cancel(&unsubmitted.op, UNR_CANCEL_TOTAL);
     submit();
     unr_cancel(&cancelled.op, UNR_CANCEL_TOTAL);

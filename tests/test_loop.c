@@ -150,13 +150,13 @@ Test(loop, close_of_nothing)
 Test(loop, close_cancels_and_drains)
 {
     int              fds[2];
-    char             byte;
+    char             bytes[2];
     struct seen      recv = { 0 }, queued = { 0 }, done = { 0 };
     struct unr_timer timer = { 0 };
     unix_pair(fds);
-    start(&recv, unr_recv(&recv.op, fds[0], &byte, 1, 0));
+    start(&recv, unr_recv(&recv.op, fds[0], &bytes[0], 1, 0));
     submit();
-    start(&queued, unr_recv(&queued.op, fds[0], &byte, 1, 0));
+    start(&queued, unr_recv(&queued.op, fds[0], &bytes[1], 1, 0));
     start(&done, unr_close(&done.op, dup(fds[0])));
     unr_start(loop, unr_timer_after(&timer, UNR_SEC(1000)), NULL, NULL);
     cr_assert_eq(unr_loop_close(loop), 0);

@@ -1007,7 +1007,7 @@ Test(op, connect_that_won_stays_connected)
 Test(op, cancel_fd_reaches_all_on_the_descriptor_and_no_other)
 {
     int         fds[2], pipes[2], others[2];
-    char        buf[8];
+    char        buf[8], buf_of_other[8], buf_of_queued[8];
     struct seen recv = { 0 }, poll = { 0 }, splice = { 0 }, queued = { 0 }, other = { 0 };
     unix_pair(fds);
     unix_pair(others);
@@ -1015,9 +1015,9 @@ Test(op, cancel_fd_reaches_all_on_the_descriptor_and_no_other)
     start(&recv, unr_recv(&recv.op, fds[0], buf, sizeof buf, 0));
     start(&poll, unr_poll(&poll.op, fds[0], POLLIN));
     start(&splice, unr_splice(&splice.op, fds[0], -1, pipes[1], -1, 100, 0));
-    start(&other, unr_recv(&other.op, others[0], buf, sizeof buf, 0));
+    start(&other, unr_recv(&other.op, others[0], buf_of_other, sizeof buf_of_other, 0));
     submit();
-    start(&queued, unr_recv(&queued.op, fds[0], buf, sizeof buf, 0));
+    start(&queued, unr_recv(&queued.op, fds[0], buf_of_queued, sizeof buf_of_queued, 0));
     cr_assert_eq(unr_cancel_fd(loop, fds[1], UNR_CANCEL_TOTAL), 0);
     cr_assert_eq(unr_cancel_fd(loop, fds[0], UNR_CANCEL_TOTAL), 4);
     while (recv.runs + poll.runs + splice.runs + queued.runs < 4)

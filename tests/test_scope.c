@@ -411,16 +411,16 @@ Test(scope, members_keep_what_is_theirs)
     struct seen         receive = { 0 }, timed = { 0 }, plain = { 0 };
     struct unr_signal   signal = { 0 };
     struct unr_deadline deadline = { 0 };
-    char                in[2];
+    char                in[3];
     int                 fds[2];
     unix_pair(fds);
     start_scope();
     unr_scope_start(
         &scope, unr_bind_slot(unr_recv(&receive.op, fds[0], in, 1, 0), unr_signal_slot(&signal)),
         saw, &receive);
-    unr_cancel_after(&deadline, unr_recv(&timed.op, fds[0], in, 1, 0), UNR_MSEC(1));
+    unr_cancel_after(&deadline, unr_recv(&timed.op, fds[0], &in[1], 1, 0), UNR_MSEC(1));
     unr_scope_start(&scope, &deadline.op, NULL, NULL);
-    unr_scope_start(&scope, unr_recv(&plain.op, fds[0], in, 1, 0), NULL, NULL);
+    unr_scope_start(&scope, unr_recv(&plain.op, fds[0], &in[2], 1, 0), NULL, NULL);
     cr_assert_eq(receive.op.data, &receive);
     while (unr_in_flight(&deadline.op))
         cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
@@ -858,6 +858,7 @@ static void start_itself(struct own *own)
 /* No allocation while no more than eight members are in flight, however many come and go. */
 Test(scope, nothing_is_allocated_for_eight_members)
 {
+    skip_with_checks();
     struct own owns[8] = { 0 };
     start_scope();
     submit();
@@ -880,6 +881,7 @@ Test(scope, nothing_is_allocated_for_eight_members)
 /* Nor where each of the eight starts the next in its `done`. */
 Test(scope, nothing_is_allocated_for_eight_members_that_replace_themselves)
 {
+    skip_with_checks();
     struct own owns[8] = { 0 };
     chain_left = 100;
     start_scope();

@@ -376,12 +376,12 @@ Test(signal, one_emit_cancels_a_thousand_operations)
     static struct unr_signal signals[COUNT];
     struct unr_signal        root = { 0 };
     int                      fds[2];
-    char                     byte;
+    static char              bytes[COUNT];
     open_loop();
     unix_pair(fds);
     for (int i = 0; i < COUNT; i++) {
         unr_signal_attach(&signals[i], &root);
-        start(&reads[i], unr_bind_slot(unr_recv(&reads[i].op, fds[0], &byte, 1, 0),
+        start(&reads[i], unr_bind_slot(unr_recv(&reads[i].op, fds[0], &bytes[i], 1, 0),
                                        unr_signal_slot(&signals[i])));
     }
     submit();
