@@ -244,11 +244,14 @@ static void cqe_arrived(struct unr_loop *loop, const struct io_uring_cqe *cqe)
             unri_end(op, error_of_nothing_sent(op));
         return;
     }
-    switch (cqe->user_data & UNRI_WHICH) {
-    case UNRI_OWN: own_cqe(loop, op, cqe->res, cqe->flags); break;
-    case UNRI_CANCEL: unri_cancel_answered(loop, op, cqe->res); break;
-    case UNRI_UNDO: undo_cqe(op, cqe->res); break;
-    case UNRI_RELEASE:
+    unsigned which = cqe->user_data & UNRI_WHICH;
+    if (which == UNRI_OWN) {
+        own_cqe(loop, op, cqe->res, cqe->flags);
+    } else if (which == UNRI_CANCEL) {
+        unri_cancel_answered(loop, op, cqe->res);
+    } else if (which == UNRI_UNDO) {
+        undo_cqe(op, cqe->res);
+    } else {
         unri_released(loop->ring, (int)(cqe->user_data >> UNRI_WHICH_BITS), cqe->res);
         return;
     }

@@ -89,17 +89,26 @@ void unri_row_start(struct unr_op *op)
         unri_enqueue(op);
 }
 
+/* Takes a QUEUED operation back.  The flags are those of one that was submitted before (again.c).
+ */
+__attribute__((noinline)) static void end_queued(struct unr_op            *op,
+                                                 struct unr_cancel_request request)
+{
+    struct unri_ring *ring = op->private_fields.loop->ring;
+    if (unlikely(op->private_fields.flags & UNRI_WANTS_REPEAT))
+        unri_take_back_repeat(ring, op);
+    else
+        unri_queue_remove(&ring->queued, op);
+    unri_clear_flags(op, UNRI_AWAITS_TARGET);
+    unri_end_unsubmitted(op, request);
+}
+
 void unri_row_cancel(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_op_private *p = unri_private(op);
     struct unri_ring      *ring = p->loop->ring;
     if (p->state == UNRI_QUEUED) {
-        if (unlikely(p->flags & UNRI_WANTS_REPEAT))
-            unri_take_back_repeat(ring, op);
-        else
-            unri_queue_remove(&ring->queued, op);
-        unri_clear_flags(op, UNRI_AWAITS_TARGET); /* set if it was submitted before */
-        unri_end_unsubmitted(op, request);
+        end_queued(op, request);
         return;
     }
     /* An operation has one cancel under way at a time.  It needs none if a cancel has hit it, or if
