@@ -211,11 +211,20 @@ static void *interrupt(void *thread)
 }
 
 static pthread_t interrupter, self;
+static bool      interrupts;
+
+static void end_interrupter(void)
+{
+    if (interrupts)
+        cr_assert_eq(pthread_join(interrupter, NULL), 0);
+    interrupts = false;
+}
 
 static void start_interrupter(void)
 {
+    end_interrupter();
     cr_assert_eq(pthread_create(&interrupter, NULL, interrupt, &self), 0);
-    pthread_detach(interrupter);
+    interrupts = true;
 }
 
 /* Data that arrives while a signal handler keeps the thread away from its wait is a success. */
@@ -234,6 +243,7 @@ ParameterizedTest(struct way *way, clock, kept_away_by_a_signal_handler)
     main_id = thread_id();
     open_for(way);
     must_succeed(way, start_interrupter);
+    end_interrupter();
     close_loop();
 }
 

@@ -174,13 +174,31 @@ static bool is_ready(int fd, short events, int timeout_ms)
     return poll(&poll_fd, 1, timeout_ms) == 1;
 }
 
+/* Pipes take RWF_NOWAIT since Linux 6.5: before, the same pipe is opened once more, not to block. */
+static ssize_t fifo_now(int fd, struct iovec *iov, bool writes)
+{
+    ssize_t n = writes ? pwritev2(fd, iov, 1, -1, RWF_NOWAIT) : preadv2(fd, iov, 1, -1, RWF_NOWAIT);
+    if (n >= 0 || errno != EOPNOTSUPP)
+        return n;
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int again = open(path, (writes ? O_WRONLY : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
+    if (again < 0)
+        return errno = errno == ENXIO ? EPIPE : errno, -1;
+    n = writes ? writev(again, iov, 1) : readv(again, iov, 1);
+    int error = errno;
+    close(again);
+    errno = error;
+    return n;
+}
+
 static ssize_t read_now(int fd, void *buf, size_t len)
 {
     struct iovec iov = { buf, len };
     ssize_t      n;
     switch (mode_of(fd)) {
     case S_IFSOCK: n = recv(fd, buf, len, MSG_DONTWAIT); break;
-    case S_IFIFO: n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT); break;
+    case S_IFIFO: n = fifo_now(fd, &iov, false); break;
     case S_IFREG: n = read(fd, buf, len); break;
     default: n = is_ready(fd, POLLIN, 0) ? read(fd, buf, len) : (errno = EAGAIN, -1); break;
     }
@@ -193,7 +211,7 @@ static ssize_t write_now(int fd, const void *buf, size_t len)
     ssize_t      n;
     switch (mode_of(fd)) {
     case S_IFSOCK: n = send(fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL); break;
-    case S_IFIFO: n = pwritev2(fd, &iov, 1, -1, RWF_NOWAIT); break;
+    case S_IFIFO: n = fifo_now(fd, &iov, true); break;
     case S_IFREG: n = write(fd, buf, len); break;
     default: n = is_ready(fd, POLLOUT, 0) ? write(fd, buf, len) : (errno = EAGAIN, -1); break;
     }
