@@ -8,10 +8,12 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <unring.h>
 
@@ -169,6 +171,24 @@ static inline void close_pair(const int fds[2])
 {
     close(fds[0]);
     close(fds[1]);
+}
+
+/* Whether a read of `fd`, from which there is nothing to read, can be told not to wait.  Where it
+ * cannot, io_uring has a worker wait in it: in a blocking pipe before Linux 6.5, say. */
+static inline bool takes_nowait(int fd)
+{
+    char         buf[128];
+    struct iovec piece = { .iov_base = buf, .iov_len = sizeof buf };
+    return preadv2(fd, &piece, 1, -1, RWF_NOWAIT) < 0 && errno != EOPNOTSUPP;
+}
+
+static inline bool pipes_need_workers(void)
+{
+    int fds[2];
+    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+    bool need = !takes_nowait(fds[0]);
+    close_pair(fds);
+    return need;
 }
 
 /* How many bytes a socket holds ready to be read; they are taken. */

@@ -559,7 +559,8 @@ Test(environment, no_allocation_between_start_and_done)
             steps[i].run();
         cr_assert_eq(memory.allocated, before, "%s allocates %ld times", steps[i].name,
                      memory.allocated - before);
-        cr_assert_geq(done_count, repetitions);
+        if (steps[i].run != step_listening || has("bind"))
+            cr_assert_geq(done_count, repetitions);
     }
     tear_down_steps();
 }

@@ -1028,7 +1028,9 @@ Test(transfer, a_cancelled_write_reports_what_the_peer_gets)
 {
     static const unsigned types[] = { UNR_CANCEL_TERMINAL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL,
                                       UNR_CANCEL_ALL };
-    for (int kind = SOCKETPAIR; kind <= PIPE; kind++)
+    /* A pipe whose writes take workers shows no progress. */
+    int last = pipes_need_workers() ? PIPE - 1 : PIPE;
+    for (int kind = SOCKETPAIR; kind <= last; kind++)
         for (size_t i = 0; i < LENGTH(types); i++)
             for (int vector = 0; vector < 2; vector++) {
                 char               *memory = pattern(0, FULL);
