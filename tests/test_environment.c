@@ -949,7 +949,12 @@ Test(environment, forbidden_by_seccomp)
     skip_if_refused();
     expect_banned((struct ban){ __NR_io_uring_setup, EPERM }, "EPERM");
     expect_banned((struct ban){ __NR_io_uring_setup, ENOSYS }, "ENOSYS");
+    expect_banned((struct ban){ __NR_io_uring_setup, EACCES }, "EACCES");
     expect_banned((struct ban){ __NR_io_uring_register, EPERM }, "EPERM");
+    /* Each loop would open, and no run would work. */
+    expect_banned((struct ban){ __NR_io_uring_enter, EPERM }, "EPERM");
+    expect_banned((struct ban){ __NR_io_uring_enter, ENOSYS }, "ENOSYS");
+    expect_banned((struct ban){ __NR_io_uring_enter, EACCES }, "EACCES");
 }
 
 static void run_banned(void *context)

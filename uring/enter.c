@@ -55,11 +55,12 @@ int unri_enter_register(struct io_uring *ring, unsigned opcode, void *argument, 
     return io_uring_register((unsigned)ring->ring_fd, opcode, argument, count);
 }
 
-bool unri_enter_has_absolute(struct io_uring *ring)
+int unri_enter_has_absolute(struct io_uring *ring)
 {
     /* The kernel refuses an unknown flag before it looks at the descriptor, and -1 is none. */
     (void)ring;
-    return io_uring_enter2((unsigned)-1, 0, 0, UNRI_ENTER_ABS_TIMER, NULL, 0) != -EINVAL;
+    int error = io_uring_enter2((unsigned)-1, 0, 0, UNRI_ENTER_ABS_TIMER, NULL, 0);
+    return error == -EBADF ? 1 : error == -EINVAL ? 0 : error;
 }
 
 int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete, unr_time deadline,

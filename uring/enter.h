@@ -44,8 +44,9 @@ int unri_enter_enable(struct io_uring *ring);
 /* io_uring_register(2). */
 int unri_enter_register(struct io_uring *ring, unsigned opcode, void *argument, unsigned count);
 
-/* Tells whether a wait can end at a point in time, not after a duration: IORING_ENTER_ABS_TIMER. */
-bool unri_enter_has_absolute(struct io_uring *ring);
+/* Tells whether a wait can end at a point in time, not after a duration: IORING_ENTER_ABS_TIMER.
+ * 1 is yes and 0 no; a negative errno says that io_uring_enter(2) is forbidden. */
+int unri_enter_has_absolute(struct io_uring *ring);
 
 /* Calls io_uring_enter(2): submits `to_submit` SQEs, runs the work that the kernel has deferred,
  * and waits until `min_complete` CQEs are there or `deadline` has come (INT64_MIN is always past).

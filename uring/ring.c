@@ -68,8 +68,12 @@ static int open_ring(struct unri_ring *ring, const struct unr_loop_options *opti
     if (error < 0)
         return error;
     error = (ring->io.features & needed) == needed ? probe(ring) : -EOPNOTSUPP;
+    /* A filter may allow all calls but io_uring_enter(2). */
+    if (error >= 0)
+        error = unri_enter_has_absolute(&ring->io);
     if (error < 0)
         unri_enter_close(&ring->io);
+    ring->has_abs_timer = error > 0;
     return error;
 }
 
@@ -89,7 +93,6 @@ int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options
     /* Kernels before 7.1 take a point in time for one of their own clock, from which a time
      * namespace may shift that of the process.  Then they are told durations. */
     ring->absolute_times = unri_os_clock_is_kernels();
-    ring->has_abs_timer = unri_enter_has_absolute(&ring->io);
     ring->absolute_wait = ring->absolute_times && ring->has_abs_timer;
     ring->unreleased = -1;
     ring->looks_left = LOOKS_AT_FIRST;

@@ -245,7 +245,7 @@ int unri_enter_register(struct io_uring *io, unsigned opcode, void *argument, un
     }
 }
 
-bool unri_enter_has_absolute(struct io_uring *io)
+int unri_enter_has_absolute(struct io_uring *io)
 {
     (void)io;
     return !sim_kernel_is_before(612);
