@@ -33,6 +33,7 @@ static void expect_no_word(const char *text, const char *word)
 
 static struct {
     const char *path, *content; /* NULL: there is no such file */
+    int         error;          /* not 0: it cannot be opened */
 } faked[3];
 
 static void fake(unsigned index, const char *path, const char *content)
@@ -49,7 +50,7 @@ FILE *fopen(const char *path, const char *mode)
         if (!faked[i].path || strcmp(faked[i].path, path) != 0)
             continue;
         if (!faked[i].content) {
-            errno = ENOENT;
+            errno = faked[i].error ? faked[i].error : ENOENT;
             return NULL;
         }
         return fmemopen((void *)(uintptr_t)faked[i].content, strlen(faked[i].content), "r");
@@ -86,6 +87,7 @@ Test(explain, switched_off_by_sysctl_for_the_unprivileged)
 {
     fake(0, SYSCTL, "1\n");
     fake(1, GROUP, "4711\n");
+    fake(2, STATUS, "CapEff:\t0000000000000000\n" FILTERED);
     expect_words(unr_explain(-EPERM), "EPERM", "kernel.io_uring_disabled = 1", "CAP_SYS_ADMIN",
                  "kernel.io_uring_group", "4711");
 }
@@ -105,6 +107,40 @@ Test(explain, forbidden_by_something_else)
     fake(0, SYSCTL, "0\n");
     fake(1, STATUS, NOT_FILTERED);
     expect_words(unr_explain(-EPERM), "EPERM", "neither", "SELinux");
+}
+
+/* A filter that answers EACCES is recognised.  The sysctl never answers that. */
+Test(explain, forbidden_by_seccomp_with_another_error)
+{
+    fake(0, SYSCTL, "2\n");
+    fake(1, STATUS, FILTERED);
+    expect_words(unr_explain(-EACCES), "EACCES", "seccomp", "io_uring_enter", "--security-opt");
+    expect_no_word(unr_explain(-EACCES), "io_uring_disabled");
+}
+
+/* The sysctl does not keep io_uring from an administrator: it is the filter. */
+Test(explain, forbidden_to_an_administrator)
+{
+    fake(0, SYSCTL, "1\n");
+    fake(1, STATUS, "CapEff:\t000001ffffffffff\n" FILTERED);
+    expect_words(unr_explain(-EPERM), "EPERM", "seccomp", "io_uring_setup");
+    expect_no_word(unr_explain(-EPERM), "io_uring_disabled");
+}
+
+/* Where /proc cannot be read nothing is said that only /proc could tell. */
+Test(explain, not_known)
+{
+    static const int errors[] = { EACCES, ENOENT };
+    for (size_t i = 0; i < LENGTH(errors); i++) {
+        fake(0, SYSCTL, NULL);
+        fake(1, STATUS, NULL);
+        faked[0].error = EACCES;
+        faked[1].error = errors[i];
+        expect_words(unr_explain(-EPERM), "EPERM", "cannot be read", "io_uring_disabled", "seccomp",
+                     "SELinux");
+        expect_no_word(unr_explain(-EPERM), "neither");
+        expect_words(unr_explain(-ENOSYS), "ENOSYS", "cannot be read", "Linux 6.1", "seccomp");
+    }
 }
 
 /* Not there though the kernel knows its sysctl (Linux 6.6): a filter hides it. */
@@ -137,8 +173,8 @@ Test(explain, no_memory)
     cr_assert_eq(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
     limit.rlim_cur = 64 * 1024;
     cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
-    expect_words(unr_explain(-ENOMEM), "ENOMEM", "RLIMIT_MEMLOCK", "64 KiB", "ulimit -l",
-                 "completion_entries");
+    expect_words(unr_explain(-ENOMEM), "ENOMEM", "RLIMIT_MEMLOCK", "64 KiB", "some kernels",
+                 "ulimit -l", "completion_entries");
 }
 
 #if !SUPPORT_SANITIZED

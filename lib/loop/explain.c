@@ -9,11 +9,14 @@
 #include "../core/type.h"
 #include "timer.h"
 
+#include <errno.h>
+#include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include <unring/explain.h>
 
 /* ---- a text that grows to a limit, and is cut off there ---- */
@@ -61,14 +64,17 @@ static void add_error(struct text *text, int error)
 
 /* ---- why a loop could not be opened ---- */
 
-/* Returns the number behind `key` in a file of /proc; -1: there is no such file or key. */
+enum { NOT_THERE = -1, NOT_KNOWN = -2 };
+
+/* Returns the number behind `key` in a file of /proc, NOT_THERE if there is no such file, or
+ * NOT_KNOWN if it could not be read or there is no /proc. */
 static long read_number(const char *path, const char *key)
 {
     char  line[256];
-    long  number = -1;
+    long  number = NOT_KNOWN;
     FILE *file = fopen(path, "re");
     if (!file)
-        return -1;
+        return errno == ENOENT && access("/proc/self", F_OK) == 0 ? NOT_THERE : NOT_KNOWN;
     while (number < 0 && fgets(line, sizeof line, file))
         if (strncmp(line, key, strlen(key)) == 0)
             number = strtol(line + strlen(key), NULL, 10);
@@ -76,41 +82,74 @@ static long read_number(const char *path, const char *key)
     return number;
 }
 
-/* Tells whether the process runs under a seccomp filter: mode 2. */
-static bool is_filtered(void)
+static long read_disabled(void)
 {
-    return read_number("/proc/self/status", "Seccomp:") == 2;
+    return read_number("/proc/sys/kernel/io_uring_disabled", "");
 }
+
+/* Tells whether the process runs under a seccomp filter: 1, 0, or NOT_KNOWN. */
+static long is_filtered(void)
+{
+    long mode = read_number("/proc/self/status", "Seccomp:");
+    return mode >= 0 ? mode == 2 : NOT_KNOWN;
+}
+
+/* Tells whether the process is exempt from io_uring_disabled = 1. */
+static bool is_admin(void)
+{
+    char  line[256];
+    bool  admin = false;
+    FILE *file = fopen("/proc/self/status", "re");
+    if (!file)
+        return false;
+    while (fgets(line, sizeof line, file))
+        if (strncmp(line, "CapEff:", 7) == 0)
+            admin = strtoull(line + 7, NULL, 16) >> CAP_SYS_ADMIN & 1;
+    fclose(file);
+    return admin;
+}
+
+#define ALLOW_URING                                                                                \
+    "allow the system calls io_uring_setup, io_uring_enter and io_uring_register, "                \
+    "for Docker with --security-opt seccomp=unconfined or a profile of your own"
 
 static void explain_enosys(struct text *text)
 {
-    if (read_number("/proc/sys/kernel/io_uring_disabled", "") >= 0 || is_filtered())
+    long disabled = read_disabled(), filtered = is_filtered();
+    if (disabled >= 0 || filtered == 1)
         add(text, "the kernel has io_uring, but a seccomp filter hides it from this process "
-                  "(containers do that): "
-                  "allow the system calls io_uring_setup, io_uring_enter and io_uring_register, "
-                  "for Docker with --security-opt seccomp=unconfined or a profile of your own");
+                  "(containers do that): " ALLOW_URING);
+    else if (disabled == NOT_KNOWN || filtered == NOT_KNOWN)
+        add(text, "this kernel has no io_uring, for which unring needs Linux 6.1 or later with "
+                  "CONFIG_IO_URING, or a seccomp filter hides it (containers do that); "
+                  "/proc cannot be read, which would tell; for a filter: " ALLOW_URING);
     else
         add(text, "this kernel is built without io_uring, or is older than 5.1: "
                   "unring needs Linux 6.1 or later with CONFIG_IO_URING");
 }
 
-static void explain_eperm(struct text *text)
+/* Of EPERM and EACCES.  The sysctl forbids with EPERM. */
+static void explain_forbidden(struct text *text, int error)
 {
-    long disabled = read_number("/proc/sys/kernel/io_uring_disabled", "");
+    long disabled = error == -EPERM ? read_disabled() : 0, filtered = is_filtered();
     if (disabled == 2)
         add(text, "io_uring is switched off for every process "
                   "by the sysctl kernel.io_uring_disabled = 2: "
                   "an administrator can set it to 0");
-    else if (disabled == 1)
+    else if (disabled == 1 && !is_admin())
         add(text,
             "the sysctl kernel.io_uring_disabled = 1 keeps io_uring from processes "
             "without CAP_SYS_ADMIN that are not in the group kernel.io_uring_group (%ld): "
             "join that group, or have it set to 0",
             read_number("/proc/sys/kernel/io_uring_group", ""));
-    else if (is_filtered())
-        add(text, "a seccomp filter forbids io_uring to this process (containers do that): "
-                  "allow the system calls io_uring_setup, io_uring_enter and io_uring_register, "
-                  "for Docker with --security-opt seccomp=unconfined or a profile of your own");
+    else if (filtered == 1)
+        add(text,
+            "a seccomp filter forbids io_uring to this process (containers do that): " ALLOW_URING);
+    else if (disabled == NOT_KNOWN || filtered == NOT_KNOWN)
+        add(text, "something forbids io_uring to this process, and /proc, which would tell what, "
+                  "cannot be read: look at the sysctl kernel.io_uring_disabled, and for a security "
+                  "module's policy (SELinux, AppArmor); "
+                  "if it is a seccomp filter (containers have one): " ALLOW_URING);
     else
         add(text, "something forbids io_uring to this process, "
                   "and it is neither the sysctl nor seccomp: "
@@ -123,7 +162,7 @@ static void explain_enomem(struct text *text)
     if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         add(text,
             "there is no memory for the ring; "
-            "RLIMIT_MEMLOCK is %llu KiB, and kernels charge rings to it: "
+            "RLIMIT_MEMLOCK is %llu KiB, and some kernels charge rings to it: "
             "raise it (ulimit -l, LimitMEMLOCK= of a systemd unit), "
             "or open the loop with smaller entries and completion_entries",
             (unsigned long long)limit.rlim_cur / 1024);
@@ -158,7 +197,8 @@ const char *unr_explain(int error)
     add(&text, ": ");
     switch (error) {
     case -ENOSYS: explain_enosys(&text); break;
-    case -EPERM: explain_eperm(&text); break;
+    case -EACCES:
+    case -EPERM: explain_forbidden(&text, error); break;
     case -ENOMEM: explain_enomem(&text); break;
     case -EMFILE:
     case -ENFILE: explain_enfile(&text, error); break;
