@@ -13,7 +13,6 @@
 #   make fuzz            buffers, readers, frames and matches on hostile input, FUZZ_SECONDS=20 each; needs clang's libFuzzer
 #   make check-sim       every scenario on the simulated kernel; make explore, mutants, check-conformance, coverage:
 #                        see tests/sim/sim.mk
-#   make check-kernel    the tests on other kernels, 6.1 to the newest, in qemu; `make kernel-deps` installs that
 #   make check-model     the inbox of a loop, in every order of what three threads do with it
 #   make bench           against plain liburing and, after `make bench-deps`, against other libraries
 #   make check-tests     the tests alone; FILTER='suite/test' picks some
@@ -331,7 +330,6 @@ bench: lib
 
 include tests/sim/sim.mk
 include tests/model/model.mk
-include tests/kernel/kernel.mk
 
 # ---- other compilers ----
 
