@@ -36,6 +36,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 #include <unring/sim.h>
@@ -493,6 +494,11 @@ int unr_sim_file(const void *data, size_t len)
 {
     int fd = one_in(2) ? memfd_create("scenario", MFD_CLOEXEC)
                        : open(".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    /* Files in memory have extended attributes since Linux 6.6. */
+    if (fgetxattr(fd, "user.unring", NULL, 0) < 0 && errno == EOPNOTSUPP) {
+        close(fd);
+        fd = open(".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    }
     if (fd < 0)
         fd = memfd_create("scenario", MFD_CLOEXEC);
     need(fd, "a file");

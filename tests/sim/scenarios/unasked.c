@@ -19,7 +19,7 @@ static void write_later(void *fd)
 /* ---- interrupted ---- */
 
 /* A splice waits in a worker, which is interrupted.  It goes on, and can be cancelled at each point
- * of that: what was to be moved is where it was, or has been moved whole. */
+ * of that: what was to be moved is where it was, or has been moved. */
 static void interrupted(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
@@ -37,7 +37,7 @@ static void interrupted(const struct scenario *scenario)
     unr_sim_check(unr_loop_run(loop) == 0, "the loop runs to its end");
     unr_sim_check(runs == 1, "each done once");
     if (op.result.error == 0) {
-        unr_sim_check(op.result.bytes == 4, "all that was there is moved");
+        unr_sim_check(op.result.bytes > 0, "what was there is moved");
     } else {
         unr_sim_check(cancels && op.result.error == -ECANCELED, "an interruption is no result");
         unr_sim_check(op.result.guarantee == UNR_CANCEL_TOTAL, "nothing was moved");
@@ -71,9 +71,11 @@ static void interrupted_on_a_closed_number(const struct scenario *scenario)
     unr_sim_later(write_later, &from[1]);
     unr_sim_check(unr_loop_run(loop) == 0, "the loop runs to its end");
     if (op.result.error == 0) {
-        char moved[4] = { 0 };
-        unr_sim_check(op.result.bytes == 4, "all that was there is moved");
-        unr_sim_check(unr_sim_read(to[0], moved, 4) == 4 && memcmp(moved, "abcd", 4) == 0,
+        char    moved[4] = { 0 };
+        ssize_t bytes = (ssize_t)op.result.bytes;
+        unr_sim_check(bytes > 0, "what was there is moved");
+        unr_sim_check(unr_sim_read(to[0], moved, 4) == bytes
+                          && memcmp(moved, "abcd", (size_t)bytes) == 0,
                       "from the file that the operation was started on");
     } else {
         unr_sim_check(op.result.error == -EINTR || op.result.error == -EPIPE,
