@@ -14,6 +14,7 @@
 #   make check-sim       every scenario on the simulated kernel; make explore, mutants, check-conformance, coverage:
 #                        see tests/sim/sim.mk
 #   make check-model     the inbox of a loop, in every order of what three threads do with it
+#   make check-kernel    the tests on Linux 6.1, 6.12 and the newest, emulated, an hour each: see tests/kernel/kernel.mk
 #   make bench           against plain liburing and, after `make bench-deps`, against other libraries
 #   make check-tests     the tests alone; FILTER='suite/test' picks some
 #   make check-asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -330,6 +331,7 @@ bench: lib
 
 include tests/sim/sim.mk
 include tests/model/model.mk
+include tests/kernel/kernel.mk
 
 # ---- other compilers ----
 
