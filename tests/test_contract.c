@@ -641,12 +641,14 @@ BREACH(shots_without_a_done, "shots: a multishot operation without a done",
 static struct unr_op     started;
 static struct unr_timer  ticking;
 static struct unr_remote remote;
+static struct unr_signal reaching; /* `started` */
 
 static void in_second_thread(void *(*body)(void *))
 {
     static struct unr_signal signal;
     pthread_t                second;
-    unr_start(loop, unr_describe(&started, &own), NULL, NULL);
+    unr_start(loop, unr_bind_slot(unr_describe(&started, &own), unr_signal_slot(&reaching)), NULL,
+              NULL);
     unr_start(loop, unr_timer_after(&ticking, UNR_SEC(3600)), NULL, NULL);
     unr_remote_init(&remote, loop, &signal);
     flush(); /* makes the loop this thread's */
@@ -677,6 +679,7 @@ THREAD_BREACH(loop_fd_in_a_second_thread, unr_loop_fd(loop))
 THREAD_BREACH(cancel_by_a_second_thread, unr_cancel(&started, UNR_CANCEL_ALL))
 THREAD_BREACH(move_by_a_second_thread, unr_timer_move(&ticking, 0))
 THREAD_BREACH(finish_by_a_second_thread, unr_finish(&started, 0))
+THREAD_BREACH(emit_by_a_second_thread, unr_signal_emit(&reaching, UNR_CANCEL_ALL))
 THREAD_BREACH(disarm_by_a_second_thread, unr_remote_disarm(&remote))
 
 /* Asking for the descriptor makes the loop the thread's, too. */

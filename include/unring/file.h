@@ -3,9 +3,10 @@
  * when, which errors all of them have, and what becomes of a request before the kernel has seen
  * the call.
  *
- * The kernel executes most of these calls at once, or hands them to a worker.  A request to cancel
- * ends a call that is still waiting for its worker.  A call that the worker has begun runs to its
- * end, and its verdict is RUNNING, unless it waits for something that can be interrupted.
+ * The kernel hands nearly all of these calls to a worker; it makes an openat of a name that it has
+ * in its cache, and some fadvise, at once.  A request to cancel ends a call that is still waiting
+ * for its worker.  A call that the worker has begun runs to its end, and its verdict is RUNNING,
+ * unless it waits for something that can be interrupted.
  *
  * A flag does what it does in the plain call, and one that is newer than Linux 6.18 is passed on:
  * tests/test_flags.c tries each flag with each call. */

@@ -17,8 +17,8 @@
  *             it ends.  So two in flight may read the same bytes, or write to the same place.
  *   Cancels   An operation that the kernel has not seen yet ends at once, UNSUBMITTED and TOTAL.
  *             The entry of each function says what is true after an operation in flight was
- *             cancelled.  A call that a worker of the kernel executes (on a disk, mostly) runs to
- *             its end, RUNNING; but a worker that waits is interrupted.
+ *             cancelled.  A call that a worker of the kernel executes (most on files) runs to its
+ *             end, RUNNING; but a worker that waits is interrupted.
  *   Errors    Those of the call's man page, in result.error.  -EOPNOTSUPP: the running kernel
  *             lacks the call in io_uring; unr_explain_op() puts that into words.  -EBADF: a
  *             descriptor below 0, except AT_FDCWD for a directory.

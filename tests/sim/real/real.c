@@ -175,7 +175,8 @@ static bool is_ready(int fd, short events, int timeout_ms)
     return poll(&poll_fd, 1, timeout_ms) == 1;
 }
 
-/* Pipes take RWF_NOWAIT since Linux 6.5: before, the same pipe is opened once more, not to block. */
+/* Pipes take RWF_NOWAIT since Linux 6.5: before, the same pipe is opened once more, not to block.
+ */
 static ssize_t fifo_now(int fd, struct iovec *iov, bool writes)
 {
     ssize_t n = writes ? pwritev2(fd, iov, 1, -1, RWF_NOWAIT) : preadv2(fd, iov, 1, -1, RWF_NOWAIT);
