@@ -13,12 +13,6 @@
 #include "cancel.h"
 #include "repeat.h"
 
-void unri_want_cancel(struct unri_ring *ring, struct unr_op *op)
-{
-    op->private_fields.flags |= UNRI_WANTS_CANCEL;
-    unri_queue_push(&ring->urgent, op);
-}
-
 void unri_withdraw_cancel(struct unri_ring *ring, struct unr_op *op)
 {
     if (op->private_fields.flags & UNRI_WANTS_CANCEL)

@@ -6,7 +6,11 @@
 #include "ring.h"
 
 /* Asks for a cancel to be sent for an operation in flight, before anything else that is queued. */
-void unri_want_cancel(struct unri_ring *ring, struct unr_op *op);
+static inline void unri_want_cancel(struct unri_ring *ring, struct unr_op *op)
+{
+    op->private_fields.flags |= UNRI_WANTS_CANCEL;
+    unri_queue_push(&ring->urgent, op);
+}
 
 /* Takes back a cancel that was asked for and not sent.  A cancel that was sent is still awaited. */
 void unri_withdraw_cancel(struct unri_ring *ring, struct unr_op *op);
