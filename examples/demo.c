@@ -427,8 +427,12 @@ static void report(const char *name, const struct cancellable *self, unsigned ty
            types_text(result->requested, asked), verdict_text(result->verdict),
            types_text(result->guarantee, given), counts ? result->bytes : 0,
            cause_text(result->cause), (double)(self->ended - self->asked) / 1000);
-    if (result->error != -ECANCELED || result->verdict != UNR_VERDICT_CANCELLED
-        || result->requested != types || result->guarantee != guarantee)
+    /* A slow machine may queue an operation again, and has not submitted it when it is cancelled.
+     */
+    bool verdict =
+        result->verdict == UNR_VERDICT_CANCELLED || result->verdict == UNR_VERDICT_UNSUBMITTED;
+    if (result->error != -ECANCELED || !verdict || result->requested != types
+        || result->guarantee != guarantee)
         fail("not the cancellation that was expected: %s", unr_explain_op(&self->op));
     cancelled++;
 }
