@@ -1056,7 +1056,8 @@ static void slot_reassigned(const struct scenario *scenario)
 struct shots {
     struct unr_loop *loop;
     struct unr_op    op;
-    struct shots    *cancels; /* in its first shot; may be itself */
+    struct shots    *cancels;  /* in its first shot; may be itself */
+    struct shots    *provokes; /* in its first `done` */
     int              fds[2];
     unsigned         shots;
     unr_time         not_before; /* the first shot, at the earliest */
@@ -1085,6 +1086,10 @@ static void shot_done(struct unr_op *op)
     } else {
         unr_sim_check(!unr_in_flight(op), "the last is the last");
         s->ends++;
+    }
+    if (s->provokes && s->shots + (unsigned)s->ends == 1) {
+        unr_sim_write(s->provokes->fds[1], "x", 1);
+        unr_sim_choose(1); /* the kernel may go on meanwhile */
     }
     if (s->cancels && !s->cancels->told)
         s->cancels->told = unr_cancel_cause(&s->cancels->op, UNR_CANCEL_TOTAL, -7);
@@ -1183,6 +1188,26 @@ static void shots_of_two(const struct scenario *scenario)
         a.told = unr_cancel_cause(&a.op, UNR_CANCEL_TOTAL, -7);
     if (!b.told)
         b.told = unr_cancel_cause(&b.op, UNR_CANCEL_TOTAL, -7);
+    run_to_the_end(loop);
+    close_loop(loop);
+    verify_shots(&a);
+    verify_shots(&b);
+}
+
+/* The shot of another comes while the loop reaps, by what the `done` of the first one does. */
+static void shot_within_a_shot(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct shots     a, b;
+    (void)scenario;
+    start_shots(&a, loop);
+    start_shots(&b, loop);
+    a.provokes = &b;
+    shot_provoked(&a);
+    while (!b.shots && !b.ends)
+        unr_loop_run_once(loop, UNR_NEVER);
+    a.told = unr_cancel_cause(&a.op, UNR_CANCEL_TOTAL, -7);
+    b.told = unr_cancel_cause(&b.op, UNR_CANCEL_TOTAL, -7);
     run_to_the_end(loop);
     close_loop(loop);
     verify_shots(&a);
@@ -2282,6 +2307,11 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "shots/cancelled", .run = shots_cancelled },
         { .name = "shots/after-a-wait", .run = shots_after_a_wait },
         { .name = "shots/two", .run = shots_of_two, .deviations_max = 5 },
+        { .name = "shots/within-a-shot", .run = shot_within_a_shot, .deviations_max = 5 },
+        { .name = "shots/within-a-shot-on-a-plain-ring",
+          .run = shot_within_a_shot,
+          .deviations_max = 5,
+          .loop_flags = UNR_LOOP_PLAIN },
         { .name = "shots/two-on-a-plain-ring",
           .run = shots_of_two,
           .deviations_max = 3,
