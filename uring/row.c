@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What all rows have in common: how the operation is started, and how it is asked to cancel. */
 #include "row.h"
+#include "../lib/core/cancel.h"
 #include "cancel.h"
 #include "enter.h"
 #include "repeat.h"
@@ -68,12 +69,14 @@ static void stop_at_record(struct unr_op *op)
 __attribute__((noinline)) static void end_in_start(struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
-    if (p->flags & UNRI_INVALID)
+    if (p->flags & UNRI_INVALID) {
         unri_end(op, -EINVAL);
-    else if (!unri_ring_has(p->loop->ring, unri_row_of(op)->opcode))
+    } else if (!unri_ring_has(p->loop->ring, unri_row_of(op)->opcode)) {
         end_unsupported(op);
-    else
+    } else {
+        unri_count_request(p->loop, op);
         unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+    }
     unri_peers_leave_closers(&p->loop->descriptors, op);
 }
 

@@ -5,6 +5,7 @@
  * The operation keeps the function in `address`, the function's context in `offset`, and its own
  * name in the wide argument (unri_wide()).  Once it is submitted, `offset` has how many bytes were
  * asked for. */
+#include "../lib/core/cancel.h"
 #include "cancel.h"
 #include "lent.h"
 #include "row.h"
@@ -100,10 +101,12 @@ static bool may_be_submitted(struct unr_op *op)
         return true;
     }
     do_not_submit(op);
-    if (too_late)
+    if (too_late) {
+        unri_count_request(p->loop, op);
         unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
-    else
+    } else {
         unri_end(op, -EBADF);
+    }
     return false;
 }
 

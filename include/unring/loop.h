@@ -152,18 +152,27 @@ UNR_API int unr_loop_fd(struct unr_loop *loop);
  * Threads  the loop's. */
 UNR_API unsigned unr_loop_in_flight(const struct unr_loop *loop);
 
-/* Counts since the loop was opened.  Of the cancels, each operation that a request reached counts
- * once, by its final verdict. */
+/* Counts since the loop was opened.
+ *
+ * A request to cancel counts at the operation that it is made to: by unr_cancel() and its like, a
+ * slot, a deadline, the closing of a descriptor or of the loop, and by the condition of a group to
+ * members that honour none yet.  What a combinator passes on to its children does not count again.
+ * An operation to which a request was made counts one verdict when it ends, its final one.  When
+ * nothing is in flight, cancels_asked is the sum of won, too_late, running, unsubmitted, refused
+ * and added. */
 struct unr_stats {
     uint64_t started, finished; /* operations, children and members included */
     uint64_t enters;            /* calls of io_uring_enter(2) */
-    uint64_t cancels_asked;     /* requests that found an operation in flight */
+    uint64_t cancels_asked;     /* requests to operations in flight, or at their start */
     uint64_t cancels_won, cancels_too_late, cancels_running, cancels_unsubmitted, cancels_refused;
     uint64_t cancels_repeated; /* cancels that were sent again, as the last had no effect */
     uint64_t sq_full;          /* submissions in which not everything found an SQE */
     uint64_t cq_overflows;     /* turns in which the completion queue had been too small */
     uint64_t submitted_again;  /* operations that the kernel gave back without having done anything:
                                   interrupted, or for want of a worker thread */
+    uint64_t cancels_added;    /* requests without a verdict of their own: the operation had been
+                                  asked before, or its result tells of no request, because its
+                                  cancellation state was reset or its start found no memory, say */
 };
 
 /* Copies the counts of a loop.

@@ -40,6 +40,7 @@ static bool start_with_request(struct unr_op *op, struct unr_cancel_request aske
     struct unr_timer *timer = &deadline_of(op)->private_fields.timer;
     unri_timer_resolve(loop, timer);
     if (unri_timer_is_past(loop, timer)) {
+        unri_count_request(loop, unri_child(op));
         asked = add_time_out(unri_child(op), asked);
     } else if (timer->deadline != UNR_NEVER && !unri_timer_insert(loop, timer)) {
         unri_fail_wrapper(op, -ENOMEM);
@@ -62,6 +63,7 @@ static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
 
 static void due(struct unr_op *op)
 {
+    unri_count_request(op->private_fields.loop, unri_child(op));
     unri_request_alone(unri_child(op), timed_out);
 }
 

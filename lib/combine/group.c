@@ -124,7 +124,8 @@ static void turn_round(struct unr_group_private *g)
  * to each of them when it does.  A member that supports one of the types is taken to honour it.
  *
  * Who asks is kept only with members for which this is the first request that they honour: a
- * member that was ending before does not end because of it.
+ * member that was ending before does not end because of it.  For the same reason a request of the
+ * condition counts only at members that honour none yet.
  *
  * The member that was started last is asked first.  In that order the kernel finds each of many
  * polls on one file at the head of the file's list; in the other, at its end.  A request may run
@@ -139,6 +140,8 @@ static bool request_members(struct unr_group *group, struct unr_cancel_request r
         turn_round(g);
     for (struct unr_op *member = g->members; member; member = next_member(member)) {
         bool first = false;
+        if (asker == CONDITION && unri_is_open(member))
+            unri_count_request(group->op.private_fields.loop, member);
         if (member->private_fields.state == UNRI_HELD)
             honoured |= unri_request_held(member, request);
         else

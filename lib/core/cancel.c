@@ -74,6 +74,17 @@ static enum answer decide_on_request(struct unr_op *op, struct unr_result *r,
 
 /* ---- a request arrives ---- */
 
+void unri_count_request(struct unr_loop *loop, struct unr_op *op)
+{
+    struct unr_op_private *p = unri_private(op);
+    if (p->flags & UNRI_HOUSEKEEPING)
+        return;
+    loop->stats.cancels_asked++;
+    if (unlikely(p->flags & UNRI_ASKED))
+        loop->stats.cancels_added++;
+    p->flags |= UNRI_ASKED;
+}
+
 void unri_tell_type(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_op_private *p = unri_private(op);
@@ -106,7 +117,6 @@ bool unri_request(struct unr_op *op, struct unr_cancel_request request)
         return false;
     struct unr_loop              *loop = op->private_fields.loop;
     const struct unri_combinator *combinator = unri_combinator_of(op);
-    loop->stats.cancels_asked++;
     if (op->private_fields.state == UNRI_FINISHED) {
         record_late_request(op, request);
         return true;
@@ -130,10 +140,15 @@ static bool has_honoured(const struct unr_op *op)
     return op->private_fields.flags & UNRI_HONOURED;
 }
 
+bool unri_is_open(const struct unr_op *op)
+{
+    return unri_live(op) && op->private_fields.state != UNRI_FINISHED && !has_honoured(op);
+}
+
 /* Whether the operation was open to a first request is read before the request changes it. */
 bool unri_request_first(struct unr_op *op, struct unr_cancel_request request, bool *ret_first)
 {
-    bool is_open = unri_live(op) && op->private_fields.state != UNRI_FINISHED && !has_honoured(op);
+    bool is_open = unri_is_open(op);
     bool honoured = unri_request(op, request);
     *ret_first = honoured && is_open;
     return honoured;
@@ -149,6 +164,8 @@ bool unri_has_ended(const struct unr_op *op)
 bool unri_request_in_time(struct unr_op *op, struct unr_cancel_request request)
 {
     bool is_live = unri_live(op), has_ended = is_live && unri_has_ended(op);
+    if (is_live)
+        unri_count_request(op->private_fields.loop, op);
     bool honoured = unri_request(op, request);
     if (unlikely(!honoured && is_live) && op->private_fields.loop->checks)
         unri_note_refusal(op);
@@ -170,6 +187,7 @@ static inline bool cancel(struct unr_op *op, struct unr_cancel_request request)
     if (!unri_live(op))
         return false;
     unri_check_thread(op->private_fields.loop);
+    unri_count_request(op->private_fields.loop, op);
     if (unlikely(op->private_fields.loop->checks != NULL))
         unri_request_alone(op, request);
     else
@@ -241,16 +259,20 @@ void unri_leave_slot(struct unr_op *op)
  *
  * Rule 10, Close: a closing loop requests ALL of everything that starts, in place of `asked`.  It
  * requests nothing of an operation that supports NONE, which therefore runs. */
-struct unr_cancel_request unri_collect_requests(const struct unr_loop    *loop,
-                                                const struct unr_op      *op,
+struct unr_cancel_request unri_collect_requests(struct unr_loop *loop, struct unr_op *op,
                                                 struct unr_cancel_request asked)
 {
     unsigned supports = unri_own_supports(op);
-    if (loop->closing && supports && !(op->private_fields.flags & UNRI_HOUSEKEEPING))
+    if (loop->closing && supports && !(op->private_fields.flags & UNRI_HOUSEKEEPING)) {
+        if (!asked.types) /* else its combinator was asked, and counts */
+            unri_count_request(loop, op);
         asked = (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN };
+    }
     if (!op->private_fields.slot)
         return asked;
     struct unr_cancel_request latched = unri_slot_latched(op->private_fields.slot);
+    if (latched.types)
+        unri_count_request(loop, op);
     if (!asked.types || (!(asked.types & supports) && latched.types & supports))
         asked.cause = latched.cause;
     asked.types |= latched.types;

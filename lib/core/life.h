@@ -130,8 +130,10 @@ enum {
     UNRI_MULTISHOT = 1 << 22,    /* it may have shots, and so is nobody's child */
     UNRI_CHECKED = 1 << 23,      /* its loop remembers what it was at its start (check.c) */
 
-    UNRI_ATTEMPTS_SHIFT = 24, /* four bits */
-    UNRI_SUPPORTS_SHIFT = 28, /* three bits, UNR_CANCEL_* */
+    UNRI_ASKED = 1 << 24, /* a request was made to it, not to its combinator: its verdict counts */
+
+    UNRI_ATTEMPTS_SHIFT = 25, /* four bits */
+    UNRI_SUPPORTS_SHIFT = 29, /* three bits, UNR_CANCEL_* */
 };
 
 static inline struct unr_op_private *unri_private(struct unr_op *op)

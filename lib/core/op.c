@@ -213,7 +213,6 @@ static bool start_with_request(struct unr_loop *loop, struct unr_op *described,
                                struct unr_cancel_request asked)
 {
     const struct unri_combinator *combinator = unri_combinator_of(described);
-    loop->stats.cancels_asked++;
     if (combinator && combinator->start_with_request) {
         unri_set_op_state(described, UNRI_IN_FLIGHT);
         return combinator->start_with_request(described, asked);
@@ -337,7 +336,7 @@ static void count_verdict(struct unr_stats *stats, unsigned verdict)
     case UNR_VERDICT_TOO_LATE: stats->cancels_too_late++; break;
     case UNR_VERDICT_RUNNING: stats->cancels_running++; break;
     case UNR_VERDICT_REFUSED: stats->cancels_refused++; break;
-    default: break;
+    default: stats->cancels_added++; break; /* its cancellation state was reset, say */
     }
 }
 
@@ -382,7 +381,7 @@ void unri_run_done(struct unr_loop *loop, struct unr_op *op)
         unri_leave_slot(op);
     if (likely(!(p->flags & (UNRI_HOUSEKEEPING | UNRI_CHECKED))) || attend_end(loop, op)) {
         loop->stats.finished++;
-        if (unlikely(op->result.verdict))
+        if (unlikely(p->flags & UNRI_ASKED))
             count_verdict(&loop->stats, op->result.verdict);
     }
     unri_set_op_state(op, UNRI_IDLE);

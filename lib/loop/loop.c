@@ -168,6 +168,8 @@ void unr_loop_stats(const struct unr_loop *loop, struct unr_stats *ret_stats, si
 static void request_shutdown(struct unr_op *op, void *context)
 {
     (void)context;
+    if (unr_in_flight(op)) /* those of the loop's own operations perhaps are not */
+        unri_count_request(op->private_fields.loop, op);
     unri_request(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
 }
 

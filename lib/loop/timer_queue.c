@@ -345,10 +345,12 @@ static void request_or_hurry(struct unr_loop *loop, struct unr_timer *timer,
                              struct unr_cancel_request request)
 {
     bool pauses = unri_kind(&timer->op) == UNRI_DELAY;
-    if (unri_kind(&timer->op) == UNRI_TIMER || (pauses && unr_supports(&timer->op)))
+    if (unri_kind(&timer->op) == UNRI_TIMER || (pauses && unr_supports(&timer->op))) {
+        unri_count_request(loop, &timer->op);
         unri_request(&timer->op, request);
-    else if (pauses && timer->deadline != INT64_MIN)
+    } else if (pauses && timer->deadline != INT64_MIN) {
         unri_timer_move(loop, timer, INT64_MIN);
+    }
 }
 
 /* Asks the timers that wait in a queue behind its first, which are not in the heap.  A request may
