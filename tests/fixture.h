@@ -79,7 +79,13 @@ static inline void open_loop(void)
  * descriptor open. */
 static inline void close_loop(void)
 {
+    struct unr_stats s;
     cr_assert_eq(unr_loop_in_flight(loop), 0);
+    unr_loop_stats(loop, &s, sizeof s);
+    cr_assert_eq(s.cancels_asked,
+                 s.cancels_won + s.cancels_too_late + s.cancels_running + s.cancels_unsubmitted
+                     + s.cancels_refused + s.cancels_added,
+                 "the statistics balance");
     cr_assert_eq(unr_loop_close(loop), 0);
     loop = NULL;
     cr_assert_eq(count_descriptors(), open_descriptors, "descriptors leak");

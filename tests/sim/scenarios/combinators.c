@@ -2329,6 +2329,54 @@ static void timer_moved_out_of_line(const struct scenario *scenario)
         }                                                                                          \
     }
 
+/* ---- the statistics ---- */
+
+/* However deep a request goes, it counts once, and so does what became of it: by a deadline that is
+ * past or becomes due, or made twice to a wrapper or to a group. */
+static void counted_once(const struct scenario *scenario)
+{
+    enum { PAST, DUE, WRAPPER, GROUP, WAYS } way = (unsigned)unr_sim_choose(WAYS);
+    struct unr_loop_options options = { .size = sizeof options };
+    struct unr_loop        *loop;
+    struct unr_op           recv[2] = { { 0 } }, *members[2], *op;
+    struct unr_deadline     deadline = { 0 };
+    struct unr_group        group = { 0 };
+    struct unr_stats        s;
+    unsigned char           bytes[2];
+    uint64_t                asked = way == WRAPPER || way == GROUP ? 2 : 1;
+    int                     fds[2], runs = 0;
+    (void)scenario;
+    unr_sim_check(unr_loop_open(&loop, &options) == 0, "the loop opens");
+    unr_sim_socketpair(fds, 0);
+    for (int i = 0; i < 2; i++)
+        members[i] = unr_recv(&recv[i], fds[0], &bytes[i], 1, 0);
+    if (way == GROUP)
+        op = unr_all(&group, members, 2);
+    else if (way == DUE)
+        op = unr_cancel_after(&deadline, members[0], UNR_MSEC(1));
+    else
+        op = unr_cancel_at(&deadline, members[0], way == PAST ? 1 : UNR_NEVER);
+    unr_start(loop, op, count_run, &runs);
+    if (unr_sim_choose(2))
+        one_turn(loop, 0);
+    if (asked == 2) {
+        unr_cancel(op, UNR_CANCEL_TOTAL);
+        unr_cancel(op, UNR_CANCEL_TOTAL);
+    }
+    run_to_the_end(loop);
+    unr_loop_stats(loop, &s, sizeof s);
+    unr_sim_check(runs == 1, "it ends once");
+    unr_sim_check(s.cancels_asked == asked, "each request counts once");
+    unr_sim_check(s.cancels_added == asked - 1, "the second adds nothing");
+    unr_sim_check(s.cancels_won + s.cancels_unsubmitted + s.cancels_too_late + s.cancels_running
+                          + s.cancels_refused
+                      == 1,
+                  "one verdict counts");
+    close_loop(loop);
+    unr_sim_close(fds[0]);
+    unr_sim_close(fds[1]);
+}
+
 static const struct scenario table[] = {
     { .name = "compose/read-write-close", .run = read_write_close },
     { .name = "compose/states", .run = states, .deviations_max = 1 },
@@ -2377,6 +2425,7 @@ static const struct scenario table[] = {
     { .name = "scope/shrinks", .run = scope_shrinks },
     { .name = "join/several", .run = joins },
     { .name = "join/several-of-a-member", .run = joins, .parameter = "member" },
+    { .name = "combined/counted-once", .run = counted_once },
     { .name = "combined/everything", .run = everything },
     { .name = "combined/in-order", .run = in_order },
     { .name = "combined/trees", .run = trees, .deviations_max = 2 },

@@ -56,8 +56,21 @@ struct unr_loop *open_small_loop(void)
     return loop;
 }
 
+/* What was asked has one verdict, or was added: the statistics balance where nothing is left. */
+static void verify_balance(const struct unr_loop *loop)
+{
+    struct unr_stats s;
+    unr_loop_stats(loop, &s, sizeof s);
+    unr_sim_check(s.started != s.finished
+                      || s.cancels_asked
+                             == s.cancels_won + s.cancels_too_late + s.cancels_running
+                                    + s.cancels_unsubmitted + s.cancels_refused + s.cancels_added,
+                  "the statistics balance");
+}
+
 void close_loop(struct unr_loop *loop)
 {
+    verify_balance(loop);
     unr_sim_check(unr_loop_close(loop) == 0, "the loop closes");
 }
 
