@@ -4,8 +4,8 @@
  *
  *   - The process was stopped and continued: by job control, a debugger, or the freezer of its
  *     cgroup.  The workers that wait in a call are interrupted.
- *   - The kernel could not make a worker (RLIMIT_NPROC, a cgroup's pids.max).  The call never
- * began.
+ *   - The kernel could not make a worker: RLIMIT_NPROC, a cgroup's pids.max.  The call has not
+ *     begun.
  *   - Somebody else cancelled: an unr_sqe() of IORING_OP_ASYNC_CANCEL, say.
  *   - A timerfd of TFD_TIMER_CANCEL_ON_SET reports that the clock was set.
  *
@@ -80,10 +80,12 @@ static int res_of_cancelled(struct unr_op *op)
 int unri_interrupted(struct unr_loop *loop, struct unr_op *op, int res)
 {
     const struct unr_op_private *p = &op->private_fields;
-    bool                         again = res == -ECANCELED ? needs_worker(op) : did_nothing(op);
+    if (p->flags & UNRI_FD_CLOSED)
+        return -EINTR; /* nothing is asked of a number that may be another file's */
+    bool again = res == -ECANCELED ? needs_worker(op) : did_nothing(op);
     if (res == -ECANCELED && unri_attempts(op) == UNRI_REPEAT_LEVELS)
         again = false;
-    if (again && !(p->flags & (UNRI_FD_CLOSED | UNRI_CLOSES))) {
+    if (again && !(p->flags & UNRI_CLOSES)) {
         unri_set_op_state(op, UNRI_QUEUED);
         unri_repeat_later(loop, op);
         return UNRI_AGAIN;

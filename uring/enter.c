@@ -92,7 +92,7 @@ bool unri_enter_has_nosignal(void)
 #ifdef __GLIBC__
     bool has = pwritev2(fd, &byte, 1, 0, UNRI_RWF_NOSIGNAL) == 1;
 #else
-    bool has = syscall(SYS_pwritev2, fd, &byte, 1, 0, 0, UNRI_RWF_NOSIGNAL) == 1;
+    bool        has = syscall(SYS_pwritev2, fd, &byte, 1, 0, 0, UNRI_RWF_NOSIGNAL) == 1;
 #endif
     close(fd);
     return has;
@@ -137,17 +137,39 @@ enum unri_carries unri_enter_carries(int fd)
  * and 300 ms for 1 GiB, in blocks of 512 bytes. */
 enum { BLOCKS_MANY = (16 << 20) / 512 };
 
-/* DONT_SYNC: a file system on the network is not asked, or the question itself would wait. */
-static enum unri_closing closing_no_socket(int fd)
+struct looks {
+    mode_t   mode;
+    uint64_t links, blocks;
+};
+
+/* DONT_SYNC: a file system on the network is not asked, or the question itself would wait.  (An
+ * older musl has no statx().) */
+static bool look_at(int fd, struct looks *ret_looks)
 {
+#ifdef STATX_BLOCKS
     const unsigned mask = STATX_TYPE | STATX_NLINK | STATX_BLOCKS;
     struct statx   stat;
     if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, &stat) < 0)
+        return false;
+    *ret_looks = (struct looks){ stat.stx_mode, stat.stx_nlink, stat.stx_blocks };
+#else
+    struct stat stat;
+    if (fstat(fd, &stat) < 0)
+        return false;
+    *ret_looks = (struct looks){ stat.st_mode, stat.st_nlink, (uint64_t)stat.st_blocks };
+#endif
+    return true;
+}
+
+static enum unri_closing closing_no_socket(int fd)
+{
+    struct looks file;
+    if (!look_at(fd, &file))
         return UNRI_CLOSING_IS_QUICK_NOW;
-    switch (stat.stx_mode & S_IFMT) {
+    switch (file.mode & S_IFMT) {
     case S_IFREG:
-        return stat.stx_nlink == 0 || stat.stx_blocks >= BLOCKS_MANY ? UNRI_CLOSING_WAITS
-                                                                     : UNRI_CLOSING_IS_QUICK_NOW;
+        return file.links == 0 || file.blocks >= BLOCKS_MANY ? UNRI_CLOSING_WAITS
+                                                             : UNRI_CLOSING_IS_QUICK_NOW;
     case S_IFBLK: return UNRI_CLOSING_WAITS;
     case S_IFCHR: return isatty(fd) ? UNRI_CLOSING_WAITS : UNRI_CLOSING_IS_QUICK_NOW;
     default: return UNRI_CLOSING_IS_QUICK;
