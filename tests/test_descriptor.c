@@ -946,6 +946,39 @@ static void end_orphan(const struct orphanage *o)
     close_loop();
 }
 
+/* Where a process may have few descriptors, two of them share a place in the loop's table.  They
+ * are not taken for one another. */
+Test(descriptor, numbers_that_share_a_place)
+{
+    enum { FAR_APART = 1024 };
+    struct rlimit few = { FAR_APART, FAR_APART }, all;
+    struct seen   low = { 0 }, high = { 0 };
+    int           fds[2];
+    char          taken[2];
+    unix_pair(fds);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+    all.rlim_cur = all.rlim_max;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
+    int far = fcntl(fds[0], F_DUPFD_CLOEXEC, fds[0] + FAR_APART);
+    if (far != fds[0] + FAR_APART)
+        cr_skip_test("no descriptor above %d may be open here", FAR_APART);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    cr_assert_eq(unr_loop_close(loop), 0);
+    loop = open_loop_with(0, 0);
+    start(&low, unr_recv(&low.op, fds[0], &taken[0], 1, 0));
+    start(&high, unr_recv(&high.op, far, &taken[1], 1, 0));
+    submit();
+    cr_assert_eq(unr_cancel_fd(loop, far, UNR_CANCEL_ALL), 1);
+    finish(&high);
+    expect_cancelled(&high, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
+    cr_assert_eq(low.runs, 0);
+    cr_assert_eq(unr_cancel_fd(loop, fds[0], UNR_CANCEL_ALL), 1);
+    finish(&low);
+    close(far);
+    close_pair(fds);
+    close_loop();
+}
+
 /* A child that leaves the loop open keeps the ring, and with it what was in flight: the peers of
  * the parent's connections see no end before that of the child. */
 Test(descriptor, child_without_close_keeps_connections_of_its_dead_parent)

@@ -1470,6 +1470,41 @@ Test(environment, cancel_lost_and_overtaken)
     close_loop();
 }
 
+/* A cancel that goes on having no effect is repeated for ever, four times in a second. */
+Test(environment, cancel_lost_for_long)
+{
+    struct seen seen = { 0 };
+    open_loop();
+    unix_pair(end);
+    start(&seen, unr_recv(&seen.op, end[0], buf, 1, 0));
+    submit();
+    lose_cancels(12); /* more than there are intervals */
+    unr_cancel(&seen.op, UNR_CANCEL_TOTAL);
+    run();
+    expect_cancelled(&seen, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
+    cr_assert_eq(cancels_lost, 12);
+    close_pair(end);
+    close_loop();
+}
+
+/* A program that is newer than the library reads 0 in the counts that the library does not have; an
+ * older one gets those that it knows. */
+Test(environment, statistics_of_another_size)
+{
+    struct {
+        struct unr_stats stats;
+        uint64_t         newer[2];
+    } asked;
+    uint64_t older[2] = { 7, 7 };
+    open_loop();
+    memset(&asked, 0x5a, sizeof asked);
+    unr_loop_stats(loop, &asked.stats, sizeof asked);
+    cr_assert(asked.newer[0] == 0 && asked.newer[1] == 0);
+    unr_loop_stats(loop, (struct unr_stats *)older, sizeof *older);
+    cr_assert(older[0] == asked.stats.started && older[1] == 7);
+    close_loop();
+}
+
 /* ---- errors that end a run ---- */
 
 static const int fatal[] = { -EINVAL, -EFAULT, -EBADF, -ENXIO,  -EOPNOTSUPP,

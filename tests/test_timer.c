@@ -57,6 +57,34 @@ Test(timer, past_deadlines_are_due_at_once)
     close_loop();
 }
 
+/* More of them than a turn ends at once are due in one turn.  They all end in it, in order, and
+ * what one of them starts is the next turn's, however early it is due. */
+enum { MANY = 500 };
+
+static struct seen_timer crowd[MANY], next_turns;
+
+static void started_another(struct unr_op *op)
+{
+    start_timer(&next_turns, unr_timer_at(&next_turns.timer, MANY + 1));
+    timer_ended(op);
+}
+
+Test(timer, many_that_are_due_in_one_turn)
+{
+    for (int i = 0; i < MANY; i++) {
+        struct seen_timer *seen = &crowd[i * 7 % MANY]; /* in some order */
+        unr_start(loop, unr_timer_at(&seen->timer, 1 + i * 7 % MANY),
+                  i * 7 % MANY == 0 ? started_another : timer_ended, seen);
+    }
+    cr_assert_eq(unr_loop_run_once(loop, UNR_NEVER), MANY);
+    for (int i = 0; i < MANY; i++)
+        cr_assert_eq(crowd[i].order, i + 1);
+    cr_assert_eq(next_turns.order, 0);
+    cr_assert_eq(unr_loop_run_once(loop, UNR_NEVER), 1);
+    cr_assert_eq(next_turns.order, MANY + 1);
+    close_loop();
+}
+
 /* Sums saturate: a delay without end never comes, and the loop waits for something else. */
 Test(timer, never_does_not_come)
 {
