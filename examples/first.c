@@ -7,7 +7,7 @@
  *
  *      $ first
  *      deadline of read was cancelled with the guarantee total: it left no trace; a cancellation
- *      (any guarantee, cause ETIMEDOUT (Connection timed out)) ended it
+ *      (any guarantee, cause ETIMEDOUT (its time was over)) ended it
  *
  * The second answer is one line of output. */
 #include <stdio.h>

@@ -8,7 +8,7 @@
  *
  *      $ heartbeat
  *      read on descriptor 5 was cancelled with the guarantee total: it left no trace, after 0
- *      bytes; a cancellation (total, cause ETIMEDOUT (Connection timed out)) ended it
+ *      bytes; a cancellation (total, cause ETIMEDOUT (its time was over)) ended it
  *          (the same twice more)
  *      write on descriptor 6 completed with 5
  *      read on descriptor 5 completed with 5

@@ -122,6 +122,12 @@ bool unr_in_flight(const struct unr_op *op)
     return op->private_fields.state != UNRI_IDLE;
 }
 
+void unri_count_request(struct unr_loop *loop, struct unr_op *op)
+{
+    (void)loop;
+    (void)op;
+}
+
 bool unri_request(struct unr_op *op, struct unr_cancel_request request)
 {
     if (op->private_fields.state != UNRI_QUEUED && op->private_fields.state != UNRI_IN_FLIGHT)
