@@ -129,7 +129,7 @@ static void goes_on(void *context)
     const struct waits *waits = context;
     struct unr_op       op = { 0 };
     int                 fds[4] = { -1, -1, -1, -1 };
-    loop = open_loop_flagged(0);
+    must(unr_loop_open(&loop, NULL) == 0);
     unr_start(loop, waits->describe(&op, fds), NULL, NULL);
     while (!a_worker_waits())
         must(unr_loop_run_once(loop, UNR_MSEC(1)) >= 0);
@@ -178,7 +178,7 @@ static void ends_on_a_closed_number(void *context)
     struct unr_op op = { 0 }, closer = { 0 };
     int           fds[4], others[2], unread;
     (void)context;
-    loop = open_loop_flagged(0);
+    must(unr_loop_open(&loop, NULL) == 0);
     unr_start(loop, splice_waits(&op, fds), NULL, NULL);
     while (!a_worker_waits())
         must(unr_loop_run_once(loop, UNR_MSEC(1)) >= 0);
@@ -242,7 +242,7 @@ static void without_workers(void *context)
     struct unr_op op = { 0 };
     int           fd = temporary_file();
     refuse_workers();
-    loop = open_loop_flagged(0);
+    must(unr_loop_open(&loop, NULL) == 0);
     unr_start(loop, unr_fsync(&op, fd, 0), NULL, NULL);
     until_again(2, &op);
     if (ending == CANCELLED)
@@ -292,7 +292,7 @@ static void closes_without_workers(void *context)
     int           fd = temporary_file(), other = temporary_file();
     (void)context;
     refuse_workers();
-    loop = open_loop_flagged(0);
+    must(unr_loop_open(&loop, NULL) == 0);
     unr_start(loop, unr_close(&op, fd), NULL, NULL);
     unr_start(loop, unr_cancel_close(&closer, other), NULL, NULL);
     must(unr_loop_run(loop) == 0);
