@@ -166,7 +166,8 @@ UNR_API struct unr_op *unr_epoll_wait(struct unr_op *op, int epfd, struct epoll_
 /* Closes the descriptor `fd`: close(2).
  *
  * Others   operations in flight on `fd` go on undisturbed, as if it were open, and the peer of a
- *          socket sees no end as long as they do.  unr_cancel_close() ends them first.
+ *          socket sees no end as long as they do.  But a splice or tee looks `from` up when a
+ * worker of the kernel begins it.  unr_cancel_close() ends them all first.
  * Waits    not in the loop's thread.  A worker of the kernel closes what may make close(2) wait: a
  *          socket with SO_LINGER and a time above 0; a regular file without a name, or of 16 MiB
  *          and more; a block device; a terminal.  Until the worker has come to it, the file has a

@@ -81,7 +81,6 @@ static void interrupted_on_a_closed_number(const struct scenario *scenario)
         unr_sim_check(op.result.error == -EINTR || op.result.error == -EPIPE,
                       "interrupted, and not begun again");
     }
-    outcome("error %d", op.result.error);
     close_loop(loop);
     unr_sim_close(from[1]);
     for (int i = 0; i < 2; i++) {
