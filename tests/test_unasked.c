@@ -314,13 +314,13 @@ static void fill_cancel_fd(void *sqe, void *fd)
     io_uring_prep_cancel_fd(sqe, *(int *)fd, IORING_ASYNC_CANCEL_ALL);
 }
 
-Test(unasked, cancelled_by_a_stranger)
+static void cancelled_on_a_socket_of(int type)
 {
     struct seen read_op = { 0 }, stranger = { 0 };
     int         fds[2];
     char        buf[8];
     open_loop();
-    unix_pair(fds);
+    cr_assert_eq(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
     start(&read_op, unr_read(&read_op.op, fds[0], buf, sizeof buf, -1));
     submit();
     start(&stranger,
@@ -331,6 +331,12 @@ Test(unasked, cancelled_by_a_stranger)
     cr_assert_eq(read_op.result.cause, 0);
     close_pair(fds);
     close_loop();
+}
+
+Test(unasked, cancelled_by_a_stranger)
+{
+    cancelled_on_a_socket_of(SOCK_STREAM);
+    cancelled_on_a_socket_of(SOCK_DGRAM);
 }
 
 /* A timer that is to tell when the clock is set does so with ECANCELED: an event, which is passed

@@ -12,7 +12,6 @@
  * Where nothing was done, the operation is submitted again, as if the kernel had not answered: it
  * is QUEUED until then, so a request ends it without a system call. */
 #include "again.h"
-#include "../lib/core/os.h"
 #include "enter.h"
 #include "repeat.h"
 #include "row.h"
@@ -20,36 +19,33 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-/* Tells whether a connect is to a socket of this machine, in whose call a worker waits.  Over TCP
- * the kernel waits by a poll; there an interrupted connect goes on, as connect(2) has it. */
-static bool is_local_connect(const struct unr_op_private *p)
-{
-    return p->offset >= sizeof(sa_family_t)
-           && ((const struct sockaddr *)(uintptr_t)p->address)->sa_family == AF_UNIX;
-}
-
-/* Tells whether a call that was interrupted has done nothing, so that it may be called again. */
+/* Tells whether a call that was interrupted has done nothing, so that it may be called again.  Over
+ * TCP a connect goes on, as connect(2) has it. */
 static bool did_nothing(const struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
     const struct unri_row       *row = unri_row_of(op);
     switch (row->opcode) {
-    case IORING_OP_CONNECT: return is_local_connect(p);
+    case IORING_OP_CONNECT: return unri_family_of_connect(op) == AF_UNIX;
     case IORING_OP_OPENAT: return !(p->call_flags & O_EXCL); /* it may have made the file */
     default: return row->repeats;
     }
 }
 
 /* Tells whether a worker executes the operation, or would have, so that ECANCELED means that there
- * was none.  A cancel by somebody else that finds it waiting for a worker looks alike. */
+ * was none.  A cancel by somebody else that finds it waiting for a worker looks alike.  A worker
+ * waits in a connect over AF_UNIX, and in a send of a unix datagram, for which no poll can wait. */
 static bool needs_worker(const struct unr_op *op)
 {
     const struct unri_row *row = unri_row_of(op);
+    int                    fd = op->private_fields.fd;
     if (row->opcode == IORING_OP_CONNECT)
-        return is_local_connect(&op->private_fields);
-    return row->in_worker
-           || (op->type->private_fields.descriptors
-               && unri_enter_needs_worker(op->private_fields.fd));
+        return unri_family_of_connect(op) == AF_UNIX;
+    if (row->in_worker || !op->type->private_fields.descriptors)
+        return row->in_worker;
+    return unri_enter_is_file(fd)
+           || (row->yields == UNRI_YIELDS_SENT
+               && unri_enter_carries(fd) == UNRI_CARRIES_LOCAL_DATAGRAMS);
 }
 
 static bool is_read(const struct unr_op *op)

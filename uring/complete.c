@@ -146,12 +146,8 @@ static void finish(struct unr_op *op)
  * request, and leaves a TCP socket in SYN_SENT.  (AF_UNIX has no such state.) */
 static bool needs_undoing(const struct unr_op *op, int res)
 {
-    const struct unr_op_private *p = &op->private_fields;
-    if (unri_row_of(op)->opcode != IORING_OP_CONNECT || !(p->flags & UNRI_HONOURED)
-        || !unri_is_interruption(res))
-        return false;
-    return p->offset >= sizeof(sa_family_t)
-           && ((const struct sockaddr *)(uintptr_t)p->address)->sa_family != AF_UNIX;
+    return unri_row_of(op)->opcode == IORING_OP_CONNECT && unri_is_interruption(res)
+           && unri_family_of_connect(op) != AF_UNIX;
 }
 
 /* Takes an operation's own last CQE, and keeps its `res`.  A cancel that was not sent yet is taken

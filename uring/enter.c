@@ -98,14 +98,11 @@ bool unri_enter_has_nosignal(void)
     return has;
 }
 
-bool unri_enter_needs_worker(int fd)
+bool unri_enter_is_file(int fd)
 {
     struct stat st;
-    if (fstat(fd, &st) < 0)
-        return false;
-    if (S_ISSOCK(st.st_mode))
-        return unri_enter_carries(fd) == UNRI_CARRIES_LOCAL_DATAGRAMS;
-    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode);
+    return fstat(fd, &st) == 0
+           && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode));
 }
 
 bool unri_enter_is_timer(int fd)

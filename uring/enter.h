@@ -57,9 +57,8 @@ int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete,
 /* Tells whether writes can be told not to raise SIGPIPE: RWF_NOSIGNAL. */
 bool unri_enter_has_nosignal(void);
 
-/* Tells whether a read or write of `fd` that has to wait does so in a worker: of a file, or where a
- * poll does not tell that it can go on. */
-bool unri_enter_needs_worker(int fd);
+/* Tells whether `fd` is a file, a directory or a disk: what no poll can wait for. */
+bool unri_enter_is_file(int fd);
 
 /* Tells whether `fd` is a timerfd_create(2). */
 bool unri_enter_is_timer(int fd);

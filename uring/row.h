@@ -7,6 +7,8 @@
 #include "newer.h"
 #include "ring.h"
 
+#include <sys/socket.h>
+
 /* What a `res` of 0 or more is. */
 enum unri_yields {
     UNRI_YIELDS_NOTHING, /* 0 */
@@ -42,6 +44,16 @@ extern const struct unri_row        unri_row_close, unri_row_cancel_close, unri_
 static inline const struct unri_row *unri_row_of(const struct unr_op *op)
 {
     return (const struct unri_row *)op->type;
+}
+
+/* The address family of a connect; AF_UNIX for an address that is too short to have one, which
+ * connects to nothing. */
+static inline sa_family_t unri_family_of_connect(const struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    return p->offset < sizeof(sa_family_t)
+               ? AF_UNIX
+               : ((const struct sockaddr *)(uintptr_t)p->address)->sa_family;
 }
 
 /* The wide argument: two of 32 bits that together hold one of 64, in operations that have no use

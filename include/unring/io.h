@@ -166,8 +166,9 @@ UNR_API struct unr_op *unr_epoll_wait(struct unr_op *op, int epfd, struct epoll_
 /* Closes the descriptor `fd`: close(2).
  *
  * Others   operations in flight on `fd` go on undisturbed, as if it were open, and the peer of a
- *          socket sees no end as long as they do.  But a splice or tee looks `from` up when a
- * worker of the kernel begins it.  unr_cancel_close() ends them all first.
+ *          socket sees no end as long as they do.  unr_cancel_close() ends them first.  A splice or
+ *          tee for which no worker of the kernel has begun yet is not in flight on its `from`: it
+ *          looks that number up when it begins.
  * Waits    not in the loop's thread.  A worker of the kernel closes what may make close(2) wait: a
  *          socket with SO_LINGER and a time above 0; a regular file without a name, or of 16 MiB
  *          and more; a block device; a terminal.  Until the worker has come to it, the file has a
@@ -203,8 +204,8 @@ UNR_API struct unr_op *unr_close(struct unr_op *op, int fd);
  * Result   value: 0.
  * Cancels  NONE: the close always runs, also while its loop is being closed.
  * Errors   as close(2), and the descriptor is gone after an error, too, except after -EBADF.
- *          -EBADF also if an unr_close(), another unr_cancel_close() or a close by unr_sqe() of
- * `fd` is in flight.
+ *          -EBADF also if another unr_cancel_close(), an unr_close() or a close by unr_sqe() is
+ *          in flight on `fd`.
  * Source   tests/test_op.c, cancel_close_*. */
 UNR_API struct unr_op *unr_cancel_close(struct unr_op *op, int fd);
 

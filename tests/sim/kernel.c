@@ -256,7 +256,7 @@ bool unri_enter_has_nosignal(void)
     return !sim_kernel_is_before(618);
 }
 
-bool unri_enter_needs_worker(int fd)
+bool unri_enter_is_file(int fd)
 {
     const struct sim_file *file = sim_file_of(fd);
     return file && file->kind == SIM_REGULAR;

@@ -140,6 +140,92 @@ static void without_workers(const struct scenario *scenario)
     close_loop(loop);
 }
 
+/* ---- somebody else ---- */
+
+static void fill_cancel(void *sqe, void *victim)
+{
+    io_uring_prep_cancel(sqe, victim, 0);
+}
+
+/* A cancel that unring has not sent is no cancellation: what it hits was interrupted. */
+static void cancelled_by_a_stranger(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    op = { 0 }, stranger = { 0 };
+    int              pipe[2], runs = 0;
+    char             buf[4];
+    (void)scenario;
+    unr_sim_pipe(pipe, 0);
+    unr_sim_later(write_later, &pipe[1]);
+    unr_start(loop, unr_read(&op, pipe[0], buf, 4, -1), count_run, &runs);
+    unr_loop_run_once(loop, 0);
+    unr_start(loop, unr_sqe(&stranger, "cancel", UNR_CANCEL_NONE, fill_cancel, &op), count_run,
+              &runs);
+    unr_sim_check(unr_loop_run(loop) == 0, "the loop runs to its end");
+    unr_sim_check(runs == 2, "each done once");
+    unr_sim_check(op.result.error == (stranger.result.error == 0 ? -EINTR : 0),
+                  "interrupted if it was hit");
+    unr_sim_check(op.result.verdict == UNR_VERDICT_NONE && op.result.cause == 0,
+                  "and nobody of ours has asked");
+    close_loop(loop);
+    unr_sim_close(pipe[0]);
+    unr_sim_close(pipe[1]);
+}
+
+/* ---- a transfer of the caller's own SQE, cut short ---- */
+
+struct transfer {
+    int           fd;
+    char          buf[8];
+    struct iovec  piece;
+    struct msghdr message;
+};
+
+static void fill_recv_all(void *sqe, void *context)
+{
+    struct transfer *t = context;
+    io_uring_prep_recv(sqe, t->fd, t->buf, sizeof t->buf, MSG_WAITALL);
+}
+
+static void fill_recvmsg_all(void *sqe, void *context)
+{
+    struct transfer *t = context;
+    io_uring_prep_recvmsg(sqe, t->fd, &t->message, MSG_WAITALL);
+}
+
+/* An operation that supports PARTIAL and not TOTAL, and gets four of eight bytes: it is cancelled
+ * with its count, or where the SQE does not say that they were eight, the verdict is. */
+static void sqe_cut_short(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct transfer  t = { 0 };
+    struct unr_op    op = { 0 };
+    int              fds[2], runs = 0;
+    bool             known = !scenario->parameter;
+    unr_sim_socketpair(fds, 0);
+    t.fd = fds[0];
+    t.piece = (struct iovec){ t.buf, sizeof t.buf };
+    t.message = (struct msghdr){ .msg_iov = &t.piece, .msg_iovlen = 1 };
+    unr_sim_write(fds[1], "abcd", 4);
+    unr_start(loop,
+              unr_sqe(&op, "receive", UNR_CANCEL_TERMINAL | UNR_CANCEL_PARTIAL,
+                      known ? fill_recv_all : fill_recvmsg_all, &t),
+              count_run, &runs);
+    unr_loop_run_once(loop, 0);
+    unr_cancel(&op, UNR_CANCEL_PARTIAL);
+    unr_sim_check(unr_loop_run(loop) == 0, "the loop runs to its end");
+    const struct unr_result *r = &op.result;
+    unr_sim_check(runs == 1 && r->verdict == UNR_VERDICT_CANCELLED, "cut short by the request");
+    unr_sim_check(r->error == (known || r->value == 0 ? -ECANCELED : 0), "an error if it is known");
+    char    left[8];
+    ssize_t rest = unr_sim_read(fds[0], left, sizeof left);
+    unr_sim_check((rest > 0 ? rest : 0) + r->value == 4, "no byte is lost");
+    outcome("error %d value %d", r->error, (int)r->value);
+    close_loop(loop);
+    unr_sim_close(fds[0]);
+    unr_sim_close(fds[1]);
+}
+
 /* ---- where no cancel reaches ---- */
 
 /* A read that a device executes is in none of the kernel's tables.  A cancel that was answered
@@ -194,6 +280,9 @@ const struct scenario *scenarios_unasked_table(void)
           .run = without_workers,
           .parameter = &close_call,
           .faults = UNR_FAULT_WORKERS },
+        { .name = "unasked/cancelled-by-a-stranger", .run = cancelled_by_a_stranger },
+        { .name = "unasked/sqe-cut-short", .run = sqe_cut_short },
+        { .name = "unasked/sqe-of-a-message-cut-short", .run = sqe_cut_short, .parameter = "" },
         { .name = "unasked/read-from-a-device", .run = read_from_a_device },
         { .name = NULL },
     };
