@@ -50,7 +50,7 @@ Test(timer, past_deadlines_are_due_at_once)
     struct seen_timer past = { 0 }, zero = { 0 }, negative = { 0 }, earliest = { 0 };
     start_timer(&past, unr_timer_at(&past.timer, 1));
     start_timer(&zero, unr_timer_after(&zero.timer, 0));
-    start_timer(&negative, unr_timer_after(&negative.timer, -UNR_SEC(100)));
+    start_timer(&negative, unr_timer_after(&negative.timer, -UNR_MSEC(1)));
     start_timer(&earliest, unr_timer_at(&earliest.timer, INT64_MIN));
     cr_assert_eq(unr_loop_run_once(loop, UNR_NEVER), 4);
     cr_assert(earliest.order == 1 && past.order == 2);
