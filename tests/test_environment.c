@@ -536,19 +536,19 @@ static const struct step {
     void (*run)(void);
     const char *needs; /* without this call there is nothing in it */
 } steps[] = {
-    { "nop", step_nop },
-    { "stream", step_stream },
-    { "connection", step_connection },
+    { "nop", step_nop, NULL },
+    { "stream", step_stream, NULL },
+    { "connection", step_connection, NULL },
     { "listen", step_listening, "bind" },
-    { "pipes", step_pipes },
-    { "file", step_file },
-    { "names", step_names },
+    { "pipes", step_pipes, NULL },
+    { "file", step_file, NULL },
+    { "names", step_names, NULL },
     { "system", step_system, "waitid" },
-    { "sqe", step_sqe },
-    { "cancels", step_cancels },
-    { "signals", step_signals },
-    { "timers", step_timers },
-    { "inbox", step_inbox },
+    { "sqe", step_sqe, NULL },
+    { "cancels", step_cancels, NULL },
+    { "signals", step_signals, NULL },
+    { "timers", step_timers, NULL },
+    { "inbox", step_inbox, NULL },
 };
 
 /* In the steady state nothing is allocated between a start and its `done`, nor by what happens in
