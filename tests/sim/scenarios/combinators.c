@@ -616,8 +616,7 @@ static void deadline_tie(const struct scenario *scenario)
     unr_sim_check(r->cause == -ETIMEDOUT && r->requested == UNR_CANCEL_ALL,
                   "the deadline has asked");
     unr_sim_check(!tie
-                      || r->verdict
-                             == (inner_first ? UNR_VERDICT_TOO_LATE : UNR_VERDICT_CANCELLED),
+                      || r->verdict == (inner_first ? UNR_VERDICT_TOO_LATE : UNR_VERDICT_CANCELLED),
                   "and what became of it");
     end_trial(&t, NULL, 0);
 }
