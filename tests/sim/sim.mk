@@ -59,7 +59,7 @@ explore: $(SCENARIOS)
 	@$(SCENARIOS) --driver random --schedules 2000 --seconds $$(($(SECONDS) / 2)) --seed $${SEED:-$$$$}
 	@$(SCENARIOS) --driver pct --schedules 2000 --seconds $$(($(SECONDS) / 2)) --seed $${SEED:-$$$$}
 
-mutants: $(SCENARIOS)
+mutants:
 	@BUILD='$(BUILD)' CC='$(CC)' tests/sim/mutants/run
 
 coverage:
