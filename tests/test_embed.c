@@ -129,6 +129,27 @@ EMBED_TEST(readable_for_an_earlier_timer_started_after_a_later_one)
     cr_assert_eq(late.error, -ECANCELED);
 }
 
+static void start_soon(struct seen *seen)
+{
+    start_ticking(seen->context, UNR_MSEC(2));
+}
+
+/* So does one that was started inside a turn, which has set the alarm for the later one before. */
+EMBED_TEST(readable_for_an_earlier_timer_started_in_a_turn)
+{
+    struct ticking late = { 0 }, soon = { 0 };
+    struct seen    nop = { .then = start_soon, .context = &soon };
+    start_ticking(&late, UNR_SEC(3600));
+    settle();
+    start(&nop, unr_nop(&nop.op));
+    drive(&nop.runs);
+    if (soon.runs == 0)
+        drive(&soon.runs);
+    cr_assert_eq(late.runs, 0);
+    unr_cancel(&late.timer.op, UNR_CANCEL_ALL);
+    drive(&late.runs);
+}
+
 /* So does one that was moved to an earlier time. */
 EMBED_TEST(readable_for_a_timer_that_was_moved_earlier)
 {

@@ -647,30 +647,32 @@ Test(explain, dump_of_an_idle_loop)
     close_loop();
 }
 
-/* Each operation in flight has a line with its name, its descriptor and its state; timers and the
- * caller's own too. */
+/* Each operation in flight has a line with its name, its descriptor and its state; timers, of which
+ * the second waits behind the first, and the caller's own too. */
 Test(explain, dump_lists_what_is_in_flight)
 {
     struct seen      queued = { 0 }, flying = { 0 }, mine = { 0 }, brew = { 0 };
-    struct unr_timer timer = { 0 };
+    struct unr_timer timer = { 0 }, behind = { 0 };
     char             descriptor[16];
     open_with_pair();
     snprintf(descriptor, sizeof descriptor, "%d", end[0]);
     start(&flying, receive(&flying.op));
     start(&brew, unr_describe(&brew.op, &own));
     unr_start(loop, unr_timer_after(&timer, UNR_SEC(3600)), NULL, NULL);
+    unr_start(loop, unr_timer_after(&behind, UNR_SEC(3600)), NULL, NULL);
     submit();
     start(&queued, unr_poll(&queued.op, end[0], POLLIN));
     start(&mine, unr_sqe(&mine.op, "stir", UNR_CANCEL_ALL, fill_nop, NULL));
     const char *text = dump();
-    cr_assert_eq(lines_in(text), 6, "%s", text);
-    expect_word(text, "5 in flight");
+    cr_assert_eq(lines_in(text), 7, "%s", text);
+    expect_word(text, "6 in flight");
     expect_words(line_with(text, "recv"), descriptor, "in flight", " ms");
     expect_words(line_with(text, "poll"), descriptor, "queued", " ms");
     expect_words(line_with(text, "stir"), "queued", " ms");
     expect_words(line_with(text, "brew"), "in flight", " ms");
     expect_words(line_with(text, "timer"), "in flight", " ms");
     unr_cancel(&timer.op, UNR_CANCEL_ALL);
+    unr_cancel(&behind.op, UNR_CANCEL_ALL);
     unr_cancel(&brew.op, UNR_CANCEL_ALL);
     unr_cancel(&flying.op, UNR_CANCEL_ALL);
     unr_cancel(&queued.op, UNR_CANCEL_ALL);

@@ -698,6 +698,35 @@ Test(scope, request_whose_handlers_start_members)
     close_loop();
 }
 
+static struct own *to_spawn;
+
+static void spawn_one(struct own *own)
+{
+    add(to_spawn++, UNR_CANCEL_ALL);
+    unr_finish(&own->op, -ECANCELED);
+}
+
+/* Wherever the members are in a table that moves while they are asked, all of them are. */
+Test(scope, request_that_moves_tables_of_every_kind)
+{
+    enum { N = 16, TABLES = 200 }; /* the last table that N members fill to its half */
+    static struct own own[TABLES][2 * N];
+    for (int k = 0; k < TABLES; k++) {
+        start_scope();
+        for (int i = 0; i < N; i++) {
+            own[k][i].at_request = spawn_one;
+            add(&own[k][i], UNR_CANCEL_ALL);
+        }
+        to_spawn = &own[k][N];
+        unr_cancel(&scope.op, UNR_CANCEL_ALL);
+        unr_scope_close(&scope);
+        for (int i = 0; i < N; i++)
+            cr_assert_eq(own[k][i].requests, 1);
+        run();
+    }
+    close_loop();
+}
+
 static void cancel_the_scope_further(struct own *own)
 {
     if (own->requests == 1)

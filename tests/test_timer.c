@@ -336,6 +336,36 @@ Test(timer, delays_of_one_length)
     close_loop();
 }
 
+/* A time-out that is moved leaves those of its length alone: they may be freed, and it waits on. */
+Test(timer, moved_away_from_those_of_its_length)
+{
+    struct seen_timer moved = { 0 }, *behind = calloc(1, sizeof *behind);
+    start_timer(&moved, unr_timer_after(&moved.timer, UNR_SEC(3600)));
+    start_timer(behind, unr_timer_after(&behind->timer, UNR_SEC(3600)));
+    cr_assert(unr_timer_move(&moved.timer, unr_loop_now(loop) + UNR_SEC(1800)));
+    unr_cancel(&behind->timer.op, UNR_CANCEL_ALL);
+    submit();
+    cr_assert_eq(behind->order, 1);
+    memset(behind, 0xff, sizeof *behind); /* what was freed holds anything */
+    cr_assert_eq(unr_loop_close(loop), 0);
+    cr_assert_eq(moved.error, -ECANCELED);
+    free(behind);
+}
+
+/* Closing a loop ends a timer that waits behind a deadline of its length, which has to wait for a
+ * child of its own. */
+Test(timer, behind_a_deadline_when_the_loop_closes)
+{
+    struct unr_timer    child = { 0 };
+    struct unr_deadline deadline = { 0 };
+    struct seen_timer   behind = { 0 };
+    struct unr_op      *described = unr_timer_after(&child, UNR_SEC(1800));
+    unr_start(loop, unr_cancel_after(&deadline, described, UNR_SEC(3600)), NULL, NULL);
+    start_timer(&behind, unr_timer_after(&behind.timer, UNR_SEC(3600)));
+    cr_assert_eq(unr_loop_close(loop), 0);
+    cr_assert_eq(behind.error, -ECANCELED);
+}
+
 /* A million timers outstanding: none is submitted to the kernel, and closing the loop ends them
  * all. */
 Test(timer, a_million_outstanding_without_a_system_call, .timeout = 60)

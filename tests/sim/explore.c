@@ -93,6 +93,8 @@ static void check_end(void)
         unri_sim_fail("%u requests are still in flight", sim_kernel_requests());
     if (sim_world.open_fds)
         unri_sim_fail("%u descriptors were not closed", sim_world.open_fds);
+    if (sim_world.maps)
+        unri_sim_fail("%u maps of memory were not given back", sim_world.maps);
 }
 
 /* Runs one schedule.  False: it failed. */

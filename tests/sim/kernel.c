@@ -1137,7 +1137,10 @@ enum { MAP_MAX = 16 << 10 }; /* a loop makes do with so much, and schedules stay
 void *unri_os_map(size_t size, bool wiped)
 {
     (void)wiped;
-    return size <= MAP_MAX && !lacks_memory() ? sim_alloc(size) : NULL;
+    if (size > MAP_MAX || lacks_memory())
+        return NULL;
+    sim_world.maps++;
+    return sim_alloc(size);
 }
 
 void *unri_os_remap(void *memory, size_t size, size_t new_size)
@@ -1149,6 +1152,7 @@ void unri_os_unmap(void *memory, size_t size)
 {
     (void)memory;
     (void)size;
+    sim_world.maps--;
 }
 
 size_t unri_os_descriptors_max(void)

@@ -128,6 +128,7 @@ struct sim_child {
 struct sim_world {
     struct sim_file *fds[SIM_FDS];
     unsigned         open_fds;
+    unsigned         maps;
     struct sim_file *listeners[16];
     struct sim_name  names[SIM_NAMES];
     struct sim_child children[SIM_CHILDREN];

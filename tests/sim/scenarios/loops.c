@@ -317,7 +317,7 @@ static void short_of_all(const struct scenario *scenario)
     unr_sim_close(fds[1]);
 }
 
-enum { TIMERS = 300 }; /* more than a loop has room for when it opens */
+enum { TIMERS = 600 }; /* more than twice what a loop has room for when it opens */
 
 static void expires_or_never_began(struct unr_op *op)
 {
