@@ -244,18 +244,34 @@ BREACH(child_of_a_combinator, "recv (operation", "is lent to recv", LENT_RULE)
     begin(unr_recv(&second, a_socket(), memory, 8, 0));
 }
 
-/* Many are in flight, the longest of them in front of others that are short. */
-BREACH(one_of_many, "recv (operation", "is lent to send", LENT_RULE)
+/* Many are in flight, and one is longer than the others, which are in front of it, within it and
+ * behind it. */
+static void begin_among_many(size_t begins)
 {
     static char          room[1 << 16];
     static struct unr_op ops[1000];
     int                  fd = a_socket();
-    begin(unr_send(&first, fd, room, 40000, 0));
+    begin(unr_send(&first, fd, room + begins, 38000 - begins, 0));
     for (unsigned i = 0; i < LENGTH(ops); i++) {
         unsigned at = i * 7919 % LENGTH(ops); /* each once, in no order */
-        begin(unr_send(&ops[at], fd, room + at * 32, 16, 0));
+        begin(unr_send(&ops[at], fd, room + at * 40, 16, 0));
     }
-    begin(unr_recv(&second, fd, room + 39000, 1, 0));
+    begin(unr_recv(&second, fd, room + 37500 + 30, 1, 0));
+}
+
+BREACH(one_of_many, "recv (operation", "is lent to send", LENT_RULE)
+{
+    begin_among_many(0);
+}
+
+BREACH(one_amid_many, "recv (operation", "is lent to send", LENT_RULE)
+{
+    begin_among_many(10000);
+}
+
+BREACH(one_amid_most, "recv (operation", "is lent to send", LENT_RULE)
+{
+    begin_among_many(20000);
 }
 
 /* What the kernel only reads may be lent any number of times; what is beside it is not it; and what
@@ -459,6 +475,21 @@ BREACH(started_where_another_is, "recv (operation", OVERWRITTEN)
     turn();
     memset(&first, 0, sizeof first);
     begin(unr_nop(&first));
+}
+
+static void overwrite_second(struct unr_op *op)
+{
+    static struct unr_signal signal;
+    second.private_fields.slot = unr_signal_slot(&signal);
+    (void)op;
+}
+
+/* It has completed, and its `done` comes next. */
+BREACH(overwritten_before_its_done, "nop (operation", OVERWRITTEN)
+{
+    unr_start(loop, unr_nop(&first), overwrite_second, NULL);
+    begin(unr_nop(&second));
+    must(unr_loop_run(loop) == 0);
 }
 
 /* AddressSanitizer knows of memory that was freed, though it was not overwritten. */

@@ -995,3 +995,38 @@ Test(descriptor, child_that_closes_the_loop_keeps_none)
     cr_assert(sees_the_end(&o, -1));
     end_orphan(&o);
 }
+
+static void wait_for_nothing(struct unr_op *op)
+{
+    (void)op;
+}
+
+static void cancelled_in_a_child(struct unr_op *op, struct unr_cancel_request request)
+{
+    (void)op;
+    (void)request;
+    _exit(3);
+}
+
+/* Nor does it ask what is in flight to cancel: that is the parent's. */
+Test(descriptor, child_that_closes_the_loop_cancels_nothing)
+{
+    static const struct unr_op_type type = { .size = sizeof type,
+                                             .name = "waits",
+                                             .supports = UNR_CANCEL_ALL,
+                                             .start = wait_for_nothing,
+                                             .cancel = cancelled_in_a_child };
+    struct seen                     seen = { 0 };
+    int                             status;
+    open_loop();
+    start(&seen, unr_describe(&seen.op, &type));
+    submit();
+    pid_t child = fork();
+    if (child == 0)
+        _exit(unr_loop_close(loop) != 0);
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", (unsigned)status);
+    unr_finish(&seen.op, 0);
+    run();
+    close_loop();
+}

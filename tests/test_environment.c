@@ -1034,6 +1034,24 @@ Test(environment, setup_refused)
     cr_assert_eq(count_descriptors(), open_descriptors);
 }
 
+static int init_short_of_memory(unsigned entries, struct io_uring *ring,
+                                struct io_uring_params *params)
+{
+    hook_init = NULL;
+    (void)entries, (void)ring, (void)params;
+    return -ENOMEM;
+}
+
+/* Want of memory is said, and no reason to try for a ring with less. */
+Test(environment, setup_short_of_memory)
+{
+    struct unr_loop *opened = untouched;
+    skip_if_refused();
+    hook_init = init_short_of_memory;
+    cr_assert_eq(unr_loop_open(&opened, NULL), -ENOMEM);
+    cr_assert_eq(opened, untouched);
+}
+
 static unsigned missing_feature;
 
 static int init_without_a_feature(unsigned entries, struct io_uring *ring,

@@ -1119,6 +1119,25 @@ Test(op, cancel_close_waits_for_an_sqe_queued_before_it)
     close_loop();
 }
 
+/* If that honours no request, it says that it was asked. */
+Test(op, cancel_close_asks_an_sqe_queued_before_it)
+{
+    int         fds[2];
+    struct seen queued = { 0 }, closes = { 0 };
+    unix_pair(fds);
+    start(&queued, unr_sqe(&queued.op, "recv", UNR_CANCEL_NONE, fill_recv_on, &fds[0]));
+    start(&closes, unr_cancel_close(&closes.op, fds[0]));
+    submit();
+    cr_assert_eq(closes.runs, 0);
+    cr_assert_eq(write(fds[1], "x", 1), 1);
+    run();
+    cr_assert_eq(queued.result.error, 0);
+    cr_assert_eq(queued.result.verdict, UNR_VERDICT_REFUSED);
+    cr_assert_eq(closes.result.error, 0);
+    close(fds[1]);
+    close_loop();
+}
+
 enum { AGAINS = 4 };
 
 struct again {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Results that nobody asked for: the kernel interrupts an operation, has no worker thread for it,
  * or cancels it for somebody else.  None of these is passed on as it is. */
+#define SUPPORT_KERNEL
 #include "support.h"
 
 #include <liburing.h>
@@ -337,6 +338,80 @@ Test(unasked, cancelled_by_a_stranger)
 {
     cancelled_on_a_socket_of(SOCK_STREAM);
     cancelled_on_a_socket_of(SOCK_DGRAM);
+}
+
+/* ---- interrupted, and who knows what was done ---- */
+
+/* A kernel in which the next call of the opcode `interrupted` does nothing and is interrupted. */
+static int interrupted = -1;
+
+static int enter_interrupting(unsigned fd, unsigned to_submit, unsigned min_complete,
+                              unsigned flags, void *argument, size_t size)
+{
+    struct io_uring_sq *sq = &latest_ring->sq;
+    struct io_uring_cq *cq = &latest_ring->cq;
+    uint64_t            victim = 0;
+    for (unsigned i = *sq->khead; to_submit && i != *sq->ktail; i++) {
+        struct io_uring_sqe *sqe = &sq->sqes[i & sq->ring_mask];
+        if (sqe->opcode == interrupted) {
+            interrupted = -1;
+            victim = sqe->user_data;
+            *sqe = (struct io_uring_sqe){ .opcode = IORING_OP_NOP, .user_data = victim };
+        }
+    }
+    int result = kernel_enter(fd, to_submit, min_complete, flags, argument, size);
+    for (unsigned i = *cq->khead; i != *cq->ktail; i++)
+        if (victim && cq->cqes[i & cq->ring_mask].user_data == victim)
+            cq->cqes[i & cq->ring_mask].res = -EINTR;
+    return result;
+}
+
+static struct unr_result interrupted_once(uint8_t opcode, struct unr_op *described)
+{
+    struct seen *seen = unr_container_of(described, struct seen, op);
+    seen->runs = 0;
+    interrupted = opcode;
+    start(seen, described);
+    run();
+    cr_assert_eq(interrupted, -1);
+    return seen->result;
+}
+
+/* What may be called again is: an open, but not one that may have made a file which it would then
+ * find; a connect over AF_UNIX, but not one over TCP, which goes on meanwhile. */
+Test(unasked, interrupted_calls_that_may_have_done_something)
+{
+    const int          flags = O_CREAT | O_RDWR | O_CLOEXEC;
+    char               folder[] = "/tmp/unring-XXXXXX", path[64];
+    struct seen        seen = { 0 };
+    struct sockaddr_in address = { .sin_family = AF_INET };
+    socklen_t          len = sizeof address;
+    struct unr_result  result;
+    open_loop();
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/file", folder);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    cr_assert_eq(bind(listener, (struct sockaddr *)&address, len), 0);
+    cr_assert_eq(listen(listener, 1), 0);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    hook_enter = enter_interrupting;
+    result = interrupted_once(IORING_OP_OPENAT,
+                              unr_openat(&seen.op, AT_FDCWD, path, flags | O_EXCL, 0600));
+    cr_assert_eq(result.error, -EINTR);
+    result = interrupted_once(IORING_OP_OPENAT, unr_openat(&seen.op, AT_FDCWD, path, flags, 0600));
+    cr_assert_eq(result.error, 0);
+    close(result.fd);
+    result = interrupted_once(IORING_OP_CONNECT,
+                              unr_connect(&seen.op, client, (struct sockaddr *)&address, len));
+    cr_assert_eq(result.error, -EINTR);
+    hook_enter = NULL;
+    close(client);
+    close(listener);
+    unlink(path);
+    rmdir(folder);
+    close_loop();
 }
 
 /* A timer that is to tell when the clock is set does so with ECANCELED: an event, which is passed
