@@ -286,6 +286,34 @@ Test(unasked, no_worker_for_a_while)
     expect_without_workers(DONE);
 }
 
+/* What waits for a worker ends when its number is closed, because that may be another file's by the
+ * time there is one. */
+static void closed_without_workers(void *context)
+{
+    struct unr_op op = { 0 }, closer = { 0 };
+    int           fd = temporary_file();
+    (void)context;
+    refuse_workers();
+    must(unr_loop_open(&loop, NULL) == 0);
+    unr_start(loop, unr_fsync(&op, fd, 0), NULL, NULL);
+    until_again(3, &op);
+    unr_start(loop, unr_close(&closer, fd), NULL, NULL);
+    while (unr_in_flight(&closer))
+        must(unr_loop_run_once(loop, UNR_SEC(10)) >= 0);
+    must(open("/dev/null", O_RDWR | O_CLOEXEC) == fd);
+    allow_workers();
+    must(unr_loop_run(loop) == 0);
+    must(op.result.error == -EINTR && op.result.verdict == UNR_VERDICT_NONE);
+    must(op.result.bytes == 0 && op.result.fd == -1);
+    must(unr_loop_close(loop) == 0);
+}
+
+Test(unasked, no_worker_and_closed_meanwhile)
+{
+    struct death death = in_child(closed_without_workers, NULL);
+    expect_success(&death);
+}
+
 /* A close needs none. */
 static void closes_without_workers(void *context)
 {

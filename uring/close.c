@@ -165,7 +165,7 @@ const struct unri_row unri_row_cancel_close = {
 void unri_number_is_closed(const struct unr_op *closer)
 {
     for (struct unr_op *peer = NULL; (peer = next_peer(closer, peer)) != NULL;)
-        unri_private(peer)->flags |= UNRI_FD_CLOSED;
+        unri_lose_number(peer);
 }
 
 /* Only a kernel that lacks the call ends it in its start besides: no argument is refused, and it

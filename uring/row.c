@@ -92,10 +92,9 @@ void unri_row_start(struct unr_op *op)
         unri_enqueue(op);
 }
 
-/* Takes a QUEUED operation back.  The flags are those of one that was submitted before (again.c).
- */
-__attribute__((noinline)) static void end_queued(struct unr_op            *op,
-                                                 struct unr_cancel_request request)
+/* Takes a QUEUED operation off its list.  The flags are those of one that was submitted before
+ * (again.c). */
+static void take_back(struct unr_op *op)
 {
     struct unri_ring *ring = op->private_fields.loop->ring;
     if (unlikely(op->private_fields.flags & UNRI_WANTS_REPEAT))
@@ -103,7 +102,27 @@ __attribute__((noinline)) static void end_queued(struct unr_op            *op,
     else
         unri_queue_remove(&ring->queued, op);
     unri_clear_flags(op, UNRI_AWAITS_TARGET);
+}
+
+__attribute__((noinline)) static void end_queued(struct unr_op            *op,
+                                                 struct unr_cancel_request request)
+{
+    take_back(op);
     unri_end_unsubmitted(op, request);
+}
+
+/* An operation that is QUEUED and awaits its CQE was submitted before, and waits to be submitted
+ * again.  Its file is not the number's any more by then. */
+void unri_lose_number(struct unr_op *op)
+{
+    struct unr_op_private *p = unri_private(op);
+    p->flags |= UNRI_FD_CLOSED;
+    if (p->state != UNRI_QUEUED || !(p->flags & UNRI_AWAITS_TARGET))
+        return;
+    take_back(op);
+    op->result.bytes = 0; /* this and `fd` were scratch memory */
+    op->result.fd = -1;
+    unri_end(op, -EINTR);
 }
 
 void unri_row_cancel(struct unr_op *op, struct unr_cancel_request request)

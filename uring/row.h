@@ -104,9 +104,13 @@ bool unri_has_closer(struct unr_loop *loop, int fd);
  * by the time it would close it. */
 bool unri_is_closed_by_another(const struct unr_op *closer);
 
-/* Marks the other operations on the descriptor that `closer` is to close: they are not submitted
- * again. */
+/* Tells the other operations on the descriptor that `closer` is to close that nothing is to be
+ * asked of its number, or submitted on it, any more. */
 void unri_number_is_closed(const struct unr_op *closer);
+
+/* Marks an operation whose descriptor's number is being closed, and ends it if it waits to be
+ * submitted again. */
+void unri_lose_number(struct unr_op *op);
 
 /* Tells whether a cancel_close waits until no other operation is on `fd`: no operation that can be
  * cancelled is to be started there then. */

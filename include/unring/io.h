@@ -28,8 +28,8 @@
  *             meanwhile.  -EAGAIN with words in unr_explain_op(): half a second has brought no
  *             worker.  -EINTR: the call may have done something (unlinkat, renameat, linkat,
  *             symlinkat, mkdirat, setxattr, fallocate, openat with O_EXCL, connect over TCP, which
- *             goes on); or unr_close() has closed its descriptor meanwhile; or somebody else
- *             cancelled it, as an unr_sqe() of IORING_OP_ASYNC_CANCEL can.
+ *             goes on); or unr_close(), on the same loop, has closed its descriptor meanwhile; or
+ *             somebody else cancelled it, as an unr_sqe() of IORING_OP_ASYNC_CANCEL can.
  *   Threads   The loop's.
  *   Source    tests/test_table.c cancels each of them in every state. */
 #ifndef UNRING_IO_H
@@ -168,7 +168,10 @@ UNR_API struct unr_op *unr_epoll_wait(struct unr_op *op, int epfd, struct epoll_
  * Others   operations in flight on `fd` go on undisturbed, as if it were open, and the peer of a
  *          socket sees no end as long as they do.  unr_cancel_close() ends them first.  A splice or
  *          tee for which no worker of the kernel has begun yet is not in flight on its `from`: it
- *          looks that number up when it begins.
+ *          looks that number up when it begins.  An operation that waits to be submitted again
+ *          (Unasked, above) ends with -EINTR, and a connect that is cancelled afterwards is not
+ *          undone: the number may be another file's.  All of this holds on the same loop.  What is
+ *          in flight on another loop has to end before its descriptor is closed.
  * Waits    not in the loop's thread.  A worker of the kernel closes what may make close(2) wait: a
  *          socket with SO_LINGER and a time above 0; a regular file without a name, or of 16 MiB
  *          and more; a block device; a terminal.  Until the worker has come to it, the file has a

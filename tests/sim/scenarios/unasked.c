@@ -140,6 +140,36 @@ static void without_workers(const struct scenario *scenario)
     close_loop(loop);
 }
 
+/* What waits to be submitted again, as there was no worker, ends when its number is closed, by
+ * unr_close() or by an SQE: the number may be another file's. */
+static void again_on_a_closed_number(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    op = { 0 }, closer = { 0 };
+    int              fd = unr_sim_file("01234567", 8), runs = 0, closed = 0;
+    char             data[8];
+    (void)scenario;
+    unr_start(loop, unr_write(&op, fd, "abcd", 4, 0), count_run, &runs);
+    for (unsigned turns = 1 + unr_sim_choose(4); turns; turns--)
+        unr_loop_run_once(loop, UNR_MSEC(1));
+    if (unr_sim_choose(2))
+        unr_sqe(&closer, "close", 0, fill_close, &fd);
+    else
+        unr_close(&closer, fd);
+    unr_start(loop, &closer, count_run, &closed);
+    while (!closed)
+        unr_loop_run_once(loop, UNR_MSEC(1));
+    int other = unr_sim_file("01234567", 8);
+    unr_sim_check(unr_loop_run(loop) == 0, "the loop runs to its end");
+    unr_sim_check(runs == 1, "done once");
+    unr_sim_check(op.result.error == 0 || op.result.error == -EINTR, "written, or not again");
+    unr_sim_check(unr_sim_read(other, data, 8) == 8 && memcmp(data, "01234567", 8) == 0,
+                  "what has the number now is left alone");
+    outcome("error %d", op.result.error);
+    close_loop(loop);
+    unr_sim_close(other);
+}
+
 /* ---- somebody else ---- */
 
 static void fill_cancel(void *sqe, void *victim)
@@ -279,6 +309,10 @@ const struct scenario *scenarios_unasked_table(void)
         { .name = "unasked/close-without-workers",
           .run = without_workers,
           .parameter = &close_call,
+          .faults = UNR_FAULT_WORKERS },
+        { .name = "unasked/again-on-a-closed-number",
+          .run = again_on_a_closed_number,
+          .deviations_max = 6,
           .faults = UNR_FAULT_WORKERS },
         { .name = "unasked/cancelled-by-a-stranger", .run = cancelled_by_a_stranger },
         { .name = "unasked/sqe-cut-short", .run = sqe_cut_short },
