@@ -201,6 +201,26 @@ Test(datagram, lost_to_an_address_is_an_error)
     end_mail(&mail);
 }
 
+/* So it is where unr_close() has closed the number meanwhile, and it is another file's. */
+Test(datagram, lost_on_a_closed_number_is_an_error)
+{
+    struct mail mail = full_mail(false);
+    struct seen seen = { 0 }, closer = { 0 };
+    char        found[8];
+    start(&seen, describe_sendto_address(&seen.op, &mail));
+    submit();
+    cr_assert_eq(seen.runs, 0);
+    start(&closer, unr_close(&closer.op, mail.sender));
+    finish(&closer);
+    cr_assert_eq(open("/dev/null", O_RDWR | O_CLOEXEC), mail.sender);
+    empty_queue(&mail);
+    finish(&seen);
+    ssize_t n = recv(mail.receiver, found, sizeof found, MSG_DONTWAIT);
+    cr_assert_eq(seen.result.error, n == 5 ? 0 : -EAGAIN, "%s", unr_explain_op(&seen.op));
+    cr_assert_eq(seen.result.bytes, n == 5 ? 5 : 0);
+    end_mail(&mail);
+}
+
 /* With MSG_DONTWAIT one that finds no room is not sent at all: the socket need not be connected. */
 Test(datagram, that_is_not_to_wait_is_not_lost)
 {

@@ -955,6 +955,33 @@ Test(op, connect_cancelled_leaves_a_socket_that_connects)
     close_loop();
 }
 
+/* A connect whose number unr_close() has closed is not undone when it is cancelled: the number is
+ * another connection's by then, which stays as it is. */
+Test(op, connect_cancelled_on_a_closed_number)
+{
+    struct sockaddr_in silent;
+    int                fillers[3], pair[2];
+    int                stuffed = stuffed_listener(&silent, fillers);
+    int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct seen        connect = { 0 }, closer = { 0 };
+    start(&connect, unr_connect(&connect.op, fd, (struct sockaddr *)&silent, sizeof silent));
+    submit();
+    start(&closer, unr_close(&closer.op, fd));
+    finish(&closer);
+    tcp_pair(pair);
+    cr_assert_eq(dup3(pair[0], fd, O_CLOEXEC), fd);
+    unr_cancel(&connect.op, UNR_CANCEL_TOTAL);
+    finish(&connect);
+    expect_cancelled(&connect, UNR_CANCEL_TERMINAL, UNR_VERDICT_CANCELLED, -ECANCELED);
+    cr_assert_eq(write(fd, "x", 1), 1);
+    for (int i = 0; i < 3; i++)
+        close(fillers[i]);
+    close(fd);
+    close_pair(pair);
+    close(stuffed);
+    close_loop();
+}
+
 static void fill_nop_and_cancel(void *sqe, void *op)
 {
     io_uring_prep_nop(sqe);

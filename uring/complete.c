@@ -79,13 +79,20 @@ static int error_of(const struct unr_op *op, int res)
  * kernel cannot wait for room; where another sender was quicker; and where the socket was taken for
  * something else, which the next send asks again.
  *
+ * A number that was closed meanwhile may be another file's, and is not asked.  It does not have to
+ * be: streams and files take at least a byte of what they are given, or say why not.
+ *
  * Apart from the rest, so that all other operations keep their few instructions. */
 __attribute__((noinline)) static int error_of_nothing_sent(struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
-    if (!bytes_asked(op) || unri_enter_carries(p->fd) < UNRI_CARRIES_DATAGRAMS)
+    if (!bytes_asked(op))
         return 0;
-    *unri_send_on(p->loop->ring, p->fd) = UNRI_SEND_UNKNOWN;
+    if (!(p->flags & UNRI_FD_CLOSED)) {
+        if (unri_enter_carries(p->fd) < UNRI_CARRIES_DATAGRAMS)
+            return 0;
+        *unri_send_on(p->loop->ring, p->fd) = UNRI_SEND_UNKNOWN;
+    }
     p->flags |= UNRI_LOST_DATA;
     return -EAGAIN;
 }
@@ -160,6 +167,10 @@ static void target_arrived(struct unri_ring *ring, struct unr_op *op, int res)
     unri_clear_flags(op, UNRI_AWAITS_TARGET);
     unri_set_res(op, res);
     if (unlikely(p->flags & UNRI_HONOURED) && needs_undoing(op, res)) {
+        if (p->flags & UNRI_FD_CLOSED) { /* the number may be another connection's */
+            p->flags |= UNRI_UNDO_FAILED;
+            return;
+        }
         p->flags |= UNRI_WANTS_UNDO;
         unri_queue_push(&ring->urgent, op);
     }

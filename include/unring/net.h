@@ -96,7 +96,8 @@ UNR_API struct unr_op *unr_accept(struct unr_op *op, int fd, struct sockaddr *ad
  * Cancels  TOTAL for the local socket: it is as new and may connect again.  A port to which it was
  *          bound by number is kept; a port that the kernel chose is not.  The peer may have seen a
  *          connection that is reset.  TERMINAL, in result.guarantee, where the kernel refuses to
- *          undo the connect: then the socket may only be closed.
+ *          undo the connect, or unr_close() has closed `fd` meanwhile: then the socket may only be
+ *          closed.
  * Undoing  the kernel leaves a TCP socket whose connect was cancelled in a state in which it may
  *          still connect.  unring takes it out of that before `done`: a connect to AF_UNSPEC.
  * Errors   as connect(2).  Over AF_UNIX, where the backlog of the peer is full, -EAGAIN at the end

@@ -599,29 +599,43 @@ static void request_of_what_runs(const struct scenario *scenario)
     }
 }
 
-/* A connect that was cancelled and cannot be undone, as its descriptor is gone, promises no more
- * than TERMINAL. */
+/* A connect that was cancelled and is not undone, because its descriptor is gone, promises no more
+ * than TERMINAL: where the undoing fails, as another loop has closed the number, and where this
+ * loop has, and the number is another connection's, which stays as it is. */
 static void undoing_fails(const struct scenario *scenario)
 {
-    struct unr_loop   *loop = open_small_loop();
+    struct unr_loop   *loop = open_small_loop(), *other_loop = open_small_loop();
     struct unr_op      op = { 0 }, closer = { 0 };
     struct sockaddr_in to = { .sin_family = AF_INET,
                               .sin_port = htons(80),
                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int listener = unr_sim_listener(80, 0), other = unr_sim_connect(80), fd = unr_sim_socket(),
-        runs = 0;
-    (void)scenario;
+        runs = 0, pair[2] = { -1, -1 };
+    bool             given_out = scenario->parameter;
+    struct unr_loop *closes = given_out ? loop : other_loop;
+    char             byte;
     unr_start(loop, unr_connect(&op, fd, (struct sockaddr *)&to, sizeof to), count_run, &runs);
     unr_loop_run_once(loop, 0);
-    unr_start(loop, unr_close(&closer, fd), NULL, NULL);
+    unr_start(closes, unr_close(&closer, fd), NULL, NULL);
     while (unr_in_flight(&closer))
-        unr_loop_run_once(loop, 0);
+        unr_loop_run_once(closes, 0);
+    if (given_out) {
+        unr_sim_socketpair(pair, 0);
+        unr_sim_check(pair[0] == fd, "the number is given out again");
+    }
     unr_cancel(&op, UNR_CANCEL_ALL);
     run_to_the_end(loop);
     unr_sim_check(runs == 1 && op.result.verdict == UNR_VERDICT_CANCELLED, "it was cancelled");
     unr_sim_check(op.result.guarantee == UNR_CANCEL_TERMINAL,
                   "what could not be undone is no total cancellation");
+    if (given_out) {
+        unr_sim_check(unr_sim_write(pair[0], "x", 1) == 1 && unr_sim_read(pair[1], &byte, 1) == 1,
+                      "another connection is left alone");
+        unr_sim_close(pair[0]);
+        unr_sim_close(pair[1]);
+    }
     close_loop(loop);
+    close_loop(other_loop);
     unr_sim_close(listener);
     unr_sim_close(other);
 }
@@ -1389,19 +1403,21 @@ static void end_one_of_two(struct unr_op *op)
 }
 
 /* Two senders want one place.  The kernel may lose the datagram of the one that comes second, and
- * then that is its error. */
+ * then that is its error, also where its number has been closed. */
 static void datagrams_for_one_place(const struct scenario *scenario)
 {
     struct unr_loop *loop = open_small_loop();
+    struct unr_op    closer = { 0 };
     struct sends     s = { 0 };
     unsigned         sent = 0, lost = 0;
-    (void)scenario;
     unr_sim_datagrams(s.fds, 1);
     unr_sim_write(s.fds[0], "x", 1);
     unr_sim_later(receive_one, &s);
     for (unsigned i = 0; i < SENDS_MAX; i++)
         unr_start(loop, unr_send(&s.op[i], s.fds[0], greeting, sizeof greeting, 0), end_one_of_two,
                   &s);
+    if (scenario->parameter)
+        unr_start(loop, unr_close(&closer, s.fds[0]), NULL, NULL);
     run_to_the_end(loop);
     for (unsigned i = 0; i < SENDS_MAX; i++) {
         const struct unr_result *r = &s.op[i].result;
@@ -2295,6 +2311,7 @@ const struct scenario *scenarios_rules_table(void)
           .run = request_between_completion_and_done },
         { .name = "requests/of-what-runs", .run = request_of_what_runs, .deviations_max = 4 },
         { .name = "requests/undoing-fails", .run = undoing_fails },
+        { .name = "requests/undoing-on-a-closed-number", .run = undoing_fails, .parameter = "" },
         { .name = "types/handler-before-start", .run = handler_is_installed_before_start },
         { .name = "types/hears-each-request-once", .run = type_hears_each_request_once },
         { .name = "types/no-done-inside-a-call", .run = no_done_inside_a_call },
@@ -2327,6 +2344,10 @@ const struct scenario *scenarios_rules_table(void)
         { .name = "shots/zero-copy-again", .run = zero_copy_again },
         { .name = "datagrams/wait-for-room", .run = datagram_waits_for_room },
         { .name = "datagrams/for-one-place", .run = datagrams_for_one_place, .deviations_max = 6 },
+        { .name = "datagrams/on-a-closed-number",
+          .run = datagrams_for_one_place,
+          .parameter = "",
+          .deviations_max = 6 },
         { .name = "flags/harmful-are-refused", .run = harmful_flags_are_refused },
         { .name = "flags/record-ends-a-receive", .run = record_ends_a_receive },
         { .name = "rings/sqe-refused", .run = sqe_refused },
