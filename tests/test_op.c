@@ -1349,8 +1349,9 @@ static bool has_worker(void)
     return has;
 }
 
-/* A worker closes a file that no name refers to any more, for freeing its blocks takes time; the
- * loop's thread closes what is closed in no time: sockets, pipes and small files. */
+/* A worker closes a file that no name refers to any more, for freeing its blocks takes time.  The
+ * loop's thread closes what is closed in no time, sockets and pipes, and files that have a name,
+ * however large: a worker would drop the locks that were taken after `done`. */
 Test(op, close_of_a_nameless_file_is_left_to_a_worker)
 {
     char        path[] = "/tmp/unring-XXXXXX";
@@ -1362,12 +1363,15 @@ Test(op, close_of_a_nameless_file_is_left_to_a_worker)
     fds[4] = eventfd(0, EFD_CLOEXEC);
     fds[5] = named = mkostemp(path, O_CLOEXEC);
     cr_assert(fds[4] >= 0 && fds[5] >= 0);
+    cr_assert_eq(posix_fallocate(named, 0, 32 << 20), 0);
     for (int i = 0; i < 6; i++) {
         struct seen closes = { 0 };
         start(&closes, unr_close(&closes.op, fds[i]));
         finish(&closes);
         cr_assert_eq(closes.result.error, 0);
+        unr_loop_close(loop); /* which waits for what workers close */
         cr_assert_not(has_worker(), "descriptor %d of 6", i);
+        loop = open_loop_with(0, 0);
     }
     named = open(path, O_RDWR | O_CLOEXEC);
     unlink(path);

@@ -129,31 +129,26 @@ enum unri_carries unri_enter_carries(int fd)
     return UNRI_CARRIES_LOCAL_DATAGRAMS;
 }
 
-/* The size from which a file with a name counts as one whose close may wait: ext4 and others
- * allocate its blocks then, if it was cut to nothing and written anew.  That took 0.5 ms for 16 MiB
- * and 300 ms for 1 GiB, in blocks of 512 bytes. */
-enum { BLOCKS_MANY = (16 << 20) / 512 };
-
 struct looks {
     mode_t   mode;
-    uint64_t links, blocks;
+    uint64_t links;
 };
 
 /* DONT_SYNC: a file system on the network is not asked, or the question itself would wait.  (An
  * older musl has no statx().) */
 static bool look_at(int fd, struct looks *ret_looks)
 {
-#ifdef STATX_BLOCKS
-    const unsigned mask = STATX_TYPE | STATX_NLINK | STATX_BLOCKS;
+#ifdef STATX_NLINK
+    const unsigned mask = STATX_TYPE | STATX_NLINK;
     struct statx   stat;
     if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, &stat) < 0)
         return false;
-    *ret_looks = (struct looks){ stat.stx_mode, stat.stx_nlink, stat.stx_blocks };
+    *ret_looks = (struct looks){ stat.stx_mode, stat.stx_nlink };
 #else
     struct stat stat;
     if (fstat(fd, &stat) < 0)
         return false;
-    *ret_looks = (struct looks){ stat.st_mode, stat.st_nlink, (uint64_t)stat.st_blocks };
+    *ret_looks = (struct looks){ stat.st_mode, stat.st_nlink };
 #endif
     return true;
 }
@@ -164,9 +159,10 @@ static enum unri_closing closing_no_socket(int fd)
     if (!look_at(fd, &file))
         return UNRI_CLOSING_IS_QUICK_NOW;
     switch (file.mode & S_IFMT) {
-    case S_IFREG:
-        return file.links == 0 || file.blocks >= BLOCKS_MANY ? UNRI_CLOSING_WAITS
-                                                             : UNRI_CLOSING_IS_QUICK_NOW;
+    /* ext4 and others allocate blocks in the close of a file with a name, if it was cut to nothing
+     * and written anew, which takes time.  But the close of its second number, by a worker, would
+     * drop the locks of fcntl(2) that the program may have taken anew by then. */
+    case S_IFREG: return file.links == 0 ? UNRI_CLOSING_WAITS : UNRI_CLOSING_IS_QUICK_NOW;
     case S_IFBLK: return UNRI_CLOSING_WAITS;
     case S_IFCHR: return isatty(fd) ? UNRI_CLOSING_WAITS : UNRI_CLOSING_IS_QUICK_NOW;
     default: return UNRI_CLOSING_IS_QUICK;

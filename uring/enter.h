@@ -23,8 +23,8 @@ enum unri_carries {
 /* What closing a descriptor is.  The order matters: from WAITS on the thread may wait. */
 enum unri_closing {
     UNRI_CLOSING_IS_QUICK = 1, /* it is no file: a socket, a pipe, an eventfd */
-    UNRI_CLOSING_IS_QUICK_NOW, /* a file that may grow, and lose its name */
-    UNRI_CLOSING_WAITS,        /* a file that is to be freed or written, a disk, a terminal */
+    UNRI_CLOSING_IS_QUICK_NOW, /* a file that may lose its name */
+    UNRI_CLOSING_WAITS,        /* a file without a name, a disk, a terminal */
     UNRI_CLOSING_LINGERS,      /* a socket with SO_LINGER and a time above 0 */
 };
 

@@ -173,15 +173,19 @@ UNR_API struct unr_op *unr_epoll_wait(struct unr_op *op, int epfd, struct epoll_
  *          undone: the number may be another file's.  All of this holds on the same loop.  What is
  *          in flight on another loop has to end before its descriptor is closed.
  * Waits    not in the loop's thread.  A worker of the kernel closes what may make close(2) wait: a
- *          socket with SO_LINGER and a time above 0; a regular file without a name, or of 16 MiB
- *          and more; a block device; a terminal.  Until the worker has come to it, the file has a
- *          second descriptor, close-on-exec, which unr_loop_close() waits for.  `fd` itself is
- *          free in `done`, as ever.  But locks on such a file, ETXTBSY of execve(2), and the end
- *          that a peer sees may come a moment after `done`: as late as the worker.
- * Remains  The loop's thread waits all the same where no second descriptor is to be had (EMFILE),
- *          or no worker; where operations in flight outlast the close; for a socket of AF_PACKET;
- *          and for a small file whose file system is slow.  A worker that waits is one of few (4
- *          for each processor): other calls on files queue up behind them.
+ *          socket with SO_LINGER and a time above 0; a regular file that has no name any more; a
+ *          block device; a terminal.  Until the worker has come to it, the file has a second
+ *          descriptor, close-on-exec, which unr_loop_close() waits for.  `fd` itself is free in
+ *          `done`, as ever.  But what a close ends may end a moment after `done`, when the worker
+ *          comes to it: flock(2) and ETXTBSY of such a file, the connection that a peer sees, and
+ *          all locks of fcntl(2) that the process has on the file by then.
+ * Remains  The loop's thread waits all the same for a file with a name, where its file system has
+ *          something to do: on ext4, for one that was cut to nothing and written anew, 0.5 ms with
+ *          16 MiB and 300 ms with 1 GiB.  A worker could drop locks there that were taken after
+ *          `done`.  And it waits where no second descriptor is to be had (EMFILE), or no worker;
+ *          where operations in flight outlast the close; and for a socket of AF_PACKET.  A worker
+ *          that waits is one of few (4 for each processor): other calls on files queue up behind
+ *          them.
  *          A loop that has closed 256 descriptors, and has seen no socket linger, looks at a
  *          number only if its last look at it, which found a socket or pipe that does not wait, is
  *          8 ms old.  If the number is another file's meanwhile, its close may wait in the loop.
