@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -148,6 +149,21 @@ static inline void expect_cancelled(const struct seen *seen, unsigned guarantee,
 static inline void unix_pair(int fds[2])
 {
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+}
+
+/* Makes `far` a number for the file of `fd`, and raises the limit of the numbers for that. */
+enum { NUMBERS_APART = 256, NUMBERS_APART_MAX = 2048 };
+static inline int dup_far(int fd, int far)
+{
+    struct rlimit limit;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_max <= (rlim_t)far)
+        cr_skip_test("RLIMIT_NOFILE is no more than %d", far);
+    if (limit.rlim_cur <= (rlim_t)far)
+        limit.rlim_cur = limit.rlim_max;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert_eq(fd = fcntl(fd, F_DUPFD_CLOEXEC, far), far);
+    return fd;
 }
 
 static inline int tcp_listener(struct sockaddr_in *ret_address, int backlog)

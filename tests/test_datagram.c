@@ -308,3 +308,34 @@ Test(datagram, on_a_number_that_was_a_streams)
     close(pair[1]);
     end_mail(&mail);
 }
+
+/* What is known of one number is not taken for what another carries, however far apart they are. */
+Test(datagram, beside_a_stream_on_a_number_far_away)
+{
+    for (int apart = NUMBERS_APART; apart <= NUMBERS_APART_MAX; apart *= 2) {
+        int         pair[2];
+        struct mail mail = full_mail(true);
+        unix_pair(pair);
+        int stream = dup_far(pair[0], mail.sender + apart);
+        for (unsigned i = 0; i < 3; i++) {
+            struct seen on_stream = { 0 }, seen = { 0 };
+            start(&on_stream, unr_send(&on_stream.op, stream, "x", 1, 0));
+            finish(&on_stream);
+            cr_assert_eq(on_stream.result.bytes, 1);
+            start(&seen, describe_send(&seen.op, &mail));
+            submit();
+            empty_queue(&mail);
+            finish(&seen);
+            cr_assert_eq(seen.result.bytes, 5, "%d apart: %s", apart, unr_explain_op(&seen.op));
+            expect_arrived(&mail, "hello");
+            fill_queue(&mail);
+        }
+        close(stream);
+        close_pair(pair);
+        close(mail.sender);
+        close(mail.receiver);
+        unr_loop_close(loop); /* the next one knows of no number yet */
+        loop = open_loop_with(0, 0);
+    }
+    close_loop();
+}

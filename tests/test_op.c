@@ -1330,6 +1330,37 @@ Test(op, close_that_lingers_does_not_keep_the_loop)
     close_loop();
 }
 
+/* A number that was seen to be a pipe's tells nothing of one far away, whose socket lingers: also
+ * in a loop that has closed much, and does not look at each number any more. */
+Test(op, close_that_lingers_on_a_number_far_away)
+{
+    enum { CLOSED_MANY = 300 };
+    for (int apart = NUMBERS_APART; apart <= NUMBERS_APART_MAX; apart *= 2) {
+        int         fds[2], ends[2];
+        struct seen plain = { 0 }, lingers = { 0 };
+        cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+        for (int i = 0; i < CLOSED_MANY; i++) {
+            struct seen seen = { 0 };
+            start(&seen, unr_close(&seen.op, fcntl(ends[1], F_DUPFD_CLOEXEC, 0)));
+            finish(&seen);
+        }
+        tcp_pair(fds);
+        linger_for_an_hour(fds[0]);
+        int far = dup_far(fds[0], ends[0] + apart);
+        close(fds[0]);
+        start(&plain, unr_close(&plain.op, ends[0]));
+        start(&lingers, unr_close(&lingers.op, far));
+        run(); /* would not come to an end */
+        cr_assert(plain.result.error == 0 && lingers.result.error == 0);
+        cr_assert_gt(drain(fds[1]), 0);
+        close(fds[1]);
+        close(ends[1]);
+        unr_loop_close(loop); /* one that has seen a socket linger looks at each again */
+        loop = open_loop_with(0, 0);
+    }
+    close_loop();
+}
+
 /* Whether this process has a worker of io_uring. */
 static bool has_worker(void)
 {

@@ -57,7 +57,7 @@ __attribute__((noinline)) static bool look_and_fill(struct unri_ring *ring, stru
     if (closing == UNRI_CLOSING_LINGERS)
         ring->look_lasts = ring->looks_left = 0;
     else if (closing == UNRI_CLOSING_IS_QUICK)
-        *unri_looked_at(ring, fd) = unri_started_ms(op);
+        unri_number(ring, fd)->quick_at = unri_started_ms(op);
     if (ring->looks_left && --ring->looks_left == 0)
         ring->look_lasts = LOOK_LASTS_MS;
     int second = closing >= UNRI_CLOSING_WAITS ? unri_enter_second_number(fd) : -1;
@@ -77,7 +77,7 @@ static bool close_fill(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     struct unri_ring *ring = op->private_fields.loop->ring;
     (void)sqe;
-    if (likely(unri_started_ms(op) - *unri_looked_at(ring, op->private_fields.fd)
+    if (likely(unri_started_ms(op) - unri_number(ring, op->private_fields.fd)->quick_at
                < ring->look_lasts))
         return true;
     return look_and_fill(ring, op);

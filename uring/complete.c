@@ -91,7 +91,7 @@ __attribute__((noinline)) static int error_of_nothing_sent(struct unr_op *op)
     if (!(p->flags & UNRI_FD_CLOSED)) {
         if (unri_enter_carries(p->fd) < UNRI_CARRIES_DATAGRAMS)
             return 0;
-        *unri_send_on(p->loop->ring, p->fd) = UNRI_SEND_UNKNOWN;
+        unri_number(p->loop->ring, p->fd)->send = UNRI_SEND_UNKNOWN;
     }
     p->flags |= UNRI_LOST_DATA;
     return -EAGAIN;

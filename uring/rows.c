@@ -36,7 +36,7 @@ static bool fill_futex(struct io_uring_sqe *sqe, struct unr_op *op)
  * Asks what a number is that is not known. */
 static bool may_be_lost(struct unri_ring *ring, int fd)
 {
-    uint8_t *known = unri_send_on(ring, fd);
+    uint8_t *known = &unri_number(ring, fd)->send;
     if (*known == UNRI_SEND_UNKNOWN)
         *known = unri_enter_carries(fd) == UNRI_CARRIES_LOCAL_DATAGRAMS ? UNRI_SEND_LOSSY
                                                                         : UNRI_SEND_SAFE;
@@ -63,7 +63,7 @@ __attribute__((noinline)) static bool fill_unsafe_send(struct io_uring_sqe *sqe,
 static bool fill_send(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     struct unri_ring *ring = op->private_fields.loop->ring;
-    if (likely(*unri_send_on(ring, op->private_fields.fd) == UNRI_SEND_SAFE))
+    if (likely(unri_number(ring, op->private_fields.fd)->send == UNRI_SEND_SAFE))
         return true;
     return fill_unsafe_send(sqe, ring);
 }
