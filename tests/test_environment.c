@@ -791,6 +791,21 @@ Test(environment, no_locked_memory)
     }
 }
 
+static void let_no_file_grow(void *context)
+{
+    (void)context;
+    must(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 0, RLIM_INFINITY }) == 0);
+    open_in_child();
+}
+
+/* With RLIMIT_FSIZE at 0, where writing to a file raises SIGXFSZ, a loop opens and works. */
+Test(environment, no_file_may_grow)
+{
+    skip_if_refused();
+    struct death death = in_child(let_no_file_grow, NULL);
+    expect_success(&death);
+}
+
 static long resident_kib(void)
 {
     long  total, pages;
@@ -1146,13 +1161,13 @@ Test(environment, absolute_waits_that_the_kernel_lacks)
 
 static bool forget_nosignal;
 
-ssize_t pwritev2(int to, const struct iovec *iov, int count, off_t offset, int flags)
+ssize_t preadv2(int from, const struct iovec *iov, int count, off_t offset, int flags)
 {
     if (forget_nosignal && flags & 0x100) {
         errno = EOPNOTSUPP;
         return -1;
     }
-    return syscall(SYS_pwritev2, to, iov, count, offset, 0, flags);
+    return syscall(SYS_preadv2, from, iov, count, offset, 0, flags);
 }
 
 /* Without RWF_NOSIGNAL (Linux 6.18), writes do without. */

@@ -82,17 +82,19 @@ int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete,
                            (sigset_t *)&argument, sizeof argument);
 }
 
+/* A read at the end of an empty file, for which the kernel looks at the flag as it does for a
+ * write. A write would raise SIGXFSZ where RLIMIT_FSIZE is 0. */
 bool unri_enter_has_nosignal(void)
 {
     int fd = memfd_create("unring", MFD_CLOEXEC);
     if (fd < 0)
         return false;
-    char         zero = 0;
-    struct iovec byte = { .iov_base = &zero, .iov_len = 1 };
+    char         room;
+    struct iovec byte = { .iov_base = &room, .iov_len = 1 };
 #ifdef __GLIBC__
-    bool has = pwritev2(fd, &byte, 1, 0, UNRI_RWF_NOSIGNAL) == 1;
+    bool has = preadv2(fd, &byte, 1, 0, UNRI_RWF_NOSIGNAL) == 0;
 #else
-    bool        has = syscall(SYS_pwritev2, fd, &byte, 1, 0, 0, UNRI_RWF_NOSIGNAL) == 1;
+    bool        has = syscall(SYS_preadv2, fd, &byte, 1, 0, 0, UNRI_RWF_NOSIGNAL) == 0;
 #endif
     close(fd);
     return has;
