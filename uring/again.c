@@ -19,9 +19,8 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-/* Tells whether a call that was interrupted has done nothing, so that it may be called again.  Over
- * TCP a connect goes on, as connect(2) has it. */
-static bool did_nothing(const struct unr_op *op)
+/* Over TCP a connect goes on, as connect(2) has it. */
+bool unri_did_nothing(const struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
     const struct unri_row       *row = unri_row_of(op);
@@ -78,7 +77,7 @@ int unri_interrupted(struct unr_loop *loop, struct unr_op *op, int res)
     const struct unr_op_private *p = &op->private_fields;
     if (p->flags & UNRI_FD_CLOSED)
         return -EINTR; /* nothing is asked of a number that may be another file's */
-    bool again = res == -ECANCELED ? needs_worker(op) : did_nothing(op);
+    bool again = res == -ECANCELED ? needs_worker(op) : unri_did_nothing(op);
     if (res == -ECANCELED && unri_attempts(op) == UNRI_REPEAT_LEVELS)
         again = false;
     if (again && !(p->flags & UNRI_CLOSES)) {

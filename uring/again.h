@@ -13,6 +13,9 @@ static inline bool unri_is_interruption(int res)
     return res == -ECANCELED || res == -EINTR || (res <= -512 && res >= -516);
 }
 
+/* Tells whether a call that was interrupted has done nothing, so that it may be called again. */
+bool unri_did_nothing(const struct unr_op *op);
+
 /* Takes an interruption that nobody has asked for.  Where the kernel has done nothing of the
  * operation it is submitted again: UNRI_AGAIN.  Else that was its last CQE, and the res is returned
  * with which the operation ends. */

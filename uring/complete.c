@@ -129,6 +129,25 @@ __attribute__((noinline)) static void amend_result(struct unr_op *op)
     }
 }
 
+/* Tells whether the socket of a cancelled connect may go on connecting: the kernel ends the I/O
+ * request, and leaves a TCP socket in SYN_SENT.  (AF_UNIX has no such state.) */
+static bool needs_undoing(const struct unr_op *op, int res)
+{
+    return unri_row_of(op)->opcode == IORING_OP_CONNECT && unri_is_interruption(res)
+           && unri_family_of_connect(op) != AF_UNIX;
+}
+
+/* Tells whether a call that a request has ended, with the CQE `res`, may have done something all
+ * the same: a worker was in it, and was interrupted.  What an unr_sqe() does is its caller's to
+ * say. Apart from the rest, as few are interrupted. */
+__attribute__((noinline)) static bool may_have_done_something(const struct unr_op *op, int res)
+{
+    if (needs_undoing(op, res))
+        return op->private_fields.flags & UNRI_UNDO_FAILED;
+    return res < 0 && res != -ECANCELED && unri_row_of(op) != &unri_row_sqe
+           && !unri_did_nothing(op);
+}
+
 /* Ends an operation whose last missing CQE has come.  Its result is made of what was kept of all
  * its CQEs. */
 static void finish(struct unr_op *op)
@@ -140,7 +159,9 @@ static void finish(struct unr_op *op)
         error = error_of_nothing_sent(op);
     if (res >= 0 && row->completed)
         row->completed(op);
-    if (error == -ECANCELED && op->private_fields.flags & UNRI_UNDO_FAILED)
+    if (error == -ECANCELED
+        && unlikely(res != -ECANCELED || op->private_fields.flags & UNRI_UNDO_FAILED)
+        && may_have_done_something(op, res))
         op->result.guarantee = UNR_CANCEL_TERMINAL;
     unri_end(op, error);
     if (unlikely(row == &unri_row_sqe || op->private_fields.flags & UNRI_CLOCK_SET))
@@ -148,14 +169,6 @@ static void finish(struct unr_op *op)
 }
 
 /* ---- its own CQEs ---- */
-
-/* Tells whether the socket of a cancelled connect may go on connecting: the kernel ends the I/O
- * request, and leaves a TCP socket in SYN_SENT.  (AF_UNIX has no such state.) */
-static bool needs_undoing(const struct unr_op *op, int res)
-{
-    return unri_row_of(op)->opcode == IORING_OP_CONNECT && unri_is_interruption(res)
-           && unri_family_of_connect(op) != AF_UNIX;
-}
 
 /* Takes an operation's own last CQE, and keeps its `res`.  A cancel that was not sent yet is taken
  * back; a cancel that was sent is still awaited. */

@@ -6,7 +6,9 @@
  * The kernel hands nearly all of these calls to a worker; it makes an openat of a name that it has
  * in its cache, and some fadvise, at once.  A request to cancel ends a call that is still waiting
  * for its worker.  A call that the worker has begun runs to its end, and its verdict is RUNNING,
- * unless it waits for something that can be interrupted.
+ * unless it waits for something that can be interrupted.  Where that interrupts a call which may
+ * have done something by then, the guarantee is TERMINAL instead of the one under Cancels:
+ * setxattr, fallocate, unlinkat, renameat, linkat, symlinkat, mkdirat, and openat with O_EXCL.
  *
  * A flag does what it does in the plain call, and one that is newer than Linux 6.18 is passed on:
  * tests/test_flags.c tries each flag with each call. */
@@ -24,7 +26,8 @@ UNR_BEGIN
  *
  * dirfd    the directory from which a relative `path` begins; AT_FDCWD: the working directory.
  * Result   fd: the file, the caller's to close, also when a request to cancel came too late.
- * Cancels  TOTAL: nothing was opened, and no file was made.
+ * Cancels  TOTAL: nothing was opened, and no file was made.  With O_EXCL TERMINAL, where it was
+ *          interrupted: the file may have been made.
  * Errors   as openat(2).
  * FIFOs    O_NONBLOCK says that nothing is waited for: O_RDONLY succeeds without a peer, and
  *          O_WRONLY is -ENXIO.  Without O_NONBLOCK the same happens where the kernel has `path` in
@@ -83,7 +86,7 @@ UNR_API struct unr_op *unr_fgetxattr(struct unr_op *op, int fd, const char *name
  * value    lent: `size` bytes.
  * flags    0; XATTR_CREATE: the attribute must be new; XATTR_REPLACE: it must be there.
  * Result   value: 0.
- * Cancels  TOTAL: the attribute is as it was.
+ * Cancels  TOTAL: the attribute is as it was.  TERMINAL, where it was interrupted: it may be set.
  * Errors   as setxattr(2): -EEXIST, -ENODATA: not as `flags` demand; -E2BIG: `size` is too large.
  * Source   io_uring_prep_setxattr(3). */
 UNR_API struct unr_op *unr_setxattr(struct unr_op *op, const char *path, const char *name,
@@ -101,7 +104,8 @@ UNR_API struct unr_op *unr_ftruncate(struct unr_op *op, int fd, int64_t len);
  *
  * mode     FALLOC_FL_* of fallocate(2), or 0.
  * Result   value: 0.
- * Cancels  TOTAL: the space is as it was.
+ * Cancels  TOTAL: the space is as it was.  TERMINAL, where it was interrupted: a part may be done,
+ *          as hugetlbfs leaves it.
  * Errors   as fallocate(2).
  * Source   io_uring_prep_fallocate(3). */
 UNR_API struct unr_op *unr_fallocate(struct unr_op *op, int fd, int mode, int64_t offset,
@@ -134,7 +138,7 @@ UNR_API struct unr_op *unr_sync_file_range(struct unr_op *op, int fd, int64_t of
  * dirfd    the directory from which a relative `path` begins; AT_FDCWD: the working directory.
  * flags    0, or AT_REMOVEDIR for a directory.
  * Result   value: 0.
- * Cancels  TOTAL: the name is there.
+ * Cancels  TOTAL: the name is there.  TERMINAL, where it was interrupted: it may be gone.
  * Errors   as unlinkat(2).
  * Source   io_uring_prep_unlinkat(3). */
 UNR_API struct unr_op *unr_unlinkat(struct unr_op *op, int dirfd, const char *path, int flags);
@@ -145,7 +149,7 @@ UNR_API struct unr_op *unr_unlinkat(struct unr_op *op, int dirfd, const char *pa
  *          AT_FDCWD is the working directory.
  * flags    RENAME_* of renameat2(2), or 0.
  * Result   value: 0.
- * Cancels  TOTAL: the file has its old name.
+ * Cancels  TOTAL: the file has its old name.  TERMINAL, where it was interrupted: it may have the new one.
  * Errors   as renameat2(2).
  * Source   io_uring_prep_renameat(3). */
 UNR_API struct unr_op *unr_renameat(struct unr_op *op, int from_dirfd, const char *from,
@@ -157,7 +161,7 @@ UNR_API struct unr_op *unr_renameat(struct unr_op *op, int from_dirfd, const cha
  *          AT_FDCWD is the working directory.
  * flags    AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, or 0.
  * Result   value: 0.
- * Cancels  TOTAL: there is no new name.
+ * Cancels  TOTAL: there is no new name.  TERMINAL, where it was interrupted: it may be there.
  * Errors   as linkat(2).
  * Source   io_uring_prep_linkat(3). */
 UNR_API struct unr_op *unr_linkat(struct unr_op *op, int from_dirfd, const char *from, int to_dirfd,
@@ -167,7 +171,7 @@ UNR_API struct unr_op *unr_linkat(struct unr_op *op, int from_dirfd, const char 
  *
  * dirfd    the directory from which a relative `path` begins; AT_FDCWD: the working directory.
  * Result   value: 0.
- * Cancels  TOTAL: there is no link.
+ * Cancels  TOTAL: there is no link.  TERMINAL, where it was interrupted: it may be there.
  * Errors   as symlinkat(2).
  * Source   io_uring_prep_symlinkat(3). */
 UNR_API struct unr_op *unr_symlinkat(struct unr_op *op, const char *target, int dirfd,
@@ -177,7 +181,7 @@ UNR_API struct unr_op *unr_symlinkat(struct unr_op *op, const char *target, int 
  *
  * dirfd    the directory from which a relative `path` begins; AT_FDCWD: the working directory.
  * Result   value: 0.
- * Cancels  TOTAL: there is no directory.
+ * Cancels  TOTAL: there is no directory.  TERMINAL, where it was interrupted: it may be there.
  * Errors   as mkdirat(2).
  * Source   io_uring_prep_mkdirat(3). */
 UNR_API struct unr_op *unr_mkdirat(struct unr_op *op, int dirfd, const char *path, mode_t mode);

@@ -68,7 +68,8 @@ struct unr_result {
     };
     int     fd;        /* a new descriptor, the caller's to close; -1: there is none */
     uint8_t requested; /* the types asked for from start to `done`, honoured or not */
-    uint8_t guarantee; /* the one guarantee of the cancellation; NONE: it was not cancelled */
+    uint8_t guarantee; /* the one guarantee of the cancellation, which may be weaker than what the
+                          operation supports: see its Cancels; NONE: it was not cancelled */
     uint8_t verdict;   /* enum unr_verdict */
     uint8_t flags;     /* UNR_MORE, or 0 */
 };

@@ -789,6 +789,14 @@ bool sim_call_is_known(unsigned opcode)
     }
 }
 
+static int do_fallocate(struct sim_request *request, uint64_t len)
+{
+    if (request->file->kind != SIM_REGULAR)
+        return -ENODEV;
+    uint64_t end = request->sqe.off + len;
+    return request->file->inode->len < end ? do_truncate(request, (size_t)end) : 0;
+}
+
 static int execute(struct sim_request *request)
 {
     switch (request->sqe.opcode) {
@@ -829,12 +837,7 @@ static int execute(struct sim_request *request)
     case IORING_OP_FGETXATTR: return attribute_of_file(request);
     case UNRI_OP_EPOLL_WAIT: return do_epoll_wait(request);
     case UNRI_OP_FTRUNCATE: return do_truncate(request, (size_t)request->sqe.off);
-    case IORING_OP_FALLOCATE:
-        if (request->file->kind != SIM_REGULAR)
-            return -ENODEV;
-        return request->file->inode->len < request->sqe.off + request->sqe.addr
-                   ? do_truncate(request, (size_t)(request->sqe.off + request->sqe.addr))
-                   : 0;
+    case IORING_OP_FALLOCATE: return do_fallocate(request, request->sqe.addr);
     case IORING_OP_FSYNC:
     case IORING_OP_FADVISE:
     case IORING_OP_SYNC_FILE_RANGE: return request->file->kind == SIM_REGULAR ? 0 : -EINVAL;
@@ -901,6 +904,21 @@ bool sim_call_blocks(const struct sim_request *request)
 {
     return request->sqe.opcode == IORING_OP_SPLICE || request->sqe.opcode == IORING_OP_TEE
            || sim_call_polls_then_works(request);
+}
+
+bool sim_call_is_interruptible(const struct sim_request *request)
+{
+    return sim_call_blocks(request) || request->sqe.opcode == IORING_OP_FALLOCATE;
+}
+
+int sim_call_interrupted(struct sim_request *request)
+{
+    uint32_t moved = sim_call_moved(request);
+    if (moved)
+        return (int)moved;
+    if (request->sqe.opcode == IORING_OP_FALLOCATE && unri_choose(2))
+        do_fallocate(request, request->sqe.addr / 2);
+    return unri_choose(2) ? -EINTR : -512;
 }
 
 /* Where the real kernel tries a call first: some calls always in a worker, most inline, and calls

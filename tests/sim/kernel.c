@@ -596,7 +596,7 @@ static int cancel(struct sim_ring *ring, uint64_t user_data)
             if (!find(ring, user_data))
                 return -ENOENT;
         }
-        if (sim_call_blocks(request))
+        if (sim_call_is_interruptible(request))
             request->interrupted = unri_choose(2) == 0;
         return -EALREADY;
     default: return -ENOENT; /* SIM_ARMING, SIM_ISSUED: the cancel is lost */
@@ -779,8 +779,7 @@ static void step(struct sim_request *request)
     case SIM_ISSUED:
     case SIM_RUNNING:
         if (request->interrupted) {
-            int moved = (int)sim_call_moved(request);
-            complete(request, moved ? moved : unri_choose(2) ? -EINTR : -512);
+            complete(request, sim_call_interrupted(request));
         } else {
             int res = sim_call(request);
             if (res != SIM_WAIT)

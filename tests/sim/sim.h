@@ -253,6 +253,13 @@ uint32_t sim_call_moved(const struct sim_request *request);
 /* Whether a worker may wait in the call, and be interrupted there. */
 bool sim_call_blocks(const struct sim_request *request);
 
+/* Whether a cancel interrupts a worker in the call: where it waits, and in a fallocate. */
+bool sim_call_is_interruptible(const struct sim_request *request);
+
+/* Ends a call that is interrupted.  Returns its res: what has moved, or an interruption.  Whether a
+ * fallocate has done a part by then is a choice. */
+int sim_call_interrupted(struct sim_request *request);
+
 /* Whether the call waits for its descriptor first, and is then made by a worker: reads and writes
  * of pipes before Linux 6.5. */
 bool sim_call_polls_then_works(const struct sim_request *request);
