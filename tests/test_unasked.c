@@ -5,6 +5,7 @@
 #include "support.h"
 
 #include <liburing.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/timerfd.h>
 #include <sys/timex.h>
@@ -314,6 +315,45 @@ Test(unasked, no_worker_and_closed_meanwhile)
     expect_success(&death);
 }
 
+/* Reads eight bytes of what no poll can wait for; or of what a worker reads on some kernels alone.
+ */
+static void reads_without_workers(void *context)
+{
+    struct unr_op op = { 0 };
+    char          buf[8];
+    int           fd = *(int *)context;
+    refuse_workers();
+    must(unr_loop_open(&loop, NULL) == 0);
+    unr_start(loop, unr_read(&op, fd, buf, sizeof buf, -1), NULL, NULL);
+    must(unr_loop_run(loop) == 0);
+    if (op.result.error)
+        must(op.result.error == -EAGAIN && strstr(unr_explain_op(&op), "no worker thread"));
+    else
+        must(op.result.bytes == sizeof buf);
+    must(op.result.verdict == UNR_VERDICT_NONE);
+    must(unr_loop_close(loop) == 0);
+}
+
+Test(unasked, no_worker_for_a_device)
+{
+    int fd = open("/dev/hwrng", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        cr_skip_test("/dev/hwrng: %s", strerror(errno));
+    struct death death = in_child(reads_without_workers, &fd);
+    expect_success(&death);
+    close(fd);
+}
+
+Test(unasked, no_worker_for_a_pipe)
+{
+    int fds[2];
+    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+    cr_assert_eq(write(fds[1], "12345678", 8), 8);
+    struct death death = in_child(reads_without_workers, &fds[0]);
+    expect_success(&death);
+    close_pair(fds);
+}
+
 /* A close needs none. */
 static void closes_without_workers(void *context)
 {
@@ -343,29 +383,70 @@ static void fill_cancel_fd(void *sqe, void *fd)
     io_uring_prep_cancel_fd(sqe, *(int *)fd, IORING_ASYNC_CANCEL_ALL);
 }
 
-static void cancelled_on_a_socket_of(int type)
+/* Reads from `fd`, and has a stranger cancel that. */
+static void be_cancelled(struct seen *read_op, char buf[8], int *fd)
 {
-    struct seen read_op = { 0 }, stranger = { 0 };
-    int         fds[2];
-    char        buf[8];
-    open_loop();
-    cr_assert_eq(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
-    start(&read_op, unr_read(&read_op.op, fds[0], buf, sizeof buf, -1));
+    struct seen stranger = { 0 };
+    start(read_op, unr_read(&read_op->op, *fd, buf, 8, -1));
     submit();
     start(&stranger,
-          unr_sqe(&stranger.op, "cancel by descriptor", UNR_CANCEL_NONE, fill_cancel_fd, &fds[0]));
+          unr_sqe(&stranger.op, "cancel by descriptor", UNR_CANCEL_NONE, fill_cancel_fd, fd));
+    while (!stranger.runs)
+        submit();
+}
+
+static void interrupted_on(int fd)
+{
+    struct seen read_op = { 0 };
+    char        buf[8];
+    open_loop();
+    be_cancelled(&read_op, buf, &fd);
     run();
     cr_assert_eq(read_op.result.error, -EINTR);
     cr_assert_eq(read_op.result.verdict, UNR_VERDICT_NONE);
     cr_assert_eq(read_op.result.cause, 0);
-    close_pair(fds);
     close_loop();
 }
 
 Test(unasked, cancelled_by_a_stranger)
 {
-    cancelled_on_a_socket_of(SOCK_STREAM);
-    cancelled_on_a_socket_of(SOCK_DGRAM);
+    int fds[2], event = eventfd(0, EFD_CLOEXEC);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    interrupted_on(fds[0]);
+    close_pair(fds);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
+    interrupted_on(fds[0]);
+    close_pair(fds);
+    interrupted_on(event);
+    close(event);
+}
+
+/* On others it might have been a worker that was missing: the read goes on, and can be cancelled.
+ */
+static void goes_on_with(int fd)
+{
+    struct seen read_op = { 0 };
+    char        buf[8];
+    open_loop();
+    be_cancelled(&read_op, buf, &fd);
+    for (int i = 0; i < 5; i++)
+        submit();
+    unr_cancel(&read_op.op, UNR_CANCEL_TOTAL);
+    run();
+    cr_assert_eq(read_op.result.error, -ECANCELED);
+    cr_assert_eq(read_op.result.guarantee, UNR_CANCEL_TOTAL);
+    cr_assert_eq(submitted_again(), 1u);
+    close_loop();
+}
+
+Test(unasked, cancelled_by_a_stranger_and_goes_on)
+{
+    int fds[2], timer = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC);
+    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+    goes_on_with(fds[0]);
+    close_pair(fds);
+    goes_on_with(timer);
+    close(timer);
 }
 
 /* ---- interrupted, and who knows what was done ---- */

@@ -32,17 +32,20 @@ bool unri_did_nothing(const struct unr_op *op)
 }
 
 /* Tells whether a worker executes the operation, or would have, so that ECANCELED means that there
- * was none.  A cancel by somebody else that finds it waiting for a worker looks alike.  A worker
- * waits in a connect over AF_UNIX, and in a send of a unix datagram, for which no poll can wait. */
+ * was none.  A cancel by somebody else looks alike; no harm is done if the call is made again then.
+ *
+ * A worker waits in a connect over AF_UNIX, in a send of a unix datagram, for which no poll can
+ * wait, and in a read or write of nearly all that is no socket: of files, of devices that have no
+ * poll, and of pipes and timers before Linux 6.5 and 6.10. */
 static bool needs_worker(const struct unr_op *op)
 {
     const struct unri_row *row = unri_row_of(op);
     int                    fd = op->private_fields.fd;
     if (row->opcode == IORING_OP_CONNECT)
         return unri_family_of_connect(op) == AF_UNIX;
-    if (row->in_worker || !op->type->private_fields.descriptors)
+    if (row->in_worker || (row->yields != UNRI_YIELDS_BYTES && row->yields != UNRI_YIELDS_SENT))
         return row->in_worker;
-    return unri_enter_is_file(fd)
+    return unri_enter_waits(fd) == UNRI_WAITS_IN_WORKER
            || (row->yields == UNRI_YIELDS_SENT
                && unri_enter_carries(fd) == UNRI_CARRIES_LOCAL_DATAGRAMS);
 }
@@ -63,7 +66,7 @@ static int res_of_cancelled(struct unr_op *op)
         p->flags |= UNRI_NO_WORKER;
         return -EAGAIN;
     }
-    if (is_read(op) && unri_enter_is_timer(p->fd)) {
+    if (is_read(op) && unri_enter_waits(p->fd) == UNRI_WAITS_FOR_CLOCK) {
         p->flags |= UNRI_CLOCK_SET;
         return -ECANCELED;
     }

@@ -4,6 +4,9 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -100,17 +103,39 @@ bool unri_enter_has_nosignal(void)
     return has;
 }
 
-bool unri_enter_is_file(int fd)
+/* Reads what proc(5) has of a descriptor; nothing where there is no /proc. */
+static void read_fdinfo(int fd, char *text, size_t size)
 {
-    struct stat st;
-    return fstat(fd, &st) == 0
-           && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode));
+    char path[48];
+    snprintf(path, sizeof path, "/proc/thread-self/fdinfo/%d", fd);
+    int     info = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = info < 0 ? 0 : read(info, text, size - 1);
+    text[n > 0 ? n : 0] = 0;
+    if (info >= 0)
+        close(info);
 }
 
-bool unri_enter_is_timer(int fd)
+/* Tells whether a read of `fd` may report that the clock was set. */
+static bool may_report_the_clock(int fd, const char *info)
 {
+    static const char key[] = "settime flags:";
+    const char       *flags = strstr(info, key);
     struct itimerspec left;
+    if (flags)
+        return strtoul(flags + sizeof key - 1, NULL, 8) & TFD_TIMER_CANCEL_ON_SET;
     return timerfd_gettime(fd, &left) == 0;
+}
+
+enum unri_waits unri_enter_waits(int fd)
+{
+    char        info[512];
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+        return UNRI_WAITS_IN_TASK;
+    read_fdinfo(fd, info, sizeof info);
+    if (may_report_the_clock(fd, info))
+        return UNRI_WAITS_FOR_CLOCK;
+    return strstr(info, "eventfd-count:") ? UNRI_WAITS_IN_TASK : UNRI_WAITS_IN_WORKER;
 }
 
 int unri_enter_close_now(int fd)

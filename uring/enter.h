@@ -20,6 +20,13 @@ enum unri_carries {
     UNRI_CARRIES_LOCAL_DATAGRAMS, /* SOCK_DGRAM of AF_UNIX */
 };
 
+/* Where the kernel waits in a read or write. */
+enum unri_waits {
+    UNRI_WAITS_IN_WORKER = 1, /* or may: as no poll can wait, or no attempt may end with EAGAIN */
+    UNRI_WAITS_IN_TASK,       /* a socket, an eventfd: never in a worker */
+    UNRI_WAITS_FOR_CLOCK,     /* a timerfd, to which ECANCELED says that the clock was set */
+};
+
 /* What closing a descriptor is.  The order matters: from WAITS on the thread may wait. */
 enum unri_closing {
     UNRI_CLOSING_IS_QUICK = 1, /* it is no file: a socket, a pipe, an eventfd */
@@ -57,11 +64,9 @@ int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete,
 /* Tells whether writes can be told not to raise SIGPIPE: RWF_NOSIGNAL. */
 bool unri_enter_has_nosignal(void);
 
-/* Tells whether `fd` is a file, a directory or a disk: what no poll can wait for. */
-bool unri_enter_is_file(int fd);
-
-/* Tells whether `fd` is a timerfd_create(2). */
-bool unri_enter_is_timer(int fd);
+/* Where the kernel waits in a read or write of `fd`, as far as that can be told: fstat(2), and what
+ * /proc says. */
+enum unri_waits unri_enter_waits(int fd);
 
 /* Closes `fd` here and now: close(2).  0 or a negative errno. */
 int unri_enter_close_now(int fd);

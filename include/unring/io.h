@@ -29,7 +29,10 @@
  *             worker.  -EINTR: the call may have done something (unlinkat, renameat, linkat,
  *             symlinkat, mkdirat, setxattr, fallocate, openat with O_EXCL, connect over TCP, which
  *             goes on); or unr_close(), on the same loop, has closed its descriptor meanwhile; or
- *             somebody else cancelled it, as an unr_sqe() of IORING_OP_ASYNC_CANCEL can.
+ *             somebody else cancelled it, as an unr_sqe() of IORING_OP_ASYNC_CANCEL can.  Where
+ *             that looks as if a worker had been missing, the call is submitted again instead:
+ *             whatever a worker executes, and a read or write of anything but a socket or an
+ *             eventfd.
  *   Threads   The loop's.
  *   Source    tests/test_table.c cancels each of them in every state. */
 #ifndef UNRING_IO_H

@@ -256,16 +256,12 @@ bool unri_enter_has_nosignal(void)
     return !sim_kernel_is_before(618);
 }
 
-bool unri_enter_is_file(int fd)
+enum unri_waits unri_enter_waits(int fd)
 {
     const struct sim_file *file = sim_file_of(fd);
-    return file && file->kind == SIM_REGULAR;
-}
-
-bool unri_enter_is_timer(int fd)
-{
-    (void)fd;
-    return false;
+    enum sim_kind          kind = file ? file->kind : SIM_REGULAR;
+    bool in_task = kind == SIM_SOCKET || kind == SIM_DATAGRAMS || kind == SIM_EVENTFD;
+    return in_task ? UNRI_WAITS_IN_TASK : UNRI_WAITS_IN_WORKER;
 }
 
 int unri_enter_close_now(int fd)
@@ -496,6 +492,14 @@ static bool has_worker(void)
     return choice == 0;
 }
 
+static void wait_for_worker(struct sim_request *request)
+{
+    request->stage = SIM_PENDING;
+    if (!has_worker()
+        || (request->sqe.opcode == IORING_OP_CLOSE && is_wanting(sim_file_of(request->sqe.fd))))
+        complete(request, -ECANCELED);
+}
+
 static void begin(struct sim_request *request)
 {
     if (sim_call_polls_then_works(request)) {
@@ -503,12 +507,7 @@ static void begin(struct sim_request *request)
         return;
     }
     switch (sim_call_begins(request)) {
-    case SIM_PENDING:
-        request->stage = SIM_PENDING;
-        if (!has_worker()
-            || (request->sqe.opcode == IORING_OP_CLOSE && is_wanting(sim_file_of(request->sqe.fd))))
-            complete(request, -ECANCELED);
-        break;
+    case SIM_PENDING: wait_for_worker(request); break;
     case SIM_ISSUED: request->stage = SIM_ISSUED; break;
     default:
         /* To complete while it is submitted is the kindest.  By choice it is put into the poll
@@ -771,7 +770,7 @@ static void step(struct sim_request *request)
         if (request->cancelled)
             complete_cancelled(request);
         else if (sim_call_polls_then_works(request))
-            request->stage = SIM_PENDING;
+            wait_for_worker(request);
         else
             attempt(request);
         break;
