@@ -523,29 +523,91 @@ Test(unasked, interrupted_calls_that_may_have_done_something)
     close_loop();
 }
 
+static int timer_of_the_clock(void)
+{
+    struct itimerspec at = { .it_value.tv_sec = INT32_MAX };
+    int               fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC);
+    cr_assert_eq(timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &at, NULL), 0);
+    return fd;
+}
+
+static void set_the_clock(void)
+{
+    struct timex by_a_nanosecond = { .modes = ADJ_SETOFFSET | ADJ_NANO, .time.tv_usec = 1 };
+    if (adjtimex(&by_a_nanosecond) >= 0)
+        return;
+    int error = errno;
+    cr_assert_eq(unr_loop_close(loop), 0);
+    cr_skip_test("the clock may not be set: %s", strerror(error));
+}
+
+static void expect_the_clock(const struct unr_op *op)
+{
+    const struct unr_result *r = &op->result;
+    cr_assert_eq(r->error, -ECANCELED);
+    cr_assert_eq(r->guarantee, UNR_CANCEL_NONE);
+    cr_assert_eq(r->verdict, UNR_VERDICT_NONE);
+    cr_assert_eq(r->cause, 0);
+    cr_assert(strstr(unr_explain_op(op), "failed with ECANCELED"), "%s", unr_explain_op(op));
+    cr_assert(strstr(unr_explain_op(op), "the clock was set"), "%s", unr_explain_op(op));
+}
+
 /* A timer that is to tell when the clock is set does so with ECANCELED: an event, which is passed
- * on. */
+ * on, and for what contains the read a failure. */
 Test(unasked, clock_was_set)
 {
-    struct seen       read_op = { 0 };
-    struct timex      by_a_nanosecond = { .modes = ADJ_SETOFFSET | ADJ_NANO, .time.tv_usec = 1 };
-    struct itimerspec at = { .it_value.tv_sec = INT32_MAX };
-    uint64_t          expirations;
+    struct unr_op       alone = { 0 }, reads[4] = { 0 }, *members[4];
+    struct unr_group    all = { 0 }, any = { 0 }, one = { 0 };
+    struct unr_deadline deadline = { 0 };
+    struct unr_transfer exact = { 0 };
+    struct unr_stream   stream;
+    uint64_t            expirations[6];
+    int                 fds[6];
     open_loop();
-    int fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC);
-    cr_assert_eq(timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &at, NULL), 0);
-    start(&read_op, unr_read(&read_op.op, fd, &expirations, sizeof expirations, -1));
+    for (int i = 0; i < 6; i++)
+        fds[i] = timer_of_the_clock();
+    for (int i = 0; i < 4; i++)
+        members[i] = unr_read(&reads[i], fds[i], &expirations[i], 8, -1);
+    unr_stream_pipe(&stream, fds[4]);
+    unr_start(loop, unr_all(&all, &members[0], 1), NULL, NULL);
+    unr_start(loop, unr_any(&any, &members[1], 1), NULL, NULL);
+    unr_start(loop, unr_group(&one, &members[2], 1, unr_wait_all, NULL), NULL, NULL);
+    unr_start(loop, unr_cancel_after(&deadline, members[3], UNR_SEC(100)), NULL, NULL);
+    unr_start(loop, unr_read_exact(&exact, &stream, &expirations[4], 8), NULL, NULL);
+    unr_start(loop, unr_read(&alone, fds[5], &expirations[5], 8, -1), NULL, NULL);
     submit();
-    if (adjtimex(&by_a_nanosecond) < 0) {
-        unr_cancel(&read_op.op, UNR_CANCEL_TOTAL);
-        run();
-        cr_skip_test("the clock may not be set: %s", strerror(errno));
-    }
+    set_the_clock();
     run();
-    cr_assert_eq(read_op.result.error, -ECANCELED);
-    cr_assert_eq(read_op.result.verdict, UNR_VERDICT_NONE);
-    cr_assert_eq(read_op.result.guarantee, UNR_CANCEL_NONE);
-    cr_assert_eq(read_op.result.cause, 0);
+    expect_the_clock(&alone);
+    expect_the_clock(&all.op);
+    expect_the_clock(&any.op);
+    expect_the_clock(&deadline.op);
+    expect_the_clock(&exact.op);
+    cr_assert_eq(one.op.result.error, 0); /* which does not look at how its members ended */
+    for (int i = 0; i < 6; i++)
+        close(fds[i]);
+    close_loop();
+}
+
+/* A request that comes behind the event was too late, and does not make it a cancellation. */
+Test(unasked, clock_was_set_before_a_request)
+{
+    struct unr_op       read_op = { 0 };
+    struct unr_deadline deadline = { 0 };
+    uint64_t            expirations;
+    open_loop();
+    int fd = timer_of_the_clock();
+    unr_read(&read_op, fd, &expirations, 8, -1);
+    unr_start(loop, unr_cancel_after(&deadline, &read_op, UNR_SEC(100)), NULL, NULL);
+    submit();
+    set_the_clock();
+    unr_cancel_cause(&deadline.op, UNR_CANCEL_TOTAL, -ETIMEDOUT);
+    run();
+    cr_assert_eq(deadline.op.result.error, -ECANCELED);
+    bool cancelled = deadline.op.result.guarantee != UNR_CANCEL_NONE;
+    cr_assert_eq(deadline.op.result.verdict,
+                 cancelled ? UNR_VERDICT_CANCELLED : UNR_VERDICT_TOO_LATE);
+    cr_assert_eq(unr_timed_out(&deadline.op.result), cancelled);
     close(fd);
     close_loop();
 }

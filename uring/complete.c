@@ -116,17 +116,20 @@ static bool yield_result(struct unr_result *r, enum unri_yields yields, int res)
     return true;
 }
 
-/* Two results that are not as unri_end() makes them.  Apart from the rest, as few are. */
-__attribute__((noinline)) static void amend_result(struct unr_op *op)
+/* Ends an operation of two kinds for which unri_end() does not do.  Apart from the rest, as few
+ * are.
+ */
+__attribute__((noinline)) static void end_specially(struct unr_op *op, int error)
 {
     struct unr_result *r = &op->result;
-    if (op->private_fields.flags & UNRI_CLOCK_SET) { /* an event, and no cancellation */
-        r->guarantee = UNR_CANCEL_NONE;
-        r->cause = 0;
-    } else if (r->error == 0 && r->value > 0 && !bytes_asked(op) && was_hit_on_its_way(op)) {
-        /* The SQE did not say how much was asked for, so the count stays a success. */
-        r->verdict = UNR_VERDICT_CANCELLED;
+    if (op->private_fields.flags & UNRI_CLOCK_SET) {
+        unri_end_uncancelled(op, error);
+        return;
     }
+    unri_end(op, error);
+    /* The SQE did not say how much was asked for, so the count stays a success. */
+    if (r->error == 0 && r->value > 0 && !bytes_asked(op) && was_hit_on_its_way(op))
+        r->verdict = UNR_VERDICT_CANCELLED;
 }
 
 /* Tells whether the socket of a cancelled connect may go on connecting: the kernel ends the I/O
@@ -163,9 +166,10 @@ static void finish(struct unr_op *op)
         && unlikely(res != -ECANCELED || op->private_fields.flags & UNRI_UNDO_FAILED)
         && may_have_done_something(op, res))
         op->result.guarantee = UNR_CANCEL_TERMINAL;
-    unri_end(op, error);
     if (unlikely(row == &unri_row_sqe || op->private_fields.flags & UNRI_CLOCK_SET))
-        amend_result(op);
+        end_specially(op, error);
+    else
+        unri_end(op, error);
 }
 
 /* ---- its own CQEs ---- */

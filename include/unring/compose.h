@@ -47,6 +47,7 @@ struct unr_compose_private {
     int32_t        child_cause; /* of the last child that was cancelled; 0: none was */
     uint8_t        proven;      /* the weakest guarantee that a child has proved */
     uint8_t        phase;
+    bool           child_failed; /* the last -ECANCELED of a child was no cancellation */
 };
 
 /* The part of a composed operation that unring works on.

@@ -62,8 +62,9 @@ UNR_API struct unr_op *unr_nop(struct unr_op *op);
  * Cancels  TOTAL: nothing was taken from the stream, and the position has not moved.
  * VMIN     0, of a terminal without O_NONBLOCK: the read waits for a byte, whatever VTIME is.
  * Errors   as read(2) and pread(2); -EINVAL for an offset below -1.  A pipe and a terminal ignore
- *          an offset; only a socket says -ESPIPE.  -ECANCELED with the verdict NONE: `fd` is a
- *          timerfd of TFD_TIMER_CANCEL_ON_SET, and the clock was set.
+ *          an offset; only a socket says -ESPIPE.  -ECANCELED with the guarantee NONE: `fd` is a
+ *          timerfd of TFD_TIMER_CANCEL_ON_SET, and the clock was set.  What contains the read takes
+ *          that for a failure, and no cancellation.
  * Source   io_uring_prep_read(3). */
 UNR_API struct unr_op *unr_read(struct unr_op *op, int fd, void *buf, size_t len, int64_t offset);
 

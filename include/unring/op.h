@@ -57,7 +57,10 @@ enum unr_verdict {
 /* The result of an operation.  An operation that has completed is never reported as cancelled, and
  * a count is valid whatever `error` says. */
 struct unr_result {
-    int error; /* 0, or a negative errno; -ECANCELED exactly when a cancellation took effect */
+    /* 0, or a negative errno; -ECANCELED exactly when a cancellation took effect.  With one
+     * exception, which has the guarantee NONE: a timerfd reports to its unr_read() that the clock
+     * was set, and what contains that read may fail with it. */
+    int error;
     /* The cause of the first request that was honoured.  Where none was: of the first that came
      * after completion, else of the last that was refused, else 0. */
     int cause;

@@ -94,7 +94,9 @@ static void child_done(struct unr_op *combinator, struct unr_op *child)
 {
     struct unr_compose         *self = compose_of(combinator);
     struct unr_compose_private *c = &self->private_fields;
-    if (child->result.error == -ECANCELED) {
+    if (child->result.error == -ECANCELED)
+        c->child_failed = !unri_was_cancelled(&child->result);
+    if (unri_was_cancelled(&child->result)) {
         c->child_cause = child->result.cause;
         if (child->result.guarantee < c->proven)
             c->proven = child->result.guarantee;
@@ -141,6 +143,7 @@ struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned 
     c->explain = NULL;
     c->child = NULL;
     c->child_cause = 0;
+    c->child_failed = false;
     c->proven = UNR_CANCEL_TOTAL;
     c->phase = DESCRIBED;
     return &self->op;
@@ -194,10 +197,11 @@ void unr_compose_end(struct unr_compose *self, int error)
     if (error > 0)
         unri_broken("ended with a positive error", &self->op, "an error is 0 or a negative errno");
     self->private_fields.phase = ENDED;
-    if (error == -ECANCELED)
+    bool honoured = self->op.private_fields.flags & UNRI_HONOURED;
+    if (error == -ECANCELED && (honoured || !self->private_fields.child_failed))
         end_cancelled(self);
     else
-        unri_end(&self->op, error);
+        unri_end_uncancelled(&self->op, error);
 }
 
 struct unr_cancel_state *unr_compose_state(struct unr_compose *self)

@@ -115,7 +115,7 @@ static void child_done(struct unr_op *combinator, struct unr_op *child)
     struct unr_result  result = child->result;
     if (combinator->private_fields.flags & UNRI_HONOURED)
         result.requested = 0;
-    if (result.error == -ECANCELED && result.verdict != UNR_VERDICT_UNSUBMITTED)
+    if (unri_was_cancelled(&result) && result.verdict != UNR_VERDICT_UNSUBMITTED)
         result.guarantee = (uint8_t)guarantee_for_requester(filter, result.guarantee);
     unri_end_with_result(combinator, &result);
 }

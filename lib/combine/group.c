@@ -257,13 +257,13 @@ static bool ended_by_outside(const struct unr_group *group, const struct unr_op 
  * member ended it. */
 static bool ended_by_condition(const struct unr_op *member)
 {
-    return asker_of(member) == CONDITION && member->result.error == -ECANCELED
+    return asker_of(member) == CONDITION && unri_was_cancelled(&member->result)
            && member->result.cause == -ECANCELED;
 }
 
 unsigned unri_weaker_guarantee(unsigned weakest, const struct unr_result *result)
 {
-    unsigned proven = result->error == -ECANCELED ? result->guarantee : UNR_CANCEL_PARTIAL;
+    unsigned proven = unri_was_cancelled(result) ? result->guarantee : UNR_CANCEL_PARTIAL;
     return proven < weakest ? proven : weakest;
 }
 
@@ -297,12 +297,11 @@ static void end_decided(struct unr_group *group, const struct unr_op *decider)
 {
     const struct unr_group_private *g = &group->private_fields;
     bool reports = g->condition == unr_wait_one_success || g->condition == unr_wait_one_error;
-    int  error = reports ? decider->result.error : 0;
     group->op.result.value = index_of(group, decider);
-    if (error == -ECANCELED)
+    if (reports && unri_was_cancelled(&decider->result))
         end_cancelled(group, decider->result.cause);
     else
-        unri_end(&group->op, error);
+        unri_end_uncancelled(&group->op, reports ? decider->result.error : 0);
 }
 
 /* Ends the group without a decision: a request from outside ended the member `ended` before there

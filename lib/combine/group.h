@@ -7,6 +7,7 @@
 
 #include <unring/group.h>
 #include "../core/loop_core.h"
+#include "../core/op.h"
 
 /* Returns the guarantee that is left of `weakest` when a member has ended with `result`: its own
  * guarantee if it was cancelled, PARTIAL if it has completed, and `weakest` if that is weaker. */
@@ -37,7 +38,7 @@ static inline bool unri_was_ended_by(const struct unr_op *member, bool honoured_
                                      const struct unr_cancel_request *all, bool several_causes)
 {
     const struct unr_result *r = &member->result;
-    if (r->error != -ECANCELED)
+    if (!unri_was_cancelled(r))
         return false;
     bool by_closing = member->private_fields.loop->closing && r->cause == -ESHUTDOWN;
     return by_closing || (honoured_first && (several_causes || r->cause == all->cause));

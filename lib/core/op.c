@@ -60,12 +60,12 @@ struct unr_loop *unr_loop_of(const struct unr_op *started)
 
 bool unr_timed_out(const struct unr_result *result)
 {
-    return result->error == -ECANCELED && result->cause == -ETIMEDOUT;
+    return unri_was_cancelled(result) && result->cause == -ETIMEDOUT;
 }
 
 int unr_outcome(const struct unr_result *result)
 {
-    return result->error == -ECANCELED && result->cause ? result->cause : result->error;
+    return unri_was_cancelled(result) && result->cause ? result->cause : result->error;
 }
 
 /* ---- end ---- */
@@ -112,33 +112,48 @@ void unri_end_unsubmitted(struct unr_op *op, struct unr_cancel_request request)
     queue_for_done(op);
 }
 
-/* Rules 3, Truth, and 4, Counts.  The guarantee is the strongest that the operation supports,
- * unless its type has set another one before.
+/* Rule 3, Truth.  A request that was honoured, and ended nothing, was TOO_LATE, unless the kernel
+ * has said that it was RUNNING the operation. */
+static inline void end_uncancelled(struct unr_op *op, int error)
+{
+    struct unr_result *r = &op->result;
+    r->error = error;
+    r->guarantee = UNR_CANCEL_NONE;
+    if (op->private_fields.flags & UNRI_HONOURED && r->verdict != UNR_VERDICT_RUNNING)
+        r->verdict = UNR_VERDICT_TOO_LATE;
+    queue_for_done(op);
+}
+
+/* Rule 4, Counts.  The guarantee is the strongest that the operation supports, unless its type has
+ * set another one before.
  *
  * An operation may end with -ECANCELED though it has honoured no request, because somebody has
- * cancelled its child alone.  It may even support NONE, and promises TERMINAL then, the least.
- *
- * A request that was honoured, and ended nothing, was TOO_LATE, unless the kernel has said that it
- * was RUNNING the operation. */
+ * cancelled its child alone.  It may even support NONE, and promises TERMINAL then, the least. */
+static inline void end_cancelled(struct unr_op *op)
+{
+    struct unr_result *r = &op->result;
+    unsigned           supports = unri_own_supports(op);
+    r->error = -ECANCELED;
+    if (!r->guarantee)
+        r->guarantee = (uint8_t)unri_strongest(supports ? supports : UNR_CANCEL_TERMINAL);
+    if (op->private_fields.flags & UNRI_HONOURED)
+        r->verdict = UNR_VERDICT_CANCELLED;
+    else
+        r->cause = -ECANCELED;
+    queue_for_done(op);
+}
+
 void unri_end(struct unr_op *op, int error)
 {
-    struct unr_result     *r = &op->result;
-    struct unr_op_private *p = unri_private(op);
-    r->error = error;
-    if (error == -ECANCELED) {
-        unsigned supports = unri_own_supports(op);
-        if (!r->guarantee)
-            r->guarantee = (uint8_t)unri_strongest(supports ? supports : UNR_CANCEL_TERMINAL);
-        if (p->flags & UNRI_HONOURED)
-            r->verdict = UNR_VERDICT_CANCELLED;
-        else
-            r->cause = -ECANCELED;
-    } else {
-        r->guarantee = UNR_CANCEL_NONE;
-        if (p->flags & UNRI_HONOURED && r->verdict != UNR_VERDICT_RUNNING)
-            r->verdict = UNR_VERDICT_TOO_LATE;
-    }
-    queue_for_done(op);
+    if (error == -ECANCELED)
+        end_cancelled(op);
+    else
+        end_uncancelled(op, error);
+}
+
+void unri_end_uncancelled(struct unr_op *op, int error)
+{
+    end_uncancelled(op, error);
 }
 
 void unri_end_cancelled(struct unr_op *op, int cause, unsigned verdict)

@@ -30,8 +30,18 @@ _Noreturn void unri_not_described(const struct unr_op *op);
 /* Ends an operation that never began, because of `request`. */
 void unri_end_unsubmitted(struct unr_op *op, struct unr_cancel_request request);
 
+/* Tells whether a cancellation took effect.  A read of a timerfd fails with -ECANCELED when the
+ * clock was set, and so does what contains it; that has no guarantee. */
+static inline bool unri_was_cancelled(const struct unr_result *result)
+{
+    return result->error == -ECANCELED && result->guarantee != UNR_CANCEL_NONE;
+}
+
 /* Ends an operation with `error`.  -ECANCELED: a cancellation took effect. */
 void unri_end(struct unr_op *op, int error);
+
+/* Ends an operation with `error`, which may be an -ECANCELED that is no cancellation. */
+void unri_end_uncancelled(struct unr_op *op, int error);
 
 /* Ends a combinator whose child was cancelled, under the cause of that child and with `verdict`;
  * the combinator itself need not have honoured a request. */

@@ -342,10 +342,12 @@ const char *unr_explain_op(const struct unr_op *op)
     }
     if (r->error == 0)
         add(&text, " completed with %lld", (long long)(r->fd >= 0 ? r->fd : r->value));
-    else if (r->error == -ECANCELED)
+    else if (unri_was_cancelled(r))
         add_cancelled(&text, op);
     else
         add_failed(&text, op);
+    if (r->error == -ECANCELED && !unri_was_cancelled(r))
+        add(&text, ": the clock was set, which a timerfd reports so; it was not cancelled");
     if (r->error == -EAGAIN && flags_inside(op) & UNRI_LOST_DATA)
         add(&text, ": nothing of the datagram was sent, and an empty one may have gone out in its "
                    "place");
