@@ -7,6 +7,7 @@
 #include "support.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/un.h>
 
 TestSuite(explain, .timeout = 20);
@@ -577,6 +578,34 @@ Test(explain, sentence_where_a_child_was_asked)
     expect_words(unr_explain_op(&transfer.op), "read_exact was cancelled",
                  "; a cancellation of a child (cause ECANCELED (Operation canceled)) ended it");
     close_with_pair();
+}
+
+static void free_the_child(struct unr_op *op)
+{
+    munmap(op->data, 4096);
+}
+
+/* A finished combinator is explained without its child, which the caller may have freed. */
+Test(explain, sentence_without_the_child)
+{
+    struct unr_deadline deadline = { 0 };
+    struct unr_filter   shield = { 0 };
+    int                 from[2], to[2];
+    struct unr_op      *child =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(child, MAP_FAILED);
+    open_loop();
+    cr_assert_eq(pipe2(from, O_CLOEXEC | O_NONBLOCK), 0);
+    cr_assert_eq(pipe2(to, O_CLOEXEC | O_NONBLOCK), 0);
+    unr_splice(child, from[0], -1, to[1], -1, 100, 0);
+    unr_start(loop, unr_cancel_after(&deadline, unr_shield(&shield, child), UNR_SEC(100)),
+              free_the_child, child);
+    run();
+    cr_assert_eq(deadline.op.result.error, -EAGAIN);
+    expect_word(unr_explain_op(&deadline.op), "deadline of filter failed with EAGAIN");
+    close_pair(from);
+    close_pair(to);
+    close_loop();
 }
 
 /* A closing loop is named, and not a socket. */

@@ -117,7 +117,7 @@ static void child_done(struct unr_op *combinator, struct unr_op *child)
         result.requested = 0;
     if (unri_was_cancelled(&result) && result.verdict != UNR_VERDICT_UNSUBMITTED)
         result.guarantee = (uint8_t)guarantee_for_requester(filter, result.guarantee);
-    unri_end_with_result(combinator, &result);
+    unri_end_with_result(combinator, child, &result);
 }
 
 static const struct unri_combinator combinator = {

@@ -40,7 +40,7 @@ static void end_as_joined(struct unr_join *join, const struct unr_op *joined)
 {
     struct unr_result result = joined->result;
     result.fd = -1;
-    unri_end_with_result(&join->op, &result);
+    unri_end_with_result(&join->op, joined, &result);
 }
 
 static const struct unr_op_type type;

@@ -118,5 +118,5 @@ void unri_fail_wrapper(struct unr_op *op, int error)
 
 void unri_end_as_child(struct unr_op *wrapper, struct unr_op *child)
 {
-    unri_end_with_result(wrapper, &child->result);
+    unri_end_with_result(wrapper, child, &child->result);
 }

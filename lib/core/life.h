@@ -130,6 +130,9 @@ enum {
     UNRI_MULTISHOT = 1 << 22,    /* it may have shots, and so is nobody's child */
     UNRI_CHECKED = 1 << 23,      /* its loop remembers what it was at its start (check.c) */
 
+    /* What unr_explain_op() has to say of an EAGAIN. */
+    UNRI_EXPLAINS = UNRI_LOST_DATA | UNRI_NO_WORKER,
+
     UNRI_ASKED = 1 << 24, /* a request was made to it, not to its combinator: its verdict counts */
 
     UNRI_ATTEMPTS_SHIFT = 25, /* four bits */

@@ -165,12 +165,14 @@ void unri_end_cancelled(struct unr_op *op, int cause, unsigned verdict)
 
 /* The verdict is the child's, with one exception: if the child was never asked, because its wrapper
  * has refused every request, the verdict is the wrapper's. */
-void unri_end_with_result(struct unr_op *op, const struct unr_result *child)
+void unri_end_with_result(struct unr_op *op, const struct unr_op *child,
+                          const struct unr_result *result)
 {
     struct unr_result asked = op->result;
-    op->result = *child;
+    op->result = *result;
     op->result.requested |= asked.requested;
-    if (child->verdict == UNR_VERDICT_NONE && asked.verdict == UNR_VERDICT_REFUSED) {
+    unri_private(op)->flags |= child->private_fields.flags & UNRI_EXPLAINS;
+    if (result->verdict == UNR_VERDICT_NONE && asked.verdict == UNR_VERDICT_REFUSED) {
         op->result.verdict = asked.verdict;
         op->result.cause = asked.cause;
     }

@@ -47,9 +47,11 @@ void unri_end_uncancelled(struct unr_op *op, int error);
  * the combinator itself need not have honoured a request. */
 void unri_end_cancelled(struct unr_op *op, int cause, unsigned verdict);
 
-/* Ends an operation with the result of another one, its child say.  Requests that came to itself
- * are added. */
-void unri_end_with_result(struct unr_op *op, const struct unr_result *child);
+/* Ends an operation with `result`, which is that of another one, its child say, or made of it.
+ * Requests that came to itself are added.  What unr_explain_op() has to say of the child's error is
+ * copied, because the child may be freed by then. */
+void unri_end_with_result(struct unr_op *op, const struct unr_op *child,
+                          const struct unr_result *result);
 
 /* ---- done ---- */
 

@@ -268,14 +268,6 @@ static void add_verdict(struct text *text, const struct unr_result *r)
     }
 }
 
-/* The UNRI_* flags of the operation, or of what a wrapper is around. */
-static uint32_t flags_inside(const struct unr_op *op)
-{
-    while (unri_is_wrapper(op))
-        op = unri_child(op);
-    return op->private_fields.flags;
-}
-
 static bool has_fd(const struct unr_op *op)
 {
     return op->private_fields.flags & (UNRI_ON_FD | UNRI_ON_TWO_FDS);
@@ -348,10 +340,10 @@ const char *unr_explain_op(const struct unr_op *op)
         add_failed(&text, op);
     if (r->error == -ECANCELED && !unri_was_cancelled(r))
         add(&text, ": the clock was set, which a timerfd reports so; it was not cancelled");
-    if (r->error == -EAGAIN && flags_inside(op) & UNRI_LOST_DATA)
+    if (r->error == -EAGAIN && op->private_fields.flags & UNRI_LOST_DATA)
         add(&text, ": nothing of the datagram was sent, and an empty one may have gone out in its "
                    "place");
-    if (r->error == -EAGAIN && flags_inside(op) & UNRI_NO_WORKER)
+    if (r->error == -EAGAIN && op->private_fields.flags & UNRI_NO_WORKER)
         add(&text, ": it did not begin, as the kernel could make no worker thread for it "
                    "(RLIMIT_NPROC, or pids.max of a cgroup)");
     if (r->error == -EOPNOTSUPP && op->private_fields.flags & UNRI_INVALID)

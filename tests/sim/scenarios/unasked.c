@@ -91,7 +91,7 @@ static void interrupted_on_a_closed_number(const struct scenario *scenario)
 
 /* ---- no worker ---- */
 
-enum call { FSYNC, WRITE, CLOSE };
+enum call { FSYNC, FSYNC_IN_TIME, WRITE, CLOSE };
 
 static void fill_close(void *sqe, void *fd)
 {
@@ -103,30 +103,36 @@ static void fill_close(void *sqe, void *fd)
  * if there is none for long; or it is cancelled meanwhile, and has not begun. */
 static void without_workers(const struct scenario *scenario)
 {
-    struct unr_loop *loop = open_small_loop();
-    struct unr_op    op = { 0 };
-    int              fd = unr_sim_file("01234567", 8), runs = 0;
-    enum call        call = *(const enum call *)scenario->parameter;
-    struct unr_op   *described = call == FSYNC   ? unr_fsync(&op, fd, 0)
-                                 : call == WRITE ? unr_write(&op, fd, "abcd", 4, 0)
-                                                 : unr_sqe(&op, "close", 0, fill_close, &fd);
-    unr_start(loop, described, count_run, &runs);
+    struct unr_loop    *loop = open_small_loop();
+    struct unr_op       child = { 0 }, *op = &child;
+    struct unr_deadline deadline = { 0 };
+    int                 fd = unr_sim_file("01234567", 8), runs = 0;
+    enum call           call = *(const enum call *)scenario->parameter;
+    switch (call) {
+    case FSYNC: unr_fsync(op, fd, 0); break;
+    case FSYNC_IN_TIME: op = unr_cancel_after(&deadline, unr_fsync(op, fd, 0), UNR_SEC(10)); break;
+    case WRITE: unr_write(op, fd, "abcd", 4, 0); break;
+    case CLOSE: unr_sqe(op, "close", 0, fill_close, &fd); break;
+    }
+    unr_start(loop, op, count_run, &runs);
     unsigned turns = unr_sim_choose(5);
     if (turns) {
         for (; turns > 1; turns--)
             unr_loop_run_once(loop, UNR_MSEC(1));
-        unr_cancel(&op, UNR_CANCEL_TOTAL);
+        unr_cancel(op, UNR_CANCEL_TOTAL);
     }
     unr_sim_check(unr_loop_run(loop) == 0, "the loop runs to its end");
     unr_sim_check(runs == 1, "each done once");
-    const struct unr_result *r = &op.result;
+    const struct unr_result *r = &op->result;
     unr_sim_check(r->error == 0 || r->error == -EAGAIN || r->error == -ECANCELED,
                   "done, not begun, or cancelled");
     struct unr_stats stats;
     unr_loop_stats(loop, &stats, sizeof stats);
     unr_sim_check(r->error != -EAGAIN || stats.submitted_again >= 10, "given up, but not at once");
     unr_sim_check(call != CLOSE || r->error == 0, "a close needs no worker");
-    unr_sim_check(r->error != -EAGAIN || strstr(unr_explain_op(&op), "no worker"), "in words");
+    if (op != &child)
+        child = (struct unr_op){ 0 }; /* it is the caller's by now */
+    unr_sim_check(r->error != -EAGAIN || strstr(unr_explain_op(op), "no worker"), "in words");
     if (call == CLOSE) {
         unr_sim_check(unr_sim_close(fd) == -EBADF, "closed");
     } else {
@@ -311,7 +317,8 @@ static void read_from_a_device(const struct scenario *scenario)
     unr_sim_close(fd);
 }
 
-static const enum call fsync_call = FSYNC, write_call = WRITE, close_call = CLOSE;
+static const enum call fsync_call = FSYNC, fsync_in_time = FSYNC_IN_TIME, write_call = WRITE,
+                       close_call = CLOSE;
 
 const struct scenario *scenarios_unasked_table(void)
 {
@@ -327,6 +334,10 @@ const struct scenario *scenarios_unasked_table(void)
         { .name = "unasked/fsync-without-workers",
           .run = without_workers,
           .parameter = &fsync_call,
+          .faults = UNR_FAULT_WORKERS },
+        { .name = "unasked/fsync-in-time-without-workers",
+          .run = without_workers,
+          .parameter = &fsync_in_time,
           .faults = UNR_FAULT_WORKERS },
         { .name = "unasked/write-without-workers",
           .run = without_workers,
