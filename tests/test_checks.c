@@ -3,11 +3,10 @@
  * Every test runs in a child of its own. */
 #include "support.h"
 
+#include <liburing.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unring/system.h>
-
-#include <liburing.h>
 
 TestSuite(checks, .timeout = 20);
 
@@ -570,6 +569,29 @@ SAYS(descriptor_refused_by_all,
     int fd = a_socket();
     begin(unr_close(&first, fd));
     must(unr_cancel_fd(loop, fd, UNR_CANCEL_TERMINAL) == 0);
+    must(unr_loop_run(loop) == 0);
+}
+
+static bool close_and_refuse(void *context, struct unr_cancel_request request)
+{
+    (void)request;
+    begin(unr_cancel_close(&second, *(int *)context));
+    return false;
+}
+
+/* What is refused inside a handler is told of by itself, and not as what the handler has refused.
+ */
+SAYS(closer_refused_inside_a_handler,
+     "unring: a request for total, partial or terminal (cause -108) was refused by await, which "
+     "supports none\n")
+{
+    struct unr_signal signal = { 0 };
+    int               fd = a_socket();
+    begin(unr_sqe(&first, "await", UNR_CANCEL_NONE, fill_recv, &fd));
+    turn();
+    unr_slot_assign(unr_signal_slot(&signal), close_and_refuse, &fd);
+    must(unr_signal_emit(&signal, UNR_CANCEL_TOTAL) == 0);
+    must(shutdown(fd, SHUT_RDWR) == 0);
     must(unr_loop_run(loop) == 0);
 }
 

@@ -32,9 +32,9 @@ UNR_BEGIN
  *                Memory that was freed looks as before until it is used again; AddressSanitizer
  *                tells, if the program is built with it, at once.
  *
- * A request to cancel that an operation refuses, or a deadline, a signal or unr_cancel_fd() makes
- * and all refuse, is legal.  It is written to standard error in one line: what was requested, who
- * refused it last, and what that operation supports.
+ * A request to cancel that an operation refuses, or a deadline, a signal, unr_cancel_fd() or
+ * unr_cancel_close() makes and all refuse, is legal.  It is written to standard error in one line:
+ * what was requested, who refused it last, and what that operation supports.
  *
  * Costs     an allocation and two fstat(2) for each operation, half a microsecond besides, and some
  *           hundred bytes while it is in flight.  The cost grows with the logarithm of the number

@@ -210,10 +210,12 @@ bool unr_cancel(struct unr_op *op, unsigned types)
 unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_request request,
                          const struct unr_op *except)
 {
-    unsigned count = 0;
+    struct unri_refusal before = unri_take_refusal();
+    unsigned            count = 0;
     for (struct unr_op *op = NULL; (op = unri_peers_next(&loop->descriptors, fd, op)) != NULL;)
         if (op != except && !(op->private_fields.flags & UNRI_HOUSEKEEPING))
             count += unri_request_in_time(op, request);
+    unri_tell_of_refusal(request, count, before);
     return count;
 }
 
@@ -224,10 +226,7 @@ unsigned unr_cancel_fd(struct unr_loop *loop, int fd, unsigned types)
     unri_check_request(types, request.cause);
     if (fd < 0)
         return 0;
-    struct unri_refusal before = unri_take_refusal();
-    unsigned            count = unri_request_fd(loop, fd, request, NULL);
-    unri_tell_of_refusal(request, count, before);
-    return count;
+    return unri_request_fd(loop, fd, request, NULL);
 }
 
 /* ---- through the slot, and before the start ---- */
