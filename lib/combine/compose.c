@@ -85,7 +85,8 @@ static bool start_with_request(struct unr_op *op, struct unr_cancel_request aske
 /* The cancellation state keeps what it has let in until the start. */
 static bool request_while_held(struct unr_op *held, struct unr_cancel_request request)
 {
-    return unri_cancel_state_let_in(&compose_of(held)->private_fields.state, request);
+    struct unr_cancel_state *state = &compose_of(held)->private_fields.state;
+    return unri_cancel_state_let_in(state, request) || unr_state_cancelled(state);
 }
 
 /* Keeps what a cancelled child has proved, for unr_compose_end(), and runs the next step: in this

@@ -68,12 +68,14 @@ static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
     return honoured;
 }
 
-/* The types are kept for the start, where the filter may let others through. */
+/* The types are kept for the start, where the filter may let others through.  It may be asked once
+ * more before that, where a delay is around a delay. */
 static bool request_while_held(struct unr_op *held, struct unr_cancel_request request)
 {
     struct unr_filter        *filter = filter_of(held);
     struct unr_cancel_request passed = { ask_filter(filter, request.types), request.cause };
-    bool                      honours = passed.types && unri_request_held(unri_child(held), passed);
+    passed.types |= filter->private_fields.early;
+    bool honours = passed.types && unri_request_held(unri_child(held), passed);
     if (honours)
         filter->private_fields.early |= (uint8_t)passed.types;
     return honours;

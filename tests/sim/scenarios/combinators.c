@@ -959,7 +959,15 @@ static unsigned moody(void *context, unsigned type)
     return lets ? type : UNR_CANCEL_NONE;
 }
 
-enum moody_kind { FILTERED_ONCE, FILTERED_TWICE, COMPOSED, GROUPED, MOODY_KINDS };
+enum moody_kind {
+    FILTERED_ONCE,
+    FILTERED_TWICE,
+    COMPOSED,
+    GROUPED,
+    FILTERED_AND_DELAYED,
+    COMPOSED_AND_DELAYED,
+    MOODY_KINDS
+};
 
 struct moody_trial {
     struct trial       t;
@@ -967,7 +975,7 @@ struct moody_trial {
     struct leaf        inner;
     struct unr_filter  filters[2];
     struct unr_compose compose;
-    struct unr_delay   delay;
+    struct unr_delay   delay, delay_inside;
     struct unr_group   group;
     struct unr_op     *members[1];
 };
@@ -985,12 +993,15 @@ static void moody_step(struct unr_compose *compose, struct unr_op *finished)
 static struct unr_op *describe_moody(struct moody_trial *m, enum moody_kind kind)
 {
     struct unr_op *op = describe_leaf(&m->inner, WAITS, &m->t);
-    if (kind == COMPOSED) {
+    bool           delayed = kind == FILTERED_AND_DELAYED || kind == COMPOSED_AND_DELAYED;
+    if (kind == COMPOSED || kind == COMPOSED_AND_DELAYED) {
         op = unr_compose(&m->compose, "moody", UNR_CANCEL_ALL, moody_step);
         unr_state_reset(unr_compose_state(&m->compose), moody, NULL, &m->moody);
-        return op;
+    } else {
+        op = unr_filter(&m->filters[0], op, moody, &m->moody);
     }
-    op = unr_filter(&m->filters[0], op, moody, &m->moody);
+    if (delayed)
+        op = unr_delay(&m->delay_inside, op, UNR_MSEC(1));
     if (kind == FILTERED_TWICE)
         op = unr_filter(&m->filters[1], op, unr_let_total, NULL);
     m->members[0] = op;
