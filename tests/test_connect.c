@@ -274,8 +274,11 @@ Test(connect, deadline_around_it)
     struct attempt      attempt;
     set_scenery();
     describe(&attempt, KINDS_OF(REFUSED, SILENT, LIVE));
-    struct unr_op *op = unr_cancel_after(&deadline, &attempt.connect.op, UNR_MSEC(20));
+    struct unr_op *op = unr_cancel_after(&deadline, &attempt.connect.op, UNR_SEC(60));
     unr_start(loop, op, NULL, NULL);
+    while (attempt.connect.private_fields.index == 0)
+        submit();
+    cr_assert(unr_deadline_move(&deadline, 0));
     run();
     cr_assert_eq(unr_outcome(&op->result), -ETIMEDOUT);
     expect_failed(op->result, -ECANCELED, 1);
