@@ -225,7 +225,7 @@ ci-deps: deps tsan-deps valgrind-deps cross-deps
 # A target that may install packages goes on in a make of its own, which finds them.
 again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: demo check check-programs check-tests check-demo check-proxy check-headers check-install check-floors check-readme
+.PHONY: demo check kernel-programs check-programs check-tests check-demo check-proxy check-headers check-install check-floors check-readme
 .PHONY: check-asan check-tsan check-valgrind check-refused
 demo: demo-deps
 	@+$(again) $(BUILD)/examples/demo
@@ -245,21 +245,23 @@ check: deps
 	$(LEFT_OUT) "make check: what needs io_uring" || :; \
 	echo "make check: passed"
 
-check-programs: all sim $(TESTS) $(STRESS) $(TOOLS)
+# What runs on the kernel, and what is simulated.
+kernel-programs: lib $(EXAMPLES) $(TESTS) $(STRESS) $(TOOLS)
+check-programs: kernel-programs sim
 
 check-tests: $(EXAMPLES) $(TESTS)
-	@BUILD='$(BUILD)' VARIANT='$(VARIANT)' FILTER='$(FILTER)' tests/run $(TESTS)
+	@BUILD='$(BUILD)' CC='$(CC)' VARIANT='$(VARIANT)' FILTER='$(FILTER)' tests/run $(TESTS)
 
 check-tsan: tsan-deps
 check-asan check-tsan: check-%: deps
-	@+$(again) VARIANT=$* check-programs
+	@+$(again) VARIANT=$* kernel-programs
 	@$(MAKE) --no-print-directory VARIANT=$* check-tests
 	@$(MAKE) --no-print-directory VARIANT=$* check-demo check-proxy check-stress
 
-# About a second a test, so not all of them.
-VALGRIND_FILTER ?= @(op|signal|loop|timer)/*
+# About a second a test, so not all of them: each of these suites is a program.
+VALGRIND_SUITES := op signal loop timer
 check-valgrind: deps valgrind-deps
-	@+$(again) VARIANT=valgrind check-tests FILTER='$(or $(FILTER),$(VALGRIND_FILTER))'
+	@+$(again) VARIANT=valgrind check-tests $(if $(FILTER),,TESTS='$(VALGRIND_SUITES:%=$$(BUILD)/tests/test_%)')
 
 check-demo: $(BUILD)/examples/demo $(LEFT_OUT)
 	@$(LEFT_OUT) demo || { timeout 120 $< >$(BUILD)/demo.log 2>&1 && echo "demo: every count balances"; } || \
