@@ -240,23 +240,28 @@ demo: demo-deps
 LEFT_OUT := $(BUILD)/tests/tools/left_out
 
 # Most parts keep one core busy, so there are two rows of them.  What the second row prints is shown behind the first.
+ROW        := floors tests demo proxy stress
+ROW_BESIDE := sim model headers install
+
 check: deps
 	@+$(again) check-programs $(MODEL)
-	@rm -f $(BUILD)/failed
-	@+$(again) check-row check-row-beside
-	@cat $(BUILD)/beside.log; \
-	if [ -e $(BUILD)/failed ]; then echo "make check: failed:" $$(cat $(BUILD)/failed); exit 1; fi; \
-	$(LEFT_OUT) "make check: what needs io_uring" || :; \
-	echo "make check: passed"
+	@+$(again) check-rows
+	@$(LEFT_OUT) "make check: what needs io_uring" || :
+	@echo "make check: passed"
 
 # $(call run_parts,PARTS): those that fail are listed in a file.
 run_parts = for part in $(1); do echo "== $$part"; $(MAKE) --no-print-directory check-$$part || echo $$part >>$(BUILD)/failed; done
 
-.PHONY: check-row check-row-beside
+.PHONY: check-rows check-row check-row-beside
+check-rows:
+	@rm -f $(BUILD)/failed
+	@+$(again) check-row check-row-beside
+	@cat $(BUILD)/beside.log
+	@if [ -e $(BUILD)/failed ]; then echo "make check: failed:" $$(cat $(BUILD)/failed); exit 1; fi
 check-row:
-	@+$(call run_parts,floors tests demo proxy stress)
+	@+$(call run_parts,$(ROW))
 check-row-beside:
-	@+{ $(call run_parts,sim model headers install); } >$(BUILD)/beside.log 2>&1
+	@+{ $(call run_parts,$(ROW_BESIDE)); } >$(BUILD)/beside.log 2>&1
 
 # What runs on the kernel, and what is simulated.
 kernel-programs: lib $(EXAMPLES) $(TESTS) $(STRESS) $(TOOLS)
@@ -268,8 +273,7 @@ check-tests: $(EXAMPLES) $(TESTS)
 check-tsan: tsan-deps
 check-asan check-tsan: check-%: deps
 	@+$(again) VARIANT=$* kernel-programs
-	@$(MAKE) --no-print-directory VARIANT=$* check-tests
-	@$(MAKE) --no-print-directory VARIANT=$* check-demo check-proxy check-stress
+	@+$(again) VARIANT=$* check-rows ROW=tests ROW_BESIDE='demo proxy stress'
 
 # About a second a test, so not all of them: each of these suites is a program.
 VALGRIND_SUITES := op signal loop timer
@@ -331,15 +335,14 @@ fuzz:
 	else $(again) VARIANT=fuzz run-fuzz; fi
 
 run-fuzz: $(FUZZ)
-	@for program in $(FUZZ); do \
-		name=$${program##*/fuzz_}; corpus='$(BUILD)'/corpus/$$name; mkdir -p $$corpus; \
+	@printf '%s\n' $(FUZZ) | xargs -n 1 -P $$(nproc) sh -c ' \
+		program=$$0; name=$${program##*/fuzz_}; corpus=$(BUILD)/corpus/$$name; mkdir -p $$corpus; \
 		$$program -max_total_time=$(FUZZ_SECONDS) -len_control=10 -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
-			-artifact_prefix='$(BUILD)'/corpus/$$name- $$corpus tests/fuzz/corpus/$$name >'$(BUILD)'/$$name.log 2>&1 || { \
-			tail -40 '$(BUILD)'/$$name.log; echo "fuzz: $$name: failed; the input: $$(ls '$(BUILD)'/corpus/$$name-* | tail -1)"; \
+			-artifact_prefix=$(BUILD)/corpus/$$name- $$corpus tests/fuzz/corpus/$$name >$(BUILD)/$$name.log 2>&1 || { \
+			tail -40 $(BUILD)/$$name.log; echo "fuzz: $$name: failed; the input: $$(ls $(BUILD)/corpus/$$name-* | tail -1)"; \
 			exit 1; }; \
-		echo "fuzz: $$name: $$(sed -n 's/.*number_of_executed_units: *//p' '$(BUILD)'/$$name.log) inputs," \
-			"$$(ls $$corpus | wc -l) kept"; \
-	done
+		echo "fuzz: $$name: $$(sed -n "s/.*number_of_executed_units: *//p" $(BUILD)/$$name.log) inputs," \
+			"$$(ls $$corpus | wc -l) kept"'
 
 bench: lib
 	@$(MAKE) --no-print-directory -f tests/bench/bench.mk bench BUILD='$(BUILD)/bench' BENCH_LIB='$(BUILD)/libunring.a'
@@ -476,11 +479,11 @@ format:
 format-check:
 	@[ "$$(.ci/run --list)" = "$$(sed -n 's/^          - //p' .github/workflows/ci.yml)" ] || \
 		{ echo "format: the stages of .github/workflows/ci.yml are not those of .ci/run --list"; exit 1; }
-	@failed=; \
-	for file in $(C_FILES); do \
-		$(CLANG_FORMAT) $$file | cmp -s - $$file || { echo "format: $$file wants make format"; failed=1; }; \
-	done; \
-	[ ! "$$failed" ]
+	@printf '%s\n' $(C_FILES) | xargs -n 8 -P $$(nproc) sh -c ' \
+		for file; do \
+			$(CLANG_FORMAT) $$file | cmp -s - $$file || { echo "format: $$file wants make format"; failed=1; }; \
+		done; \
+		[ ! "$$failed" ]' sh
 
 tidy:
 	@if command -v $(CLANG_TIDY) >/dev/null; then \
