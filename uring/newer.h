@@ -25,4 +25,15 @@
 #define UNRI_RECVSEND_BUNDLE     (1U << 4)
 #define UNRI_URING_CMD_MULTISHOT (1U << 1)
 
+#define UNRI_PBUF_RING_INC  2
+#define UNRI_CQE_F_BUF_MORE (1U << 4)
+
+/* struct io_uring_buf_reg, whose `flags` have another name before liburing 2.4. */
+struct unri_buf_reg {
+    unsigned long long at; /* of the ring: page-aligned */
+    unsigned           entries;
+    unsigned short     group, flags;
+    unsigned long long resv[3];
+};
+
 #endif

@@ -100,7 +100,7 @@ static void gather(const struct pieces *pieces, void *to, size_t len)
 static bool reads_into(unsigned opcode)
 {
     return opcode == IORING_OP_READ || opcode == IORING_OP_READV || opcode == IORING_OP_RECV
-           || opcode == IORING_OP_RECVMSG;
+           || opcode == IORING_OP_RECVMSG || opcode == UNRI_OP_READ_MULTISHOT;
 }
 
 static bool writes_from(unsigned opcode)
@@ -124,6 +124,69 @@ bool sim_call_polls_then_works(const struct sim_request *request)
     return sim_kernel_is_before(605) && file
            && (file->kind == SIM_PIPE_READER || file->kind == SIM_PIPE_WRITER)
            && (reads_into(opcode) || writes_from(opcode));
+}
+
+/* ---- calls with more than one CQE, and into provided buffers ---- */
+
+bool sim_call_is_multishot(const struct sim_request *request)
+{
+    const struct io_uring_sqe *sqe = &request->sqe;
+    switch (sqe->opcode) {
+    case UNRI_OP_READ_MULTISHOT: return true;
+    case IORING_OP_POLL_ADD: return sqe->len & IORING_POLL_ADD_MULTI;
+    case IORING_OP_ACCEPT: return sqe->ioprio & IORING_ACCEPT_MULTISHOT;
+    case IORING_OP_RECV:
+    case IORING_OP_RECVMSG: return sqe->ioprio & IORING_RECV_MULTISHOT;
+    default: return false;
+    }
+}
+
+bool sim_call_takes_provided(const struct sim_request *request)
+{
+    return request->sqe.flags & IOSQE_BUFFER_SELECT && reads_into(request->sqe.opcode);
+}
+
+static bool is_multishot_message(const struct sim_request *request)
+{
+    return request->sqe.opcode == IORING_OP_RECVMSG && sim_call_is_multishot(request);
+}
+
+static bool is_bundle(const struct sim_request *request)
+{
+    return request->sqe.opcode == IORING_OP_RECV && request->sqe.ioprio & UNRI_RECVSEND_BUNDLE;
+}
+
+/* A stream tells how much it has left: unix sockets do since 6.17. */
+bool sim_call_looks_again(const struct sim_request *request)
+{
+    if (!is_message(request->sqe.opcode) || !sim_call_takes_provided(request))
+        return false;
+    return request->file->kind == SIM_DATAGRAMS || request->sqe.opcode == IORING_OP_RECVMSG
+           || (sim_kernel_is_before(617) && unri_choose(2));
+}
+
+int sim_call_refused(const struct io_uring_sqe *sqe)
+{
+    const struct sim_request request = { .sqe = *sqe };
+    bool                     provided = sim_call_takes_provided(&request);
+    bool                     multishot = sim_call_is_multishot(&request);
+    if (sqe->opcode == UNRI_OP_READ_MULTISHOT)
+        return !provided || sqe->addr || sqe->len ? -EINVAL : 0;
+    if (sqe->opcode != IORING_OP_RECV && sqe->opcode != IORING_OP_RECVMSG)
+        return 0;
+    bool limited = sqe->splice_fd_in; /* the same field as sqe->optlen */
+    if (multishot && (!provided || sqe->msg_flags & MSG_WAITALL))
+        return -EINVAL;
+    if (limited && (!multishot || sqe->opcode == IORING_OP_RECVMSG || sim_kernel_is_before(617)))
+        return -EINVAL;
+    if (multishot && sqe->opcode == IORING_OP_RECV && sqe->len && sim_kernel_is_before(617))
+        return -EINVAL;
+    if (sqe->ioprio & UNRI_RECVSEND_BUNDLE
+        && (sqe->opcode == IORING_OP_RECVMSG || !provided || sim_kernel_is_before(610)))
+        return -EINVAL;
+    if (provided && sqe->msg_flags & MSG_WAITALL)
+        unri_sim_fail("the simulation has no MSG_WAITALL into provided buffers");
+    return 0;
 }
 
 /* The kernel goes on after a part, also into the next record; but not with a datagram. */
@@ -161,12 +224,26 @@ static void keep_sent(struct sim_request *request)
     gather(&pieces, request->sent, request->sent_len);
 }
 
+/* The kernel has a copy of the message that says how a multishot receive lays out what it gets, and
+ * of the limit. */
+static void keep_layout(struct sim_request *request)
+{
+    const struct msghdr *msg = address(request);
+    if (is_multishot_message(request))
+        request->head_len = (uint32_t)(sizeof(struct io_uring_recvmsg_out) + msg->msg_namelen
+                                       + msg->msg_controllen);
+    else if (request->sqe.opcode == IORING_OP_RECV && sim_call_is_multishot(request))
+        request->limit_left = (uint32_t)request->sqe.splice_fd_in;
+}
+
 void sim_call_lend(struct sim_request *request)
 {
     size_t count = 0;
     unri_lent_by_sqe(&request->sqe, count_lent, &count);
     request->lent = sim_alloc(count * sizeof *request->lent);
     unri_lent_by_sqe(&request->sqe, take_lent, request);
+    if (sim_call_takes_provided(request))
+        keep_layout(request);
     if (writes_from(request->sqe.opcode))
         keep_sent(request);
 }
@@ -294,6 +371,102 @@ static int read_step(struct sim_request *request)
     return n == -EAGAIN ? SIM_WAIT : (int)n;
 }
 
+/* ---- transfers into provided buffers ---- */
+
+/* How many bytes an attempt may receive; 0: as many as the buffer has room for. */
+static size_t most_of(const struct sim_request *request)
+{
+    const struct msghdr *msg = address(request);
+    size_t               most = request->sqe.len;
+    if (request->sqe.opcode == IORING_OP_RECVMSG)
+        most = is_multishot_message(request) || !msg->msg_iovlen ? 0 : msg->msg_iov->iov_len;
+    if (is_bundle(request) && request->limit_left && (!most || request->limit_left < most))
+        most = request->limit_left;
+    return most;
+}
+
+/* A bundle takes what is there into as many buffers as that needs, or by choice into the first
+ * alone. */
+static void choose_pieces(struct sim_request *request, struct sim_chosen *chosen, size_t len)
+{
+    size_t   room = 0;
+    unsigned needed = 0;
+    while (needed < chosen->count && room < len)
+        room += chosen->pieces[needed++].iov_len;
+    if (needed == 0)
+        needed = 1;
+    if (needed > 1 && unri_choose(2))
+        needed = 1;
+    /* One that gets to the end of the ring is the last; which does, depends on how far it looks. */
+    request->is_last = chosen->reaches_the_end && needed == chosen->count;
+    chosen->count = needed;
+}
+
+static size_t bytes_waiting(struct sim_request *request)
+{
+    unsigned char bytes[4096];
+    ssize_t       n = sim_read(request->file, bytes, sizeof bytes, -1, true);
+    return n > 0 ? (size_t)n : 0;
+}
+
+static void count_towards_limit(struct sim_request *request, size_t len)
+{
+    if (!request->limit_left)
+        return;
+    request->limit_left -= len < request->limit_left ? (uint32_t)len : request->limit_left;
+    request->is_last |= !request->limit_left;
+}
+
+/* What stands before the payload of a multishot message.  Nobody here has a name or sends control
+ * data. */
+static void write_head(const struct sim_request *request, const struct iovec *buffer, size_t len,
+                       bool truncated)
+{
+    struct io_uring_recvmsg_out head = { .payloadlen = (uint32_t)len,
+                                         .flags = truncated ? MSG_TRUNC : 0 };
+    (void)request;
+    memcpy(buffer->iov_base, &head, sizeof head);
+}
+
+/* One attempt of a read or receive into buffers that the kernel chooses.  It chooses before it
+ * looks for data, so a ring without buffers hides the data and the end. */
+static int provided_step(struct sim_request *request)
+{
+    struct sim_chosen chosen;
+    unsigned char     buf[4096];
+    bool              bundle = is_bundle(request);
+    int error = sim_buffers_choose(request, most_of(request), bundle ? SIM_CHOSEN_MAX : 1, &chosen);
+    request->is_last = false;
+    if (error < 0)
+        return error;
+    if (chosen.pieces[0].iov_len < request->head_len)
+        return -EFAULT;
+    if (request->sqe.opcode == UNRI_OP_READ_MULTISHOT && request->file->kind == SIM_REGULAR)
+        return -EBADFD;
+    if (bundle)
+        choose_pieces(request, &chosen, bytes_waiting(request));
+    const struct pieces pieces = { .iov = chosen.pieces, .count = chosen.count };
+    size_t              want = total(&pieces) - request->head_len;
+    want = how_much(want < sizeof buf ? want : sizeof buf, may_be_short(request));
+    bool    datagram = request->file->kind == SIM_DATAGRAMS && request->file->datagrams;
+    bool    truncated = datagram && request->file->lengths[0] > want;
+    int64_t offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
+    ssize_t n = sim_read(request->file, buf, want, offset, false);
+    if (n < 0)
+        return n == -EAGAIN ? SIM_WAIT : (int)n;
+    scatter(&pieces, request->head_len, buf, (size_t)n);
+    if (request->head_len) {
+        /* The end of a stream, and a datagram of nothing, are messages, too: the last. */
+        write_head(request, chosen.pieces, (size_t)n, truncated);
+        request->is_last = n == 0;
+        n += request->head_len;
+    }
+    count_towards_limit(request, (size_t)n);
+    if (n > 0 || request->sqe.opcode == IORING_OP_READ)
+        request->cqe_flags = sim_buffers_commit(&chosen, (size_t)n);
+    return (int)n;
+}
+
 static int write_step(struct sim_request *request)
 {
     size_t  want = request->sent_len - request->moved;
@@ -319,6 +492,8 @@ static int transfer(struct sim_request *request)
 {
     bool   read = reads_into(request->sqe.opcode);
     size_t asked = request->sent_len;
+    if (sim_call_takes_provided(request))
+        return provided_step(request);
     if (read) {
         struct pieces pieces = pieces_of(request);
         asked = total(&pieces);
@@ -746,6 +921,7 @@ bool sim_call_is_known(unsigned opcode)
     case IORING_OP_READV:
     case IORING_OP_RECV:
     case IORING_OP_RECVMSG:
+    case UNRI_OP_READ_MULTISHOT:
     case IORING_OP_WRITE:
     case IORING_OP_WRITEV:
     case IORING_OP_SEND:
@@ -805,6 +981,7 @@ static int execute(struct sim_request *request)
     case IORING_OP_READV:
     case IORING_OP_RECV:
     case IORING_OP_RECVMSG:
+    case UNRI_OP_READ_MULTISHOT:
     case IORING_OP_WRITE:
     case IORING_OP_WRITEV:
     case IORING_OP_SEND:
@@ -851,6 +1028,7 @@ static int execute(struct sim_request *request)
 int sim_call(struct sim_request *request)
 {
     sim_call_check_lent(request);
+    request->cqe_flags = 0;
     int res = execute(request);
     expect_as_is(request);
     return res;

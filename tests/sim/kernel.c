@@ -74,6 +74,7 @@ void sim_kernel_reset(const struct unr_explore_options *options)
     kernel.version = options->linux_version;
     kernel.faults_left = PATIENCE;
     sim_calls_configure(options->faults & UNR_FAULT_TRANSFER);
+    sim_buffers_reset();
 }
 
 bool sim_kernel_is_before(unsigned linux_version)
@@ -84,6 +85,8 @@ bool sim_kernel_is_before(unsigned linux_version)
 /* Whether the kernel has a call: the rows say since which version. */
 static bool has_call(unsigned opcode)
 {
+    if (opcode == UNRI_OP_READ_MULTISHOT && sim_kernel_is_before(607))
+        return false;
     for (unsigned i = 0; kernel.version && i < unri_row_count; i++) {
         unsigned    major, minor;
         const char *needs = unri_rows[i]->needs;
@@ -200,11 +203,14 @@ void unri_enter_close(struct io_uring *io)
                           request->sqe.opcode);
     if (ring->sq_tail != ring->sq_head)
         unri_sim_fail("a ring is closed while SQEs are waiting in it");
+    sim_buffers_check(ring);
+    sim_buffers_close(ring);
     ring->open = false;
 }
 
 void unri_enter_abandon(struct io_uring *io)
 {
+    sim_buffers_close(ring_of(io));
     ring_of(io)->open = false;
 }
 
@@ -241,6 +247,17 @@ int unri_enter_register(struct io_uring *io, unsigned opcode, void *argument, un
             return -ENXIO;
         ring->eventfd = -1;
         return 0;
+    case IORING_REGISTER_PBUF_RING:
+    case IORING_REGISTER_BUFFERS:
+    case IORING_REGISTER_BUFFERS2:
+        sim_kernel_meanwhile();
+        if (lacks_memory())
+            return -ENOMEM;
+        return sim_buffers_register(ring, opcode, argument, count);
+    case IORING_UNREGISTER_PBUF_RING:
+    case IORING_UNREGISTER_BUFFERS:
+        sim_kernel_meanwhile();
+        return sim_buffers_register(ring, opcode, argument, count);
     default: return -EINVAL;
     }
 }
@@ -307,8 +324,10 @@ int unri_enter_second_number(int fd)
 static void signal_eventfd(struct sim_ring *ring)
 {
     struct sim_file *file = sim_file_of(ring->eventfd);
-    if (file)
+    if (file) {
         file->counter++;
+        file->came++;
+    }
 }
 
 /* A plain ring has its completions posted as they come, at any time.  On any other the task of the
@@ -432,7 +451,7 @@ static void complete(struct sim_request *request, int res)
         request->notification_due = true;
         return;
     }
-    post(request->ring, request->sqe.user_data, res, 0);
+    post(request->ring, request->sqe.user_data, res, request->cqe_flags);
     retire(request);
 }
 
@@ -440,16 +459,54 @@ static void complete_cancelled(struct sim_request *request)
 {
     /* A MSG_WAITALL transfer that has moved a part reports that, in place of the error. */
     uint32_t moved = sim_call_moved(request);
+    request->cqe_flags = 0;
     complete(request, moved ? (int)moved : -ECANCELED);
 }
 
 /* ---- attempts ---- */
 
-static bool is_multishot(const struct sim_request *request)
+/* A poll that has told of something tells again when something wakes it; and now and then, by
+ * choice, for no reason. */
+static void note_shot_of_poll(struct sim_request *request)
 {
+    enum { EXTRA_MAX = 2 };
+    request->wakes_seen = sim_wakes(request->file, request->sqe.poll32_events);
+    request->wakes_extra = 0;
+    if (request->wakes_made < EXTRA_MAX && sim_call_ready(request) && unri_choose(2)) {
+        request->wakes_extra = 1;
+        request->wakes_made++;
+    }
+}
+
+static bool is_woken_again(struct sim_request *request)
+{
+    unsigned wakes = sim_wakes(request->file, request->sqe.poll32_events);
+    return sim_call_ready(request) && (request->wakes_extra || wakes != request->wakes_seen);
+}
+
+/* Whether a multishot request goes on after an attempt with this outcome.  It needs room for a CQE
+ * in the CQ itself, and by choice it ends although there is some. */
+static bool goes_on(const struct sim_request *request, int res)
+{
+    const struct sim_ring *ring = request->ring;
+    if (res < 0 || request->is_last || (res == 0 && sim_call_takes_provided(request)))
+        return false;
+    if (ring->overflow || ring->cq_tail - ring->cq_head >= ring->io->cq.ring_entries)
+        return false;
+    return !unri_choose(2);
+}
+
+/* Posts a shot, behind which another will come. */
+static void shoot(struct sim_request *request, int res)
+{
+    post(request->ring, request->sqe.user_data, res, request->cqe_flags | IORING_CQE_F_MORE);
+    request->cqe_flags = 0;
+    request->stage = SIM_ARMED;
+    request->moved = 1; /* a shot is out */
     if (request->sqe.opcode == IORING_OP_POLL_ADD)
-        return request->sqe.len & IORING_POLL_ADD_MULTI;
-    return request->sqe.opcode == IORING_OP_ACCEPT && request->sqe.ioprio & IORING_ACCEPT_MULTISHOT;
+        note_shot_of_poll(request);
+    else if (sim_call_looks_again(request) && !sim_buffers_are_there(request))
+        complete(request, -ENOBUFS);
 }
 
 /* Attempts the call.  A MSG_WAITALL transfer that has moved a part goes back to the poll table by
@@ -459,14 +516,8 @@ static void attempt(struct sim_request *request)
 {
     uint32_t moved = sim_call_moved(request);
     int      res = sim_call(request);
-    if (res != SIM_WAIT && is_multishot(request) && res >= 0) {
-        if (unri_choose(2)) {
-            complete(request, res); /* a shot without MORE, which is the last */
-            return;
-        }
-        post(request->ring, request->sqe.user_data, res, IORING_CQE_F_MORE);
-        request->stage = SIM_ARMED;
-        request->moved = 1; /* a shot is out */
+    if (res != SIM_WAIT && sim_call_is_multishot(request) && goes_on(request, res)) {
+        shoot(request, res);
         return;
     }
     if (res != SIM_WAIT) {
@@ -500,6 +551,11 @@ static void wait_for_worker(struct sim_request *request)
         complete(request, -ECANCELED);
 }
 
+static bool lacks_buffers(const struct sim_request *request)
+{
+    return sim_call_takes_provided(request) && !sim_buffers_are_there(request);
+}
+
 static void begin(struct sim_request *request)
 {
     if (sim_call_polls_then_works(request)) {
@@ -511,8 +567,10 @@ static void begin(struct sim_request *request)
     case SIM_ISSUED: request->stage = SIM_ISSUED; break;
     default:
         /* To complete while it is submitted is the kindest.  By choice it is put into the poll
-         * table unattempted, as if the kernel had been asked to poll first. */
-        if (!sim_call_is_at_once(request) && (sim_call_polls_first(request) || unri_choose(2)))
+         * table unattempted, as if the kernel had been asked to poll first; but for want of a
+         * buffer it ends at once. */
+        if (!sim_call_is_at_once(request)
+            && (sim_call_polls_first(request) || (!lacks_buffers(request) && unri_choose(2))))
             request->stage = sim_call_ready(request) ? SIM_READY : SIM_ARMED;
         else
             attempt(request);
@@ -672,7 +730,7 @@ static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
     while (*end)
         end = &(*end)->next;
     *end = request;
-    if (!has_call(sqe->opcode)) {
+    if (!has_call(sqe->opcode) || sim_call_refused(sqe) < 0) {
         complete(request, -EINVAL);
         return;
     }
@@ -701,6 +759,7 @@ static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
     for (const struct sim_request *other = kernel.requests; other; other = other->next)
         if (other != request)
             sim_call_check_apart(request, other);
+    sim_buffers_check_apart(request);
     sim_call_scribble(request);
     begin(request);
 }
@@ -729,9 +788,8 @@ static bool can_step(struct sim_request *request)
     case SIM_ARMED:
         if (request->sqe.opcode == IORING_OP_TIMEOUT)
             return request->due <= sim_world.now;
-        if (is_multishot(request) && request->moved && request->sqe.opcode == IORING_OP_POLL_ADD)
-            /* A level that holds is reported again now and then: twice is enough here. */
-            return sim_call_ready(request) && request->futex_wakes++ < 2;
+        if (request->sqe.opcode == IORING_OP_POLL_ADD && request->moved)
+            return is_woken_again(request);
         return sim_call_ready(request);
     case SIM_RUNNING:
         return request->interrupted || !sim_call_blocks(request) || sim_call_ready(request);
@@ -911,6 +969,17 @@ static void check_lent(const struct sim_ring *ring)
     for (const struct sim_request *request = kernel.requests; request; request = request->next)
         if (request->ring == ring)
             sim_call_check_lent(request);
+    sim_buffers_check(ring);
+}
+
+void sim_kernel_check_provided(const void *memory, size_t len)
+{
+    const unsigned char *at = memory;
+    for (const struct sim_request *request = kernel.requests; request; request = request->next)
+        for (size_t i = 0; i < request->lent_count; i++)
+            if (request->lent[i].at < at + len && at < request->lent[i].at + request->lent[i].len)
+                unri_sim_fail("memory that is lent to %s is provided as a buffer",
+                              sim_request_name(request));
 }
 
 static _Noreturn void deadlock(const struct sim_ring *ring)
@@ -1132,24 +1201,30 @@ int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, u
 
 enum { MAP_MAX = 16 << 10 }; /* a loop makes do with so much, and schedules stay cheap */
 
+/* Memory of the system begins with a page. */
+static void *alloc_pages(size_t size)
+{
+    enum { PAGE = 4096 };
+    return (void *)(((uintptr_t)sim_alloc(size + PAGE) + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
+}
+
 void *unri_os_map(size_t size, bool wiped)
 {
     (void)wiped;
     if (size > MAP_MAX || lacks_memory())
         return NULL;
     sim_world.maps++;
-    return sim_alloc(size);
+    return alloc_pages(size);
 }
 
 void *unri_os_remap(void *memory, size_t size, size_t new_size)
 {
-    return lacks_memory() ? NULL : memcpy(sim_alloc(new_size), memory, size);
+    return lacks_memory() ? NULL : memcpy(alloc_pages(new_size), memory, size);
 }
 
 void unri_os_unmap(void *memory, size_t size)
 {
-    (void)memory;
-    (void)size;
+    sim_buffers_check_unmap(memory, size);
     sim_world.maps--;
 }
 
@@ -1221,6 +1296,7 @@ void unri_os_wake(int fd)
 {
     sim_kernel_meanwhile();
     sim_file_of(fd)->counter++;
+    sim_file_of(fd)->came++;
 }
 
 void unri_os_wake_clear(int fd)

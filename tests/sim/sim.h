@@ -5,6 +5,7 @@
  *   explore.c  unr_explore: one schedule after another, failures caught, shrunk and replayed
  *   kernel.c   uring/enter.h over plain memory: rings, requests, cancels, time
  *   calls.c    what each opcode does to descriptors, buffers and names
+ *   buffers.c  rings of provided buffers, and registered buffers
  *   world.c    descriptors and what is behind them; what other processes do */
 #ifndef UNRI_SIM_H
 #define UNRI_SIM_H
@@ -61,12 +62,14 @@ enum sim_kind {
 struct sim_pipe {
     struct sim_bytes bytes;
     unsigned         readers, writers;
+    unsigned         came, left; /* as in struct sim_file */
 };
 
 /* An open file description.  It lives while a descriptor or a request refers to it. */
 struct sim_file {
     enum sim_kind kind;
     unsigned      references;
+    unsigned      came, left; /* counts what wakes who polls for POLLIN, and for POLLOUT */
 
     /* SIM_SOCKET */
     struct sim_bytes *incoming;
@@ -134,6 +137,7 @@ struct sim_world {
     struct sim_child children[SIM_CHILDREN];
     unsigned         children_count;
     uint64_t         pending_signals;
+    unsigned         raised;      /* counts the signals */
     unr_time         now;         /* the kernel's */
     unr_time         clock_shift; /* how far the program's clock is ahead of it */
 };
@@ -176,6 +180,9 @@ ssize_t  sim_read(struct sim_file *file, void *buf, size_t len, int64_t offset, 
 ssize_t  sim_write(struct sim_file *file, const void *buf, size_t len, int64_t offset);
 unsigned sim_poll(const struct sim_file *file); /* POLLIN, POLLOUT, ... that hold */
 
+/* Counts what has woken those who poll for `events`. */
+unsigned sim_wakes(const struct sim_file *file, unsigned events);
+
 /* ---- requests ---- */
 
 /* Where the kernel has a request.  It decides what a cancel finds: cancel() in kernel.c. */
@@ -215,6 +222,13 @@ struct sim_request {
     size_t              sent_len;
     unr_time            due; /* of a time-out */
     uint32_t            futex_wakes;
+    unsigned            cqe_flags;   /* of the CQE that the last attempt makes: its buffer */
+    bool                is_last;     /* it makes the last CQE of a multishot request */
+    uint32_t            limit_left;  /* bytes; 0: there is none, or it is reached */
+    uint32_t            head_len;    /* what stands before the payload of a multishot message */
+    unsigned            wakes_seen;  /* sim_wakes() at the last shot of a multishot poll */
+    unsigned            wakes_extra; /* shots of it without a cause that are still to come */
+    unsigned            wakes_made;  /* how many of these there were */
     unsigned            passed_over; /* how many times it could have gone on and did not */
     unsigned            looks;       /* likewise, how often the program looked at its ring */
 };
@@ -247,6 +261,19 @@ bool sim_call_polls_first(const struct sim_request *request);
  * and no later; of closes that wait for nothing it does not matter. */
 bool sim_call_is_at_once(const struct sim_request *request);
 
+/* Whether more than one CQE may come of the request. */
+bool sim_call_is_multishot(const struct sim_request *request);
+
+/* Whether the kernel chooses the buffer. */
+bool sim_call_takes_provided(const struct sim_request *request);
+
+/* Whether a multishot receive, after a shot, looks for the next buffer before it looks for data:
+ * the kernel does that where it does not know whether there is data. */
+bool sim_call_looks_again(const struct sim_request *request);
+
+/* What the kernel finds wrong in an SQE with flags of receives: -EINVAL, or 0. */
+int sim_call_refused(const struct io_uring_sqe *sqe);
+
 /* How much a transfer that goes on after a part has moved so far; 0 for all other calls. */
 uint32_t sim_call_moved(const struct sim_request *request);
 
@@ -272,6 +299,44 @@ void sim_call_check_apart(const struct sim_request *request, const struct sim_re
 void sim_call_scribble(struct sim_request *request);
 void sim_call_check_lent(const struct sim_request *request);
 void sim_call_give_back(struct sim_request *request, int res);
+
+/* ---- buffers that are given to the kernel beforehand ---- */
+
+enum { SIM_CHOSEN_MAX = 16 };
+
+/* The provided buffers that one attempt may fill. */
+struct sim_chosen {
+    struct sim_buffer_ring *from;
+    struct iovec            pieces[SIM_CHOSEN_MAX];
+    unsigned                count;
+    bool                    reaches_the_end; /* the last of them is the last in the ring */
+};
+
+void sim_buffers_reset(void);
+
+/* Chooses up to `count` buffers with up to `most` bytes (0: any number): 0 or -ENOBUFS. */
+int  sim_buffers_choose(const struct sim_request *request, size_t most, unsigned count,
+                        struct sim_chosen *ret_chosen);
+bool sim_buffers_are_there(const struct sim_request *request);
+
+/* Hands out the first `len` bytes of what was chosen.  Returns what the CQE says of it. */
+unsigned sim_buffers_commit(const struct sim_chosen *chosen, size_t len);
+
+/* io_uring_register(2), with the opcodes of rings of provided buffers and of registered buffers. */
+int  sim_buffers_register(const struct sim_ring *ring, unsigned opcode, const void *argument,
+                          unsigned count);
+void sim_buffers_close(const struct sim_ring *ring);
+
+/* Fails the schedule if the program has changed or freed what stands in the rings of provided
+ * buffers, has put a buffer there twice, or lends it to a request, too. */
+void sim_buffers_check(const struct sim_ring *ring);
+void sim_buffers_check_apart(const struct sim_request *request);
+
+/* Fails the schedule if memory that is unmapped is registered or provided. */
+void sim_buffers_check_unmap(const void *memory, size_t size);
+
+/* Fails the schedule if memory that is provided is lent to a request in flight. */
+void sim_kernel_check_provided(const void *memory, size_t len);
 
 /* The name of the operation that a request belongs to, for messages. */
 const char *sim_request_name(const struct sim_request *request);

@@ -129,6 +129,12 @@ void sim_file_hold(struct sim_file *file)
     file->references++;
 }
 
+static void wake_all(struct sim_file *file)
+{
+    file->came++;
+    file->left++;
+}
+
 static void socket_gone(struct sim_file *file)
 {
     if (file->peer) {
@@ -137,6 +143,7 @@ static void socket_gone(struct sim_file *file)
             file->peer->reset = true;
         file->peer->end_of_input = true;
         file->peer->peer = NULL;
+        wake_all(file->peer);
     }
 }
 
@@ -156,8 +163,14 @@ void sim_file_release(struct sim_file *file)
     switch (file->kind) {
     case SIM_SOCKET: socket_gone(file); break;
     case SIM_LISTENER: listener_gone(file); break;
-    case SIM_PIPE_READER: file->pipe->readers--; break;
-    case SIM_PIPE_WRITER: file->pipe->writers--; break;
+    case SIM_PIPE_READER:
+        file->pipe->readers--;
+        file->pipe->left++;
+        break;
+    case SIM_PIPE_WRITER:
+        file->pipe->writers--;
+        file->pipe->came++;
+        break;
     case SIM_EPOLL: sim_file_release(file->watched); break;
     default: break;
     }
@@ -221,7 +234,9 @@ int sim_handshake(struct sim_file *file)
     sim_socket_pair(file, accepted);
     sim_file_hold(accepted);
     listener->waiting[listener->waiting_count++] = accepted;
+    listener->came++;
     file->connecting_to = NULL;
+    file->left++;
     return 0;
 }
 
@@ -233,6 +248,7 @@ void sim_disconnect(struct sim_file *file)
     if (file->peer) {
         file->peer->reset = file->peer->end_of_input = true;
         file->peer->peer = NULL;
+        wake_all(file->peer);
     }
     file->peer = NULL;
     file->incoming->count = 0;
@@ -245,8 +261,11 @@ static ssize_t socket_read(struct sim_file *file, void *buf, size_t len, bool pe
 {
     if (!file->connected)
         return -ENOTCONN;
-    if (file->incoming->count)
+    if (file->incoming->count) {
+        if (file->peer && !peek)
+            file->peer->left++;
         return (ssize_t)sim_bytes_get(file->incoming, buf, len, peek);
+    }
     if (file->reset) {
         file->reset = false;
         return -ECONNRESET;
@@ -263,6 +282,7 @@ static ssize_t socket_write(struct sim_file *file, const void *buf, size_t len)
     if (file->peer->shut_read)
         return -EPIPE;
     size_t n = sim_bytes_put(file->peer->incoming, buf, len);
+    file->peer->came += n != 0;
     return n || !len ? (ssize_t)n : -EAGAIN;
 }
 
@@ -295,6 +315,7 @@ static ssize_t datagram_write(struct sim_file *file, const void *buf, size_t len
         return -EAGAIN;
     sim_bytes_put(receiver->incoming, buf, len);
     receiver->lengths[receiver->datagrams++] = len;
+    receiver->came++;
     return (ssize_t)len;
 }
 
@@ -368,6 +389,7 @@ ssize_t sim_read(struct sim_file *file, void *buf, size_t len, int64_t offset, b
     case SIM_SOCKET: return socket_read(file, buf, len, peek);
     case SIM_DATAGRAMS: return datagram_read(file, buf, len, peek);
     case SIM_PIPE_READER:
+        file->pipe->left += file->pipe->bytes.count && !peek;
         if (file->pipe->bytes.count)
             return (ssize_t)sim_bytes_get(&file->pipe->bytes, buf, len, peek);
         return file->pipe->writers && len ? -EAGAIN : 0;
@@ -388,6 +410,7 @@ ssize_t sim_write(struct sim_file *file, const void *buf, size_t len, int64_t of
         if (!file->pipe->readers)
             return -EPIPE;
         size_t n = sim_bytes_put(&file->pipe->bytes, buf, len);
+        file->pipe->came += n != 0;
         return n || !len ? (ssize_t)n : -EAGAIN;
     }
     case SIM_REGULAR: return regular_write(file, buf, len, offset);
@@ -396,6 +419,7 @@ ssize_t sim_write(struct sim_file *file, const void *buf, size_t len, int64_t of
             return -EINVAL;
         memcpy(&value, buf, sizeof value);
         file->counter += value;
+        file->came++;
         return sizeof value;
     default: return -EBADF;
     }
@@ -410,6 +434,8 @@ unsigned sim_poll(const struct sim_file *file)
             return POLLOUT | POLLHUP;
         if (file->incoming->count || file->end_of_input || file->shut_read || file->reset)
             events |= POLLIN;
+        if (file->end_of_input || file->shut_read)
+            events |= POLLRDHUP;
         if (!file->peer || file->shut_write
             || file->peer->incoming->count < file->peer->incoming->capacity)
             events |= POLLOUT;
@@ -432,6 +458,25 @@ unsigned sim_poll(const struct sim_file *file)
     case SIM_PIDFD: return file->child->exited ? POLLIN : 0;
     default: return POLLIN | POLLOUT;
     }
+}
+
+static unsigned came_to(const struct sim_file *file)
+{
+    switch (file->kind) {
+    case SIM_PIPE_READER:
+    case SIM_PIPE_WRITER: return file->pipe->came;
+    case SIM_SIGNALFD: return sim_world.raised;
+    case SIM_PIDFD: return file->child->exited;
+    case SIM_EPOLL: return sim_wakes(file->watched, file->events);
+    default: return file->came;
+    }
+}
+
+unsigned sim_wakes(const struct sim_file *file, unsigned events)
+{
+    bool     pipe = file->kind == SIM_PIPE_READER || file->kind == SIM_PIPE_WRITER;
+    unsigned left = pipe ? file->pipe->left : file->left;
+    return came_to(file) + (events & POLLOUT ? left : 0);
 }
 
 /* ---- child processes ---- */
@@ -566,6 +611,7 @@ int unr_sim_signalfd(uint64_t signals)
 void unr_sim_raise(int signal)
 {
     sim_world.pending_signals |= UINT64_C(1) << (signal - 1);
+    sim_world.raised++;
 }
 
 ssize_t unr_sim_read(int fd, void *buf, size_t len)
@@ -590,6 +636,9 @@ int unr_sim_shutdown(int fd, int how)
         if (file->peer)
             file->peer->end_of_input = true;
     }
+    wake_all(file);
+    if (file->peer)
+        wake_all(file->peer);
     return 0;
 }
 
