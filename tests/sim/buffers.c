@@ -243,10 +243,12 @@ static int register_ring(const struct sim_ring *ring, const struct unri_buf_reg 
     return 0;
 }
 
-static int unregister_ring(const struct sim_ring *ring, unsigned group)
+static int unregister_ring(const struct sim_ring *ring, const struct unri_buf_reg *reg)
 {
     struct sim_buffer_ring **at = &buffers.rings;
-    while (*at && ((*at)->ring != ring || (*at)->group != group))
+    if (reg->resv[0] || reg->resv[1] || reg->resv[2] || reg->flags)
+        return -EINVAL;
+    while (*at && ((*at)->ring != ring || (*at)->group != reg->group))
         at = &(*at)->next;
     if (!*at)
         return -ENOENT;
@@ -294,9 +296,7 @@ int sim_buffers_register(const struct sim_ring *ring, unsigned opcode, const voi
     const struct io_uring_rsrc_register *rsrc = argument;
     switch (opcode) {
     case IORING_REGISTER_PBUF_RING: return count == 1 ? register_ring(ring, argument) : -EINVAL;
-    case IORING_UNREGISTER_PBUF_RING:
-        return count == 1 ? unregister_ring(ring, ((const struct unri_buf_reg *)argument)->group)
-                          : -EINVAL;
+    case IORING_UNREGISTER_PBUF_RING: return count == 1 ? unregister_ring(ring, argument) : -EINVAL;
     case IORING_REGISTER_BUFFERS: return register_buffers(ring, argument, count);
     case IORING_REGISTER_BUFFERS2:
         if (count != sizeof *rsrc)

@@ -41,6 +41,8 @@
 #include <unistd.h>
 #include <unring/sim.h>
 
+#include "../../../uring/newer.h"
+
 enum { FDS = 1024, RUNS = 300, RUN_SECONDS_MAX = 10, CHILDREN = 16, LATERS = 64, PORTS = 16 };
 
 /* ---- failing ---- */
@@ -323,13 +325,19 @@ static bool on_its_way(int fd)
     return ioctl(fd, SIOCOUTQNSD, &n) == 0 && n > 0;
 }
 
+/* Takes out all that the scenario knows nothing of. */
+static void empty(struct fd_info *info)
+{
+    drain(info);
+    for (; info->datagrams; info->datagrams--)
+        need((int)recv((int)(info - infos), (char[1]){ 0 }, 1, MSG_DONTWAIT), "recv");
+}
+
 ssize_t unr_sim_read(int fd, void *buf, size_t len)
 {
     struct fd_info *info = info_of(fd);
-    if (info && info->filler)
-        drain(info);
-    for (; info && info->datagrams; info->datagrams--)
-        need((int)recv(fd, (char[1]){ 0 }, 1, MSG_DONTWAIT), "recv");
+    if (info)
+        empty(info);
     ssize_t n = read_now(fd, buf, len);
     if (n == -EAGAIN && info && info->tcp && is_ready(fd, POLLIN, on_its_way(info->peer) ? 300 : 1))
         n = read_now(fd, buf, len);
@@ -841,6 +849,7 @@ static bool takes_from(const struct io_uring_sqe *sqe)
     case IORING_OP_READV:
     case IORING_OP_RECV:
     case IORING_OP_RECVMSG:
+    case UNRI_OP_READ_MULTISHOT:
     case IORING_OP_POLL_ADD: return true;
     default: return false;
     }
@@ -851,7 +860,7 @@ static void before_reading(int fd)
     struct fd_info *info = info_of(fd);
     if (!info)
         return;
-    drain(info);
+    empty(info);
     info->read_by_operations = true;
 }
 

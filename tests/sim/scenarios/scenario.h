@@ -15,6 +15,7 @@
  *   rules.c        the rules of lib/README.md that the others do not get to: timers, slots, types,
  *                  shots, descriptors
  *   combinators.c  composed operations, deadlines, delays, filters, groups, scopes, joins
+ *   shots.c        multishot requests and provided buffers
  *   composed.c     the library's own composed operations: transfers, readers, frames, connect_any,
  *                  relay, processes */
 #ifndef UNRI_SCENARIO_H
@@ -45,7 +46,8 @@ struct scenario {
 const struct scenario *scenarios_operations_table(void), *scenarios_pairs_table(void),
     *scenarios_loops_table(void), *scenarios_sessions_table(void), *scenarios_rules_table(void),
     *scenarios_combinators_table(void), *scenarios_composed_table(void),
-    *scenarios_lent_table(void), *scenarios_unasked_table(void), *scenarios_checks_table(void);
+    *scenarios_lent_table(void), *scenarios_unasked_table(void), *scenarios_checks_table(void),
+    *scenarios_shots_table(void);
 
 /* Says how a schedule ended; on the real kernel, how a run did.  Compared between the two. */
 void outcome(const char *format, ...) __attribute__((format(printf, 1, 2)));
