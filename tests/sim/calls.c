@@ -397,8 +397,9 @@ static void choose_pieces(struct sim_request *request, struct sim_chosen *chosen
         needed = 1;
     if (needed > 1 && unri_choose(2))
         needed = 1;
-    /* One that gets to the end of the ring is the last; which does, depends on how far it looks. */
-    request->is_last = chosen->reaches_the_end && needed == chosen->count;
+    /* One that looks as far as the end of the ring is the last.  How far it looks depends on what
+     * the kernel knows of the bytes that wait. */
+    request->is_last = chosen->reaches_the_end && needed == chosen->count && !unri_choose(2);
     chosen->count = needed;
 }
 

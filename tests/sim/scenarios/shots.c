@@ -85,15 +85,11 @@ static void provide(struct shelf *shelf, unsigned number)
     io_uring_smp_store_release(&ring->tail, ++shelf->tail);
 }
 
-static unsigned provide_all(struct shelf *shelf)
+static void provide_all(struct shelf *shelf)
 {
-    unsigned provided = 0;
     for (unsigned i = 0; i < shelf->count; i++)
-        if (shelf->ours[i]) {
+        if (shelf->ours[i])
             provide(shelf, i);
-            provided++;
-        }
-    return provided;
 }
 
 /* Takes the buffers that a CQE hands out, in the order of the ring, and copies what they hold. */
@@ -235,8 +231,8 @@ static void ended(struct taker *t, const struct unr_result *r)
     if (t->stopping || t->way->unregisters)
         return;
     if (r->error == -ENOBUFS) {
-        if (provide_all(&t->shelf))
-            arm(t);
+        provide_all(&t->shelf);
+        arm(t);
     } else if (r->error == 0 && r->value > 0 && (is_multishot(t->way) || t->way->ends != STAYS)) {
         arm(t);
     }
