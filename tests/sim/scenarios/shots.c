@@ -6,6 +6,7 @@
 
 #include <liburing.h>
 #include <poll.h>
+#include <stdio.h>
 
 #include "../../../lib/core/loop_core.h"
 #include "../../../lib/core/os.h"
@@ -387,267 +388,572 @@ static void goes_to_the_end(const struct scenario *scenario)
     close_descriptors(&t);
 }
 
-#define RECV_SHOTS .opcode = IORING_OP_RECV, .ioprio = IORING_RECV_MULTISHOT
-#define TWO_WRITES .write = 6, .writes = 2
+/* ---- what an arming finds ---- */
 
-static const struct way recv_classic = { RECV_SHOTS, .buffers = 4, .first = 4,
-                                         .size = 8,  TWO_WRITES,   .gives_back = true };
-static const struct way recv_incremental = { RECV_SHOTS, .buffers = 2, .first = 2,
-                                             .size = 8,  TWO_WRITES,   .incremental = true };
-static const struct way recv_limit = { RECV_SHOTS, .limit = 7, .buffers = 4,      .first = 4,
-                                       .size = 4,  TWO_WRITES, .gives_back = true };
-static const struct way recv_capped = { RECV_SHOTS, .len = 3,   .buffers = 4,      .first = 4,
-                                        .size = 8,  TWO_WRITES, .gives_back = true };
-static const struct way recv_few = { RECV_SHOTS, .buffers = 2, .first = 1, .size = 8, TWO_WRITES };
-static const struct way recv_none = { RECV_SHOTS, .buffers = 2, .size = 8, TWO_WRITES };
-static const struct way recv_poll_first = { .opcode = IORING_OP_RECV,
-                                            .ioprio =
-                                                IORING_RECV_MULTISHOT | IORING_RECVSEND_POLL_FIRST,
-                                            .buffers = 2,
-                                            .size = 8,
-                                            TWO_WRITES };
-static const struct way recv_end = { RECV_SHOTS, .buffers = 4,  .first = 4,        .size = 8,
-                                     TWO_WRITES, .ends = SHUTS, .gives_back = true };
-static const struct way recv_end_few = { RECV_SHOTS, .buffers = 2, .first = 1,
-                                         .size = 8,  TWO_WRITES,   .ends = SHUTS };
-static const struct way recv_reset = { RECV_SHOTS, .buffers = 4,   .first = 4,        .size = 8,
-                                       TWO_WRITES, .ends = RESETS, .gives_back = true };
-static const struct way recv_reset_few = { RECV_SHOTS, .buffers = 2, .first = 1,
-                                           .size = 8,  TWO_WRITES,   .ends = RESETS };
-static const struct way recv_bundle = { .opcode = IORING_OP_RECV,
-                                        .ioprio = IORING_RECV_MULTISHOT | UNRI_RECVSEND_BUNDLE,
-                                        .buffers = 4,
-                                        .first = 4,
-                                        .size = 4,
-                                        TWO_WRITES,
-                                        .gives_back = true };
-static const struct way recv_bundle_few = { .opcode = IORING_OP_RECV,
-                                            .ioprio = IORING_RECV_MULTISHOT | UNRI_RECVSEND_BUNDLE,
-                                            .buffers = 4,
-                                            .first = 2,
-                                            .size = 4,
-                                            TWO_WRITES };
-static const struct way recv_bundle_incremental = { .opcode = IORING_OP_RECV,
-                                                    .ioprio = IORING_RECV_MULTISHOT
-                                                              | UNRI_RECVSEND_BUNDLE,
-                                                    .buffers = 4,
-                                                    .first = 4,
-                                                    .size = 4,
-                                                    TWO_WRITES,
-                                                    .incremental = true };
-static const struct way recv_bundle_limit = { .opcode = IORING_OP_RECV,
-                                              .ioprio =
-                                                  IORING_RECV_MULTISHOT | UNRI_RECVSEND_BUNDLE,
-                                              .limit = 7,
-                                              .buffers = 4,
-                                              .first = 4,
-                                              .size = 4,
-                                              TWO_WRITES,
-                                              .gives_back = true };
-static const struct way recv_once = {
-    .opcode = IORING_OP_RECV, .buffers = 2, .first = 1, .size = 8, TWO_WRITES
-};
-static const struct way recv_once_none = {
-    .opcode = IORING_OP_RECV, .buffers = 2, .size = 8, TWO_WRITES
-};
-static const struct way recv_unregistered = { RECV_SHOTS, .buffers = 2, .first = 2,
-                                              .size = 8,  TWO_WRITES,   .unregisters = true };
-static const struct way recv_many = { RECV_SHOTS, .len = 1,    .buffers = 16, .first = 16,
-                                      .size = 4,  .write = 12, .writes = 1 };
-static const struct way recvmsg_classic = { .opcode = IORING_OP_RECVMSG,
-                                            .ioprio = IORING_RECV_MULTISHOT,
-                                            .buffers = 4,
-                                            .first = 4,
-                                            .size = 32,
-                                            TWO_WRITES,
-                                            .gives_back = true };
-static const struct way recvmsg_few = { .opcode = IORING_OP_RECVMSG,
-                                        .ioprio = IORING_RECV_MULTISHOT,
-                                        .buffers = 2,
-                                        .first = 1,
-                                        .size = 32,
-                                        TWO_WRITES };
-static const struct way recvmsg_fewer = { .opcode = IORING_OP_RECVMSG,
-                                          .ioprio = IORING_RECV_MULTISHOT,
-                                          .buffers = 4,
-                                          .first = 2,
-                                          .size = 32,
-                                          .write = 6,
-                                          .writes = 3 };
-static const struct way read_pipe = { .opcode = UNRI_OP_READ_MULTISHOT,
-                                      .buffers = 4,
-                                      .first = 4,
-                                      .size = 8,
-                                      TWO_WRITES,
-                                      .gives_back = true };
-static const struct way read_few = {
-    .opcode = UNRI_OP_READ_MULTISHOT, .buffers = 2, .first = 1, .size = 8, TWO_WRITES
-};
-static const struct way read_end = { .opcode = UNRI_OP_READ_MULTISHOT,
-                                     .buffers = 4,
-                                     .first = 4,
-                                     .size = 8,
-                                     TWO_WRITES,
-                                     .ends = SHUTS,
-                                     .gives_back = true };
-static const struct way read_eventfd = { .opcode = UNRI_OP_READ_MULTISHOT,
-                                         .buffers = 4,
-                                         .first = 4,
-                                         .size = 8,
-                                         .writes = 2,
-                                         .gives_back = true };
-static const struct way read_once = {
-    .opcode = IORING_OP_READ, .buffers = 2, .first = 1, .size = 8, TWO_WRITES
-};
-static const struct way read_once_end = {
-    .opcode = IORING_OP_READ, .buffers = 2, .first = 2, .size = 8, TWO_WRITES, .ends = SHUTS
+/* With an empty ring a request ends at once, also on an idle socket, unless it polls first. */
+static void armed_without_buffers(const struct scenario *scenario)
+{
+    const struct way way = { .opcode = IORING_OP_RECV,
+                             .ioprio =
+                                 IORING_RECV_MULTISHOT | *(const unsigned *)scenario->parameter,
+                             .buffers = 2,
+                             .size = 8,
+                             .unregisters = true };
+    struct taker     t = { .way = &way, .loop = open_small_loop() };
+    bool             polls_first = way.ioprio & IORING_RECVSEND_POLL_FIRST;
+    shelf_open(&t.shelf, t.loop, way.buffers, way.size, false);
+    open_descriptors(&t);
+    arm(&t);
+    unr_loop_run_once(t.loop, 0);
+    unr_sim_check(t.starved == !polls_first, "it ends at once for want of a buffer, or waits");
+    if (polls_first) {
+        if (unr_sim_choose(2))
+            provide(&t.shelf, 0);
+        t.sent += unr_sim_write(t.fds[1], pattern, 6) == 6 ? 6 : 0;
+        while (!t.shots && !t.ends)
+            unr_loop_run_once(t.loop, UNR_NEVER);
+        stop(&t);
+        unr_loop_run(t.loop);
+    }
+    outcome("shots %u starved %u last %d %d", t.shots, t.starved, t.error, t.value);
+    verify_taken(&t);
+    shelf_close(&t.shelf);
+    close_loop(t.loop);
+    close_descriptors(&t);
+}
+
+/* ---- polls: what a receiver without buffers does ---- */
+
+struct watcher {
+    struct unr_loop *loop;
+    struct unr_op    op;
+    int              fds[2];
+    unsigned char    got[SENT_MAX];
+    size_t           got_len, sent;
+    unsigned         writes, shots, ends;
+    unsigned         told;  /* of all shots */
+    enum peer_ends   how;   /* the peer ends */
+    int              end;   /* what the last read said */
+    bool             ended; /* and that it is the last */
+    bool             stopping;
 };
 
+static void watcher_done(struct unr_op *op);
+
+static void fill_watcher(void *entry, void *context)
+{
+    struct io_uring_sqe *sqe = entry;
+    io_uring_prep_poll_multishot(sqe, ((struct watcher *)context)->fds[0], POLLIN | POLLRDHUP);
+}
+
+static void watch(struct watcher *w)
+{
+    unr_start(w->loop, unr_sqe(&w->op, "watcher", UNR_CANCEL_ALL, fill_watcher, w), watcher_done,
+              w);
+}
+
+/* A short read means that the socket is empty, unless the poll has told of an end. */
+static void read_what_is_there(struct watcher *w)
+{
+    enum { AT_ONCE = 8 };
+    while (!w->ended) {
+        ssize_t n = unr_sim_read(w->fds[0], w->got + w->got_len, AT_ONCE);
+        if (n == -EAGAIN)
+            return;
+        w->end = (int)n;
+        w->ended = n <= 0;
+        w->got_len += n > 0 ? (size_t)n : 0;
+        if (n < AT_ONCE && !(w->told & (POLLRDHUP | POLLHUP | POLLERR)))
+            return;
+    }
+}
+
+static void watcher_done(struct unr_op *op)
+{
+    struct watcher *w = op->data;
+    bool            more = op->result.flags & UNR_MORE;
+    if (op->result.error == 0) {
+        w->shots++;
+        w->told |= (unsigned)op->result.value;
+        unr_sim_check(op->result.value & POLLIN, "it tells what holds");
+        read_what_is_there(w);
+    }
+    w->ends += !more;
+    if (!more && !w->stopping && !w->ended)
+        watch(w);
+}
+
+static void watched_goes_on(void *context)
+{
+    struct watcher *w = context;
+    w->sent += unr_sim_write(w->fds[1], pattern + w->sent, 6) == 6 ? 6 : 0;
+    if (++w->writes < 2) {
+        unr_sim_later(watched_goes_on, w);
+    } else if (w->how == SHUTS) {
+        unr_sim_shutdown(w->fds[1], SHUT_WR);
+    } else if (w->how == RESETS) {
+        unr_sim_close(w->fds[1]);
+        w->fds[1] = -1;
+    }
+}
+
+static void open_watcher(struct watcher *w, enum peer_ends how)
+{
+    *w = (struct watcher){ .loop = open_small_loop(), .how = how };
+    unr_sim_socketpair(w->fds, 0);
+    if (how == RESETS)
+        unr_sim_check(unr_sim_write(w->fds[0], "x", 1) == 1, "a byte goes the other way");
+    watch(w);
+    unr_sim_later(watched_goes_on, w);
+}
+
+static void close_watcher(struct watcher *w)
+{
+    w->stopping = true;
+    if (unr_in_flight(&w->op))
+        unr_cancel(&w->op, UNR_CANCEL_TOTAL);
+    unr_loop_run(w->loop);
+    for (ssize_t n; (n = unr_sim_read(w->fds[0], w->got + w->got_len, 8)) > 0;)
+        w->got_len += (size_t)n;
+    unr_sim_check(w->got_len == w->sent && memcmp(w->got, pattern, w->sent) == 0,
+                  "each byte is read once, and in order");
+    close_loop(w->loop);
+    for (int i = 0; i < 2; i++)
+        if (w->fds[i] >= 0)
+            unr_sim_close(w->fds[i]);
+}
+
+/* No wake-up is missed: what was written is read, and the end is seen behind it. */
+static void watched_to_the_end(const struct scenario *scenario)
+{
+    struct watcher w;
+    open_watcher(&w, *(const enum peer_ends *)scenario->parameter);
+    while (w.how == STAYS ? w.got_len < 12 : !w.ended)
+        unr_loop_run_once(w.loop, UNR_NEVER);
+    unr_sim_check(w.got_len == 12, "the end comes behind the bytes");
+    unr_sim_check(w.how == STAYS || w.end == (w.how == RESETS ? -ECONNRESET : 0),
+                  "and which it is");
+    outcome("told of an end %d", !!(w.told & POLLRDHUP));
+    close_watcher(&w);
+}
+
+static void watched_and_cancelled(const struct scenario *scenario)
+{
+    struct watcher w;
+    open_watcher(&w, *(const enum peer_ends *)scenario->parameter);
+    for (unsigned turns = unr_sim_choose(3); turns; turns--)
+        unr_loop_run_once(w.loop, w.writes < 2 && unr_sim_choose(2) ? UNR_NEVER : 0);
+    unr_sim_choose(1); /* the kernel may go on meanwhile */
+    w.stopping = true;
+    if (unr_in_flight(&w.op))
+        unr_cancel(&w.op, UNR_CANCEL_TOTAL);
+    unr_loop_run(w.loop);
+    outcome("shots %u ends %u last %d verdict %u", w.shots, w.ends, w.op.result.error,
+            w.op.result.verdict);
+    close_watcher(&w);
+}
+
+/* ---- accepts ---- */
+
+enum { CALLERS = 2 };
+
+struct host {
+    struct unr_loop *loop;
+    struct unr_op    op;
+    int              listener, callers[CALLERS];
+    unsigned         called, taken, shots, ends;
+    bool             stopping;
+};
+
+static void host_done(struct unr_op *op);
+
+static void fill_host(void *entry, void *context)
+{
+    struct io_uring_sqe *sqe = entry;
+    io_uring_prep_multishot_accept(sqe, ((struct host *)context)->listener, NULL, NULL, 0);
+}
+
+static void invite(struct host *h)
+{
+    unr_start(h->loop, unr_sqe(&h->op, "host", UNR_CANCEL_ALL, fill_host, h), host_done, h);
+}
+
+static void host_done(struct unr_op *op)
+{
+    struct host *h = op->data;
+    bool         more = op->result.flags & UNR_MORE;
+    if (op->result.error == 0) {
+        unr_sim_check(unr_sim_close((int)op->result.value) == 0, "a success is a connection");
+        h->taken++;
+        h->shots += more;
+    }
+    h->ends += !more;
+    if (!more && op->result.error == 0 && !h->stopping)
+        invite(h);
+}
+
+static void caller_comes(void *context)
+{
+    struct host *h = context;
+    h->callers[h->called++] = unr_sim_connect(80);
+    if (h->called < CALLERS)
+        unr_sim_later(caller_comes, h);
+}
+
+/* Cancelled at any moment: a connection is taken once, or still waits. */
+static void accepts_cancelled(const struct scenario *scenario)
+{
+    struct host h = { .loop = open_small_loop(), .listener = unr_sim_listener(80, CALLERS) };
+    (void)scenario;
+    invite(&h);
+    unr_sim_later(caller_comes, &h);
+    for (unsigned turns = unr_sim_choose(3); turns; turns--)
+        unr_loop_run_once(h.loop, h.called < CALLERS && unr_sim_choose(2) ? UNR_NEVER : 0);
+    unr_sim_choose(1); /* the kernel may go on meanwhile */
+    h.stopping = true;
+    if (unr_in_flight(&h.op))
+        unr_cancel(&h.op, UNR_CANCEL_TOTAL);
+    unr_loop_run(h.loop);
+    outcome("shots %u taken %u ends %u last %d verdict %u", h.shots, h.taken, h.ends,
+            h.op.result.error, h.op.result.verdict);
+    for (int fd; (fd = unr_sim_accept(h.listener)) >= 0; h.taken++)
+        unr_sim_close(fd);
+    unr_sim_check(h.taken == h.called, "each connection is taken once or still waits");
+    close_loop(h.loop);
+    unr_sim_close(h.listener);
+    while (h.called)
+        unr_sim_close(h.callers[--h.called]);
+}
+
+/* ---- registering ---- */
+
+static int register_as(struct shelf *shelf, struct unri_buf_reg reg, unsigned opcode)
+{
+    return unri_enter_register(&shelf->loop->ring->io, opcode, &reg, 1);
+}
+
+/* What the kernel refuses. */
+static void registering_is_refused(const struct scenario *scenario)
+{
+    struct shelf        shelf;
+    struct unr_loop    *loop = open_small_loop();
+    struct unri_buf_reg good = { .entries = 4, .group = GROUP }, bad;
+    const unsigned      on = IORING_REGISTER_PBUF_RING, off = IORING_UNREGISTER_PBUF_RING;
+    (void)scenario;
+    shelf_open(&shelf, loop, 4, 8, false);
+    good.at = (uintptr_t)shelf.pages;
+    outcome("once more: %d", register_as(&shelf, good, on));
+    bad = good;
+    bad.group++;
+    outcome("no such group: %d", register_as(&shelf, bad, off));
+    bad.entries = 3;
+    outcome("three entries: %d", register_as(&shelf, bad, on));
+    bad.entries = 0;
+    outcome("no entries: %d", register_as(&shelf, bad, on));
+    bad.entries = 65536;
+    outcome("too many entries: %d", register_as(&shelf, bad, on));
+    bad.entries = 4;
+    bad.at += 64;
+    outcome("within a page: %d", register_as(&shelf, bad, on));
+    bad.at = 0;
+    outcome("nowhere: %d", register_as(&shelf, bad, on));
+    bad = good;
+    bad.resv[0] = 1;
+    outcome("reserved: %d", register_as(&shelf, bad, on));
+    bad = good;
+    bad.flags = 0x8000;
+    outcome("flags: %d", register_as(&shelf, bad, on));
+    outcome("flags of a removal: %d", register_as(&shelf, bad, off));
+    shelf_close(&shelf);
+    close_loop(loop);
+}
+
+static int register_pieces(struct unr_loop *loop, struct iovec *pieces, unsigned count)
+{
+    struct io_uring_rsrc_register rsrc = { .nr = count, .data = (uintptr_t)pieces };
+    return unri_enter_register(&loop->ring->io, IORING_REGISTER_BUFFERS2, &rsrc, sizeof rsrc);
+}
+
+static int unregister_pieces(struct unr_loop *loop)
+{
+    return unri_enter_register(&loop->ring->io, IORING_UNREGISTER_BUFFERS, NULL, 0);
+}
+
+/* Memory that is registered is given back when it is registered no more. */
+static void registered_buffers(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    void            *memory = unri_os_map(2 * PAGE, false);
+    struct iovec     pieces[2] = { { memory, PAGE }, { (char *)memory + PAGE, PAGE } };
+    bool             too_early = scenario->parameter;
+    unr_sim_check(register_pieces(loop, pieces, 2) == 0, "memory is registered");
+    outcome("once more: %d", register_pieces(loop, pieces, 2));
+    if (too_early)
+        unri_os_unmap(memory, 2 * PAGE);
+    outcome("removed: %d", unregister_pieces(loop));
+    outcome("removed again: %d", unregister_pieces(loop));
+    outcome("of none: %d", register_pieces(loop, pieces, 0));
+    unri_os_unmap(memory, 2 * PAGE);
+    close_loop(loop);
+}
+
+/* ---- what is provided and not left alone: meant to fail ---- */
+
+enum misuse { WRITES, PROVIDES_TWICE, CHANGES_ENTRY, OVERFILLS, LENDS, UNMAPS, EMPTIES };
+
+static void misuse_of(struct shelf *shelf, enum misuse misuse, struct unr_op *op, int fd)
+{
+    struct io_uring_buf_ring *ring = (struct io_uring_buf_ring *)(void *)shelf->pages;
+    struct io_uring_buf      *entries = (struct io_uring_buf *)(void *)shelf->pages;
+    switch (misuse) {
+    case WRITES: buffer_at(shelf, 1)[3] = 'x'; break;
+    case PROVIDES_TWICE: provide(shelf, 1); break;
+    case CHANGES_ENTRY: entries[1].addr += 8; break;
+    case OVERFILLS: io_uring_smp_store_release(&ring->tail, 5); break;
+    case LENDS:
+        unr_start(shelf->loop, unr_recv(op, fd, buffer_at(shelf, 1), 4, 0), NULL, NULL);
+        break;
+    case UNMAPS: unri_os_unmap(shelf->pages, 2 * PAGE); break;
+    case EMPTIES:
+        shelf->size = 0;
+        provide(shelf, 2);
+        break;
+    }
+}
+
+static void misused(const struct scenario *scenario)
+{
+    struct taker  t = { .loop = open_small_loop() };
+    struct unr_op op = { 0 };
+    struct way    way = { .opcode = IORING_OP_RECV,
+                          .ioprio = IORING_RECV_MULTISHOT,
+                          .buffers = 4,
+                          .size = 8,
+                          .unregisters = true };
+    t.way = &way;
+    shelf_open(&t.shelf, t.loop, way.buffers, way.size, false);
+    open_descriptors(&t);
+    provide(&t.shelf, 0);
+    provide(&t.shelf, 1);
+    arm(&t);
+    unr_loop_run_once(t.loop, 0);
+    misuse_of(&t.shelf, *(const enum misuse *)scenario->parameter, &op, t.fds[0]);
+    unr_sim_write(t.fds[1], pattern, 6);
+    unr_loop_run_once(t.loop, UNR_NEVER);
+    unr_sim_check(false, "nobody has seen it");
+}
+
+/* ---- all of them ---- */
+
+#define SHOTS  IORING_RECV_MULTISHOT
+#define BUNDLE (SHOTS | UNRI_RECVSEND_BUNDLE)
+
+/* The buffers are given back at once and there are enough of them; or few are provided, and more
+ * only when there are none. */
+#define ENOUGH(n, of)  .buffers = (n), .first = (n), .size = (of), .gives_back = true
+#define FEW(n, of)     .buffers = 2 * (n), .first = (n), .size = (of)
+#define NONE(n, of)    .buffers = (n), .size = (of)
+#define OF_PEER(n, of) .writes = (n), .write = (of)
+
+static const struct {
+    const char *name;
+    struct way  way;
+    bool        to_the_end; /* it is run so, too */
+    unsigned    since;
+} ways[] = {
+    { "recv", { IORING_OP_RECV, SHOTS, ENOUGH(4, 8), OF_PEER(2, 6) }, false, 0 },
+    { "recv-few", { IORING_OP_RECV, SHOTS, FEW(1, 8), OF_PEER(2, 6) }, false, 0 },
+    { "recv-none", { IORING_OP_RECV, SHOTS, NONE(2, 8), OF_PEER(2, 6) }, false, 0 },
+    { "recv-poll-first",
+      { IORING_OP_RECV, SHOTS | IORING_RECVSEND_POLL_FIRST, NONE(2, 8), OF_PEER(2, 6) },
+      false,
+      0 },
+    { "recv-unregistered",
+      { IORING_OP_RECV, SHOTS, NONE(2, 8), .first = 2, OF_PEER(2, 6), .unregisters = true },
+      false,
+      0 },
+    { "recv-end", { IORING_OP_RECV, SHOTS, ENOUGH(4, 8), OF_PEER(2, 6), .ends = SHUTS }, true, 0 },
+    { "recv-end-few", { IORING_OP_RECV, SHOTS, FEW(1, 8), OF_PEER(2, 6), .ends = SHUTS }, true, 0 },
+    { "recv-reset",
+      { IORING_OP_RECV, SHOTS, ENOUGH(4, 8), OF_PEER(2, 6), .ends = RESETS },
+      true,
+      0 },
+    { "recv-reset-few",
+      { IORING_OP_RECV, SHOTS, FEW(1, 8), OF_PEER(2, 6), .ends = RESETS },
+      true,
+      0 },
+    { "recv-limit",
+      { IORING_OP_RECV, SHOTS, .limit = 7, ENOUGH(4, 4), OF_PEER(2, 6) },
+      false,
+      617 },
+    { "recv-limit-end",
+      { IORING_OP_RECV, SHOTS, .limit = 12, ENOUGH(4, 4), OF_PEER(2, 6), .ends = SHUTS },
+      true,
+      617 },
+    { "recv-capped", { IORING_OP_RECV, SHOTS, 3, ENOUGH(4, 8), OF_PEER(2, 6) }, false, 617 },
+    { "recv-many",
+      { IORING_OP_RECV, SHOTS, 1, NONE(16, 4), .first = 16, OF_PEER(1, 12) },
+      false,
+      617 },
+    { "recv-incremental",
+      { IORING_OP_RECV, SHOTS, ENOUGH(2, 8), OF_PEER(2, 6), .incremental = true },
+      false,
+      612 },
+    { "recv-incremental-few",
+      { IORING_OP_RECV, SHOTS, FEW(1, 8), OF_PEER(2, 6), .ends = SHUTS, .incremental = true },
+      true,
+      612 },
+    { "recv-incremental-limit",
+      { IORING_OP_RECV, SHOTS, .limit = 7, ENOUGH(2, 8), OF_PEER(2, 6), .incremental = true },
+      false,
+      617 },
+    { "recv-bundle", { IORING_OP_RECV, BUNDLE, ENOUGH(4, 4), OF_PEER(2, 6) }, false, 610 },
+    { "recv-bundle-few",
+      { IORING_OP_RECV, BUNDLE, FEW(2, 4), OF_PEER(2, 6), .ends = SHUTS },
+      true,
+      610 },
+    { "recv-bundle-limit",
+      { IORING_OP_RECV, BUNDLE, .limit = 7, ENOUGH(4, 4), OF_PEER(2, 6) },
+      false,
+      617 },
+    { "recv-bundle-incremental",
+      { IORING_OP_RECV, BUNDLE, ENOUGH(4, 4), OF_PEER(2, 6), .incremental = true },
+      false,
+      612 },
+    { "recv-once", { IORING_OP_RECV, 0, FEW(1, 8), OF_PEER(2, 6) }, false, 0 },
+    { "recv-once-none", { IORING_OP_RECV, 0, NONE(2, 8), OF_PEER(2, 6), .ends = SHUTS }, true, 0 },
+    { "recvmsg", { IORING_OP_RECVMSG, SHOTS, ENOUGH(4, 32), OF_PEER(2, 6) }, false, 0 },
+    { "recvmsg-few", { IORING_OP_RECVMSG, SHOTS, FEW(1, 32), OF_PEER(2, 6) }, false, 0 },
+    { "recvmsg-three", { IORING_OP_RECVMSG, SHOTS, FEW(2, 32), OF_PEER(3, 6) }, false, 0 },
+    { "recvmsg-incremental",
+      { IORING_OP_RECVMSG, SHOTS, ENOUGH(2, 44), OF_PEER(3, 6), .incremental = true },
+      false,
+      612 },
+    { "read", { UNRI_OP_READ_MULTISHOT, 0, ENOUGH(4, 8), OF_PEER(2, 6) }, false, 607 },
+    { "read-few", { UNRI_OP_READ_MULTISHOT, 0, FEW(1, 8), OF_PEER(2, 6) }, false, 607 },
+    { "read-end",
+      { UNRI_OP_READ_MULTISHOT, 0, ENOUGH(4, 8), OF_PEER(2, 6), .ends = SHUTS },
+      true,
+      607 },
+    { "read-eventfd", { UNRI_OP_READ_MULTISHOT, 0, ENOUGH(4, 8), OF_PEER(2, 0) }, false, 607 },
+    { "read-once", { IORING_OP_READ, 0, FEW(1, 8), OF_PEER(2, 6) }, false, 0 },
+    { "read-once-end",
+      { IORING_OP_READ, 0, NONE(2, 8), .first = 2, OF_PEER(2, 6), .ends = SHUTS },
+      true,
+      0 },
+};
+
+static const unsigned       no_flag = 0, poll_first = IORING_RECVSEND_POLL_FIRST;
+static const enum peer_ends stays = STAYS, shuts = SHUTS, resets = RESETS;
+static const enum misuse    misuses[] = { WRITES, PROVIDES_TWICE, CHANGES_ENTRY, OVERFILLS,
+                                          LENDS,  UNMAPS,         EMPTIES };
+
+static const struct scenario others[] = {
+    { .name = "shots/no-buffers", .run = armed_without_buffers, .parameter = &no_flag },
+    { .name = "shots/no-buffers-poll-first",
+      .run = armed_without_buffers,
+      .parameter = &poll_first },
+    { .name = "shots/poll",
+      .run = watched_and_cancelled,
+      .parameter = &stays,
+      .deviations_max = 6 },
+    { .name = "shots/poll-end",
+      .run = watched_and_cancelled,
+      .parameter = &shuts,
+      .deviations_max = 6 },
+    { .name = "shots/poll-plain",
+      .run = watched_and_cancelled,
+      .parameter = &shuts,
+      .deviations_max = 4,
+      .loop_flags = UNR_LOOP_PLAIN },
+    { .name = "shots/poll-all",
+      .run = watched_to_the_end,
+      .parameter = &stays,
+      .deviations_max = 7 },
+    { .name = "shots/poll-to-the-end",
+      .run = watched_to_the_end,
+      .parameter = &shuts,
+      .deviations_max = 7 },
+    { .name = "shots/poll-to-the-reset",
+      .run = watched_to_the_end,
+      .parameter = &resets,
+      .deviations_max = 7 },
+    { .name = "shots/poll-to-the-end-plain",
+      .run = watched_to_the_end,
+      .parameter = &shuts,
+      .deviations_max = 5,
+      .loop_flags = UNR_LOOP_PLAIN },
+    { .name = "shots/accepts", .run = accepts_cancelled, .deviations_max = 6 },
+    { .name = "shots/accepts-plain",
+      .run = accepts_cancelled,
+      .deviations_max = 4,
+      .loop_flags = UNR_LOOP_PLAIN },
+    { .name = "shots/registering-is-refused", .run = registering_is_refused },
+    { .name = "shots/registered-buffers", .run = registered_buffers },
+    { .name = "provided/registered-is-unmapped",
+      .run = registered_buffers,
+      .parameter = "",
+      .fails_with = "the memory of a registered buffer is unmapped" },
+    { .name = "provided/is-written",
+      .run = misused,
+      .parameter = &misuses[0],
+      .fails_with = "buffer 1 was written while it was provided" },
+    { .name = "provided/is-provided-twice",
+      .run = misused,
+      .parameter = &misuses[1],
+      .fails_with = "buffer 1 is provided while its memory stands in a ring" },
+    { .name = "provided/entry-is-changed",
+      .run = misused,
+      .parameter = &misuses[2],
+      .fails_with = "the entry of buffer 1 was changed while it was provided" },
+    { .name = "provided/more-than-fit",
+      .run = misused,
+      .parameter = &misuses[3],
+      .fails_with = "a ring of 4 provided buffers is said to hold 5" },
+    { .name = "provided/is-lent",
+      .run = misused,
+      .parameter = &misuses[4],
+      .fails_with = "stands in a ring of provided buffers, too" },
+    { .name = "provided/is-unmapped",
+      .run = misused,
+      .parameter = &misuses[5],
+      .fails_with = "a ring of provided buffers is unmapped while it is registered" },
+    { .name = "provided/has-no-room",
+      .run = misused,
+      .parameter = &misuses[6],
+      .fails_with = "a provided buffer has no room" },
+};
+
+enum { WAYS = sizeof ways / sizeof *ways, OTHERS = sizeof others / sizeof *others };
+
+/* Each way on a ring that defers its work and on a plain one, and to the end. */
 const struct scenario *scenarios_shots_table(void)
 {
-    static const struct scenario table[] = {
-        { .name = "shots/recv",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_classic,
-          .deviations_max = 5 },
-        { .name = "shots/recv-incremental",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_incremental,
-          .deviations_max = 5,
-          .since = 612 },
-        { .name = "shots/recv-limit",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_limit,
-          .deviations_max = 5,
-          .since = 617 },
-        { .name = "shots/recv-capped",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_capped,
-          .deviations_max = 5,
-          .since = 617 },
-        { .name = "shots/recv-few",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_few,
-          .deviations_max = 5 },
-        { .name = "shots/recv-none",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_none,
-          .deviations_max = 5 },
-        { .name = "shots/recv-poll-first",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_poll_first,
-          .deviations_max = 5 },
-        { .name = "shots/recv-end",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_end,
-          .deviations_max = 5 },
-        { .name = "shots/recv-end-few",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_end_few,
-          .deviations_max = 5 },
-        { .name = "shots/recv-reset",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_reset,
-          .deviations_max = 5 },
-        { .name = "shots/recv-bundle",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_bundle,
-          .deviations_max = 5,
-          .since = 610 },
-        { .name = "shots/recv-bundle-few",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_bundle_few,
-          .deviations_max = 5,
-          .since = 610 },
-        { .name = "shots/recv-bundle-incremental",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_bundle_incremental,
-          .deviations_max = 5,
-          .since = 612 },
-        { .name = "shots/recv-bundle-limit",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_bundle_limit,
-          .deviations_max = 5,
-          .since = 617 },
-        { .name = "shots/recv-once",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_once,
-          .deviations_max = 5 },
-        { .name = "shots/recv-once-none",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_once_none,
-          .deviations_max = 5 },
-        { .name = "shots/recv-unregistered",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_unregistered,
-          .deviations_max = 5 },
-        { .name = "shots/recv-many",
-          .run = cancelled_at_any_moment,
-          .parameter = &recv_many,
-          .deviations_max = 3,
-          .since = 617 },
-        { .name = "shots/recvmsg",
-          .run = cancelled_at_any_moment,
-          .parameter = &recvmsg_classic,
-          .deviations_max = 5 },
-        { .name = "shots/recvmsg-few",
-          .run = cancelled_at_any_moment,
-          .parameter = &recvmsg_few,
-          .deviations_max = 5 },
-        { .name = "shots/recvmsg-fewer",
-          .run = cancelled_at_any_moment,
-          .parameter = &recvmsg_fewer,
-          .deviations_max = 5 },
-        { .name = "shots/read",
-          .run = cancelled_at_any_moment,
-          .parameter = &read_pipe,
-          .deviations_max = 5,
-          .since = 607 },
-        { .name = "shots/read-few",
-          .run = cancelled_at_any_moment,
-          .parameter = &read_few,
-          .deviations_max = 5,
-          .since = 607 },
-        { .name = "shots/read-end",
-          .run = cancelled_at_any_moment,
-          .parameter = &read_end,
-          .deviations_max = 5,
-          .since = 607 },
-        { .name = "shots/read-eventfd",
-          .run = cancelled_at_any_moment,
-          .parameter = &read_eventfd,
-          .deviations_max = 5,
-          .since = 607 },
-        { .name = "shots/read-once",
-          .run = cancelled_at_any_moment,
-          .parameter = &read_once,
-          .deviations_max = 5 },
-        { .name = "shots/read-once-end",
-          .run = cancelled_at_any_moment,
-          .parameter = &read_once_end,
-          .deviations_max = 5 },
-        { .name = "shots/recv-to-the-end",
-          .run = goes_to_the_end,
-          .parameter = &recv_end,
-          .deviations_max = 6 },
-        { .name = "shots/recv-few-to-the-end",
-          .run = goes_to_the_end,
-          .parameter = &recv_end_few,
-          .deviations_max = 6 },
-        { .name = "shots/recv-to-the-reset",
-          .run = goes_to_the_end,
-          .parameter = &recv_reset,
-          .deviations_max = 6 },
-        { .name = "shots/recv-few-to-the-reset",
-          .run = goes_to_the_end,
-          .parameter = &recv_reset_few,
-          .deviations_max = 6 },
-        { .name = "shots/read-to-the-end",
-          .run = goes_to_the_end,
-          .parameter = &read_end,
-          .deviations_max = 6,
-          .since = 607 },
-        { .name = NULL },
+    static struct scenario all[3 * WAYS + OTHERS + 1];
+    static char            names[3 * WAYS][48];
+    static const struct {
+        const char *behind;
+        void (*run)(const struct scenario *scenario);
+        unsigned loop_flags, deviations_max;
+    } kinds[] = {
+        { "", cancelled_at_any_moment, 0, 5 },
+        { "-plain", cancelled_at_any_moment, UNR_LOOP_PLAIN, 4 },
+        { "-to-the-end", goes_to_the_end, 0, 6 },
     };
-    return table;
+    unsigned n = 0;
+    for (unsigned kind = 0; kind < 3; kind++)
+        for (unsigned i = 0; i < WAYS; i++) {
+            if (kind == 2 && !ways[i].to_the_end)
+                continue;
+            snprintf(names[n], sizeof names[n], "shots/%s%s", ways[i].name, kinds[kind].behind);
+            all[n] = (struct scenario){ .name = names[n],
+                                        .run = kinds[kind].run,
+                                        .parameter = &ways[i].way,
+                                        .loop_flags = kinds[kind].loop_flags,
+                                        .deviations_max = kinds[kind].deviations_max,
+                                        .since = ways[i].since };
+            n++;
+        }
+    memcpy(&all[n], others, sizeof others);
+    return all;
 }
