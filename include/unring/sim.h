@@ -28,6 +28,8 @@
  *     read or receive writes into, and each result that the kernel sets, such as an address or a
  *     siginfo_t;
  *   - memory is lent to two operations at a time, and the kernel writes it for one of them;
+ *   - a buffer that stands in a ring of provided buffers is changed, freed, lent or provided once
+ *     more, or its ring is changed; memory is unmapped while it is registered with the kernel;
  *   - a descriptor that is lent is closed by close(2), which unr_sim_close() stands for; by
  *     unr_close() it may be;
  *   - it submits an SQE whose opcode the simulation does not have;
@@ -92,6 +94,8 @@ struct unr_explore_options {
  * Calls  that came later end with -EOPNOTSUPP; an unr_sqe() with the opcode of one, with -EINVAL.
  * Order  before 6.12, what has become ready since the last turn completes last-first in the kindest
  *        schedule.
+ * Flags  a multishot receive has a limit or a length since 6.17, and ends with -EINVAL before;
+ *        likewise a bundle before 6.10, and incremental provided buffers before 6.12.
  * Pipes  before 6.5, a read or write waits until the pipe is ready, and then goes to a worker.  A
  *        write stays there until all of it is written.  A cancellation cuts it short: error 0, the
  *        bytes that were written, UNR_VERDICT_RUNNING. */
