@@ -913,6 +913,16 @@ static int poll_now(struct sim_request *request)
     return events ? (int)events : SIM_WAIT;
 }
 
+/* A reset sets the error before the rest, and a poll may look between the two. */
+static int do_poll(struct sim_request *request)
+{
+    int  events = poll_now(request);
+    bool first = events != SIM_WAIT && events & POLLERR && !request->error_told;
+    request->error_told |= first;
+    request->told_a_part = first && unri_choose(2);
+    return request->told_a_part ? POLLERR : events;
+}
+
 /* The calls of execute(), and those that kernel.c has itself: a time-out and a cancel. */
 bool sim_call_is_known(unsigned opcode)
 {
@@ -993,7 +1003,7 @@ static int execute(struct sim_request *request)
     case IORING_OP_TEE: return do_splice(request, true);
     case IORING_OP_ACCEPT: return do_accept(request);
     case IORING_OP_CONNECT: return do_connect(request);
-    case IORING_OP_POLL_ADD: return poll_now(request);
+    case IORING_OP_POLL_ADD: return do_poll(request);
     case IORING_OP_SHUTDOWN: return do_shutdown(request);
     case IORING_OP_CLOSE: return do_close(request);
     case IORING_OP_SOCKET: return do_socket();

@@ -471,8 +471,9 @@ static void note_shot_of_poll(struct sim_request *request)
 {
     enum { EXTRA_MAX = 2 };
     request->wakes_seen = sim_wakes(request->file, request->sqe.poll32_events);
-    request->wakes_extra = 0;
-    if (request->wakes_made < EXTRA_MAX && sim_call_ready(request) && unri_choose(2)) {
+    request->wakes_extra = request->told_a_part;
+    if (!request->wakes_extra && request->wakes_made < EXTRA_MAX && sim_call_ready(request)
+        && unri_choose(2)) {
         request->wakes_extra = 1;
         request->wakes_made++;
     }

@@ -229,6 +229,8 @@ struct sim_request {
     unsigned            wakes_seen;  /* sim_wakes() at the last shot of a multishot poll */
     unsigned            wakes_extra; /* shots of it without a cause that are still to come */
     unsigned            wakes_made;  /* how many of these there were */
+    bool                error_told;  /* a poll has told of an error */
+    bool                told_a_part; /* and not yet of what else holds */
     unsigned            passed_over; /* how many times it could have gone on and did not */
     unsigned            looks;       /* likewise, how often the program looked at its ring */
 };
