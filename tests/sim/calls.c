@@ -165,11 +165,11 @@ bool sim_call_looks_again(const struct sim_request *request)
            || (sim_kernel_is_before(617) && unri_choose(2));
 }
 
-int sim_call_refused(const struct io_uring_sqe *sqe)
+int sim_call_refused(const struct sim_request *request)
 {
-    const struct sim_request request = { .sqe = *sqe };
-    bool                     provided = sim_call_takes_provided(&request);
-    bool                     multishot = sim_call_is_multishot(&request);
+    const struct io_uring_sqe *sqe = &request->sqe;
+    bool                       provided = sim_call_takes_provided(request);
+    bool                       multishot = sim_call_is_multishot(request);
     if (sqe->opcode == UNRI_OP_READ_MULTISHOT)
         return !provided || sqe->addr || sqe->len ? -EINVAL : 0;
     if (sqe->opcode != IORING_OP_RECV && sqe->opcode != IORING_OP_RECVMSG)
@@ -420,12 +420,10 @@ static void count_towards_limit(struct sim_request *request, size_t len)
 
 /* What stands before the payload of a multishot message.  Nobody here has a name or sends control
  * data. */
-static void write_head(const struct sim_request *request, const struct iovec *buffer, size_t len,
-                       bool truncated)
+static void write_head(const struct iovec *buffer, size_t len, bool truncated)
 {
     struct io_uring_recvmsg_out head = { .payloadlen = (uint32_t)len,
                                          .flags = truncated ? MSG_TRUNC : 0 };
-    (void)request;
     memcpy(buffer->iov_base, &head, sizeof head);
 }
 
@@ -458,7 +456,7 @@ static int provided_step(struct sim_request *request)
     scatter(&pieces, request->head_len, buf, (size_t)n);
     if (request->head_len) {
         /* The end of a stream, and a datagram of nothing, are messages, too: the last. */
-        write_head(request, chosen.pieces, (size_t)n, truncated);
+        write_head(chosen.pieces, (size_t)n, truncated);
         request->is_last = n == 0;
         n += request->head_len;
     }

@@ -731,7 +731,7 @@ static void submit_one(struct sim_ring *ring, const struct io_uring_sqe *sqe)
     while (*end)
         end = &(*end)->next;
     *end = request;
-    if (!has_call(sqe->opcode) || sim_call_refused(sqe) < 0) {
+    if (!has_call(sqe->opcode) || sim_call_refused(request) < 0) {
         complete(request, -EINVAL);
         return;
     }

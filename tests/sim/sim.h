@@ -274,7 +274,7 @@ bool sim_call_takes_provided(const struct sim_request *request);
 bool sim_call_looks_again(const struct sim_request *request);
 
 /* What the kernel finds wrong in an SQE with flags of receives: -EINVAL, or 0. */
-int sim_call_refused(const struct io_uring_sqe *sqe);
+int sim_call_refused(const struct sim_request *request);
 
 /* How much a transfer that goes on after a part has moved so far; 0 for all other calls. */
 uint32_t sim_call_moved(const struct sim_request *request);

@@ -155,7 +155,7 @@ struct taker {
     uint64_t          count; /* of an eventfd */
     size_t            since_armed;
     int               error, value; /* of the last end */
-    bool              stopping, peer_is_gone;
+    bool              stopping, peer_is_closed;
 };
 
 static bool is_multishot(const struct way *way)
@@ -263,11 +263,10 @@ static void peer_ends(struct taker *t)
 {
     if (t->way->ends == STAYS)
         return;
-    t->peer_is_gone = true;
     if (t->way->ends == SHUTS && t->way->opcode == IORING_OP_RECV)
         unr_sim_shutdown(t->fds[1], SHUT_WR);
     else
-        unr_sim_close(t->fds[1]);
+        t->peer_is_closed = unr_sim_close(t->fds[1]) == 0;
 }
 
 static void peer_goes_on(void *context)
@@ -311,8 +310,7 @@ static void open_descriptors(struct taker *t)
 static void close_descriptors(struct taker *t)
 {
     unr_sim_close(t->fds[0]);
-    if (t->fds[1] != t->fds[0]
-        && !(t->peer_is_gone && !(t->way->ends == SHUTS && t->way->opcode == IORING_OP_RECV)))
+    if (t->fds[1] != t->fds[0] && !t->peer_is_closed)
         unr_sim_close(t->fds[1]);
 }
 
@@ -424,6 +422,37 @@ static void armed_without_buffers(const struct scenario *scenario)
     shelf_close(&t.shelf);
     close_loop(t.loop);
     close_descriptors(&t);
+}
+
+/* What came later than Linux 6.1 is refused there. */
+static void refused_before(const struct scenario *scenario)
+{
+    static const struct way later[] = {
+        { .opcode = IORING_OP_RECV, .ioprio = IORING_RECV_MULTISHOT, .limit = 4 },
+        { .opcode = IORING_OP_RECV, .ioprio = IORING_RECV_MULTISHOT, .len = 4 },
+        { .opcode = IORING_OP_RECV, .ioprio = IORING_RECV_MULTISHOT | UNRI_RECVSEND_BUNDLE },
+        { .opcode = UNRI_OP_READ_MULTISHOT },
+    };
+    const size_t count = sizeof later / sizeof *later;
+    (void)scenario;
+    for (size_t i = 0; i < count; i++) {
+        struct way   way = later[i];
+        struct taker t = { .way = &way, .loop = open_small_loop() };
+        way.unregisters = true;
+        shelf_open(&t.shelf, t.loop, 2, 8, false);
+        provide(&t.shelf, 0);
+        unr_sim_socketpair(t.fds, 0);
+        arm(&t);
+        unr_loop_run(t.loop);
+        unr_sim_check(t.error == -EINVAL, "the kernel does not know it");
+        shelf_unregister(&t.shelf);
+        t.shelf.incremental = true;
+        unr_sim_check(shelf_register(&t.shelf, IORING_REGISTER_PBUF_RING) == -EINVAL,
+                      "nor incremental buffers");
+        shelf_close(&t.shelf);
+        close_loop(t.loop);
+        close_descriptors(&t);
+    }
 }
 
 /* ---- polls: what a receiver without buffers does ---- */
@@ -855,6 +884,7 @@ static const enum misuse    misuses[] = { WRITES, PROVIDES_TWICE, CHANGES_ENTRY,
                                           LENDS,  UNMAPS,         EMPTIES };
 
 static const struct scenario others[] = {
+    { .name = "older/lacks-shots", .run = refused_before, .linux_version = 601 },
     { .name = "shots/no-buffers", .run = armed_without_buffers, .parameter = &no_flag },
     { .name = "shots/no-buffers-poll-first",
       .run = armed_without_buffers,
