@@ -29,6 +29,8 @@ for situation in cancel close in-done latched by-fd; do
     grep -q "{ \"$situation\"," tests/sim/scenarios/operations.c || missing tests/test_names.sh "situation $situation"
     scenarios+=$'\n'$(sed -nE "s#^(SUBJECT|BOUNDED)\(([a-z_]+).*#$situation/\2#p" tests/sim/scenarios/operations.c)
 done
+# The scenarios of provided buffers, which are named by what is tried.
+scenarios+=$'\n'$(sed -nE 's#^    \{ "([a-z-]+)",.*#shots/\1#p' tests/sim/scenarios/shots.c)
 
 checked=0
 subjects=$(cut -d/ -f1 <<<"$tests"$'\n'"$scenarios" | sort -u | paste -sd'|')
