@@ -79,7 +79,9 @@ int unri_interrupted(struct unr_loop *loop, struct unr_op *op, int res)
 {
     const struct unr_op_private *p = &op->private_fields;
     if (p->flags & UNRI_FD_CLOSED)
-        return -EINTR; /* nothing is asked of a number that may be another file's */
+        return -EINTR;     /* nothing is asked of a number that may be another file's */
+    if (res != -ECANCELED) /* with which the call has not begun, and cannot have lasted */
+        unri_repeat_anew(loop, op);
     bool again = res == -ECANCELED ? needs_worker(op) : unri_did_nothing(op);
     if (res == -ECANCELED && unri_attempts(op) == UNRI_REPEAT_LEVELS)
         again = false;

@@ -50,12 +50,20 @@ static void repeat(struct unr_loop *loop, struct unr_op *op)
     if (unri_attempts(op) < UNRI_REPEAT_LEVELS)
         unri_count_attempt(op);
     if (op->private_fields.state == UNRI_QUEUED) {
+        set_due(op, unri_turn_ms(loop)); /* for unri_repeat_anew() */
         unri_queue_push(&loop->ring->queued, op);
         loop->stats.submitted_again++;
     } else {
         unri_want_cancel(loop->ring, op);
         loop->stats.cancels_repeated++;
     }
+}
+
+void unri_repeat_anew(struct unr_loop *loop, struct unr_op *op)
+{
+    const uint32_t longest = 1u << (UNRI_REPEAT_LEVELS - 2);
+    if (unri_attempts(op) && (uint32_t)-time_until_due(op, unri_turn_ms(loop)) > longest)
+        unri_forget_attempts(op);
 }
 
 /* Each list is in the order in which its operations are due, so the first one that is not due ends

@@ -10,6 +10,10 @@
  * it is the cancel of the operation, which had no effect.  The operation counts its attempts. */
 void unri_repeat_later(struct unr_loop *loop, struct unr_op *op);
 
+/* Forgets the attempts of an operation if it has lasted for longer than the longest of these times
+ * since it was submitted again: what ends it now has nothing to do with what ended it then. */
+void unri_repeat_anew(struct unr_loop *loop, struct unr_op *op);
+
 /* Takes back what unri_repeat_later() has planned. */
 void unri_take_back_repeat(struct unri_ring *ring, struct unr_op *op);
 

@@ -201,7 +201,7 @@ static inline unsigned unri_with_weaker(unsigned type)
  *   error  When the operation was started; for a system call whose own last CQE is in, the res of
  *          that CQE.
  *   bytes  Of a system call: the operation before it on a list of the ring (uring/queue.h).
- *   fd     Of a system call: when something is to be sent again for it (uring/repeat.c).
+ *   fd     Of a system call: when something is, or was, to be sent again for it (uring/repeat.c).
  *
  * `cause`, `requested` and `verdict` collect what becomes of requests.  Operations of a caller's
  * own type have `bytes` and `fd` to themselves. */

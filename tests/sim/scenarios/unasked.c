@@ -50,6 +50,36 @@ static void interrupted(const struct scenario *scenario)
     }
 }
 
+/* A splice that is interrupted a second time, long after it went on for the first time, goes on at
+ * once, as if it were the first. */
+static void interrupted_long_after(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_op    op = { 0 };
+    struct unr_stats before, after;
+    int              from[2], to[2], runs = 0;
+    (void)scenario;
+    unr_sim_pipe(from, 0);
+    unr_sim_pipe(to, 0);
+    unr_start(loop, unr_splice(&op, from[0], -1, to[1], -1, 4, 0), count_run, &runs);
+    for (int turns = 0; turns < 4; turns++)
+        unr_loop_run_once(loop, UNR_MSEC(1));
+    unr_loop_stats(loop, &before, sizeof before);
+    unr_sim_compute(UNR_SEC(1));
+    unr_sim_later(write_later, &from[1]);
+    unr_time begin = unr_sim_clock();
+    unr_sim_check(unr_loop_run(loop) == 0, "the loop runs to its end");
+    unr_loop_stats(loop, &after, sizeof after);
+    unr_sim_check(runs == 1 && op.result.error == 0, "it goes on");
+    if (before.submitted_again == 1 && after.submitted_again == 2)
+        unr_sim_check(unr_sim_clock() == begin, "and at once");
+    close_loop(loop);
+    for (int i = 0; i < 2; i++) {
+        unr_sim_close(from[i]);
+        unr_sim_close(to[i]);
+    }
+}
+
 /* The number of a descriptor that unr_close() has closed may be another's: what is interrupted on
  * it ends, and what the other has is left alone. */
 static void interrupted_on_a_closed_number(const struct scenario *scenario)
@@ -327,6 +357,9 @@ const struct scenario *scenarios_unasked_table(void)
         { .name = "unasked/interrupted-and-cancelled",
           .run = interrupted,
           .parameter = "",
+          .faults = UNR_FAULT_INTERRUPT },
+        { .name = "unasked/interrupted-long-after",
+          .run = interrupted_long_after,
           .faults = UNR_FAULT_INTERRUPT },
         { .name = "unasked/interrupted-on-a-closed-number",
           .run = interrupted_on_a_closed_number,
