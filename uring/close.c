@@ -12,7 +12,8 @@
  * free from its CQE on, as the number of every other close.  (If a worker closed it, it would be
  * free before anybody knew, and what got it next could not be told from what had it before.)
  *
- * The second number belongs to the ring.  The loop is not closed before a worker has closed it. */
+ * The second number belongs to the ring.  The loop is not closed before a worker has closed it.  A
+ * forked child has it too, and nobody there knows it. */
 #include "../lib/core/cancel.h"
 #include "enter.h"
 #include "ring.h"

@@ -119,7 +119,9 @@ UNR_API int unr_loop_run_once(struct unr_loop *loop, unr_time timeout);
  *          descriptors.  The loop remains the parent's, and no `done` runs.  A child that neither
  *          calls this nor execve(2) keeps the ring.  What was in flight when the parent died then
  *          stays in flight until the child ends, too, and the peers of the parent's connections see
- *          no end before that.
+ *          no end before that.  The second descriptors of closes that a worker has not come to yet
+ *          (unr_close(), Waits) stay open in the child until it ends or calls execve(2), also if
+ *          it closes the loop.
  * Threads  the loop's. */
 UNR_API int unr_loop_close(struct unr_loop *loop);
 
