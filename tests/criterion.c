@@ -25,9 +25,11 @@ ReportHook(PRE_ALL)(struct criterion_test_set *all)
     is_runner = true;
     double factor = timeout_factor();
     FOREACH_SET(struct criterion_suite_set *suite, all->suites) {
+        const struct criterion_test_extra_data *shared = suite->suite.data;
+        double general = shared && shared->timeout > 0 ? shared->timeout : TIMEOUT_SECONDS;
         FOREACH_SET(struct criterion_test *test, suite->tests) {
             double *timeout = &test->data->timeout;
-            *timeout = (*timeout > 0 ? *timeout : TIMEOUT_SECONDS) * factor;
+            *timeout = (*timeout > 0 ? *timeout : general) * factor;
         }
     }
 }
