@@ -24,6 +24,7 @@
 #include <unring/op.h>
 #include <unring/process.h>
 #include <unring/reader.h>
+#include <unring/receiver.h>
 #include <unring/relay.h>
 #include <unring/scope.h>
 #include <unring/state.h>

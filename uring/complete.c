@@ -201,8 +201,10 @@ static void hand_out_shot(struct unr_loop *loop, struct unr_op *op, int res)
     struct unri_ring      *ring = loop->ring;
     struct unr_op_private *p = unri_private(op);
     bool                   wanted = p->flags & (UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT);
+    struct unr_result      shot = { .error = res < 0 ? res : 0 };
+    yield_result(&shot, unri_row_of(op)->yields, res);
     unri_withdraw_cancel(ring, op);
-    unri_run_shot(loop, op, res);
+    unri_run_shot(loop, op, &shot);
     ring->ran_shots = true;
     if (wanted && !(p->flags & UNRI_WANTS_CANCEL))
         unri_want_cancel(ring, op);
@@ -216,7 +218,10 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
     if (!(p->flags & UNRI_HONOURED) && unlikely(unri_is_interruption(res))
         && (res = unri_interrupted(loop, op, res)) == UNRI_AGAIN)
         return;
-    if (unri_row_of(op) == &unri_row_sqe && !(flags & IORING_CQE_F_NOTIF))
+    const struct unri_row *row = unri_row_of(op);
+    if (row->shot)
+        row->shot(op, res, flags);
+    else if (row == &unri_row_sqe && !(flags & IORING_CQE_F_NOTIF))
         p->other_fd = (int32_t)flags;
     if (flags & IORING_CQE_F_NOTIF) {
         p->flags ^= UNRI_AWAITS_NOTIF; /* the first of the two CQEs sets it, the second clears it */
@@ -225,7 +230,7 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
     } else if (p->flags & UNRI_ZERO_COPY) {
         target_arrived(loop->ring, op, res);
         p->flags ^= UNRI_AWAITS_NOTIF;
-    } else {
+    } else if (!row->shot) {
         hand_out_shot(loop, op, res);
     }
 }

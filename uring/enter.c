@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,6 +206,43 @@ enum unri_closing unri_enter_closing(int fd)
     if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &len) == 0)
         return linger.l_onoff && linger.l_linger > 0 ? UNRI_CLOSING_LINGERS : UNRI_CLOSING_IS_QUICK;
     return errno == ENOTSOCK ? closing_no_socket(fd) : UNRI_CLOSING_IS_QUICK_NOW;
+}
+
+/* A TCP socket may have a protocol above it, kTLS say, which hands out one record at a time. */
+enum unri_source unri_enter_source(int fd)
+{
+    char      above[16];
+    socklen_t len = sizeof above;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_ULP, above, &len) == 0)
+        return len == 0 ? UNRI_SOURCE_EMPTIES : UNRI_SOURCE_SOCKET;
+    return errno == ENOTSOCK ? UNRI_SOURCE_FILE : UNRI_SOURCE_SOCKET;
+}
+
+static ssize_t receive(int fd, const struct iovec *pieces, unsigned n)
+{
+    struct msghdr message = { .msg_iov = (struct iovec *)pieces };
+    message.msg_iovlen = (__typeof__(message.msg_iovlen))n; /* size_t in glibc, int in musl */
+    return n == 1 ? recv(fd, pieces->iov_base, pieces->iov_len, MSG_DONTWAIT)
+                  : recvmsg(fd, &message, MSG_DONTWAIT);
+}
+
+/* Other files need not be O_NONBLOCK, nor be made so behind the back of those who share them. */
+static ssize_t read_if_ready(int fd, const struct iovec *pieces, unsigned n)
+{
+    struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+    int           ready = poll(&poll_fd, 1, 0);
+    if (ready == 0)
+        errno = EAGAIN;
+    return ready > 0 ? readv(fd, pieces, (int)n) : -1;
+}
+
+ssize_t unri_enter_receive(int fd, enum unri_source source, const struct iovec *pieces, unsigned n)
+{
+    ssize_t count;
+    do
+        count = source == UNRI_SOURCE_FILE ? read_if_ready(fd, pieces, n) : receive(fd, pieces, n);
+    while (count < 0 && errno == EINTR);
+    return count < 0 ? -errno : count;
 }
 
 int unri_enter_second_number(int fd)

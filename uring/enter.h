@@ -7,8 +7,10 @@
 #define UNRI_ENTER_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 #include <unring/time.h>
 
+struct iovec;
 struct io_uring;
 struct io_uring_params;
 
@@ -33,6 +35,14 @@ enum unri_closing {
     UNRI_CLOSING_IS_QUICK_NOW, /* a file that may lose its name */
     UNRI_CLOSING_WAITS,        /* a file without a name, a disk, a terminal */
     UNRI_CLOSING_LINGERS,      /* a socket with SO_LINGER and a time above 0 */
+};
+
+/* What a descriptor is for whoever reads from it without waiting. */
+enum unri_source {
+    UNRI_SOURCE_UNKNOWN, /* nobody has asked yet */
+    UNRI_SOURCE_EMPTIES, /* a TCP socket: one that yields less than it was asked for is empty */
+    UNRI_SOURCE_SOCKET,  /* another socket, which may stop at a border of datagrams or records */
+    UNRI_SOURCE_FILE,    /* a pipe, a terminal, ... */
 };
 
 /* Sets a ring up as `params` says, its memory not inherited by children of fork(2).  0 or a
@@ -73,6 +83,13 @@ int unri_enter_close_now(int fd);
 
 /* What the descriptor `fd` carries: getsockopt(2). */
 enum unri_carries unri_enter_carries(int fd);
+
+/* What `fd` is to be read as: getsockopt(2). */
+enum unri_source unri_enter_source(int fd);
+
+/* Reads what is there into the pieces, and never waits: recv(2), recvmsg(2) or readv(2).  Returns a
+ * count, 0 at the end, or a negative errno; -EAGAIN: nothing is there. */
+ssize_t unri_enter_receive(int fd, enum unri_source source, const struct iovec *pieces, unsigned n);
 
 /* Tells what closing `fd` does to the thread that closes it.  That costs a socket one system call,
  * other files two or three. */

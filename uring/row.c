@@ -40,9 +40,7 @@ static void end_unsupported(struct unr_op *op)
     unri_end(op, -EOPNOTSUPP);
 }
 
-/* Tells whether a cancel_close waits on a descriptor of this operation: the operation must not make
- * it wait longer.  An operation that supports NONE cannot be ended, so it begins. */
-static bool comes_too_late(const struct unr_op *op)
+bool unri_comes_too_late(const struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
     unsigned                     descriptors = op->type->private_fields.descriptors;
@@ -50,6 +48,14 @@ static bool comes_too_late(const struct unr_op *op)
         return false;
     return unri_being_closed(p->loop, p->fd)
            || (descriptors == 2 && unri_being_closed(p->loop, p->other_fd));
+}
+
+void unri_end_too_late(struct unr_op *op)
+{
+    struct unr_loop *loop = op->private_fields.loop;
+    unri_count_request(loop, op);
+    unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+    unri_peers_leave_closers(&loop->descriptors, op);
 }
 
 /* A record ends a receive, however much room is left: recv(2) stops there with MSG_WAITALL, too.
@@ -74,8 +80,8 @@ __attribute__((noinline)) static void end_in_start(struct unr_op *op)
     } else if (!unri_ring_has(p->loop->ring, unri_row_of(op)->opcode)) {
         end_unsupported(op);
     } else {
-        unri_count_request(p->loop, op);
-        unri_end_unsubmitted(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
+        unri_end_too_late(op);
+        return;
     }
     unri_peers_leave_closers(&p->loop->descriptors, op);
 }
@@ -86,7 +92,7 @@ void unri_row_start(struct unr_op *op)
     if (unlikely(p->flags & UNRI_FILLS_BUFFER))
         stop_at_record(op);
     if (unlikely(p->flags & UNRI_INVALID || !unri_ring_has(p->loop->ring, unri_row_of(op)->opcode)
-                 || comes_too_late(op)))
+                 || unri_comes_too_late(op)))
         end_in_start(op);
     else
         unri_enqueue(op);

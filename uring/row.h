@@ -23,8 +23,8 @@ struct unri_row {
     struct unr_op_type type; /* first: an operation's type is its row */
     uint8_t            opcode;
     uint8_t            yields; /* enum unri_yields */
-    bool is_special;           /* is_plain() is not for it: it has `completed`, or keeps the flags
-                                  of its CQEs (unr_sqe) */
+    bool is_special;           /* is_plain() is not for it: it has `completed` or `shot`, or keeps
+                                  the flags of its CQEs (unr_sqe) */
     bool        repeats;       /* interrupted, the call has done nothing: it is called again */
     bool        in_worker;     /* a worker executes it, whatever it is on */
     const char *needs;         /* the version of Linux that has the call; NULL: 6.1 has it */
@@ -35,6 +35,9 @@ struct unri_row {
     /* Does what is left to do after a success of the kernel, before the operation ends.  NULL:
      * nothing is left. */
     void (*completed)(struct unr_op *op);
+    /* Takes each CQE of an armed call, the last one too.  No `done` runs for a shot then.  NULL:
+     * it is not armed. */
+    void (*shot)(struct unr_op *op, int res, unsigned cqe_flags);
 };
 
 extern const struct unri_row *const unri_rows[];
@@ -83,6 +86,13 @@ static inline void unri_fill_row(struct io_uring_sqe *sqe, const struct unr_op *
         .splice_fd_in = p->other_fd,
     };
 }
+
+/* Tells whether a cancel_close waits on a descriptor of this operation: the operation must not make
+ * it wait longer.  An operation that supports NONE cannot be ended, so it begins. */
+bool unri_comes_too_late(const struct unr_op *op);
+
+/* Ends, in its start, an operation that comes too late. */
+void unri_end_too_late(struct unr_op *op);
 
 /* The start and the cancel of a row's type. */
 void unri_row_start(struct unr_op *op);

@@ -11,6 +11,7 @@
 
 UNR_BEGIN
 
+struct unr_receiver;
 struct unr_stream;
 
 /* unring's own part of a `struct unr_some`: not to be read or written. */
@@ -49,7 +50,8 @@ struct unr_stream_type {
 
 /* unring's own part of a `struct unr_stream`: not to be read or written. */
 struct unr_stream_private {
-    bool is_read, is_written; /* a step of an operation of unring's is in flight */
+    bool                 is_read, is_written; /* a step of an operation of unring's is in flight */
+    struct unr_receiver *receiver;            /* whose stream it is, or NULL */
 };
 
 /* A stream, which unr_stream_socket() or one of the functions below it makes.

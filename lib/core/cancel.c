@@ -208,12 +208,14 @@ bool unr_cancel(struct unr_op *op, unsigned types)
 /* The walk may go on from an operation that was asked: a request takes none off the lists that it
  * finds there, which happens just before a `done`. */
 unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_request request,
-                         const struct unr_op *except)
+                         const struct unr_op *closer)
 {
     struct unri_refusal before = unri_take_refusal();
     unsigned            count = 0;
     for (struct unr_op *op = NULL; (op = unri_peers_next(&loop->descriptors, fd, op)) != NULL;)
-        if (op != except && !(op->private_fields.flags & UNRI_HOUSEKEEPING))
+        if (op != closer
+            && (!(op->private_fields.flags & UNRI_HOUSEKEEPING)
+                || (closer && unri_kind(op) == UNRI_ARMED)))
             count += unri_request_in_time(op, request);
     unri_tell_of_refusal(request, count, before);
     return count;

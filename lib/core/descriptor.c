@@ -164,8 +164,7 @@ struct unr_op *unri_peers_next(const struct unri_descriptors *descriptors, int f
 static void visit_list(struct unr_op *op, unri_visit_fn *visit, void *context)
 {
     for (; op; op = op->private_fields.peer)
-        if (!(op->private_fields.flags & UNRI_HOUSEKEEPING))
-            visit(op, context);
+        visit(op, context);
 }
 
 void unri_each_in_flight(const struct unri_descriptors *descriptors, unri_visit_fn *visit,

@@ -45,9 +45,9 @@ struct unr_op *unri_peers_next(const struct unri_descriptors *descriptors, int f
 
 typedef void unri_visit_fn(struct unr_op *op, void *context);
 
-/* Calls `visit` for every operation in flight but timers and wrappers.  `visit` may start, cancel
- * and finish operations: an operation leaves the lists just before its `done`, and no `done` runs
- * meanwhile. */
+/* Calls `visit` for every operation in flight but timers and wrappers, those of the loop's own
+ * included.  `visit` may start, cancel and finish operations: an operation leaves the lists just
+ * before its `done`, and no `done` runs meanwhile. */
 void unri_each_in_flight(const struct unri_descriptors *descriptors, unri_visit_fn *visit,
                          void *context);
 

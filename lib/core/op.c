@@ -299,7 +299,7 @@ bool unri_start_op(struct unr_loop *loop, struct unr_op *described, struct unr_c
     count_start(loop, described);
     if (has_peers(kind))
         unri_peers_add(&loop->descriptors, described,
-                       unri_kind_is_call(kind) ? described->type->private_fields.descriptors : 0);
+                       kind == UNRI_CALLERS ? 0 : described->type->private_fields.descriptors);
     if (unlikely(p->slot || loop->attends_starts || asked.types))
         honoured = make_early_requests(loop, described, asked);
     if (p->state == UNRI_DESCRIBED) {
@@ -426,7 +426,7 @@ void unri_check_shots(const struct unr_op *op)
  * requests are put aside, in loop->shot.  Requests that `done` makes to this operation are
  * collected there too (cancel.c), and its type is told of them at the end: once, and with its own
  * result in place. */
-void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res)
+void unri_run_shot(struct unr_loop *loop, struct unr_op *op, const struct unr_result *shot)
 {
     struct unr_result     *r = &op->result;
     struct unr_op_private *p = unri_private(op);
@@ -434,9 +434,9 @@ void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res)
     loop->shot.op = op;
     loop->shot.result = *r;
     loop->shot.request = (struct unr_cancel_request){ 0 };
-    r->error = res < 0 ? res : 0;
-    r->value = res < 0 ? 0 : res;
-    r->fd = -1;
+    r->error = shot->error;
+    r->value = shot->value;
+    r->fd = shot->fd;
     r->flags = UNR_MORE;
     loop->ran++;
     p->done(op);

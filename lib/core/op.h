@@ -66,8 +66,8 @@ void unri_hand_back(struct unr_loop *loop, struct unr_op *op);
  * its child's end alone, and without a `done` nobody hears. */
 void unri_check_shots(const struct unr_op *op);
 
-/* Runs `done` for one shot of a multishot operation, with `res` and UNR_MORE.  The operation stays
- * in flight. */
-void unri_run_shot(struct unr_loop *loop, struct unr_op *op, int res);
+/* Runs `done` for one shot of a multishot operation, which is `shot` with UNR_MORE.  The operation
+ * stays in flight. */
+void unri_run_shot(struct unr_loop *loop, struct unr_op *op, const struct unr_result *shot);
 
 #endif

@@ -387,6 +387,8 @@ static void dump_op(struct unr_op *op, void *context)
     const struct unr_op_private *p = &op->private_fields;
     struct text                  text = { 0 };
     struct text                  name = { 0 };
+    if (p->flags & UNRI_HOUSEKEEPING)
+        return;
     add_name(&name, op);
     add(&text, "  %-16s %-10s", name.data, state_name(p->state));
     if (has_fd(op))

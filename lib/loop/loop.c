@@ -6,6 +6,8 @@
 #include "../core/check.h"
 #include "../core/clock.h"
 #include "../core/contract.h"
+#include "../core/life.h"
+#include "../core/type.h"
 #include "loop.h"
 
 #include <stdlib.h>
@@ -173,10 +175,17 @@ static void request_shutdown(struct unr_op *op, void *context)
     unri_request(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
 }
 
+/* The loop's own operations go on, but for those that are armed for a caller's structure. */
+static void request_shutdown_of_callers(struct unr_op *op, void *context)
+{
+    if (!(op->private_fields.flags & UNRI_HOUSEKEEPING) || unri_kind(op) == UNRI_ARMED)
+        request_shutdown(op, context);
+}
+
 static void request_all(struct unr_loop *loop)
 {
     unri_timers_request_all(loop, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
-    unri_each_in_flight(&loop->descriptors, request_shutdown, NULL);
+    unri_each_in_flight(&loop->descriptors, request_shutdown_of_callers, NULL);
 }
 
 _Thread_local struct unr_loop *unri_loop_closing;
@@ -191,7 +200,7 @@ static uint64_t served_starts(const struct unr_loop *loop)
 
 static bool housekeeping_is_in_flight(const struct unri_whole_loop *whole)
 {
-    return unr_in_flight(&whole->wake.read) || unr_in_flight(&whole->alarm.op);
+    return unr_in_flight(&whole->wake.read) || unr_in_flight(&whole->alarm.op) || whole->core.armed;
 }
 
 /* Ends everything that is in flight, and turns until it is over (rule 10).

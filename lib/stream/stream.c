@@ -3,6 +3,7 @@
  * system call of uring/rows.c or in the way of the layer; transfer.c, reader.c and relay.c start
  * one after another. */
 #include "stream.h"
+#include "../../uring/receiver.h"
 #include "../core/contract.h"
 
 #include <unring.h>
@@ -64,6 +65,19 @@ static void file_moved(struct unr_stream *stream, uint64_t bytes)
     stream->offset += (int64_t)bytes;
 }
 
+/* ---- receivers ---- */
+
+static struct unr_op *receiver_read(struct unr_stream *stream, struct unr_some *some,
+                                    const struct iovec *iov, unsigned n)
+{
+    struct unr_receiver *receiver = stream->private_fields.receiver;
+    if (n == 1)
+        return unr_receive(&some->op, receiver, iov->iov_base, iov->iov_len);
+    return unri_receive_pieces(&some->op, receiver, iov, n);
+}
+
+/* ---- kinds ---- */
+
 #define TYPE(kind, reads, writes, moves)                                                           \
     static const struct unr_stream_type kind = { .size = sizeof(struct unr_stream_type),           \
                                                  .name = #kind,                                    \
@@ -74,25 +88,39 @@ TYPE(socket_stream, socket_read, socket_write, NULL);
 TYPE(pipe_stream, file_read, file_write, NULL);
 TYPE(file_stream, file_read, file_write, file_moved);
 
+TYPE(receiver_of_socket, receiver_read, socket_write, NULL);
+TYPE(receiver_of_pipe, receiver_read, file_write, NULL);
+
 void unr_stream_socket(struct unr_stream *stream, int fd)
 {
-    *stream = (struct unr_stream){ &socket_stream, fd, -1, { 0 } };
+    *stream = (struct unr_stream){ &socket_stream, fd, -1, { .is_read = false } };
 }
 
 void unr_stream_pipe(struct unr_stream *stream, int fd)
 {
-    *stream = (struct unr_stream){ &pipe_stream, fd, -1, { 0 } };
+    *stream = (struct unr_stream){ &pipe_stream, fd, -1, { .is_read = false } };
 }
 
 void unr_stream_file(struct unr_stream *stream, int fd, int64_t offset)
 {
     /* -1 would stand for the file's own position; below that a step ends with -EINVAL. */
-    *stream = (struct unr_stream){ &file_stream, fd, offset < 0 ? INT64_MIN : offset, { 0 } };
+    *stream = (struct unr_stream){
+        &file_stream, fd, offset < 0 ? INT64_MIN : offset, { .is_read = false }
+    };
+}
+
+void unr_stream_receiver(struct unr_stream *stream, struct unr_receiver *receiver)
+{
+    bool is_file = unri_receiver_source(receiver) == UNRI_SOURCE_FILE;
+    *stream = (struct unr_stream){ is_file ? &receiver_of_pipe : &receiver_of_socket,
+                                   receiver->private_fields.fd,
+                                   -1,
+                                   { .receiver = receiver } };
 }
 
 void unr_stream_layer(struct unr_stream *stream, const struct unr_stream_type *type)
 {
-    *stream = (struct unr_stream){ type, -1, -1, { 0 } };
+    *stream = (struct unr_stream){ type, -1, -1, { .is_read = false } };
 }
 
 /* ---- one read, one write ---- */
