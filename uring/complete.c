@@ -195,8 +195,11 @@ static void target_arrived(struct unri_ring *ring, struct unr_op *op, int res)
 
 /* Runs the `done` of one shot of a multishot operation.  The whole result is the caller's to read
  * meanwhile, also the fields that link the operation into a list of the ring.  So a cancel that
- * waits on such a list is taken back first, and asked for again afterwards. */
-static void hand_out_shot(struct unr_loop *loop, struct unr_op *op, int res)
+ * waits on such a list is taken back first, and asked for again afterwards.
+ *
+ * Apart from the rest, so that all other operations keep their few instructions. */
+__attribute__((noinline)) static void hand_out_shot(struct unr_loop *loop, struct unr_op *op,
+                                                    int res)
 {
     struct unri_ring      *ring = loop->ring;
     struct unr_op_private *p = unri_private(op);
@@ -210,6 +213,16 @@ static void hand_out_shot(struct unr_loop *loop, struct unr_op *op, int res)
         unri_want_cancel(ring, op);
 }
 
+/* Gives a CQE to whoever has use for its flags.  Apart from the rest, as few operations have. */
+__attribute__((noinline)) static void take_flags(struct unr_op *op, int res, unsigned flags)
+{
+    const struct unri_row *row = unri_row_of(op);
+    if (row->shot)
+        row->shot(op, res, flags);
+    else if (row == &unri_row_sqe && !(flags & IORING_CQE_F_NOTIF))
+        unri_private(op)->other_fd = (int32_t)flags;
+}
+
 /* Takes a CQE of the operation itself.  With the flag MORE it announces that another will come: of
  * a zero-copy send its notification, of every other operation a further shot. */
 static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned flags)
@@ -218,11 +231,8 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
     if (!(p->flags & UNRI_HONOURED) && unlikely(unri_is_interruption(res))
         && (res = unri_interrupted(loop, op, res)) == UNRI_AGAIN)
         return;
-    const struct unri_row *row = unri_row_of(op);
-    if (row->shot)
-        row->shot(op, res, flags);
-    else if (row == &unri_row_sqe && !(flags & IORING_CQE_F_NOTIF))
-        p->other_fd = (int32_t)flags;
+    if (unlikely(unri_row_of(op)->is_special))
+        take_flags(op, res, flags);
     if (flags & IORING_CQE_F_NOTIF) {
         p->flags ^= UNRI_AWAITS_NOTIF; /* the first of the two CQEs sets it, the second clears it */
     } else if (!(flags & IORING_CQE_F_MORE)) {
@@ -230,7 +240,7 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
     } else if (p->flags & UNRI_ZERO_COPY) {
         target_arrived(loop->ring, op, res);
         p->flags ^= UNRI_AWAITS_NOTIF;
-    } else if (!row->shot) {
+    } else if (!unri_row_of(op)->shot) {
         hand_out_shot(loop, op, res);
     }
 }

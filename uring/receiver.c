@@ -69,6 +69,7 @@ static void arm(struct unr_receiver_private *r);
 static void read_start(struct unr_op *op)
 {
     struct unr_receiver_private *r = receiver_of(op);
+    unri_set_op_state(op, UNRI_IN_FLIGHT);
     if (unlikely(r->read != NULL))
         unri_broken("a second read of a receiver", op, "a receiver serves one read at a time");
     if (unlikely(unri_comes_too_late(op))) {
@@ -246,6 +247,7 @@ static void stop_start(struct unr_op *op)
 {
     const struct unr_cancel_request request = { UNR_CANCEL_ALL, -ECANCELED };
     struct unr_receiver_private    *r = receiver_of(op);
+    unri_set_op_state(op, UNRI_IN_FLIGHT);
     if (unlikely(r->stop != NULL))
         unri_broken("a second stop of a receiver", op, "a receiver is stopped once");
     r->stop = op;

@@ -40,16 +40,6 @@ static void end_unsupported(struct unr_op *op)
     unri_end(op, -EOPNOTSUPP);
 }
 
-bool unri_comes_too_late(const struct unr_op *op)
-{
-    const struct unr_op_private *p = &op->private_fields;
-    unsigned                     descriptors = op->type->private_fields.descriptors;
-    if (!descriptors || !unri_own_supports(op))
-        return false;
-    return unri_being_closed(p->loop, p->fd)
-           || (descriptors == 2 && unri_being_closed(p->loop, p->other_fd));
-}
-
 void unri_end_too_late(struct unr_op *op)
 {
     struct unr_loop *loop = op->private_fields.loop;

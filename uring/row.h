@@ -87,10 +87,6 @@ static inline void unri_fill_row(struct io_uring_sqe *sqe, const struct unr_op *
     };
 }
 
-/* Tells whether a cancel_close waits on a descriptor of this operation: the operation must not make
- * it wait longer.  An operation that supports NONE cannot be ended, so it begins. */
-bool unri_comes_too_late(const struct unr_op *op);
-
 /* Ends, in its start, an operation that comes too late. */
 void unri_end_too_late(struct unr_op *op);
 
@@ -128,6 +124,18 @@ static inline bool unri_being_closed(struct unr_loop *loop, int fd)
 {
     return fd >= 0 && unlikely(unri_bucket(&loop->descriptors, fd)->closers)
            && unri_has_closer(loop, fd);
+}
+
+/* Tells whether a cancel_close waits on a descriptor of this operation: the operation must not make
+ * it wait longer.  An operation that supports NONE cannot be ended, so it begins. */
+static inline bool unri_comes_too_late(const struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    unsigned                     descriptors = op->type->private_fields.descriptors;
+    if (!descriptors || !unri_own_supports(op))
+        return false;
+    return unri_being_closed(p->loop, p->fd)
+           || (descriptors == 2 && unri_being_closed(p->loop, p->other_fd));
 }
 
 #endif

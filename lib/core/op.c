@@ -299,11 +299,12 @@ bool unri_start_op(struct unr_loop *loop, struct unr_op *described, struct unr_c
     count_start(loop, described);
     if (has_peers(kind))
         unri_peers_add(&loop->descriptors, described,
-                       kind == UNRI_CALLERS ? 0 : described->type->private_fields.descriptors);
+                       unri_kind_begins_itself(kind) ? described->type->private_fields.descriptors
+                                                     : 0);
     if (unlikely(p->slot || loop->attends_starts || asked.types))
         honoured = make_early_requests(loop, described, asked);
     if (p->state == UNRI_DESCRIBED) {
-        if (!unri_kind_is_call(kind)) {
+        if (!unri_kind_begins_itself(kind)) {
             if (kind == UNRI_CALLERS)
                 check_size(described);
             unri_set_op_state(described, UNRI_IN_FLIGHT);

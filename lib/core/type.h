@@ -11,11 +11,11 @@
  * last, and wrappers last of all. */
 enum unri_kind {
     UNRI_CALLERS, /* a caller's own type, whose private_fields are zero */
+    UNRI_PARKED,  /* it waits in user space for what an armed call brings */
     UNRI_CALL,    /* a system call: its row in uring/ decides when the operation begins */
     UNRI_ARMED,  /* a system call of unring's own, for a receiver: housekeeping, which ends when its
                     descriptor or its loop is closed */
     UNRI_CLOSER, /* a system call that closes its descriptor; with a peer_left it waits for that */
-    UNRI_PARKED, /* it waits in user space for what an armed call brings */
     UNRI_TIMER,  /* a struct unr_timer: it waits among the timers, and is on no other list */
     UNRI_COMBINATOR, /* a combinator that is no wrapper */
     UNRI_WRAPPER,    /* a wrapper: whoever walks what is in flight meets its child instead */
@@ -35,6 +35,13 @@ static inline enum unri_kind unri_kind(const struct unr_op *op)
 static inline bool unri_kind_is_call(enum unri_kind kind)
 {
     return kind >= UNRI_CALL && kind <= UNRI_CLOSER;
+}
+
+/* Tells whether a type says on how many descriptors its operations are, and gives an operation its
+ * first state itself. */
+static inline bool unri_kind_begins_itself(enum unri_kind kind)
+{
+    return kind >= UNRI_PARKED && kind <= UNRI_CLOSER;
 }
 
 static inline bool unri_is_call(const struct unr_op *op)
