@@ -91,6 +91,17 @@ struct unr_reader {
 UNR_API struct unr_op *unr_read_until(struct unr_reader *reader, struct unr_stream *stream,
                                       struct unr_buffer *buffer, const void *delimiter, size_t len);
 
+/* Reads at least one byte into the buffer, whatever the buffer holds already: what an idle session
+ * waits in.
+ *
+ * Result   bytes: how many bytes were added to the buffer.
+ * Cancels  TOTAL: nothing was taken from the stream.
+ * Errors   those of every reader, at the top of this header.
+ * Returns  `&reader->op`.
+ * Source   tests/test_reader.c. */
+UNR_API struct unr_op *unr_read_more(struct unr_reader *reader, struct unr_stream *stream,
+                                     struct unr_buffer *buffer);
+
 /* Reads until a function finds an end in the buffer.
  *
  * match    unr_match_regex(), or the caller's own.

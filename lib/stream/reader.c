@@ -129,6 +129,25 @@ struct unr_op *unr_read_match(struct unr_reader *reader, struct unr_stream *stre
     return described;
 }
 
+/* ---- until anything comes ---- */
+
+static ssize_t match_what_was_added(void *context, const void *data, size_t len, size_t seen)
+{
+    const struct unr_reader *reader = context;
+    (void)data, (void)len, (void)seen;
+    return (ssize_t)reader->private_fields.added;
+}
+
+/* It ends with its first read that brings a byte, so nothing was taken when it is cancelled. */
+struct unr_op *unr_read_more(struct unr_reader *reader, struct unr_stream *stream,
+                             struct unr_buffer *buffer)
+{
+    struct unr_op *described =
+        unr_compose(&reader->private_fields.compose, "read_more", UNR_CANCEL_TOTAL, step);
+    unri_reader_init(reader, stream, buffer, match_what_was_added, reader);
+    return described;
+}
+
 /* ---- until a delimiter ---- */
 
 static ssize_t match_delimiter(void *context, const void *data, size_t len, size_t seen)

@@ -1,0 +1,881 @@
+/* SPDX-License-Identifier: MIT */
+/* Receivers on the real kernel.  What the simulated one enumerates is in
+ * tests/sim/scenarios/receivers.c. */
+#include "support.h"
+
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <pty.h>
+#include <sys/eventfd.h>
+
+TestSuite(receiver, .init = open_loop, .timeout = 60);
+
+/* ---- a receiver, and what is read from it ---- */
+
+struct reading {
+    struct unr_receiver receiver;
+    struct seen         read;
+    struct seen         other;
+    char                buf[4096];
+    int                 fds[2]; /* [0] is the receiver's */
+};
+
+static void init(struct reading *r)
+{
+    unr_receiver_init(&r->receiver, loop, NULL, r->fds[0], 0);
+}
+
+static void start_read(struct reading *r, size_t len)
+{
+    r->read.runs = 0;
+    start(&r->read, unr_receive(&r->read.op, &r->receiver, r->buf, len));
+}
+
+/* Returns how many bytes a read brought, or its error. */
+static int64_t read_once(struct reading *r, size_t len)
+{
+    start_read(r, len);
+    finish(&r->read);
+    return r->read.result.error ? r->read.result.error : (int64_t)r->read.result.bytes;
+}
+
+static void stop(struct reading *r)
+{
+    r->other.runs = 0;
+    start(&r->other, unr_receiver_stop(&r->other.op, &r->receiver));
+    finish(&r->other);
+    cr_assert_eq(r->other.result.error, 0);
+}
+
+static void finish_reading(struct reading *r)
+{
+    r->other.runs = 0;
+    start(&r->other, unr_cancel_close(&r->other.op, r->fds[0]));
+    finish(&r->other);
+    cr_assert_eq(r->other.result.error, 0);
+    if (r->fds[1] >= 0)
+        close(r->fds[1]);
+}
+
+typedef void pair_fn(int fds[2]);
+
+static void pipe_pair(int fds[2])
+{
+    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+}
+
+static void terminal_pair(int fds[2])
+{
+    struct termios raw;
+    cr_assert_eq(openpty(&fds[1], &fds[0], NULL, NULL, NULL), 0);
+    tcgetattr(fds[0], &raw);
+    cfmakeraw(&raw);
+    tcsetattr(fds[0], TCSANOW, &raw);
+}
+
+static void datagram_pair(int fds[2])
+{
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
+}
+
+static void record_pair(int fds[2])
+{
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+}
+
+/* Every test of this part runs on each. */
+#define ON_EACH(name)                                                                              \
+    static void name(pair_fn *pair);                                                               \
+    Test(receiver, name##_unix)                                                                    \
+    {                                                                                              \
+        name(unix_pair);                                                                           \
+    }                                                                                              \
+    Test(receiver, name##_tcp)                                                                     \
+    {                                                                                              \
+        name(tcp_pair);                                                                            \
+    }                                                                                              \
+    Test(receiver, name##_pipe)                                                                    \
+    {                                                                                              \
+        name(pipe_pair);                                                                           \
+    }                                                                                              \
+    Test(receiver, name##_terminal)                                                                \
+    {                                                                                              \
+        name(terminal_pair);                                                                       \
+    }                                                                                              \
+    Test(receiver, name##_datagrams)                                                               \
+    {                                                                                              \
+        name(datagram_pair);                                                                       \
+    }                                                                                              \
+    Test(receiver, name##_records)                                                                 \
+    {                                                                                              \
+        name(record_pair);                                                                         \
+    }                                                                                              \
+    static void name(pair_fn *pair)
+
+/* ---- reads ---- */
+
+ON_EACH(reads_what_is_there_and_what_comes)
+{
+    struct reading r = { .read.runs = 0 };
+    pair(r.fds);
+    init(&r);
+    cr_assert_eq(write(r.fds[1], "one", 3), 3);
+    cr_assert_eq(read_once(&r, 64), 3);
+    cr_assert_eq(memcmp(r.buf, "one", 3), 0);
+    start_read(&r, 64);
+    submit();
+    submit();
+    cr_assert_eq(r.read.runs, 0, "there is nothing to read");
+    cr_assert_eq(write(r.fds[1], "three", 5), 5);
+    finish(&r.read);
+    cr_assert_eq(r.read.result.bytes, 5);
+    cr_assert_eq(memcmp(r.buf, "three", 5), 0);
+    finish_reading(&r);
+    close_loop();
+}
+
+/* Two messages are there before the first is read: whether a read takes one of them or both, no
+ * third message is needed for the rest. */
+ON_EACH(nothing_is_left_behind_a_short_read)
+{
+    struct reading r = { .read.runs = 0 };
+    size_t         total = 0;
+    pair(r.fds);
+    init(&r);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(write(r.fds[1], "four", 4), 4);
+    while (total < 12) {
+        int64_t n = read_once(&r, 64);
+        cr_assert_gt(n, 0);
+        total += (size_t)n;
+    }
+    finish_reading(&r);
+    close_loop();
+}
+
+/* Smaller reads than what is there. */
+ON_EACH(a_read_takes_no_more_than_its_room)
+{
+    struct reading r = { .read.runs = 0 };
+    bool           cuts = pair == datagram_pair || pair == record_pair;
+    pair(r.fds);
+    init(&r);
+    cr_assert_eq(write(r.fds[1], "abcdef", 6), 6);
+    cr_assert_eq(read_once(&r, 4), 4);
+    cr_assert_eq(memcmp(r.buf, "abcd", 4), 0);
+    if (!cuts) {
+        cr_assert_eq(read_once(&r, 4), 2);
+        cr_assert_eq(memcmp(r.buf, "ef", 2), 0);
+    }
+    start_read(&r, 4);
+    submit();
+    cr_assert_eq(r.read.runs, 0, "the rest of a record is lost");
+    unr_cancel(&r.read.op, UNR_CANCEL_TOTAL);
+    finish(&r.read);
+    finish_reading(&r);
+    close_loop();
+}
+
+ON_EACH(cancelled_before_it_is_armed_and_after)
+{
+    struct reading r = { .read.runs = 0 };
+    pair(r.fds);
+    init(&r);
+    for (int turns = 0; turns < 3; turns++) {
+        start_read(&r, 64);
+        for (int i = 0; i < turns; i++)
+            submit();
+        cr_assert(unr_cancel(&r.read.op, UNR_CANCEL_TOTAL));
+        submit();
+        expect_cancelled(&r.read, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
+        cr_assert_eq(r.read.result.bytes, 0);
+    }
+    cr_assert_eq(write(r.fds[1], "later", 5), 5);
+    cr_assert_eq(read_once(&r, 64), 5);
+    finish_reading(&r);
+    close_loop();
+}
+
+/* The counts of io_uring_enter(2) tell: neither cancelling a read nor starting another calls the
+ * kernel. */
+Test(receiver, receive_cancel_makes_no_system_call)
+{
+    struct reading   r = { .read.runs = 0 };
+    struct unr_stats before, after;
+    unix_pair(r.fds);
+    init(&r);
+    start_read(&r, 64);
+    submit();
+    submit();
+    unr_loop_stats(loop, &before, sizeof before);
+    for (int i = 0; i < 1000; i++) {
+        unr_cancel(&r.read.op, UNR_CANCEL_ALL);
+        submit();
+        cr_assert_eq(r.read.runs, 1);
+        cr_assert_eq(r.read.result.verdict, UNR_VERDICT_CANCELLED);
+        start_read(&r, 64);
+        submit();
+    }
+    unr_loop_stats(loop, &after, sizeof after);
+    cr_assert_eq(after.enters, before.enters);
+    finish_reading(&r);
+    cr_assert_eq(r.read.runs, 1);
+    close_loop();
+}
+
+/* ---- any read cancelled at any moment: each byte once, in order ---- */
+
+enum { FLOW = 4 << 20 };
+
+static unsigned char pattern(uint64_t i)
+{
+    return (unsigned char)(i * 2654435761u >> 11);
+}
+
+static void *send_flow(void *fd)
+{
+    unsigned char bytes[8192];
+    unsigned      state = 7;
+    for (uint64_t sent = 0; sent < FLOW;) {
+        state = state * 1103515245 + 12345;
+        size_t n = 1 + (state >> 8) % sizeof bytes;
+        if (n > FLOW - sent)
+            n = FLOW - sent;
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = pattern(sent + i);
+        for (size_t at = 0; at < n;) {
+            ssize_t wrote = write(*(int *)fd, bytes + at, n - at);
+            if (wrote < 0)
+                return NULL;
+            at += (size_t)wrote;
+        }
+        sent += n;
+    }
+    shutdown(*(int *)fd, SHUT_WR);
+    return NULL;
+}
+
+static void takes_nothing(pair_fn *pair)
+{
+    struct reading r = { .read.runs = 0 };
+    pthread_t      sender;
+    uint64_t       got = 0;
+    unsigned       state = 3;
+    pair(r.fds);
+    init(&r);
+    pthread_create(&sender, NULL, send_flow, &r.fds[1]);
+    for (bool at_end = false; !at_end;) {
+        state = state * 1103515245 + 12345;
+        start_read(&r, 1 + (state >> 8) % sizeof r.buf);
+        if (state >> 24 & 1)
+            submit();
+        if (state >> 25 & 1)
+            unr_cancel(&r.read.op, UNR_CANCEL_TOTAL);
+        finish(&r.read);
+        if (r.read.result.error == -ECANCELED) {
+            cr_assert_eq(r.read.result.bytes, 0);
+            cr_assert_eq(r.read.result.guarantee, UNR_CANCEL_TOTAL);
+            continue;
+        }
+        cr_assert_eq(r.read.result.error, 0);
+        for (uint64_t i = 0; i < r.read.result.bytes; i++)
+            cr_assert_eq((unsigned char)r.buf[i], pattern(got + i), "byte %llu",
+                         (unsigned long long)(got + i));
+        got += r.read.result.bytes;
+        at_end = r.read.result.bytes == 0;
+    }
+    cr_assert_eq(got, FLOW);
+    pthread_join(sender, NULL);
+    finish_reading(&r);
+    close_loop();
+}
+
+/* One thread writes, reads and cancels, in any order. */
+static void takes_nothing_in_one_thread(pair_fn *pair)
+{
+    struct reading r = { .read.runs = 0 };
+    uint64_t       got = 0, sent = 0;
+    unsigned       state = 5, cancelled = 0, late = 0;
+    pair(r.fds);
+    init(&r);
+    for (int i = 0; i < 50000; i++) {
+        state = state * 1103515245 + 12345;
+        switch (state >> 16 & 7) {
+        case 0: {
+            unsigned char byte = pattern(sent);
+            sent += (uint64_t)send(r.fds[1], &byte, 1, 0);
+            break;
+        }
+        case 1:
+        case 2: submit(); break;
+        case 3: unr_cancel(&r.read.op, UNR_CANCEL_ALL); break;
+        default:
+            if (!unr_in_flight(&r.read.op))
+                start_read(&r, 1 + (state >> 20) % 4);
+        }
+        if (!r.read.runs)
+            continue;
+        r.read.runs = 0;
+        if (r.read.result.error == -ECANCELED) {
+            cr_assert_eq(r.read.result.bytes, 0);
+            cr_assert_eq(r.read.result.verdict, UNR_VERDICT_CANCELLED);
+            cancelled++;
+            continue;
+        }
+        late += r.read.result.verdict == UNR_VERDICT_TOO_LATE;
+        for (uint64_t j = 0; j < r.read.result.bytes; j++)
+            cr_assert_eq((unsigned char)r.buf[j], pattern(got + j));
+        got += r.read.result.bytes;
+    }
+    cr_assert(cancelled > 1000 && late > 10, "%u cancelled, %u too late", cancelled, late);
+    unr_cancel(&r.read.op, UNR_CANCEL_ALL);
+    while (unr_in_flight(&r.read.op))
+        submit();
+    if (r.read.runs && !r.read.result.error)
+        got += r.read.result.bytes;
+    while (got < sent)
+        got += (uint64_t)read_once(&r, 4);
+    finish_reading(&r);
+    close_loop();
+}
+
+Test(receiver, cancelled_receive_takes_nothing_in_one_thread_unix)
+{
+    takes_nothing_in_one_thread(unix_pair);
+}
+
+Test(receiver, cancelled_receive_takes_nothing_in_one_thread_tcp)
+{
+    takes_nothing_in_one_thread(tcp_pair);
+}
+
+Test(receiver, cancelled_receive_takes_nothing_unix)
+{
+    takes_nothing(unix_pair);
+}
+
+Test(receiver, cancelled_receive_takes_nothing_tcp)
+{
+    takes_nothing(tcp_pair);
+}
+
+/* A peer that answers each message: a wake-up that is missed is a read that never ends. */
+static void *echo_each(void *fd)
+{
+    char    byte;
+    ssize_t n;
+    while ((n = read(*(int *)fd, &byte, 1)) == 1)
+        if (write(*(int *)fd, &byte, 1) != 1)
+            break;
+    return NULL;
+}
+
+Test(receiver, read_restarted_behind_a_short_read_misses_no_wake_up)
+{
+    struct reading r = { .read.runs = 0 };
+    pthread_t      peer;
+    tcp_pair(r.fds);
+    init(&r);
+    pthread_create(&peer, NULL, echo_each, &r.fds[1]);
+    for (int i = 0; i < 3000; i++) {
+        cr_assert_eq(write(r.fds[0], "x", 1), 1);
+        cr_assert_eq(read_once(&r, 64), 1);
+    }
+    shutdown(r.fds[0], SHUT_WR);
+    pthread_join(peer, NULL);
+    finish_reading(&r);
+    close_loop();
+}
+
+/* ---- ends ---- */
+
+enum { FIN, RESET };
+
+static void end_behind_data(int how, bool at_once)
+{
+    struct reading r = { .read.runs = 0 };
+    struct linger  reset = { .l_onoff = 1 };
+    tcp_pair(r.fds);
+    init(&r);
+    submit();
+    submit();
+    cr_assert_eq(write(r.fds[1], "data", 4), 4);
+    if (!at_once) {
+        start_read(&r, 64);
+        finish(&r.read);
+        cr_assert_eq(r.read.result.bytes, 4);
+    }
+    if (how == RESET)
+        setsockopt(r.fds[1], SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(r.fds[1]);
+    r.fds[1] = -1;
+    if (at_once) {
+        int64_t n = read_once(&r, 64);
+        /* A reset may throw away what was not read: TCP's, not ours. */
+        cr_assert(n == 4 || (how == RESET && n == -ECONNRESET), "%lld", (long long)n);
+        if (n < 0)
+            goto out;
+    }
+    cr_assert_eq(read_once(&r, 64), how == RESET ? -ECONNRESET : 0);
+    cr_assert_eq(read_once(&r, 64), 0, "the end stays");
+out:
+    finish_reading(&r);
+    close_loop();
+}
+
+Test(receiver, end_behind_a_short_read_is_seen_fin_at_once)
+{
+    end_behind_data(FIN, true);
+}
+
+Test(receiver, end_behind_a_short_read_is_seen_fin_later)
+{
+    end_behind_data(FIN, false);
+}
+
+Test(receiver, end_behind_a_short_read_is_seen_reset_at_once)
+{
+    end_behind_data(RESET, true);
+}
+
+Test(receiver, end_behind_a_short_read_is_seen_reset_later)
+{
+    end_behind_data(RESET, false);
+}
+
+/* recv(2) stops at urgent data, so that a short read does not mean that nothing is left. */
+Test(receiver, urgent_data_hides_nothing)
+{
+    struct reading r = { .read.runs = 0 };
+    size_t         total = 0;
+    tcp_pair(r.fds);
+    init(&r);
+    submit();
+    cr_assert_eq(send(r.fds[1], "before", 6, 0), 6);
+    cr_assert_eq(send(r.fds[1], "!", 1, MSG_OOB), 1);
+    cr_assert_eq(send(r.fds[1], "behind", 6, 0), 6);
+    while (total < 12) {
+        int64_t n = read_once(&r, 64);
+        cr_assert_gt(n, 0);
+        total += (size_t)n;
+    }
+    cr_assert_eq(total, 12);
+    finish_reading(&r);
+    close_loop();
+}
+
+/* A unix socket stops at a message that carries descriptors. */
+Test(receiver, passed_descriptors_hide_nothing)
+{
+    struct reading r = { .read.runs = 0 };
+    size_t         total = 0;
+    union {
+        char           bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = { .bytes = { 0 } };
+    struct iovec    piece = { (char[]){ "fd" }, 2 };
+    struct msghdr   message = { .msg_iov = &piece,
+                                .msg_iovlen = 1,
+                                .msg_control = control.bytes,
+                                .msg_controllen = sizeof control.bytes };
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    unix_pair(r.fds);
+    init(&r);
+    *header = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
+                                .cmsg_level = SOL_SOCKET,
+                                .cmsg_type = SCM_RIGHTS };
+    memcpy(CMSG_DATA(header), &r.fds[1], sizeof(int));
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(sendmsg(r.fds[1], &message, 0), 2);
+    while (total < 6) {
+        int64_t n = read_once(&r, 64);
+        cr_assert_gt(n, 0);
+        total += (size_t)n;
+    }
+    finish_reading(&r);
+    close_loop();
+}
+
+/* ---- a flood that nobody reads ---- */
+
+Test(receiver, flood_without_a_reader_costs_few_completions)
+{
+    struct reading   r = { .read.runs = 0 };
+    struct unr_stats before, after;
+    static char      bytes[1000];
+    size_t           flood = 0;
+    tcp_pair(r.fds);
+    init(&r);
+    submit();
+    unr_loop_stats(loop, &before, sizeof before);
+    for (ssize_t n; (n = send(r.fds[1], bytes, sizeof bytes, MSG_DONTWAIT)) > 0;) {
+        flood += (size_t)n;
+        submit();
+    }
+    unr_loop_stats(loop, &after, sizeof after);
+    size_t sends = flood / sizeof bytes;
+    cr_assert_gt(sends, 20);
+    cr_assert_leq(after.enters - before.enters, sends, "%llu of %zu",
+                  (unsigned long long)(after.enters - before.enters), sends);
+    for (size_t total = 0; total < flood;)
+        total += (size_t)read_once(&r, sizeof r.buf);
+    finish_reading(&r);
+    close_loop();
+}
+
+/* Where the CQ is full the kernel ends the poll; it is armed again. */
+Test(receiver, cq_overflow_ends_no_stream)
+{
+    enum { MANY = 64 };
+    static struct reading readings[MANY];
+    struct unr_loop      *small = open_loop_with(4, 4), *outer = loop;
+    loop = small;
+    for (int i = 0; i < MANY; i++) {
+        unix_pair(readings[i].fds);
+        init(&readings[i]);
+        start_read(&readings[i], 64);
+    }
+    submit();
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < MANY; i++)
+            cr_assert_eq(write(readings[i].fds[1], "x", 1), 1);
+        for (int i = 0; i < MANY; i++) {
+            finish(&readings[i].read);
+            cr_assert_eq(readings[i].read.result.bytes, 1);
+        }
+        for (int i = 0; i < MANY; i++)
+            start_read(&readings[i], 64);
+    }
+    for (int i = 0; i < MANY; i++) {
+        finish_reading(&readings[i]);
+        cr_assert_eq(readings[i].read.result.error, -ECANCELED);
+    }
+    cr_assert_eq(unr_loop_close(small), 0);
+    loop = outer;
+    close_loop();
+}
+
+/* ---- stop ---- */
+
+Test(receiver, stop_splits_no_byte)
+{
+    unsigned state = 11;
+    for (int round = 0; round < 200; round++) {
+        struct reading r = { .read.runs = 0 };
+        char           rest[64];
+        uint64_t       got = 0, sent = 0;
+        unix_pair(r.fds);
+        init(&r);
+        for (int i = 0; i < 4; i++) {
+            state = state * 1103515245 + 12345;
+            if (state >> 16 & 1)
+                sent += (uint64_t)write(r.fds[1], "abcd", 4);
+            if (state >> 17 & 1 && !unr_in_flight(&r.read.op)) {
+                got += r.read.runs ? r.read.result.bytes : 0;
+                start_read(&r, 3);
+            }
+            if (state >> 18 & 1)
+                submit();
+        }
+        stop(&r);
+        cr_assert_not(unr_in_flight(&r.read.op));
+        got += r.read.runs ? r.read.result.bytes : 0;
+        ssize_t n = recv(r.fds[0], rest, sizeof rest, MSG_DONTWAIT);
+        cr_assert_eq(got + (uint64_t)(n > 0 ? n : 0), sent, "round %d", round);
+        for (ssize_t i = 0; i < n; i++)
+            cr_assert_eq(rest[i], "abcd"[(got + (uint64_t)i) % 4]);
+        finish_reading(&r);
+    }
+    close_loop();
+}
+
+Test(receiver, stop_ends_a_read_and_serves_nobody_afterwards)
+{
+    struct reading r = { .read.runs = 0 };
+    unix_pair(r.fds);
+    init(&r);
+    start_read(&r, 64);
+    stop(&r);
+    expect_cancelled(&r.read, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
+    cr_assert_eq(read_once(&r, 64), -ESHUTDOWN);
+    stop(&r); /* a second time */
+    init(&r); /* and anew */
+    cr_assert_eq(write(r.fds[1], "again", 5), 5);
+    cr_assert_eq(read_once(&r, 64), 5);
+    finish_reading(&r);
+    close_loop();
+}
+
+Test(receiver, stop_while_cancelling)
+{
+    struct reading r = { .read.runs = 0 };
+    unix_pair(r.fds);
+    init(&r);
+    start_read(&r, 64);
+    submit();
+    unr_cancel(&r.read.op, UNR_CANCEL_ALL);
+    stop(&r);
+    expect_cancelled(&r.read, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
+    cr_assert_eq(write(r.fds[1], "left", 4), 4);
+    cr_assert_eq(drain(r.fds[0]), 4, "the socket is its owner's");
+    finish_reading(&r);
+    close_loop();
+}
+
+/* ---- closing ---- */
+
+Test(receiver, cancel_close_of_a_receiver_with_a_reader)
+{
+    struct reading r = { .read.runs = 0 };
+    unix_pair(r.fds);
+    init(&r);
+    submit();
+    start_read(&r, 64);
+    finish_reading(&r);
+    expect_cancelled(&r.read, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ESHUTDOWN);
+    close_loop();
+}
+
+Test(receiver, read_started_while_its_descriptor_is_closed)
+{
+    struct reading r = { .read.runs = 0 };
+    unix_pair(r.fds);
+    init(&r);
+    submit();
+    start(&r.other, unr_cancel_close(&r.other.op, r.fds[0]));
+    start_read(&r, 64);
+    finish(&r.other);
+    finish(&r.read);
+    expect_cancelled(&r.read, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -ESHUTDOWN);
+    close(r.fds[1]);
+    close_loop();
+}
+
+Test(receiver, closing_loop_stops_what_is_armed)
+{
+    enum { MANY = 20 };
+    static struct reading readings[MANY];
+    for (int i = 0; i < MANY; i++) {
+        unix_pair(readings[i].fds);
+        init(&readings[i]);
+        if (i % 2)
+            start_read(&readings[i], 64);
+        if (i == MANY / 2)
+            submit();
+    }
+    cr_assert_eq(unr_loop_close(loop), 0);
+    for (int i = 0; i < MANY; i++) {
+        close_pair(readings[i].fds);
+        cr_assert_eq(readings[i].read.runs, i % 2);
+        if (i % 2)
+            cr_assert_eq(readings[i].read.result.cause, -ESHUTDOWN);
+    }
+    cr_assert_eq(count_descriptors(), open_descriptors);
+}
+
+/* An idle receiver keeps no loop running, and is not counted. */
+Test(receiver, armed_one_keeps_no_loop_running)
+{
+    struct reading   r = { .read.runs = 0 };
+    struct unr_stats stats;
+    unix_pair(r.fds);
+    init(&r);
+    run();
+    cr_assert_eq(unr_loop_in_flight(loop), 0);
+    unr_loop_stats(loop, &stats, sizeof stats);
+    cr_assert_eq(stats.started, 0);
+    cr_assert_eq(unr_cancel_fd(loop, r.fds[0], UNR_CANCEL_ALL), 0, "nobody reads");
+    start_read(&r, 64);
+    cr_assert_eq(unr_cancel_fd(loop, r.fds[0], UNR_CANCEL_ALL), 1, "the read that waits");
+    finish(&r.read);
+    cr_assert_eq(write(r.fds[1], "x", 1), 1);
+    cr_assert_eq(read_once(&r, 64), 1, "it is armed still");
+    finish_reading(&r);
+    close_loop();
+}
+
+/* ---- what is no use to a receiver ---- */
+
+Test(receiver, errors_are_the_reads)
+{
+    struct reading r = { .read.runs = 0 };
+    r.fds[0] = -1;
+    init(&r);
+    cr_assert_eq(read_once(&r, 64), -EBADF);
+    cr_assert_eq(read_once(&r, 64), -EBADF, "each time");
+    unix_pair(r.fds);
+    init(&r);
+    cr_assert_eq(read_once(&r, 0), -EINVAL);
+    finish_reading(&r);
+    close_loop();
+}
+
+Test(receiver, shut_down_socket_is_at_its_end)
+{
+    struct reading r = { .read.runs = 0 };
+    tcp_pair(r.fds);
+    init(&r);
+    start_read(&r, 64);
+    submit();
+    shutdown(r.fds[0], SHUT_RD);
+    finish(&r.read);
+    cr_assert_eq(r.read.result.bytes, 0);
+    cr_assert_eq(r.read.result.error, 0);
+    finish_reading(&r);
+    close_loop();
+}
+
+static void read_twice(void *context)
+{
+    static struct reading r;
+    struct unr_op         second = { .data = NULL };
+    static char           byte;
+    (void)context;
+    must(unr_loop_open(&loop, NULL) == 0);
+    must(socketpair(AF_UNIX, SOCK_STREAM, 0, r.fds) == 0);
+    init(&r);
+    start_read(&r, 64);
+    unr_start(loop, unr_receive(&second, &r.receiver, &byte, 1), NULL, NULL);
+}
+
+Test(receiver, second_read)
+{
+    struct death death = in_child(read_twice, NULL);
+    expect_abort(&death, (const char *const[]){ "unring: broken contract:", "receive",
+                                                "a second read of a receiver", NULL });
+    close_loop();
+}
+
+static void stop_twice(void *context)
+{
+    static struct reading r;
+    static struct unr_op  ops[2];
+    (void)context;
+    must(unr_loop_open(&loop, NULL) == 0);
+    must(socketpair(AF_UNIX, SOCK_STREAM, 0, r.fds) == 0);
+    init(&r);
+    for (int i = 0; i < 2; i++)
+        unr_start(loop, unr_receiver_stop(&ops[i], &r.receiver), NULL, NULL);
+}
+
+Test(receiver, second_stop)
+{
+    struct death death = in_child(stop_twice, NULL);
+    expect_abort(&death, (const char *const[]){ "unring: broken contract:", "receiver_stop",
+                                                "a second stop of a receiver", NULL });
+    close_loop();
+}
+
+/* ---- streams ---- */
+
+Test(receiver, stream_reads_exactly_and_until)
+{
+    struct reading      r = { .read.runs = 0 };
+    struct unr_stream   stream;
+    struct unr_transfer transfer = { 0 };
+    struct unr_reader   reader = { 0 };
+    struct unr_buffer   buffer = { 0 };
+    struct seen         step = { .runs = 0 };
+    tcp_pair(r.fds);
+    init(&r);
+    unr_stream_receiver(&stream, &r.receiver);
+    unr_buffer_init(&buffer, 4096);
+    cr_assert_eq(write(r.fds[1], "abcdefg\nrest", 12), 12);
+    start(&step, unr_read_exact(&transfer, &stream, r.buf, 3));
+    finish(&step);
+    cr_assert_eq(step.result.bytes, 3);
+    step.runs = 0;
+    start(&step, unr_read_until(&reader, &stream, &buffer, "\n", 1));
+    finish(&step);
+    cr_assert_eq(step.result.bytes, 5);
+    unr_buffer_consume(&buffer, 5);
+    size_t len;
+    unr_buffer_data(&buffer, &len);
+    cr_assert_eq(len, 4);
+    step.runs = 0;
+    start(&step, unr_read_more(&reader, &stream, &buffer));
+    submit();
+    cr_assert_eq(step.runs, 0, "what is there already does not count");
+    unr_cancel(&reader.op, UNR_CANCEL_TOTAL);
+    finish(&step);
+    expect_cancelled(&step, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
+    cr_assert_eq(write(r.fds[1], "!", 1), 1);
+    step.runs = 0;
+    start(&step, unr_read_more(&reader, &stream, &buffer));
+    finish(&step);
+    cr_assert_eq(step.result.error, 0);
+    cr_assert_eq(step.result.bytes, 1);
+    step.runs = 0;
+    start(&step, unr_write_all(&transfer, &stream, "back", 4));
+    finish(&step);
+    cr_assert_eq(drain(r.fds[1]), 4);
+    unr_buffer_free(&buffer);
+    finish_reading(&r);
+    close_loop();
+}
+
+/* Several pieces at once. */
+ON_EACH(stream_reads_into_pieces)
+{
+    struct reading    r = { .read.runs = 0 };
+    struct unr_stream stream;
+    struct unr_some   some = { 0 };
+    char              first[3], second[3];
+    struct iovec      pieces[] = { { first, 3 }, { second, 3 } };
+    struct seen       step = { .runs = 0 };
+    pair(r.fds);
+    init(&r);
+    unr_stream_receiver(&stream, &r.receiver);
+    cr_assert_eq(write(r.fds[1], "abcde", 5), 5);
+    start(&step, unr_read_some(&some, &stream, pieces, 2));
+    finish(&step);
+    cr_assert_eq(step.result.bytes, 5);
+    cr_assert_eq(memcmp(first, "abc", 3), 0);
+    cr_assert_eq(memcmp(second, "de", 2), 0);
+    finish_reading(&r);
+    close_loop();
+}
+
+/* ---- combinators ---- */
+
+Test(receiver, deadline_of_a_read)
+{
+    struct reading      r = { .read.runs = 0 };
+    struct unr_deadline deadline = { 0 };
+    unix_pair(r.fds);
+    init(&r);
+    r.read.runs = 0;
+    start(&r.read, unr_cancel_after(&deadline, unr_receive(&r.read.op, &r.receiver, r.buf, 64),
+                                    UNR_MSEC(1)));
+    finish(&r.read);
+    cr_assert(unr_timed_out(&r.read.result));
+    cr_assert_eq(write(r.fds[1], "x", 1), 1);
+    cr_assert_eq(read_once(&r, 64), 1);
+    finish_reading(&r);
+    close_loop();
+}
+
+/* Each is bound to a signal of its own. */
+Test(receiver, reached_through_its_slot)
+{
+    enum { MANY = 100 };
+    static struct reading    readings[MANY];
+    static struct unr_signal signals[MANY];
+    for (int i = 0; i < MANY; i++) {
+        unix_pair(readings[i].fds);
+        init(&readings[i]);
+        start(&readings[i].read,
+              unr_bind_slot(
+                  unr_receive(&readings[i].read.op, &readings[i].receiver, readings[i].buf, 64),
+                  unr_signal_slot(&signals[i])));
+    }
+    submit();
+    for (int i = 0; i < MANY; i++)
+        cr_assert_eq(unr_signal_emit(&signals[i], UNR_CANCEL_TOTAL), 1);
+    submit();
+    for (int i = 0; i < MANY; i++) {
+        expect_cancelled(&readings[i].read, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
+        finish_reading(&readings[i]);
+    }
+    close_loop();
+}
