@@ -25,7 +25,7 @@ present         := $(foreach library,$(optional),$(if $(have_$(library)),$(libra
 missing         := $(filter-out $(present),$(optional))
 
 # Which workload exists for which library.
-programs := load serve_haproxy \
+programs := load serve_haproxy cancel_receivers \
     $(foreach library,unring liburing,nop_$(library) lines_$(library) write_all_$(library)) group_unring compose_unring \
     $(foreach library,unring liburing $(present),cancel_$(library) serve_$(library)) \
     $(foreach library,unring liburing $(filter-out libev,$(present)),deadline_$(library)) \
@@ -47,6 +47,9 @@ compile_cc = $(CXX) $(CPPFLAGS) -D_GNU_SOURCE -std=gnu++17 $(warnings) $(CXXFLAG
 
 $(BUILD)/%_unring: $(here)/%_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
 	$(compile_c) -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
+
+$(BUILD)/cancel_receivers: $(here)/cancel_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
+	$(compile_c) -DRECEIVERS -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
 
 $(BUILD)/%_liburing: $(here)/%_liburing.c $(headers) | $(BUILD)
 	$(compile_c) $(LDFLAGS) -luring

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Read-and-cancel with unring: reads that wait on idle eventfds, cancelled one by one.
- *     cancel_unring batch N OPERATIONS       N reads are armed in one turn and cancelled in the
- *     next cancel_unring recent N OPERATIONS      N reads are outstanding; the one armed last is
- *     cancelled cancel_unring random N OPERATIONS      the same, any one of them
- * A read that was cancelled is started again from its `done`, with the next cancel. */
+ *
+ *     cancel_unring batch N OPERATIONS     N reads are armed in one turn, and cancelled in the next
+ *     cancel_unring recent N OPERATIONS    N reads are outstanding; the newest is cancelled
+ *     cancel_unring random N OPERATIONS    the same, any one of them
+ *
+ * A read that was cancelled is started again from its `done`, with the next cancel.  With RECEIVERS
+ * defined the reads are unr_receive(): cancel_receivers. */
 #include <unring.h>
 
 #include "bench.h"
@@ -12,6 +15,9 @@ struct waiting_read {
     struct unr_op op;
     uint64_t      value;
     int           fd;
+#ifdef RECEIVERS
+    struct unr_receiver receiver;
+#endif
 };
 
 static struct unr_loop     *loop;
@@ -25,10 +31,27 @@ static void check(const struct unr_op *op)
         die("read and cancel", op->result.error);
 }
 
+static struct unr_op *describe(struct waiting_read *read)
+{
+#ifdef RECEIVERS
+    return unr_receive(&read->op, &read->receiver, &read->value, sizeof read->value);
+#else
+    return unr_read(&read->op, read->fd, &read->value, sizeof read->value, -1);
+#endif
+}
+
+static void prepare(struct waiting_read *read)
+{
+#ifdef RECEIVERS
+    unr_receiver_init(&read->receiver, loop, NULL, read->fd, 0);
+#else
+    (void)read;
+#endif
+}
+
 static void start(struct waiting_read *read, unr_done_fn *done)
 {
-    unr_start(loop, unr_read(&read->op, read->fd, &read->value, sizeof read->value, -1), done,
-              read);
+    unr_start(loop, describe(read), done, read);
 }
 
 static void turn(unr_time timeout)
@@ -115,6 +138,8 @@ int main(int argc, char **argv)
     error = unr_loop_open(&loop, NULL);
     if (error)
         die("unr_loop_open", error);
+    for (i = 0; i < count; i++)
+        prepare(&reads[i]);
     if (strcmp(mode, "batch") == 0) {
         begin = cpu_ns();
         batches(operations);

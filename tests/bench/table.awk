@@ -6,7 +6,7 @@
 # The budgets are those of the design; rows without one are there to be looked at.
 
 BEGIN {
-    libraries = split("unring liburing libuv libev asio_uring asio_epoll haproxy", library)
+    libraries = split("unring receivers liburing libuv libev asio_uring asio_epoll haproxy", library)
     title["asio_uring"] = "Asio/io_uring"
     title["asio_epoll"] = "Asio/epoll"
     title["haproxy"] = "HAProxy"
