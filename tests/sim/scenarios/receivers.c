@@ -336,23 +336,23 @@ static void stream(const struct scenario *scenario)
 }
 
 static const struct scenario table[] = {
-    { .name = "receiver/of-socket", .run = of_socket, .deviations_max = 4 },
+    { .name = "receiver/of-socket", .run = of_socket, .deviations_max = 3 },
     { .name = "receiver/of-socket-plain",
       .run = of_socket,
       .deviations_max = 4,
       .loop_flags = UNR_LOOP_PLAIN },
     { .name = "receiver/of-pipe", .run = of_pipe, .deviations_max = 3 },
-    { .name = "receiver/of-datagrams", .run = of_datagrams, .deviations_max = 4 },
-    { .name = "receiver/reset", .run = reset },
-    { .name = "receiver/stopped", .run = stopped, .deviations_max = 6 },
+    { .name = "receiver/of-datagrams", .run = of_datagrams, .deviations_max = 3 },
+    { .name = "receiver/reset", .run = reset, .deviations_max = 5 },
+    { .name = "receiver/stopped", .run = stopped, .deviations_max = 5 },
     { .name = "receiver/closed", .run = closed, .deviations_max = 6 },
     { .name = "receiver/closed-with-its-loop",
       .run = closed,
       .deviations_max = 6,
       .parameter = "loop" },
-    { .name = "receiver/beside-others", .run = beside_others, .deviations_max = 4 },
+    { .name = "receiver/beside-others", .run = beside_others, .deviations_max = 3 },
     { .name = "receiver/faults", .run = of_socket, .deviations_max = 3, .faults = UNR_FAULT_ENTER },
-    { .name = "receiver/stream", .run = stream, .deviations_max = 4 },
+    { .name = "receiver/stream", .run = stream, .deviations_max = 3 },
     { .name = NULL },
 };
 
