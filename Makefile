@@ -32,7 +32,8 @@
 #   make clean           remove build/
 #
 # CC, CPPFLAGS, CFLAGS and LDFLAGS are honoured; WERROR=1 turns warnings into errors; V=1 shows the commands.
-# VARIANT=release|debug|asan|tsan|valgrind chooses how to build, and so the folder below build/.
+# VARIANT=release|debug|asan|tsan|valgrind chooses how to build, and so the folder below build/.  LTO= switches the
+# link-time optimisation of the release off.
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
@@ -111,6 +112,15 @@ TEST_FLAGS    := -D_GNU_SOURCE $(URING_CFLAGS) $(CRITERION_CFLAGS)
 # In the library everything that it uses must be found; the sanitizers' own functions are found later.
 SHARED_FLAGS := -shared -Wl,-soname,$(SONAME) -Wl,--version-script=lib/unring.map $(if $(SANITIZE),,-Wl,-z,defs)
 
+# gcc optimises the release as a whole.  Its archive holds one object of plain machine code, so a program gains whatever
+# compiler links it.  (clang 14 cannot make such an object.)  The objects of the single files are fat: they have machine
+# code too, for libunring-sim and for tests/test_floors.sh.
+WHOLE := -r -flinker-output=nolto-rel
+ifeq ($(VARIANT)-$(origin LTO),release-undefined)
+LTO := $(shell $(CC) -flto -ffat-lto-objects $(WHOLE) -E -x c /dev/null >/dev/null 2>&1 && \
+    echo -flto -flto-partition=one -ffat-lto-objects)
+endif
+
 ifdef V
 say :=
 else
@@ -121,25 +131,29 @@ endif
 all: lib $(EXAMPLES)
 lib: $(LIBRARY)
 
-$(LIBRARY_OBJECTS): private FLAGS = $(LIBRARY_FLAGS)
+$(LIBRARY_OBJECTS): private FLAGS = $(LIBRARY_FLAGS) $(LTO)
 $(TEST_OBJECTS):    private FLAGS = $(TEST_FLAGS)
 # With a sanitizer the optimiser takes longer over the tests than everything else together.
 ifeq ($(origin CFLAGS),file)
 $(TESTS:=.o):       private CFLAGS := $(CFLAGS:-O1=-O0)
 endif
 # It compares the addresses of conditions with those that a program sees, which in one that is not PIE are its own.
-$(BUILD)/lib/combine/group.o: private FLAGS = $(filter-out -fno-semantic-interposition,$(LIBRARY_FLAGS))
+$(BUILD)/lib/combine/group.o: private FLAGS = $(filter-out -fno-semantic-interposition,$(LIBRARY_FLAGS)) $(LTO)
 
 $(OBJECTS): $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC    $<)$(CC) $(COMMON_FLAGS) $(FLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/libunring.a: $(LIBRARY_OBJECTS) $(BUILD)/sources
+$(BUILD)/unring.o: $(LIBRARY_OBJECTS) $(BUILD)/sources
+	$(call say,LINK  $@)$(CC) $(COMMON_FLAGS) $(LIBRARY_FLAGS) $(CFLAGS) $(LTO) $(WHOLE) -o $@ $(LIBRARY_OBJECTS)
+
+ARCHIVED := $(if $(LTO),$(BUILD)/unring.o,$(LIBRARY_OBJECTS))
+$(BUILD)/libunring.a: $(ARCHIVED) $(BUILD)/sources
 	@rm -f $@
-	$(call say,AR    $@)$(AR) rcsD $@ $(LIBRARY_OBJECTS)
+	$(call say,AR    $@)$(AR) rcsD $@ $(ARCHIVED)
 
 $(BUILD)/libunring.so: $(LIBRARY_OBJECTS) lib/unring.map $(BUILD)/sources
-	$(call say,LINK  $@)$(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS) $(SHARED_FLAGS) -o $@ $(LIBRARY_OBJECTS) $(URING_LIBS) -pthread
+	$(call say,LINK  $@)$(CC) $(COMMON_FLAGS) $(LIBRARY_FLAGS) $(CFLAGS) $(LTO) $(LDFLAGS) $(SHARED_FLAGS) -o $@ $(LIBRARY_OBJECTS) $(URING_LIBS)
 
 link = $(call say,LINK  $@)$(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(1) $(URING_LIBS) -pthread
 
@@ -159,7 +173,7 @@ $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libunring.a
 
 # Two stamps, written only when what they hold has changed: other flags rebuild everything, another list of
 # files the libraries.  Where nothing has changed nothing is written, as two makes may look at the same time.
-$(BUILD)/flags: stamp := $(CC) $(COMMON_FLAGS) $(LIBRARY_FLAGS) $(TEST_FLAGS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
+$(BUILD)/flags: stamp := $(CC) $(COMMON_FLAGS) $(LIBRARY_FLAGS) $(LTO) $(TEST_FLAGS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
 $(BUILD)/sources: stamp := $(SOURCES) $(SONAME)
 has_changed = $(subst x$(strip $(file <$@)),,x$(strip $(stamp)))
 $(BUILD)/flags $(BUILD)/sources: FORCE | $(BUILD)/
