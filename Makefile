@@ -118,7 +118,7 @@ SHARED_FLAGS := -shared -Wl,-soname,$(SONAME) -Wl,--version-script=lib/unring.ma
 WHOLE := -r -flinker-output=nolto-rel
 ifeq ($(VARIANT)-$(origin LTO),release-undefined)
 LTO := $(shell $(CC) -flto -ffat-lto-objects $(WHOLE) -E -x c /dev/null >/dev/null 2>&1 && \
-    echo -flto -flto-partition=one -ffat-lto-objects)
+    echo -flto=auto -flto-partition=one -ffat-lto-objects)
 endif
 
 ifdef V
