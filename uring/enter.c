@@ -69,10 +69,10 @@ int unri_enter_has_absolute(struct io_uring *ring)
     return error == -EBADF ? 1 : error == -EINVAL ? 0 : error;
 }
 
-int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete, unr_time deadline,
-               bool absolute)
+int unri_enter(struct io_uring *ring, unsigned to_submit, bool events, unsigned min_complete,
+               unr_time deadline, bool absolute)
 {
-    unsigned flags = IORING_ENTER_GETEVENTS;
+    unsigned flags = events ? IORING_ENTER_GETEVENTS : 0;
     if (ring->enter_ring_fd != ring->ring_fd)
         flags |= IORING_ENTER_REGISTERED_RING;
     if (!min_complete || deadline == UNR_NEVER)
