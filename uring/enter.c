@@ -69,16 +69,11 @@ int unri_enter_has_absolute(struct io_uring *ring)
     return error == -EBADF ? 1 : error == -EINVAL ? 0 : error;
 }
 
-int unri_enter(struct io_uring *ring, unsigned to_submit, bool events, unsigned min_complete,
-               unr_time deadline, bool absolute)
+/* Apart from the rest, which needs no stack of its own. */
+__attribute__((noinline)) static int enter_until(struct io_uring *ring, unsigned to_submit,
+                                                 unsigned flags, unsigned min_complete,
+                                                 unr_time deadline, bool absolute)
 {
-    unsigned flags = events ? IORING_ENTER_GETEVENTS : 0;
-    if (ring->enter_ring_fd != ring->ring_fd)
-        flags |= IORING_ENTER_REGISTERED_RING;
-    if (!min_complete || deadline == UNR_NEVER)
-        return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags, NULL,
-                               _NSIG / 8);
-
     unr_time at = absolute ? deadline : unri_time_left(deadline);
     at = at > 0 ? at : 0;
     struct __kernel_timespec      time = { .tv_sec = at / UNR_SEC(1), .tv_nsec = at % UNR_SEC(1) };
@@ -86,6 +81,18 @@ int unri_enter(struct io_uring *ring, unsigned to_submit, bool events, unsigned 
     flags |= IORING_ENTER_EXT_ARG | (absolute ? UNRI_ENTER_ABS_TIMER : 0);
     return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags,
                            (sigset_t *)&argument, sizeof argument);
+}
+
+int unri_enter(struct io_uring *ring, unsigned to_submit, bool events, unsigned min_complete,
+               unr_time deadline, bool absolute)
+{
+    unsigned flags = events ? IORING_ENTER_GETEVENTS : 0;
+    if (ring->enter_ring_fd != ring->ring_fd)
+        flags |= IORING_ENTER_REGISTERED_RING;
+    if (min_complete && deadline != UNR_NEVER)
+        return enter_until(ring, to_submit, flags, min_complete, deadline, absolute);
+    return io_uring_enter2((unsigned)ring->enter_ring_fd, to_submit, min_complete, flags, NULL,
+                           _NSIG / 8);
 }
 
 /* A read at the end of an empty file, for which the kernel looks at the flag as it does for a

@@ -49,10 +49,12 @@ static unsigned completions_to_ask_for(const struct unri_ring *ring, bool wait)
     return ring->cancels_filled > DEFERRED_WORK_AT_ONCE ? ring->cancels_filled : wait;
 }
 
-/* Calls the kernel once.  Returns 0, or a negative errno that ends the run.  *ret_refused: the
- * kernel took none of the SQEs that it was shown. */
+enum { REFUSED = 1 };
+
+/* Calls the kernel once.  Returns 0, REFUSED if the kernel took none of the SQEs that it was shown,
+ * or a negative errno that ends the run. */
 static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complete,
-                 unr_time deadline, bool *ret_refused)
+                 unr_time deadline)
 {
     struct unri_ring *ring = loop->ring;
     /* To ask for events takes 40 ns.  A call that does not wait asks if work is deferred, or will
@@ -62,16 +64,17 @@ static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complet
     int  n = unri_enter(&ring->io, to_submit, events, min_complete, deadline, ring->absolute_wait);
     loop->stats.enters++;
     unri_forget_time(loop); /* the `done` of a shot, which runs before the turn goes on, may ask */
-    *ret_refused = to_submit && n <= 0 && n != -EINTR && n != -ETIME;
-    if (n >= 0)
+    if (likely(n > 0))
         return 0;
     switch (n) {
-    /* The wait has ended (ETIME, EINTR).  Or the SQEs stay for the next call, because the kernel
-     * has no memory for I/O requests now (EAGAIN), or because too many completions wait (EBUSY). */
+    /* The wait has ended. */
     case -ETIME:
-    case -EINTR:
+    case -EINTR: return 0;
+    /* The SQEs stay for the next call, because the kernel has no memory for I/O requests now
+     * (EAGAIN), or because too many completions wait (EBUSY). */
     case -EAGAIN:
-    case -EBUSY: return 0;
+    case -EBUSY:
+    case 0: return to_submit ? REFUSED : 0;
     case -EBADR:
         unri_broken("the kernel dropped completions for want of memory (EBADR)", NULL,
                     "operations whose completion is lost can never be handed back");
@@ -82,8 +85,7 @@ static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complet
 /* Gives the kernel, which takes no SQEs now, up to a millisecond in which something completes. */
 static int let_kernel_recover(struct unr_loop *loop)
 {
-    bool refused;
-    return enter(loop, 0, 1, unri_os_clock() + UNR_MSEC(1), &refused);
+    return enter(loop, 0, 1, unri_os_clock() + UNR_MSEC(1));
 }
 
 /* Looks at each operation that waits for an SQE, before the list is followed through it: a
@@ -102,7 +104,6 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
 {
     struct unri_ring *ring = loop->ring;
     int               error = 0;
-    bool              refused = false;
 
     if (unlikely(loop->checks != NULL))
         check_queued(loop);
@@ -114,7 +115,7 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
     if (kernel_flags(ring) & IORING_SQ_CQ_OVERFLOW)
         loop->stats.cq_overflows++;
     ring->ran_shots = false;
-    for (bool more = true; more && !refused && error == 0 && !ring->ran_shots;) {
+    for (bool more = true; more && error == 0 && !ring->ran_shots;) {
         more = unri_fill(ring);
         loop->stats.sq_full += more;
         unsigned to_submit = unri_publish(ring);
@@ -122,9 +123,11 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
             deadline != INT64_MIN && !more && !completions_ready(ring) && !loop->finished.first;
         if (to_submit || wait || must_enter(ring))
             error = enter(loop, to_submit, completions_to_ask_for(ring, wait),
-                          wait ? deadline : INT64_MIN, &refused);
-        if (unlikely(refused && error == 0))
+                          wait ? deadline : INT64_MIN);
+        if (unlikely(error == REFUSED)) {
             error = let_kernel_recover(loop);
+            more = false;
+        }
         unri_reap(loop);
         deadline = INT64_MIN; /* the loop must look at once at the operations that were reaped */
     }
@@ -143,11 +146,10 @@ int unri_ring_catch_up(struct unr_loop *loop)
                                                                         : DEFERRED_WORK_AT_ONCE;
     uint64_t calls = (loop->stats.started - loop->stats.finished) / at_once + 1;
     int      error = 0;
-    bool     refused;
     if (completions_ready(ring))
         unri_reap(loop);
     for (; error == 0 && must_enter(ring) && calls; calls--) {
-        error = enter(loop, 0, 0, INT64_MIN, &refused);
+        error = enter(loop, 0, 0, INT64_MIN);
         unri_reap(loop);
     }
     return error;

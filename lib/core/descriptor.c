@@ -119,6 +119,20 @@ void unri_peers_leave_closers(struct unri_descriptors *descriptors, struct unr_o
         unri_peers_remove(descriptors, op);
 }
 
+/* Apart from the rest, so that nearly all operations keep their few instructions. */
+__attribute__((noinline)) static void leave_closers(struct unri_bucket *bucket, struct unr_op *op)
+{
+    bucket->closers -= (op->private_fields.flags & UNRI_CLOSES) != 0;
+    tell_closers(bucket, op->private_fields.fd);
+}
+
+__attribute__((noinline)) static void uncount_pairs(struct unri_descriptors *descriptors,
+                                                    const struct unr_op     *op)
+{
+    uncount_pair(descriptors, op->private_fields.other_fd);
+    uncount_pair(descriptors, op->private_fields.fd);
+}
+
 /* The cancel_closes are told when the operation is on no list any more, so that they do not count
  * it. */
 void unri_peers_remove(struct unri_descriptors *descriptors, struct unr_op *op)
@@ -130,13 +144,10 @@ void unri_peers_remove(struct unri_descriptors *descriptors, struct unr_op *op)
     p->peer_at = NULL;
     if (p->flags & UNRI_ON_FD) {
         struct unri_bucket *bucket = unri_bucket(descriptors, p->fd);
-        if (unlikely(bucket->closers)) {
-            bucket->closers -= (p->flags & UNRI_CLOSES) != 0;
-            tell_closers(bucket, p->fd);
-        }
+        if (unlikely(bucket->closers))
+            leave_closers(bucket, op);
     } else if (p->flags & UNRI_ON_TWO_FDS) {
-        uncount_pair(descriptors, p->other_fd);
-        uncount_pair(descriptors, p->fd);
+        uncount_pairs(descriptors, op);
     }
 }
 
