@@ -8,6 +8,7 @@
 #ifndef UNRING_H
 #define UNRING_H
 
+#include <unring/acceptor.h>
 #include <unring/buffer.h>
 #include <unring/cancel.h>
 #include <unring/compose.h>

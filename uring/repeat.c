@@ -5,6 +5,7 @@
  * submitted again. */
 #include "repeat.h"
 #include "../lib/core/clock.h"
+#include "../lib/core/type.h"
 #include "cancel.h"
 
 /* Keeps when an operation on ring->repeats is due, in `fd` of the result, which is scratch memory.
@@ -77,6 +78,21 @@ void unri_repeat_due(struct unr_loop *loop)
              (op = ring->repeats[level].first) != NULL && time_until_due(op, now) <= 0;)
             repeat(loop, op);
     }
+}
+
+/* Nothing else that is armed waits long on these lists, and it may be sent again early. */
+void unri_repeat_after_close(struct unr_loop *loop)
+{
+    struct unri_ring *ring = loop->ring;
+    if (ring->closes_seen == loop->descriptors.closes)
+        return;
+    ring->closes_seen = loop->descriptors.closes;
+    for (unsigned level = 0; level < UNRI_REPEAT_LEVELS && ring->repeating; level++)
+        for (struct unr_op *op = ring->repeats[level].first, *next; op; op = next) {
+            next = op->private_fields.next;
+            if (unri_kind(op) == UNRI_ARMED && op->private_fields.state == UNRI_QUEUED)
+                repeat(loop, op);
+        }
 }
 
 unr_time unri_ring_next_repeat(struct unr_loop *loop)

@@ -20,4 +20,8 @@ void unri_take_back_repeat(struct unri_ring *ring, struct unr_op *op);
 /* Queues what is due to be sent again. */
 void unri_repeat_due(struct unr_loop *loop);
 
+/* Queues at once each armed accept that is to be sent again, if the loop has closed a descriptor
+ * since the last call. */
+void unri_repeat_after_close(struct unr_loop *loop);
+
 #endif

@@ -38,6 +38,7 @@ struct unri_ring {
     /* Operations for which something is sent again, in order of time; and how many there are. */
     struct unri_queue  repeats[UNRI_REPEAT_LEVELS];
     unsigned           repeating;
+    uint32_t           closes_seen;    /* by unri_repeat_after_close() */
     unsigned           cancels_filled; /* among the SQEs of this submission */
     bool               ran_shots;      /* in this turn: user code ran inside a reap */
     uint32_t           reaps;          /* counts them, for repeats[0] */

@@ -32,7 +32,9 @@ bool unri_ring_has_work(const struct unr_loop *loop)
 {
     const struct unri_ring *ring = loop->ring;
     bool unsubmitted = ring->io.sq.sqe_tail != io_uring_smp_load_acquire(ring->io.sq.khead);
-    return ring->queued.first || ring->urgent.first || ring->repeats[0].first || unsubmitted
+    bool closed = ring->repeating && ring->closes_seen != loop->descriptors.closes;
+    return ring->queued.first || ring->urgent.first || ring->repeats[0].first || closed
+           || unsubmitted
            || ring->unreleased >= 0 || completions_ready(ring) || must_enter(ring);
 }
 
@@ -108,6 +110,7 @@ int unri_ring_turn(struct unr_loop *loop, unr_time deadline)
     if (unlikely(loop->checks != NULL))
         check_queued(loop);
     if (unlikely(ring->repeating)) {
+        unri_repeat_after_close(loop);
         unr_time repeat = unri_ring_next_repeat(loop);
         if (repeat < deadline)
             deadline = repeat;

@@ -120,9 +120,13 @@ void unri_peers_leave_closers(struct unri_descriptors *descriptors, struct unr_o
 }
 
 /* Apart from the rest, so that nearly all operations keep their few instructions. */
-__attribute__((noinline)) static void leave_closers(struct unri_bucket *bucket, struct unr_op *op)
+__attribute__((noinline)) static void leave_closers(struct unri_descriptors *descriptors,
+                                                    struct unri_bucket      *bucket,
+                                                    const struct unr_op     *op)
 {
-    bucket->closers -= (op->private_fields.flags & UNRI_CLOSES) != 0;
+    bool closes = op->private_fields.flags & UNRI_CLOSES;
+    bucket->closers -= closes;
+    descriptors->closes += closes;
     tell_closers(bucket, op->private_fields.fd);
 }
 
@@ -145,7 +149,7 @@ void unri_peers_remove(struct unri_descriptors *descriptors, struct unr_op *op)
     if (p->flags & UNRI_ON_FD) {
         struct unri_bucket *bucket = unri_bucket(descriptors, p->fd);
         if (unlikely(bucket->closers))
-            leave_closers(bucket, op);
+            leave_closers(descriptors, bucket, op);
     } else if (p->flags & UNRI_ON_TWO_FDS) {
         uncount_pairs(descriptors, op);
     }

@@ -21,6 +21,7 @@ struct unri_descriptors {
     size_t              used;    /* no bucket at or above this index was ever used */
     struct unr_op      *others;  /* operations on no descriptor */
     struct unr_op      *pairs;   /* operations on two descriptors */
+    uint32_t            closes;  /* how many operations that close one have ended */
 };
 
 int  unri_descriptors_open(struct unri_descriptors *descriptors);

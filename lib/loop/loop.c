@@ -175,10 +175,11 @@ static void request_shutdown(struct unr_op *op, void *context)
     unri_request(op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
 }
 
-/* The loop's own operations go on, but for those that are armed for a caller's structure. */
+/* The loop's own operations go on, but for those that stand for a caller's structure. */
 static void request_shutdown_of_callers(struct unr_op *op, void *context)
 {
-    if (!(op->private_fields.flags & UNRI_HOUSEKEEPING) || unri_kind(op) == UNRI_ARMED)
+    if (!(op->private_fields.flags & UNRI_HOUSEKEEPING) || unri_kind(op) == UNRI_ARMED
+        || unri_kind(op) == UNRI_PARKED)
         request_shutdown(op, context);
 }
 

@@ -299,7 +299,8 @@ int main(int argc, char **argv)
                                         scenarios_rules_table(),      scenarios_combinators_table(),
                                         scenarios_composed_table(),   scenarios_lent_table(),
                                         scenarios_unasked_table(),    scenarios_checks_table(),
-                                        scenarios_shots_table(),      scenarios_receivers_table() };
+                                        scenarios_shots_table(),      scenarios_receivers_table(),
+                                        scenarios_acceptors_table() };
     unsigned               passed = 0, failed = 0;
     double                 begin = now();
     setvbuf(stdout, NULL, _IOLBF, 0);
