@@ -1053,7 +1053,7 @@ bool sim_call_ready(struct sim_request *request)
         return sim_poll(file) & (POLLOUT | POLLERR | POLLHUP);
     switch (opcode) {
     case IORING_OP_POLL_ADD: return poll_now(request) != SIM_WAIT;
-    case IORING_OP_ACCEPT: return file->waiting_count != 0;
+    case IORING_OP_ACCEPT: return file->kind != SIM_LISTENER || file->waiting_count != 0;
     case IORING_OP_CONNECT:
         return ((const struct sockaddr *)address(request))->sa_family == AF_UNSPEC
                || !file->connecting_to || file->connecting_to->kind != SIM_LISTENER
