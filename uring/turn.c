@@ -34,8 +34,7 @@ bool unri_ring_has_work(const struct unr_loop *loop)
     bool unsubmitted = ring->io.sq.sqe_tail != io_uring_smp_load_acquire(ring->io.sq.khead);
     bool closed = ring->repeating && ring->closes_seen != loop->descriptors.closes;
     return ring->queued.first || ring->urgent.first || ring->repeats[0].first || closed
-           || unsubmitted
-           || ring->unreleased >= 0 || completions_ready(ring) || must_enter(ring);
+           || unsubmitted || ring->unreleased >= 0 || completions_ready(ring) || must_enter(ring);
 }
 
 /* ---- the turn ---- */

@@ -16,10 +16,12 @@ UNR_BEGIN
 /* The most connections that may wait in an acceptor. */
 #define UNR_ACCEPTOR_PARKED_MAX 32
 
-/* unring's own part of a `struct unr_acceptor`: not to be read or written. */
+/* unring's own: a line of operations. */
 struct unr_acceptor_line {
     struct unr_op *first, *last;
 };
+
+/* unring's own part of a `struct unr_acceptor`: not to be read or written. */
 struct unr_acceptor_private {
     struct unr_op  presence;          /* in flight on the descriptor until the acceptor has ended */
     struct unr_op *stop;              /* the unr_acceptor_stop() that waits, or NULL */
@@ -40,7 +42,7 @@ struct unr_acceptor {
     struct unr_acceptor_private private_fields;
 };
 
-/* Makes an acceptor for a listening socket, and arms it: from now on the kernel accepts.
+/* Makes an acceptor for a listening socket.  From now on the kernel accepts.
  *
  * loop     an armed acceptor does not keep it running; an unr_accept_from() that waits does.
  * fd       listens, and is the caller's to close.  Other loops and processes may accept from it,
@@ -81,7 +83,7 @@ UNR_API void unr_acceptor_init(struct unr_acceptor *acceptor, struct unr_loop *l
  * Source    accept4(2); tests/test_acceptor.c. */
 UNR_API struct unr_op *unr_accept_from(struct unr_op *op, struct unr_acceptor *acceptor);
 
-/* Describes the end of an acceptor: it ends when the kernel accepts for it no longer.
+/* Describes the end of an acceptor.  It ends when the kernel accepts for it no longer.
  *
  * each     is called for each connection that waits, in the order in which they came, before `done`
  *          and inside a turn: `fd` is its to close.  Connections that were accepted while the

@@ -171,7 +171,8 @@ struct unr_stats {
     uint64_t sq_full;          /* submissions in which not everything found an SQE */
     uint64_t cq_overflows;     /* turns in which the completion queue had been too small */
     uint64_t submitted_again;  /* operations that the kernel gave back without having done anything:
-                                  interrupted, or for want of a worker thread */
+                                  interrupted, or for want of a worker thread or, for an
+                                  acceptor, of a descriptor */
     uint64_t cancels_added;    /* requests without a verdict of their own: the operation had been
                                   asked before, or its result tells of no request, because its
                                   cancellation state was reset or its start found no memory, say */

@@ -13,10 +13,10 @@ enum unri_kind {
     UNRI_CALLERS, /* a caller's own type, whose private_fields are zero */
     UNRI_PARKED,  /* it waits in user space for what an armed call brings, or for its end */
     UNRI_CALL,    /* a system call: its row in uring/ decides when the operation begins */
-    UNRI_ARMED,  /* a system call of unring's own, for a receiver or an acceptor: housekeeping, which
-                    ends when its descriptor or its loop is closed */
-    UNRI_CLOSER, /* a system call that closes its descriptor; with a peer_left it waits for that */
-    UNRI_TIMER,  /* a struct unr_timer: it waits among the timers, and is on no other list */
+    UNRI_ARMED,   /* a system call of unring's own, for a receiver or an acceptor: housekeeping,
+                     which ends when its descriptor or its loop is closed */
+    UNRI_CLOSER,  /* a system call that closes its descriptor; with a peer_left it waits for that */
+    UNRI_TIMER,   /* a struct unr_timer: it waits among the timers, and is on no other list */
     UNRI_COMBINATOR, /* a combinator that is no wrapper */
     UNRI_WRAPPER,    /* a wrapper: whoever walks what is in flight meets its child instead */
     UNRI_DELAY,      /* a wrapper that waits among the timers until its child begins */
