@@ -215,7 +215,7 @@ unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_reques
     for (struct unr_op *op = NULL; (op = unri_peers_next(&loop->descriptors, fd, op)) != NULL;)
         if (op != closer
             && (!(op->private_fields.flags & UNRI_HOUSEKEEPING)
-                || (closer && unri_kind(op) == UNRI_ARMED)))
+                || (closer && unri_stands_for_structure(op))))
             count += unri_request_in_time(op, request);
     unri_tell_of_refusal(request, count, before);
     return count;

@@ -36,8 +36,9 @@ bool unri_request_in_time(struct unr_op *op, struct unr_cancel_request request);
 /* Tells whether a started operation has completed: a wrapper has when its child has. */
 bool unri_has_ended(const struct unr_op *started);
 
-/* Makes a request to every operation on `fd`.  A closer is not asked itself, and asks what is armed
- * there as well; NULL: nobody closes `fd`.  Returns how many honoured it in time. */
+/* Makes a request to every operation on `fd`.  A closer is not asked itself, and asks what stands
+ * for a receiver or an acceptor as well; NULL: nobody closes `fd`.  Returns how many honoured it in
+ * time. */
 unsigned unri_request_fd(struct unr_loop *loop, int fd, struct unr_cancel_request request,
                          const struct unr_op *closer);
 

@@ -49,6 +49,13 @@ static inline bool unri_is_call(const struct unr_op *op)
     return unri_kind_is_call(unri_kind(op));
 }
 
+/* Tells of an operation of the loop's own whether it stands for a caller's receiver or acceptor: it
+ * ends when that one's descriptor or loop is closed. */
+static inline bool unri_stands_for_structure(const struct unr_op *op)
+{
+    return unri_kind(op) == UNRI_ARMED || unri_kind(op) == UNRI_PARKED;
+}
+
 static inline bool unri_is_combinator(const struct unr_op *op)
 {
     return unri_kind(op) >= UNRI_COMBINATOR;

@@ -178,8 +178,7 @@ static void request_shutdown(struct unr_op *op, void *context)
 /* The loop's own operations go on, but for those that stand for a caller's structure. */
 static void request_shutdown_of_callers(struct unr_op *op, void *context)
 {
-    if (!(op->private_fields.flags & UNRI_HOUSEKEEPING) || unri_kind(op) == UNRI_ARMED
-        || unri_kind(op) == UNRI_PARKED)
+    if (!(op->private_fields.flags & UNRI_HOUSEKEEPING) || unri_stands_for_structure(op))
         request_shutdown(op, context);
 }
 
