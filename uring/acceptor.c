@@ -4,8 +4,8 @@
  * it takes all of a backlog at once.)
  *
  * A slot is idle, or its accept is in flight, or it holds a connection: then it is on `parked`, and
- * the connection is in its result.  Where connections wait nobody does.  So there is no connection
- * more than there are slots that nobody has asked for.
+ * the connection is in its result.  So no more connections wait than there are slots.  Connections
+ * and operations never wait at the same time.
  *
  * An operation of its own, the presence, stands on the descriptor for the acceptor, which may have
  * nothing in flight.  A request to it stops the acceptor.  It ends when no slot is in flight any

@@ -36,8 +36,8 @@ struct unr_acceptor_private {
 
 /* One listening socket's acceptor.
  *
- * Memory   the caller's: embedded, and where it is from unr_acceptor_init() until it has been
- *          stopped, or its descriptor or its loop closed. */
+ * Memory   the caller's, somewhat more than 4 KiB: embedded, and where it is from
+ *          unr_acceptor_init() until it has been stopped, or its descriptor or its loop closed. */
 struct unr_acceptor {
     struct unr_acceptor_private private_fields;
 };
