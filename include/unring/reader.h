@@ -91,8 +91,7 @@ struct unr_reader {
 UNR_API struct unr_op *unr_read_until(struct unr_reader *reader, struct unr_stream *stream,
                                       struct unr_buffer *buffer, const void *delimiter, size_t len);
 
-/* Reads at least one byte into the buffer, whatever the buffer holds already: what an idle session
- * waits in.
+/* Reads at least one byte into the buffer.  An idle session waits in it, whatever the buffer holds.
  *
  * Result   bytes: how many bytes were added to the buffer.
  * Cancels  TOTAL: nothing was taken from the stream.

@@ -39,7 +39,7 @@ struct unr_receiver {
     struct unr_receiver_private private_fields;
 };
 
-/* Makes a receiver for a descriptor, and arms it: the kernel tells from now on when there is
+/* Makes a receiver for a descriptor, and arms it.  The kernel tells from now on when there is
  * something to read.
  *
  * loop     an armed receiver does not keep it running; a read that waits does.
@@ -80,7 +80,7 @@ UNR_API void unr_receiver_init(struct unr_receiver *receiver, struct unr_loop *l
 UNR_API struct unr_op *unr_receive(struct unr_op *op, struct unr_receiver *receiver, void *buf,
                                    size_t len);
 
-/* Describes the end of a receiver: it ends when the kernel has let go of the descriptor.
+/* Disarms a receiver: ends when the kernel has let go of the descriptor.
  *
  * Left     what nobody has read is still in the socket, each byte of it: for unr_recv(), for
  *          splice(2), for kTLS, for another process or loop.
@@ -93,9 +93,10 @@ UNR_API struct unr_op *unr_receive(struct unr_op *op, struct unr_receiver *recei
  * Source   tests/test_receiver.c. */
 UNR_API struct unr_op *unr_receiver_stop(struct unr_op *op, struct unr_receiver *receiver);
 
-/* Makes `stream` one of a receiver: its reads are those of unr_receive(), and its writes are
- * send(2), or write(2) where the descriptor is no socket.
+/* Makes `stream` one of a receiver.
  *
+ * Reads     those of unr_receive().
+ * Writes    send(2), or write(2) where the descriptor is no socket.
  * receiver  initialised.  It is used until the last operation on the stream has ended.
  * Cost      one getsockopt(2), unless the receiver has read before.
  * Threads   the loop's. */

@@ -118,7 +118,7 @@ static void close_talk(struct talk *t)
     int closed = 0;
     t->closed = true;
     unr_start(t->loop, unr_cancel_close(&t->other, t->fds[0]), count_run, &closed);
-    for (int turns = 0; !closed; turns++) {
+    for (int turns = 0; unr_in_flight(&t->other); turns++) {
         unr_sim_check(turns < TURNS_MAX, "it is closed");
         unr_sim_check(unr_loop_run_once(t->loop, UNR_NEVER) >= 0, "a turn");
     }
@@ -221,7 +221,7 @@ static void stopped(const struct scenario *scenario)
     char        rest[MESSAGE];
     int         stops = 0;
     (void)scenario;
-    bool     with_read = unr_sim_choose(2);
+    bool     with_read = !unr_sim_choose(2);
     unsigned turns = unr_sim_choose(4);
     unr_sim_socketpair(t.fds, 16);
     open_talk(&t);
@@ -261,7 +261,7 @@ static void closed(const struct scenario *scenario)
     bool          loop_first = scenario->parameter != NULL;
     struct talk   t = { .piece = 3, .ending = GOES_ON };
     int           closes = 0;
-    bool          with_read = unr_sim_choose(2), stops = unr_sim_choose(2);
+    bool          with_read = !unr_sim_choose(2), stops = unr_sim_choose(2);
     unsigned      turns = unr_sim_choose(4);
     struct unr_op stop = { .data = NULL };
     unr_sim_socketpair(t.fds, 16);
@@ -277,7 +277,7 @@ static void closed(const struct scenario *scenario)
         unr_sim_close(t.fds[0]);
     } else {
         unr_start(t.loop, unr_cancel_close(&t.other, t.fds[0]), count_run, &closes);
-        for (int more = 0; !closes; more++) {
+        for (int more = 0; unr_in_flight(&t.other); more++) {
             unr_sim_check(more < TURNS_MAX, "it is closed");
             unr_sim_check(unr_loop_run_once(t.loop, UNR_NEVER) >= 0, "a turn");
         }
@@ -326,7 +326,7 @@ static void stream(const struct scenario *scenario)
     unr_stream_receiver(&s, &t.receiver);
     unr_buffer_init(&buffer, 64);
     unr_start(t.loop, unr_read_until(&reader, &s, &buffer, "e", 1), count_run, &runs);
-    for (int turns = 0; !runs; turns++) {
+    for (int turns = 0; unr_in_flight(&reader.op); turns++) {
         unr_sim_check(turns < TURNS_MAX, "it is found");
         unr_sim_check(unr_loop_run_once(t.loop, UNR_NEVER) >= 0, "a turn");
     }
