@@ -21,6 +21,7 @@
 #include <unring/io.h>
 #include <unring/join.h>
 #include <unring/loop.h>
+#include <unring/multishot.h>
 #include <unring/net.h>
 #include <unring/op.h>
 #include <unring/process.h>

@@ -14,6 +14,9 @@ void unri_hold(struct unr_op *described)
                     "what was given to a combinator is started by that alone");
     if (unlikely(state != UNRI_DESCRIBED))
         unri_not_described(described);
+    if (unlikely(described->private_fields.flags & UNRI_MULTISHOT))
+        unri_broken("a multishot operation given to a combinator", described,
+                    "a multishot operation may be bound to a slot, but is given to no combinator");
     unri_set_op_state(described, UNRI_HELD);
 }
 

@@ -473,16 +473,9 @@ struct watcher {
 
 static void watcher_done(struct unr_op *op);
 
-static void fill_watcher(void *entry, void *context)
-{
-    struct io_uring_sqe *sqe = entry;
-    io_uring_prep_poll_multishot(sqe, ((struct watcher *)context)->fds[0], POLLIN | POLLRDHUP);
-}
-
 static void watch(struct watcher *w)
 {
-    unr_start(w->loop, unr_sqe(&w->op, "watcher", UNR_CANCEL_ALL, fill_watcher, w), watcher_done,
-              w);
+    unr_start(w->loop, unr_poll_multishot(&w->op, w->fds[0], POLLIN | POLLRDHUP), watcher_done, w);
 }
 
 /* A short read means that the socket is empty, unless the poll has told of an end. */
@@ -602,15 +595,9 @@ struct host {
 
 static void host_done(struct unr_op *op);
 
-static void fill_host(void *entry, void *context)
-{
-    struct io_uring_sqe *sqe = entry;
-    io_uring_prep_multishot_accept(sqe, ((struct host *)context)->listener, NULL, NULL, 0);
-}
-
 static void invite(struct host *h)
 {
-    unr_start(h->loop, unr_sqe(&h->op, "host", UNR_CANCEL_ALL, fill_host, h), host_done, h);
+    unr_start(h->loop, unr_accept_multishot(&h->op, h->listener, 0), host_done, h);
 }
 
 static void host_done(struct unr_op *op)
@@ -618,7 +605,7 @@ static void host_done(struct unr_op *op)
     struct host *h = op->data;
     bool         more = op->result.flags & UNR_MORE;
     if (op->result.error == 0) {
-        unr_sim_check(unr_sim_close((int)op->result.value) == 0, "a success is a connection");
+        unr_sim_check(unr_sim_close(op->result.fd) == 0, "a success is a connection");
         h->taken++;
         h->shots += more;
     }
