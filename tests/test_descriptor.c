@@ -1018,7 +1018,6 @@ Test(descriptor, child_that_closes_the_loop_cancels_nothing)
                                              .cancel = cancelled_in_a_child };
     struct seen                     seen = { 0 };
     int                             status;
-    open_loop();
     start(&seen, unr_describe(&seen.op, &type));
     submit();
     pid_t child = fork();
