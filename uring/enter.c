@@ -83,10 +83,10 @@ __attribute__((noinline)) static int enter_until(struct io_uring *ring, unsigned
                            (sigset_t *)&argument, sizeof argument);
 }
 
-int unri_enter(struct io_uring *ring, unsigned to_submit, bool events, unsigned min_complete,
-               unr_time deadline, bool absolute)
+int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete, unr_time deadline,
+               bool absolute)
 {
-    unsigned flags = events ? IORING_ENTER_GETEVENTS : 0;
+    unsigned flags = IORING_ENTER_GETEVENTS;
     if (ring->enter_ring_fd != ring->ring_fd)
         flags |= IORING_ENTER_REGISTERED_RING;
     if (min_complete && deadline != UNR_NEVER)

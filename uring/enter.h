@@ -65,12 +65,11 @@ int unri_enter_register(struct io_uring *ring, unsigned opcode, void *argument, 
  * 1 is yes and 0 no; a negative errno says that io_uring_enter(2) is forbidden. */
 int unri_enter_has_absolute(struct io_uring *ring);
 
-/* Calls io_uring_enter(2): submits `to_submit` SQEs.  With `events` it also runs the work that the
- * kernel has deferred, and waits until `min_complete` CQEs are there or `deadline` has come
- * (INT64_MIN is always past); without, `min_complete` is 0.  Returns how many SQEs the kernel took,
- * or a negative errno: -ETIME, -EINTR and others. */
-int unri_enter(struct io_uring *ring, unsigned to_submit, bool events, unsigned min_complete,
-               unr_time deadline, bool absolute);
+/* Calls io_uring_enter(2): submits `to_submit` SQEs, runs the work that the kernel has deferred,
+ * and waits until `min_complete` CQEs are there or `deadline` has come (INT64_MIN is always past).
+ * Returns how many SQEs the kernel took, or a negative errno: -ETIME, -EINTR and others. */
+int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete, unr_time deadline,
+               bool absolute);
 
 /* Tells whether writes can be told not to raise SIGPIPE: RWF_NOSIGNAL. */
 bool unri_enter_has_nosignal(void);

@@ -57,12 +57,8 @@ enum { REFUSED = 1 };
 static int enter(struct unr_loop *loop, unsigned to_submit, unsigned min_complete,
                  unr_time deadline)
 {
-    struct unri_ring *ring = loop->ring;
-    /* To ask for events takes 40 ns.  A call that does not wait asks if work is deferred, or will
-     * be: a cancel defers the CQE of its target.  What else a submission defers must_enter() tells
-     * afterwards. */
-    bool events = min_complete || ring->cancels_filled || must_enter(ring);
-    int  n = unri_enter(&ring->io, to_submit, events, min_complete, deadline, ring->absolute_wait);
+    int n =
+        unri_enter(&loop->ring->io, to_submit, min_complete, deadline, loop->ring->absolute_wait);
     loop->stats.enters++;
     unri_forget_time(loop); /* the `done` of a shot, which runs before the turn goes on, may ask */
     if (likely(n > 0))

@@ -1198,11 +1198,11 @@ static unr_time end_of_wait(unr_time deadline, bool absolute)
                : deadline - sim_world.clock_shift;
 }
 
-int unri_enter(struct io_uring *io, unsigned to_submit, bool events, unsigned min_complete,
-               unr_time deadline, bool absolute)
+int unri_enter(struct io_uring *io, unsigned to_submit, unsigned min_complete, unr_time deadline,
+               bool absolute)
 {
     struct sim_ring *ring = ring_of(io);
-    if ((absolute && sim_kernel_is_before(612)) || (min_complete && !events))
+    if (absolute && sim_kernel_is_before(612))
         return -EINVAL;
     if (ring->disabled)
         return -EBADFD;
@@ -1218,11 +1218,8 @@ int unri_enter(struct io_uring *io, unsigned to_submit, bool events, unsigned mi
         do_deferred_work(ring);
     kernel.inside = true;
     unsigned taken = submit(ring, takes(to_submit));
-    /* The work of a plain ring is done whenever its task returns from a call. */
-    if (events || is_plain(ring)) {
-        flush_overflow(ring);
-        error = taken == to_submit ? wait_for(ring, min_complete, deadline) : 0;
-    }
+    flush_overflow(ring);
+    error = taken == to_submit ? wait_for(ring, min_complete, deadline) : 0;
     resume_task(ring);
     set_taskrun(ring);
     kernel.inside = false;
