@@ -622,6 +622,31 @@ Test(receiver, stop_while_cancelling)
     close_loop();
 }
 
+static void read_again(struct seen *seen)
+{
+    struct reading *r = unr_container_of(seen, struct reading, read);
+    seen->then = NULL;
+    start(seen, unr_receive(&seen->op, &r->receiver, r->buf, 64));
+}
+
+/* The read that a stop has cancelled starts another one in its `done`. */
+Test(receiver, read_started_behind_a_stop)
+{
+    struct reading r = { .read.then = read_again };
+    unix_pair(r.fds);
+    init(&r);
+    start_read(&r, 64);
+    submit();
+    stop(&r);
+    run();
+    cr_assert_eq(r.read.runs, 2);
+    cr_assert_eq(r.read.result.error, -ESHUTDOWN);
+    cr_assert_eq(write(r.fds[1], "left", 4), 4);
+    cr_assert_eq(drain(r.fds[0]), 4);
+    finish_reading(&r);
+    close_loop();
+}
+
 /* ---- closing ---- */
 
 Test(receiver, cancel_close_of_a_receiver_with_a_reader)
@@ -671,6 +696,78 @@ Test(receiver, closing_loop_stops_what_is_armed)
             cr_assert_eq(readings[i].read.result.cause, -ESHUTDOWN);
     }
     cr_assert_eq(count_descriptors(), open_descriptors);
+}
+
+/* The number may be another file's by the time that there is something to read. */
+Test(receiver, unr_close_ends_it)
+{
+    struct reading r = { .read.runs = 0 };
+    int            others[2];
+    unix_pair(r.fds);
+    init(&r);
+    start_read(&r, 64);
+    submit();
+    start(&r.other, unr_close(&r.other.op, r.fds[0]));
+    finish(&r.other);
+    finish(&r.read);
+    expect_cancelled(&r.read, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ESHUTDOWN);
+    unix_pair(others);
+    cr_assert_eq(others[0], r.fds[0], "the number is in use again");
+    cr_assert_eq(write(others[1], "another's", 9), 9);
+    (void)!send(r.fds[1], "x", 1, MSG_NOSIGNAL);
+    cr_assert_eq(read_once(&r, 64), -ESHUTDOWN);
+    cr_assert_eq(drain(others[0]), 9);
+    close_pair(others);
+    close(r.fds[1]);
+    close_loop();
+}
+
+/* However many receivers have something to tell, what came before a deadline is reported. */
+Test(receiver, deadline_behind_many_idle_ones)
+{
+    enum { MANY = 300 };
+    static struct reading readings[MANY];
+    struct unr_deadline   deadline = { 0 };
+    struct reading       *r = &readings[MANY - 1];
+    for (int i = 0; i < MANY; i++) {
+        unix_pair(readings[i].fds);
+        init(&readings[i]);
+    }
+    submit();
+    submit();
+    start(&r->read, unr_cancel_after(&deadline, unr_receive(&r->read.op, &r->receiver, r->buf, 64),
+                                     UNR_MSEC(5)));
+    submit();
+    unr_time due = unr_loop_now(loop) + UNR_MSEC(5);
+    for (int i = 0; i < MANY; i++)
+        cr_assert_eq(write(readings[i].fds[1], "x", 1), 1);
+    while (unr_loop_now(loop) < due)
+        ;
+    finish(&r->read);
+    cr_assert_eq(r->read.result.error, 0, "%s", unr_explain_op(&deadline.op));
+    for (int i = 0; i < MANY; i++)
+        finish_reading(&readings[i]);
+    close_loop();
+}
+
+/* A file ends its poll at once; it is not armed again before somebody reads. */
+Test(receiver, file_costs_nothing_while_nobody_reads)
+{
+    struct reading   r = { .read.runs = 0 };
+    struct unr_stats before, after;
+    r.fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    r.fds[1] = -1;
+    init(&r);
+    submit();
+    submit();
+    unr_loop_stats(loop, &before, sizeof before);
+    for (int i = 0; i < 100; i++)
+        submit();
+    unr_loop_stats(loop, &after, sizeof after);
+    cr_assert_eq(after.enters, before.enters);
+    cr_assert_eq(read_once(&r, 64), 0);
+    finish_reading(&r);
+    close_loop();
 }
 
 /* An idle receiver keeps no loop running, and is not counted. */
@@ -743,6 +840,38 @@ Test(receiver, second_read)
     struct death death = in_child(read_twice, NULL);
     expect_abort(&death, (const char *const[]){ "unring: broken contract:", "receive",
                                                 "a second read of a receiver", NULL });
+    close_loop();
+}
+
+static void init_twice(void *context)
+{
+    static struct reading r;
+    (void)context;
+    must(unr_loop_open(&loop, NULL) == 0);
+    must(socketpair(AF_UNIX, SOCK_STREAM, 0, r.fds) == 0);
+    init(&r);
+    init(&r);
+}
+
+static void read_on_another_loop(void *context)
+{
+    static struct reading r;
+    (void)context;
+    must(unr_loop_open(&loop, NULL) == 0);
+    must(socketpair(AF_UNIX, SOCK_STREAM, 0, r.fds) == 0);
+    init(&r);
+    must(unr_loop_open(&loop, NULL) == 0);
+    start_read(&r, 64);
+}
+
+Test(receiver, init_twice_and_another_loop)
+{
+    struct death death = in_child(init_twice, NULL);
+    expect_abort(&death, (const char *const[]){
+                             "unring: broken contract:", "initialised while it is armed", NULL });
+    death = in_child(read_on_another_loop, NULL);
+    expect_abort(&death, (const char *const[]){ "unring: broken contract:", "receive",
+                                                "another loop", NULL });
     close_loop();
 }
 

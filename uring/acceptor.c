@@ -237,10 +237,17 @@ static void slot_done(struct unr_op *slot)
 
 /* ---- one connection ---- */
 
+static void check_loop(const struct unr_acceptor_private *a, const struct unr_op *op)
+{
+    if (unlikely(op->private_fields.loop != loop_of(a)))
+        unri_broken("started on another loop than its acceptor's", op, "an acceptor is one loop's");
+}
+
 static void accept_start(struct unr_op *op)
 {
     struct unr_acceptor_private *a = acceptor_of(op);
     unri_set_op_state(op, UNRI_IN_FLIGHT);
+    check_loop(a, op);
     if (unlikely(unri_comes_too_late(op))) {
         unri_end_too_late(op);
     } else if (unlikely(a->stopped)) {
@@ -370,6 +377,9 @@ void unr_acceptor_init(struct unr_acceptor *acceptor, struct unr_loop *loop, int
 {
     struct unr_acceptor_private *a = &acceptor->private_fields;
     unri_check_thread(loop);
+    if (unlikely(unri_live(&a->presence)))
+        unri_broken("an acceptor that is initialised while it is armed", NULL,
+                    "an acceptor is stopped first");
     memset(a, 0, sizeof *a);
     a->fd = fd;
     a->flags = (int32_t)(flags | SOCK_CLOEXEC);
@@ -380,6 +390,7 @@ void unr_acceptor_init(struct unr_acceptor *acceptor, struct unr_loop *loop, int
     for (unsigned i = 0; i < a->slots_used; i++)
         a->slots[i].result.fd = -1;
     a->stopped = loop->closing; /* which has asked all that is armed to end, once */
+    a->presence.private_fields.loop = loop;
     if (a->stopped)
         return;
     unr_describe(&a->presence, &presence_type)->private_fields.fd = fd;
@@ -393,6 +404,7 @@ static void stop_start(struct unr_op *op)
     const struct unr_cancel_request request = { UNR_CANCEL_ALL, -ECANCELED };
     struct unr_acceptor_private    *a = acceptor_of(op);
     unri_set_op_state(op, UNRI_IN_FLIGHT);
+    check_loop(a, op);
     if (unlikely(a->stop != NULL))
         unri_broken("a second stop of an acceptor", op, "an acceptor is stopped once");
     if (!unri_live(&a->presence)) {

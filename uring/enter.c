@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -215,14 +213,12 @@ enum unri_closing unri_enter_closing(int fd)
     return errno == ENOTSOCK ? closing_no_socket(fd) : UNRI_CLOSING_IS_QUICK_NOW;
 }
 
-/* A TCP socket may have a protocol above it, kTLS say, which hands out one record at a time. */
 enum unri_source unri_enter_source(int fd)
 {
-    char      above[16];
-    socklen_t len = sizeof above;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_ULP, above, &len) == 0)
-        return len == 0 ? UNRI_SOURCE_EMPTIES : UNRI_SOURCE_SOCKET;
-    return errno == ENOTSOCK ? UNRI_SOURCE_FILE : UNRI_SOURCE_SOCKET;
+    int       type;
+    socklen_t len = sizeof type;
+    bool      is_file = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 && errno == ENOTSOCK;
+    return is_file ? UNRI_SOURCE_FILE : UNRI_SOURCE_SOCKET;
 }
 
 static ssize_t receive(int fd, const struct iovec *pieces, unsigned n)

@@ -40,9 +40,8 @@ enum unri_closing {
 /* What a descriptor is for whoever reads from it without waiting. */
 enum unri_source {
     UNRI_SOURCE_UNKNOWN, /* nobody has asked yet */
-    UNRI_SOURCE_EMPTIES, /* a TCP socket: one that yields less than it was asked for is empty */
-    UNRI_SOURCE_SOCKET,  /* another socket, which may stop at a border of datagrams or records */
-    UNRI_SOURCE_FILE,    /* a pipe, a terminal, ... */
+    UNRI_SOURCE_SOCKET,
+    UNRI_SOURCE_FILE, /* a pipe, a terminal, ... */
 };
 
 /* Sets a ring up as `params` says, its memory not inherited by children of fork(2).  0 or a
@@ -87,8 +86,9 @@ enum unri_carries unri_enter_carries(int fd);
 /* What `fd` is to be read as: getsockopt(2). */
 enum unri_source unri_enter_source(int fd);
 
-/* Reads what is there into the pieces, and never waits: recv(2), recvmsg(2) or readv(2).  Returns a
- * count, 0 at the end, or a negative errno; -EAGAIN: nothing is there. */
+/* Reads what is there into the pieces, and does not wait: recv(2), recvmsg(2), or poll(2) and
+ * readv(2).  Returns a count, 0 at the end, or a negative errno; -EAGAIN: nothing is there.  A file
+ * that a poll calls readable and that waits all the same, as a terminal with VMIN, waits here. */
 ssize_t unri_enter_receive(int fd, enum unri_source source, const struct iovec *pieces, unsigned n);
 
 /* Tells what closing `fd` does to the thread that closes it.  That costs a socket one system call,

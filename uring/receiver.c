@@ -5,11 +5,9 @@
  *
  * The poll tells of what comes, not of what is left.  So READY is kept between two reads until one
  * has found nothing.  Nobody else reads, so a byte that comes afterwards makes the poll tell again.
- *
- * A short recv(2) of plain TCP has found nothing behind what it took, which saves one that would
- * say so.  It has not where the poll told of more than data: an end or an error behind the data
- * came with the data's own news and brings no further one (uring/README.md), and recv(2) stops at
- * urgent data. */
+ * A short recv(2) does not say that nothing is left: an end or an error behind the data came with
+ * the data's own news and brings no further one, and recv(2) stops at urgent data, at descriptors
+ * that are passed, at a record of kTLS. */
 #include "../lib/core/cancel.h"
 #include "../lib/core/contract.h"
 #include "enter.h"
@@ -26,8 +24,7 @@
 enum {
     ARMED = 1 << 0,   /* `armed` is in flight, until armed_done() */
     READY = 1 << 1,   /* something may be there */
-    WARY = 1 << 2,    /* a short read of plain TCP may have left something, too */
-    STOPPED = 1 << 3, /* it is not to be armed again */
+    STOPPED = 1 << 2, /* it is not to be armed again */
 };
 
 static struct unr_receiver_private *receiver_of_armed(struct unr_op *armed)
@@ -39,6 +36,12 @@ static struct unr_receiver_private *receiver_of_armed(struct unr_op *armed)
 static struct unr_receiver_private *receiver_of(const struct unr_op *op)
 {
     return (struct unr_receiver_private *)(uintptr_t)op->private_fields.offset;
+}
+
+static void check_loop(const struct unr_receiver_private *r, const struct unr_op *op)
+{
+    if (unlikely(op->private_fields.loop != r->armed.private_fields.loop))
+        unri_broken("started on another loop than its receiver's", op, "a receiver is one loop's");
 }
 
 /* ---- a read ---- */
@@ -54,14 +57,16 @@ static void attempt(struct unr_receiver_private *r)
         r->source = (uint8_t)unri_enter_source(r->fd);
     ssize_t n = p->other_fd ? unri_enter_receive(r->fd, r->source, address, (unsigned)p->other_fd)
                             : unri_enter_receive(r->fd, r->source, &room, 1);
-    bool    is_short = n > 0 && n < (ssize_t)p->length;
-    if (n == -EAGAIN || (is_short && r->source == UNRI_SOURCE_EMPTIES && !(r->state & WARY)))
+    if (n == -EAGAIN) {
         r->state &= (uint8_t)~READY;
-    if (n == -EAGAIN)
         return;
+    }
     r->read = NULL;
     op->result.bytes = n > 0 ? (uint64_t)n : 0;
-    unri_end(op, n < 0 ? (int)n : 0);
+    if (n < 0)
+        unri_end_uncancelled(op, (int)n);
+    else
+        unri_end(op, 0);
 }
 
 static void arm(struct unr_receiver_private *r);
@@ -70,11 +75,12 @@ static void read_start(struct unr_op *op)
 {
     struct unr_receiver_private *r = receiver_of(op);
     unri_set_op_state(op, UNRI_IN_FLIGHT);
+    check_loop(r, op);
     if (unlikely(r->read != NULL))
         unri_broken("a second read of a receiver", op, "a receiver serves one read at a time");
     if (unlikely(unri_comes_too_late(op))) {
         unri_end_too_late(op);
-    } else if (unlikely(r->state & STOPPED)) {
+    } else if (unlikely(r->state & STOPPED || r->armed.private_fields.flags & UNRI_HONOURED)) {
         unri_end(op, -ESHUTDOWN);
     } else if (unlikely(!op->private_fields.length)) {
         unri_end(op, -EINVAL);
@@ -142,7 +148,7 @@ static bool fill_poll(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     (void)op;
     sqe->len = IORING_POLL_ADD_MULTI;
-    sqe->poll32_events = POLLIN | POLLRDHUP | POLLPRI;
+    sqe->poll32_events = POLLIN | POLLRDHUP;
     return true;
 }
 
@@ -153,8 +159,6 @@ static void poll_shot(struct unr_op *op, int res, unsigned cqe_flags)
     if (res < 0)
         return; /* the last one: armed_done() has its error */
     r->state |= READY;
-    if (res & ~(POLLIN | POLLRDNORM))
-        r->state |= WARY;
     if (r->read)
         attempt(r);
 }
@@ -198,7 +202,7 @@ static void armed_done(struct unr_op *op)
         r->read = NULL;
         if (read)
             unri_end(read, error);
-    } else {
+    } else if (r->read) {
         arm(r);
     }
 }
@@ -226,6 +230,9 @@ void unr_receiver_init(struct unr_receiver *receiver, struct unr_loop *loop, str
     struct unr_receiver_private *r = &receiver->private_fields;
     (void)credit;
     unri_check_thread(loop);
+    if (unlikely(unri_live(&r->armed)))
+        unri_broken("a receiver that is initialised while it is armed", NULL,
+                    "a receiver is stopped first");
     if (pool)
         unri_broken("a receiver with a pool", NULL, "there are no pools yet");
     *r = (struct unr_receiver_private){ .fd = fd };
@@ -248,9 +255,11 @@ static void stop_start(struct unr_op *op)
     const struct unr_cancel_request request = { UNR_CANCEL_ALL, -ECANCELED };
     struct unr_receiver_private    *r = receiver_of(op);
     unri_set_op_state(op, UNRI_IN_FLIGHT);
+    check_loop(r, op);
     if (unlikely(r->stop != NULL))
         unri_broken("a second stop of a receiver", op, "a receiver is stopped once");
     r->stop = op;
+    r->state |= STOPPED;
     if (r->read)
         unri_request_in_time(r->read, request);
     if (r->state & ARMED)

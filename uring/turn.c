@@ -142,7 +142,7 @@ int unri_ring_catch_up(struct unr_loop *loop)
     struct unri_ring *ring = loop->ring;
     unsigned at_once = ring->io.cq.ring_entries < DEFERRED_WORK_AT_ONCE ? ring->io.cq.ring_entries
                                                                         : DEFERRED_WORK_AT_ONCE;
-    uint64_t calls = (loop->stats.started - loop->stats.finished) / at_once + 1;
+    uint64_t calls = (loop->stats.started - loop->stats.finished + loop->armed) / at_once + 1;
     int      error = 0;
     if (completions_ready(ring))
         unri_reap(loop);

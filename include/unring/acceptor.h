@@ -52,8 +52,9 @@ struct unr_acceptor {
  * flags    SOCK_NONBLOCK, or 0: of the connections.  They are SOCK_CLOEXEC always.
  * Lent     the acceptor and the descriptor, until the `done` of an unr_acceptor_stop() or of an
  *          unr_cancel_close() of the descriptor, or until unr_loop_close() has returned.
- * Closing  unr_cancel_close() of the descriptor and unr_loop_close() close the connections that
- *          wait: nobody is left to take them.  unr_acceptor_stop() hands them over.
+ * Closing  unr_cancel_close() or unr_close() of the descriptor and unr_loop_close() close the
+ *          connections that wait: nobody is left to take them.  unr_acceptor_stop() hands them
+ * over.
  * Errors   none here: whoever asks for a connection has them.
  * Cost     one SQE for each connection, as with unr_accept().
  * Memory   allocates nothing.

@@ -46,11 +46,15 @@ struct unr_receiver {
  * pool     NULL.
  * fd       a socket, a pipe or a terminal, the caller's to close.  While the receiver is armed
  *          nobody else reads from it: a read of another kind takes bytes that a receive waits for.
- *          It need not be O_NONBLOCK.
+ *          A socket need not be O_NONBLOCK.  Where others read the same pipe or terminal, or a
+ *          terminal has VMIN above 1, the loop's thread may wait in read(2) unless it is.
  * credit   0.
  * Lent     the receiver and the descriptor, until the `done` of an unr_receiver_stop() or of an
  *          unr_cancel_close() of the descriptor, or until unr_loop_close() has returned.
- * Errors   none here: the next read has them.
+ * Closing  unr_close() of the descriptor ends the receiver, too: the read that waits is cancelled
+ *          with cause -ESHUTDOWN, because the number may be another file's.
+ * Errors   none here: the next read has them.  To initialise a receiver that is armed is a broken
+ *          contract.
  * Cost     one SQE and one system call with the loop's next turn.  Afterwards the kernel has no
  *          more to do for it than for a socket in an epoll(7).
  * Memory   allocates nothing.
@@ -64,17 +68,19 @@ UNR_API void unr_receiver_init(struct unr_receiver *receiver, struct unr_loop *l
  * receiver  one read at a time: a second one is a broken contract.
  * buf       room for `len` bytes, lent until `done`.
  * len       at least 1.
- * Result    bytes: how many were read, at least 1; 0 with error 0: the end, behind all bytes.  Of a
- *           datagram that is longer than the room the rest is lost, as with recv(2).
+ * Result    bytes: how many were read, at least 1; 0 with error 0: the end, behind all bytes, or an
+ *           empty datagram.  Of a datagram that is longer than the room the rest is lost, as with
+ * recv(2).
  * Turn      what is there when it starts ends it in the next turn, what comes later in the turn in
  *           which it comes.
  * Cancels   TOTAL, always, in user space: nothing was taken, and what comes stays for the next
  *           read.  Verdict CANCELLED; TOO_LATE between its end and `done`; never RUNNING.
  *           unr_cancel_fd() and unr_cancel_close() of the descriptor reach it.
  * Errors    those of recv(2) and read(2), behind all bytes that came before; those of poll(2);
- *           -EINVAL: `len` is 0; -ESHUTDOWN: the receiver was stopped.
- * Cost      no system call of the ring's.  One recv(2) takes the bytes; where a short one does not
- *           mean that nothing is left (all but plain TCP), one more finds that out before it waits.
+ *           -EINVAL: `len` is 0; -ESHUTDOWN: the receiver was stopped, from the start of the stop
+ *           on.
+ * Cost      no system call of the ring's.  One recv(2) takes the bytes; one more finds out that
+ *           nothing is left, before a read waits.
  * Threads   the loop's.
  * Source    recv(2), poll(2); tests/test_receiver.c. */
 UNR_API struct unr_op *unr_receive(struct unr_op *op, struct unr_receiver *receiver, void *buf,

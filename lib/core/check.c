@@ -461,7 +461,8 @@ static void forget(struct unri_checks *checks, struct watched *watched)
 
 void unri_check_start(struct unr_loop *loop, struct unr_op *described)
 {
-    if (!(described->private_fields.flags & UNRI_HOUSEKEEPING))
+    if (!(described->private_fields.flags & UNRI_HOUSEKEEPING)
+        || unri_stands_for_structure(described))
         watch(loop, described, loop->checks->lend, described);
 }
 

@@ -294,13 +294,11 @@ enum unri_carries unri_enter_carries(int fd)
     return file->records ? UNRI_CARRIES_RECORDS : UNRI_CARRIES_LOCAL_DATAGRAMS;
 }
 
-/* A simulated stream socket is TCP's, whose short read says that nothing is left. */
 enum unri_source unri_enter_source(int fd)
 {
     const struct sim_file *file = sim_file_of(fd);
-    if (!file || file->kind == SIM_DATAGRAMS)
-        return UNRI_SOURCE_SOCKET;
-    return file->kind == SIM_SOCKET ? UNRI_SOURCE_EMPTIES : UNRI_SOURCE_FILE;
+    bool is_socket = !file || file->kind == SIM_SOCKET || file->kind == SIM_DATAGRAMS;
+    return is_socket ? UNRI_SOURCE_SOCKET : UNRI_SOURCE_FILE;
 }
 
 ssize_t unri_enter_receive(int fd, enum unri_source source, const struct iovec *pieces, unsigned n)
