@@ -3,7 +3,7 @@
 #
 #   make                 the library and the examples, in build/release/
 #   make demo            build and run the demonstration
-#   make check           the whole test suite, in about three minutes; REQUIRE_URING=1: nothing may be left out
+#   make check           the whole test suite, in about five minutes; REQUIRE_URING=1: nothing may be left out
 #   make deps            install what these two need; each of them does so by itself when run as root
 #
 #   make install         PREFIX=/usr/local  LIBDIR=$(PREFIX)/lib  DESTDIR=

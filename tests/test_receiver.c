@@ -755,9 +755,11 @@ Test(receiver, file_costs_nothing_while_nobody_reads)
 {
     struct reading   r = { .read.runs = 0 };
     struct unr_stats before, after;
+    struct unr_timer other = { 0 };
     r.fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
     r.fds[1] = -1;
     init(&r);
+    unr_start(loop, unr_timer_after(&other, UNR_NEVER), NULL, NULL); /* the loop has work */
     submit();
     submit();
     unr_loop_stats(loop, &before, sizeof before);
@@ -766,8 +768,29 @@ Test(receiver, file_costs_nothing_while_nobody_reads)
     unr_loop_stats(loop, &after, sizeof after);
     cr_assert_eq(after.enters, before.enters);
     cr_assert_eq(read_once(&r, 64), 0);
+    unr_cancel(&other.op, UNR_CANCEL_ALL);
     finish_reading(&r);
     close_loop();
+}
+
+static void init_another(struct seen *seen)
+{
+    init(seen->context);
+}
+
+Test(receiver, initialised_while_its_loop_closes)
+{
+    struct reading r = { .read.then = init_another }, other = { .read.runs = 0 };
+    unix_pair(r.fds);
+    unix_pair(other.fds);
+    r.read.context = &other;
+    init(&r);
+    start_read(&r, 64);
+    submit();
+    cr_assert_eq(unr_loop_close(loop), 0);
+    cr_assert_eq(r.read.runs, 1);
+    close_pair(r.fds);
+    close_pair(other.fds);
 }
 
 /* An idle receiver keeps no loop running, and is not counted. */

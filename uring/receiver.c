@@ -259,7 +259,6 @@ static void stop_start(struct unr_op *op)
     if (unlikely(r->stop != NULL))
         unri_broken("a second stop of a receiver", op, "a receiver is stopped once");
     r->stop = op;
-    r->state |= STOPPED;
     if (r->read)
         unri_request_in_time(r->read, request);
     if (r->state & ARMED)
