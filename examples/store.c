@@ -14,9 +14,7 @@
  *      store 7000
  *      redis-benchmark -p 7000 -t ping,set,get,incr -n 100000 -c 50
  *      socat - TCP:127.0.0.1:7000, and type "set colour green" */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* memmem() */
-#endif
+#define _GNU_SOURCE 1
 #include "common.h"
 
 #include <ctype.h>
