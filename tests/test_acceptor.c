@@ -797,3 +797,34 @@ Test(acceptor, reached_through_its_slot)
     cr_assert_eq(take(hall.asks[0].result.fd), 0);
     close_hall(&hall);
 }
+
+/* However many connections come, what came before a deadline is reported. */
+Test(acceptor, deadline_behind_many_connections)
+{
+    enum { HALLS = 4 };
+    static struct hall  halls[HALLS];
+    struct seen         read = { .runs = 0 };
+    struct unr_deadline deadline = { 0 };
+    char                byte;
+    int                 fds[2];
+    unix_pair(fds);
+    for (int i = 0; i < HALLS; i++)
+        listen_with(&halls[i], UNR_ACCEPTOR_PARKED_MAX, 0);
+    turn(2);
+    start(&read, unr_cancel_after(&deadline, unr_recv(&read.op, fds[0], &byte, 1, 0), UNR_MSEC(5)));
+    submit();
+    unr_time due = unr_loop_now(loop) + UNR_MSEC(5);
+    for (int i = 0; i < HALLS * UNR_ACCEPTOR_PARKED_MAX; i++)
+        come(&halls[i % HALLS]);
+    cr_assert_eq(write(fds[1], "x", 1), 1);
+    while (unr_loop_now(loop) < due)
+        ;
+    finish(&read);
+    cr_assert_eq(read.result.error, 0, "%s", unr_explain_op(&deadline.op));
+    close_pair(fds);
+    for (int i = 0; i < HALLS; i++) {
+        close_listener(&halls[i]);
+        close_clients(&halls[i]);
+    }
+    close_loop();
+}

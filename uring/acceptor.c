@@ -355,7 +355,7 @@ static void presence_done(struct unr_op *presence)
 {
     struct unr_acceptor_private *a = acceptor_of_presence(presence);
     struct unr_op               *stop = a->stop;
-    loop_of(a)->armed--;
+    loop_of(a)->armed -= a->slots_used;
     while (a->parked.first)
         each_of(stop)((void *)(uintptr_t)unri_wide(&stop->private_fields), unpark(a));
     a->stop = NULL;
@@ -394,7 +394,7 @@ void unr_acceptor_init(struct unr_acceptor *acceptor, struct unr_loop *loop, int
     if (a->stopped)
         return;
     unr_describe(&a->presence, &presence_type)->private_fields.fd = fd;
-    loop->armed++;
+    loop->armed += a->slots_used;
     unri_start_housekeeping(loop, &a->presence, presence_done);
     arm(a);
 }
@@ -418,16 +418,10 @@ static void stop_start(struct unr_op *op)
     unri_request(&a->presence, request);
 }
 
-static void stop_cancel(struct unr_op *op, struct unr_cancel_request request)
-{
-    (void)op, (void)request;
-}
-
 static const struct unr_op_type acceptor_stop = {
     .size = sizeof(struct unr_op_type),
     .name = "acceptor_stop",
     .start = stop_start,
-    .cancel = stop_cancel,
     .private_fields = { .kind = UNRI_PARKED, .descriptors = 1 },
 };
 

@@ -166,10 +166,10 @@ const struct unri_row unri_row_cancel_close = {
 void unri_number_is_closed(const struct unr_op *closer)
 {
     for (struct unr_op *peer = NULL; (peer = next_peer(closer, peer)) != NULL;)
-        if (unri_stands_for_structure(peer))
-            unri_request_in_time(peer, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
-        else
+        if (!unri_stands_for_structure(peer))
             unri_lose_number(peer);
+        else if (unri_own_supports(peer)) /* a stop ends with what it stops */
+            unri_request_in_time(peer, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ESHUTDOWN });
 }
 
 /* Only a kernel that lacks the call ends it in its start besides: no argument is refused, and it

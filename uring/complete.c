@@ -116,9 +116,9 @@ static bool yield_result(struct unr_result *r, enum unri_yields yields, int res)
     return true;
 }
 
-/* Ends an operation of two kinds for which unri_end() does not do.  Apart from the rest, as few
- * are.
- */
+/* Ends an operation of two kinds, for which unri_end() alone does not do.
+ *
+ * Apart from the rest, as few are. */
 __attribute__((noinline)) static void end_specially(struct unr_op *op, int error)
 {
     struct unr_result *r = &op->result;
@@ -142,7 +142,9 @@ static bool needs_undoing(const struct unr_op *op, int res)
 
 /* Tells whether a call that a request has ended, with the CQE `res`, may have done something all
  * the same: a worker was in it, and was interrupted.  What an unr_sqe() does is its caller's to
- * say. Apart from the rest, as few are interrupted. */
+ * say.
+ *
+ * Apart from the rest, as few are interrupted. */
 __attribute__((noinline)) static bool may_have_done_something(const struct unr_op *op, int res)
 {
     if (needs_undoing(op, res))

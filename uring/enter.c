@@ -94,7 +94,7 @@ int unri_enter(struct io_uring *ring, unsigned to_submit, unsigned min_complete,
 }
 
 /* A read at the end of an empty file, for which the kernel looks at the flag as it does for a
- * write. A write would raise SIGXFSZ where RLIMIT_FSIZE is 0. */
+ * write.  A write would raise SIGXFSZ where RLIMIT_FSIZE is 0. */
 bool unri_enter_has_nosignal(void)
 {
     int fd = memfd_create("unring", MFD_CLOEXEC);

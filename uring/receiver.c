@@ -267,16 +267,10 @@ static void stop_start(struct unr_op *op)
         stop(r);
 }
 
-static void stop_cancel(struct unr_op *op, struct unr_cancel_request request)
-{
-    (void)op, (void)request;
-}
-
 static const struct unr_op_type receiver_stop = {
     .size = sizeof(struct unr_op_type),
     .name = "receiver_stop",
     .start = stop_start,
-    .cancel = stop_cancel,
     .private_fields = { .kind = UNRI_PARKED, .descriptors = 1 },
 };
 

@@ -23,7 +23,7 @@ struct unri_row {
     struct unr_op_type type; /* first: an operation's type is its row */
     uint8_t            opcode;
     uint8_t            yields; /* enum unri_yields */
-    bool is_special;           /* is_plain() is not for it: it has `completed` or `shot`, or keeps
+    bool is_special;           /* is_plain() is not for it: it has `completed` or shots, or keeps
                                   the flags of its CQEs (unr_sqe) */
     bool        repeats;       /* interrupted, the call has done nothing: it is called again */
     bool        in_worker;     /* a worker executes it, whatever it is on */

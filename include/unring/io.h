@@ -174,8 +174,10 @@ UNR_API struct unr_op *unr_epoll_wait(struct unr_op *op, int epfd, struct epoll_
  *          tee for which no worker of the kernel has begun yet is not in flight on its `from`: it
  *          looks that number up when it begins.  An operation that waits to be submitted again
  *          (Unasked, above) ends with -EINTR, and a connect that is cancelled afterwards is not
- *          undone: the number may be another file's.  All of this holds on the same loop.  What is
- *          in flight on another loop has to end before its descriptor is closed.
+ *          undone: the number may be another file's.  For the same reason a receiver or acceptor
+ *          on `fd` ends, and what waits in it is cancelled, cause -ESHUTDOWN.  All of this holds on
+ *          the same loop.  What is in flight on another loop has to end before its descriptor is
+ *          closed.
  * Waits    not in the loop's thread.  A worker of the kernel closes what may make close(2) wait: a
  *          socket with SO_LINGER and a time above 0; a regular file that has no name any more; a
  *          block device; a terminal.  Until the worker has come to it, the file has a second

@@ -18,9 +18,10 @@
  *                    The headers name those that functions look for.  Not seen are lent memory
  *                    that is written, moved or freed, a lent descriptor that is closed, and a
  *                    structure that was not zeroed: UNR_LOOP_CHECKS (loop.h) and the simulated
- *                    kernel (sim.h) find most of them.  A wrong thread is seen by a function that
- * changes a loop or an operation in flight, also by an emit that reaches one; not by one that
- *                    describes an operation, nor by those of slots, states and buffers.
+ *                    kernel (sim.h) find most of them.  Functions that change a loop or an
+ *                    operation in flight see a wrong thread, and so does an emit that reaches an
+ *                    operation; those that describe an operation do not, nor those of slots, states
+ *                    and buffers.
  *   combinator       An operation that contains other operations, and starts them.  A child may be
  *                    a combinator, too, and so on; more than 1000, one in the other, are a broken
  *                    contract.

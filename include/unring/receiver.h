@@ -22,13 +22,11 @@ struct unr_pool;
 
 /* unring's own part of a `struct unr_receiver`: not to be read or written. */
 struct unr_receiver_private {
-    struct unr_op    armed; /* the multishot, also while it is not armed */
-    struct unr_op   *read;  /* the read that waits, or NULL */
-    struct unr_op   *stop;  /* the unr_receiver_stop() that waits, or NULL */
-    struct unr_pool *pool;
-    uint64_t         reserved[4];
-    int32_t          fd;
-    uint8_t          state, source;
+    struct unr_op  armed; /* the multishot, also while it is not armed */
+    struct unr_op *read;  /* the read that waits, or NULL */
+    struct unr_op *stop;  /* the unr_receiver_stop() that waits, or NULL */
+    int32_t        fd;
+    uint8_t        state, source;
 };
 
 /* One descriptor's receiver.
@@ -69,8 +67,8 @@ UNR_API void unr_receiver_init(struct unr_receiver *receiver, struct unr_loop *l
  * buf       room for `len` bytes, lent until `done`.
  * len       at least 1.
  * Result    bytes: how many were read, at least 1; 0 with error 0: the end, behind all bytes, or an
- *           empty datagram.  Of a datagram that is longer than the room the rest is lost, as with
- * recv(2).
+ *           empty datagram.  A datagram that is longer than the room loses its rest, as with
+ *           recv(2).
  * Turn      what is there when it starts ends it in the next turn, what comes later in the turn in
  *           which it comes.
  * Cancels   TOTAL, always, in user space: nothing was taken, and what comes stays for the next

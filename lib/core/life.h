@@ -20,9 +20,10 @@
  *   DESCRIBED     -> IN_FLIGHT   [unri_start_op]        every other operation
  *   DESCRIBED     -> IN_FLIGHT   [start_with_request]   a combinator that was asked to end before
  *   DESCRIBED     -> IN_FLIGHT   [cancel_close_start]   it waits for the others on its descriptor
- *   DESCRIBED     -> IN_FLIGHT   [read_start]           a read of a receiver, or its stop; and
- *                                                       likewise of an acceptor
- *   DESCRIBED     -> IN_FLIGHT   [accept_start]         an accept from an acceptor, or its stop
+ *   DESCRIBED     -> IN_FLIGHT   [read_start]           a read of a receiver
+ *   DESCRIBED     -> IN_FLIGHT   [accept_start]         an accept from an acceptor
+ *   DESCRIBED     -> IN_FLIGHT   [presence_start]       what stands for an acceptor
+ *   DESCRIBED     -> IN_FLIGHT   [stop_start]           the stop of either
  *   QUEUED        -> IN_FLIGHT   [fill_queued]          it gets its SQE
  *   IN_FLIGHT     -> QUEUED      [unri_enqueue]         a cancel_close is alone on its descriptor
  *   IN_FLIGHT     -> QUEUED      [unri_interrupted]     the kernel has given it back untouched

@@ -27,7 +27,7 @@ struct unr_loop {
     bool               now_known, turn_ms_known;
     unsigned           in_flight; /* started operations whose `done` is the caller's */
     unsigned           ran;       /* their `done`s in this turn */
-    unsigned           armed;     /* receivers and acceptors whose end is missing */
+    unsigned           armed;     /* calls that receivers and acceptors may have in flight */
     bool               in_turn;   /* user code runs inside: from entering a turn to leaving it */
     bool               closing;
     bool               attends_starts; /* a start has more to do: it is closing, or has checks */

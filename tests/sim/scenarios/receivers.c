@@ -113,15 +113,21 @@ static void end_read(struct talk *t)
     }
 }
 
+/* Turns until an operation that ends soon has ended. */
+static void end_of(struct talk *t, const struct unr_op *op)
+{
+    for (int turns = 0; unr_in_flight(op); turns++) {
+        unr_sim_check(turns < TURNS_MAX, "it ends");
+        unr_sim_check(unr_loop_run_once(t->loop, UNR_NEVER) >= 0, "a turn");
+    }
+}
+
 static void close_talk(struct talk *t)
 {
     int closed = 0;
     t->closed = true;
     unr_start(t->loop, unr_cancel_close(&t->other, t->fds[0]), count_run, &closed);
-    for (int turns = 0; unr_in_flight(&t->other); turns++) {
-        unr_sim_check(turns < TURNS_MAX, "it is closed");
-        unr_sim_check(unr_loop_run_once(t->loop, UNR_NEVER) >= 0, "a turn");
-    }
+    end_of(t, &t->other);
     unr_sim_check(t->other.result.error == 0, "closed");
     if (t->ending != CLOSES)
         unr_sim_close(t->fds[1]);
@@ -277,10 +283,7 @@ static void closed(const struct scenario *scenario)
         unr_sim_close(t.fds[0]);
     } else {
         unr_start(t.loop, unr_cancel_close(&t.other, t.fds[0]), count_run, &closes);
-        for (int more = 0; unr_in_flight(&t.other); more++) {
-            unr_sim_check(more < TURNS_MAX, "it is closed");
-            unr_sim_check(unr_loop_run_once(t.loop, UNR_NEVER) >= 0, "a turn");
-        }
+        end_of(&t, &t.other);
         close_loop(t.loop);
     }
     t.closed = true;
@@ -326,10 +329,7 @@ static void stream(const struct scenario *scenario)
     unr_stream_receiver(&s, &t.receiver);
     unr_buffer_init(&buffer, 64);
     unr_start(t.loop, unr_read_until(&reader, &s, &buffer, "e", 1), count_run, &runs);
-    for (int turns = 0; unr_in_flight(&reader.op); turns++) {
-        unr_sim_check(turns < TURNS_MAX, "it is found");
-        unr_sim_check(unr_loop_run_once(t.loop, UNR_NEVER) >= 0, "a turn");
-    }
+    end_of(&t, &reader.op);
     unr_sim_check(reader.op.result.error == 0 && reader.op.result.bytes == 5, "up to the e");
     unr_buffer_free(&buffer);
     close_talk(&t);
