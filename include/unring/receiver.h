@@ -41,12 +41,12 @@ struct unr_receiver {
  * something to read.
  *
  * loop     an armed receiver does not keep it running; a read that waits does.
- * pool     NULL.
+ * pool     NULL; anything else is a broken contract.
  * fd       a socket, a pipe or a terminal, the caller's to close.  While the receiver is armed
  *          nobody else reads from it: a read of another kind takes bytes that a receive waits for.
  *          A socket need not be O_NONBLOCK.  Where others read the same pipe or terminal, or a
  *          terminal has VMIN above 1, the loop's thread may wait in read(2) unless it is.
- * credit   0.
+ * credit   0: nothing waits outside of the socket.  Another number makes no difference.
  * Lent     the receiver and the descriptor, until the `done` of an unr_receiver_stop() or of an
  *          unr_cancel_close() of the descriptor, or until unr_loop_close() has returned.
  * Closing  unr_close() of the descriptor ends the receiver, too: the read that waits is cancelled
@@ -69,8 +69,8 @@ UNR_API void unr_receiver_init(struct unr_receiver *receiver, struct unr_loop *l
  * Result    bytes: how many were read, at least 1; 0 with error 0: the end, behind all bytes, or an
  *           empty datagram.  A datagram that is longer than the room loses its rest, as with
  *           recv(2).
- * Turn      what is there when it starts ends it in the next turn, what comes later in the turn in
- *           which it comes.
+ * Turn      what is there when it starts ends it in the next turn; behind unr_receiver_init() it
+ *           may be the one after that.  What comes later ends it in the turn in which it comes.
  * Cancels   TOTAL, always, in user space: nothing was taken, and what comes stays for the next
  *           read.  Verdict CANCELLED; TOO_LATE between its end and `done`; never RUNNING.
  *           unr_cancel_fd() and unr_cancel_close() of the descriptor reach it.
