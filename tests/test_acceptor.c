@@ -811,16 +811,17 @@ Test(acceptor, deadline_behind_many_connections)
     for (int i = 0; i < HALLS; i++)
         listen_with(&halls[i], UNR_ACCEPTOR_PARKED_MAX, 0);
     turn(2);
-    start(&read, unr_cancel_after(&deadline, unr_recv(&read.op, fds[0], &byte, 1, 0), UNR_MSEC(5)));
+    unr_time due = unr_loop_now(loop) + UNR_MSEC(50);
+    start(&read, unr_cancel_at(&deadline, unr_recv(&read.op, fds[0], &byte, 1, 0), due));
     submit();
-    unr_time due = unr_loop_now(loop) + UNR_MSEC(5);
     for (int i = 0; i < HALLS * UNR_ACCEPTOR_PARKED_MAX; i++)
         come(&halls[i % HALLS]);
     cr_assert_eq(write(fds[1], "x", 1), 1);
+    bool in_time = unr_loop_now(loop) < due; /* a busy machine may keep this thread away */
     while (unr_loop_now(loop) < due)
         ;
     finish(&read);
-    cr_assert_eq(read.result.error, 0, "%s", unr_explain_op(&deadline.op));
+    cr_assert(read.result.error == 0 || !in_time, "%s", unr_explain_op(&deadline.op));
     close_pair(fds);
     for (int i = 0; i < HALLS; i++) {
         close_listener(&halls[i]);

@@ -729,22 +729,25 @@ Test(receiver, deadline_behind_many_idle_ones)
     static struct reading readings[MANY];
     struct unr_deadline   deadline = { 0 };
     struct reading       *r = &readings[MANY - 1];
+    bool                  in_time = false; /* a busy machine may keep this thread away */
     for (int i = 0; i < MANY; i++) {
         unix_pair(readings[i].fds);
         init(&readings[i]);
     }
     submit();
     submit();
-    start(&r->read, unr_cancel_after(&deadline, unr_receive(&r->read.op, &r->receiver, r->buf, 64),
-                                     UNR_MSEC(5)));
-    submit();
     unr_time due = unr_loop_now(loop) + UNR_MSEC(5);
-    for (int i = 0; i < MANY; i++)
+    start(&r->read,
+          unr_cancel_at(&deadline, unr_receive(&r->read.op, &r->receiver, r->buf, 64), due));
+    submit();
+    for (int i = MANY - 1; i >= 0; i--) {
         cr_assert_eq(write(readings[i].fds[1], "x", 1), 1);
+        in_time |= i == MANY - 1 && unr_loop_now(loop) < due;
+    }
     while (unr_loop_now(loop) < due)
         ;
     finish(&r->read);
-    cr_assert_eq(r->read.result.error, 0, "%s", unr_explain_op(&deadline.op));
+    cr_assert(r->read.result.error == 0 || !in_time, "%s", unr_explain_op(&deadline.op));
     for (int i = 0; i < MANY; i++)
         finish_reading(&readings[i]);
     close_loop();
