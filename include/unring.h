@@ -24,6 +24,7 @@
 #include <unring/multishot.h>
 #include <unring/net.h>
 #include <unring/op.h>
+#include <unring/pool.h>
 #include <unring/process.h>
 #include <unring/reader.h>
 #include <unring/receiver.h>

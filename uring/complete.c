@@ -159,7 +159,9 @@ static void finish(struct unr_op *op)
 {
     const struct unri_row *row = unri_row_of(op);
     int                    res = unri_res(op);
-    int                    error = error_of(op, res);
+    if (row->goes_on && row->goes_on(op, res))
+        return;
+    int error = error_of(op, res);
     if (!yield_result(&op->result, row->yields, res) && !error)
         error = error_of_nothing_sent(op);
     if (res >= 0 && row->completed)
@@ -215,16 +217,6 @@ __attribute__((noinline)) static void hand_out_shot(struct unr_loop *loop, struc
         unri_want_cancel(ring, op);
 }
 
-/* Gives a CQE to whoever has use for its flags.  Apart from the rest, as few operations have. */
-__attribute__((noinline)) static void take_flags(struct unr_op *op, int res, unsigned flags)
-{
-    const struct unri_row *row = unri_row_of(op);
-    if (row->shot)
-        row->shot(op, res, flags);
-    else if (row == &unri_row_sqe && !(flags & IORING_CQE_F_NOTIF))
-        unri_private(op)->other_fd = (int32_t)flags;
-}
-
 /* Takes a CQE of the operation itself.  With the flag MORE it announces that another will come: of
  * a zero-copy send its notification, of every other operation a further shot. */
 static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned flags)
@@ -233,8 +225,8 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
     if (!(p->flags & UNRI_HONOURED) && unlikely(unri_is_interruption(res))
         && (res = unri_interrupted(loop, op, res)) == UNRI_AGAIN)
         return;
-    if (unlikely(unri_row_of(op)->is_special))
-        take_flags(op, res, flags);
+    if (unlikely(unri_row_of(op)->look != NULL))
+        res = unri_row_of(op)->look(op, res, flags);
     if (flags & IORING_CQE_F_NOTIF) {
         p->flags ^= UNRI_AWAITS_NOTIF; /* the first of the two CQEs sets it, the second clears it */
     } else if (!(flags & IORING_CQE_F_MORE)) {
@@ -242,7 +234,7 @@ static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned 
     } else if (p->flags & UNRI_ZERO_COPY) {
         target_arrived(loop->ring, op, res);
         p->flags ^= UNRI_AWAITS_NOTIF;
-    } else if (!unri_row_of(op)->shot) {
+    } else if (unri_kind(op) != UNRI_ARMED) {
         hand_out_shot(loop, op, res);
     }
 }

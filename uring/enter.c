@@ -248,6 +248,21 @@ ssize_t unri_enter_receive(int fd, enum unri_source source, const struct iovec *
     return count < 0 ? -errno : count;
 }
 
+ssize_t unri_enter_receive_message(int fd, enum unri_source source, struct msghdr *message)
+{
+    ssize_t count;
+    if (source == UNRI_SOURCE_FILE) {
+        message->msg_namelen = 0;
+        message->msg_controllen = 0;
+        message->msg_flags = 0;
+        return unri_enter_receive(fd, source, message->msg_iov, (unsigned)message->msg_iovlen);
+    }
+    do
+        count = recvmsg(fd, message, MSG_DONTWAIT);
+    while (count < 0 && errno == EINTR);
+    return count < 0 ? -errno : count;
+}
+
 int unri_enter_second_number(int fd)
 {
     return fcntl(fd, F_DUPFD_CLOEXEC, 0);

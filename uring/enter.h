@@ -11,6 +11,7 @@
 #include <unring/time.h>
 
 struct iovec;
+struct msghdr;
 struct io_uring;
 struct io_uring_params;
 
@@ -90,6 +91,9 @@ enum unri_source unri_enter_source(int fd);
  * readv(2).  Returns a count, 0 at the end, or a negative errno; -EAGAIN: nothing is there.  A file
  * that a poll calls readable and that waits all the same, as a terminal with VMIN, waits here. */
 ssize_t unri_enter_receive(int fd, enum unri_source source, const struct iovec *pieces, unsigned n);
+
+/* The same with the name of the sender, control data and flags: recvmsg(2).  A file has none. */
+ssize_t unri_enter_receive_message(int fd, enum unri_source source, struct msghdr *message);
 
 /* Tells what closing `fd` does to the thread that closes it.  That costs a socket one system call,
  * other files two or three. */

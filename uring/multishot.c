@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Multishot operations: system calls of which each completion but the last announces another.
  * complete.c hands their shots out. */
+#include "message.h"
+#include "newer.h"
+#include "pool.h"
 #include "row.h"
 
 #include <unring/multishot.h>
@@ -26,7 +29,77 @@ static bool fill_poll(struct io_uring_sqe *sqe, struct unr_op *op)
     return true;
 }
 
-#define ROW(call, code, result, fills)                                                             \
+/* ---- shots that bring a buffer ---- */
+
+/* The flags of the CQEs, and so the buffer, are kept where a system call has its other descriptor,
+ * the pool where it has its offset, and the limit where it has its length. */
+static unsigned buffer_of(const struct unr_op *op)
+{
+    return (unsigned)op->private_fields.other_fd >> IORING_CQE_BUFFER_SHIFT;
+}
+
+static bool has_buffer(const struct unr_op *op)
+{
+    return unri_row_of(op)->takes_buffers
+           && (unsigned)op->private_fields.other_fd & IORING_CQE_F_BUFFER;
+}
+
+static const struct msghdr *layout_of(const struct unr_op *op)
+{
+    return (const struct msghdr *)(uintptr_t)op->private_fields.address;
+}
+
+static int look(struct unr_op *op, int res, unsigned cqe_flags)
+{
+    struct unr_op_private *p = unri_private(op);
+    p->other_fd = (int32_t)cqe_flags;
+    if (cqe_flags & IORING_CQE_F_BUFFER)
+        unri_pool_chosen(unri_pool_of(op), cqe_flags, p->fd);
+    return res;
+}
+
+/* The kernel counts the head, and the room for name and control data, among the bytes. */
+static int look_at_message(struct unr_op *op, int res, unsigned cqe_flags)
+{
+    look(op, res, cqe_flags);
+    if (!has_buffer(op))
+        return res;
+    return (int)unri_message_payload(layout_of(op), (size_t)res);
+}
+
+/* Where the kernel found no buffer and there is one now, nobody hears of that.  The number of a
+ * descriptor that was closed may be another file's by now. */
+static bool goes_on(struct unr_op *op, int res)
+{
+    if (res != -ENOBUFS || !unri_pool_starved(unri_pool_of(op))
+        || op->private_fields.flags & (UNRI_HONOURED | UNRI_FD_CLOSED))
+        return false;
+    unri_enqueue_again(op);
+    return true;
+}
+
+static bool fill_with_buffers(struct io_uring_sqe *sqe, struct unr_op *op)
+{
+    unri_pool_select(unri_pool_of(op), sqe);
+    sqe->splice_fd_in = 0;
+    sqe->off = (uint64_t)-1; /* of a file that has no position */
+    sqe->len = 0;
+    return true;
+}
+
+/* The limit has the place of `optlen`, which older headers have not. */
+static bool fill_receive(struct io_uring_sqe *sqe, struct unr_op *op)
+{
+    fill_with_buffers(sqe, op);
+    sqe->ioprio = IORING_RECV_MULTISHOT;
+    sqe->off = 0;
+    sqe->splice_fd_in = (int32_t)op->private_fields.length;
+    return true;
+}
+
+/* ---- rows ---- */
+
+#define ROW(call, code, result, fills, ...)                                                        \
     static const struct unri_row call##_multishot = {                                              \
         .type = { .size = sizeof(struct unr_op_type),                                              \
                   .supports = UNR_CANCEL_ALL,                                                      \
@@ -39,9 +112,14 @@ static bool fill_poll(struct io_uring_sqe *sqe, struct unr_op *op)
         .is_special = true,                                                                        \
         .repeats = true,                                                                           \
         .fill = fills,                                                                             \
+        __VA_ARGS__                                                                                \
     }
-ROW(accept, IORING_OP_ACCEPT, FD, fill_accept);
-ROW(poll, IORING_OP_POLL_ADD, EVENTS, fill_poll);
+#define BUFFERS(looks) .takes_buffers = true, .look = looks, .goes_on = goes_on
+ROW(accept, IORING_OP_ACCEPT, FD, fill_accept, .takes_buffers = false);
+ROW(poll, IORING_OP_POLL_ADD, EVENTS, fill_poll, .takes_buffers = false);
+ROW(recv, IORING_OP_RECV, BYTES, fill_receive, BUFFERS(look));
+ROW(recvmsg, IORING_OP_RECVMSG, BYTES, fill_receive, BUFFERS(look_at_message));
+ROW(read, UNRI_OP_READ_MULTISHOT, BYTES, fill_with_buffers, .needs = "6.7", BUFFERS(look));
 
 static struct unr_op *describe(struct unr_op *op, const struct unri_row *row, int fd,
                                uint32_t flags)
@@ -63,4 +141,51 @@ struct unr_op *unr_accept_multishot(struct unr_op *op, int fd, int flags)
 struct unr_op *unr_poll_multishot(struct unr_op *op, int fd, uint32_t events)
 {
     return describe(op, &poll_multishot, fd, events);
+}
+
+static struct unr_op_private *describe_with(struct unr_op *op, const struct unri_row *row, int fd,
+                                            struct unr_pool *pool, int flags)
+{
+    struct unr_op_private *p = unri_private(describe(op, row, fd, (uint32_t)flags));
+    p->offset = (uintptr_t)pool;
+    return p;
+}
+
+struct unr_op *unr_recv_multishot(struct unr_op *op, int fd, struct unr_pool *pool, uint32_t limit,
+                                  int flags)
+{
+    describe_with(op, &recv_multishot, fd, pool, flags)->length = limit;
+    return op;
+}
+
+struct unr_op *unr_recvmsg_multishot(struct unr_op *op, int fd, struct unr_pool *pool,
+                                     struct msghdr *layout, int flags)
+{
+    describe_with(op, &recvmsg_multishot, fd, pool, flags)->address = (uintptr_t)layout;
+    return op;
+}
+
+struct unr_op *unr_read_multishot(struct unr_op *op, int fd, struct unr_pool *pool)
+{
+    describe_with(op, &read_multishot, fd, pool, 0);
+    return op;
+}
+
+/* ---- what a shot has brought ---- */
+
+void *unr_shot_data(const struct unr_op *op)
+{
+    return unr_shot_datagram(op, NULL);
+}
+
+void *unr_shot_datagram(const struct unr_op *op, struct msghdr *ret_parts)
+{
+    if (ret_parts)
+        *ret_parts = (struct msghdr){ 0 };
+    if (!has_buffer(op))
+        return NULL;
+    unsigned char *memory = unri_pool_memory(unri_pool_of(op), buffer_of(op));
+    if (unri_row_of(op) != &recvmsg_multishot)
+        return memory;
+    return memory + unri_message_parts(memory, layout_of(op), ret_parts);
 }

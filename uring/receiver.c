@@ -1,36 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Receivers: a multishot poll stays armed for a descriptor, and tells when there is something to
- * read.  A read waits in user space, and takes what is there with recv(2); so it is cancelled by
- * being forgotten.
- *
- * The poll tells of what comes, not of what is left.  So READY is kept between two reads until one
- * has found nothing.  Nobody else reads, so a byte that comes afterwards makes the poll tell again.
- * A short recv(2) does not say that nothing is left: an end or an error behind the data came with
- * the data's own news and brings no further one, and recv(2) stops at urgent data, at descriptors
- * that are passed, at a record of kTLS. */
+/* Receivers: one call stays armed for a descriptor, and a read is a pointer in user space; so it is
+ * cancelled by being forgotten.  receiver.h has the map of the other files. */
+#include "receiver.h"
 #include "../lib/core/cancel.h"
 #include "../lib/core/contract.h"
-#include "enter.h"
-#include "receiver.h"
+#include "arrivals.h"
 #include "row.h"
 
 #include <limits.h>
-#include <poll.h>
 #include <sys/uio.h>
 
-/* ---- states ---- */
+static_assert(sizeof(struct unr_receiver) <= 192, "three cache lines");
 
-/* In unr_receiver_private.state. */
-enum {
-    ARMED = 1 << 0,   /* `armed` is in flight, until armed_done() */
-    READY = 1 << 1,   /* something may be there */
-    STOPPED = 1 << 2, /* it is not to be armed again */
-};
-
-static struct unr_receiver_private *receiver_of_armed(struct unr_op *armed)
-{
-    return unr_container_of(armed, struct unr_receiver_private, armed);
-}
+enum { CREDIT = 65536 };
 
 /* The receiver of a read or a stop is kept where a system call has its offset. */
 static struct unr_receiver_private *receiver_of(const struct unr_op *op)
@@ -46,30 +28,19 @@ static void check_loop(const struct unr_receiver_private *r, const struct unr_op
 
 /* ---- a read ---- */
 
-/* Tries to read for the read that waits, and ends it if anything came of that. */
-static void attempt(struct unr_receiver_private *r)
+static void wait_for_news(struct unr_receiver_private *r)
 {
-    struct unr_op               *op = r->read;
-    const struct unr_op_private *p = &op->private_fields;
-    void                        *address = (void *)(uintptr_t)p->address;
-    struct iovec                 room = { address, p->length };
-    if (r->source == UNRI_SOURCE_UNKNOWN)
-        r->source = (uint8_t)unri_enter_source(r->fd);
-    ssize_t n = p->other_fd ? unri_enter_receive(r->fd, r->source, address, (unsigned)p->other_fd)
-                            : unri_enter_receive(r->fd, r->source, &room, 1);
-    if (n == -EAGAIN) {
-        r->state &= (uint8_t)~READY;
-        return;
-    }
-    r->read = NULL;
-    op->result.bytes = n > 0 ? (uint64_t)n : 0;
-    if (n < 0)
-        unri_end_uncancelled(op, (int)n);
-    else
-        unri_end(op, 0);
+    unri_receiver_go_on(r);
+    if (r->state & UNRI_RECEIVER_READY && !unri_receiver_attempt(r))
+        r->state &= (uint8_t)~UNRI_RECEIVER_READY;
 }
 
-static void arm(struct unr_receiver_private *r);
+/* The end is told once, and the next read asks the kernel again. */
+static void tell_end(struct unr_receiver_private *r)
+{
+    r->state &= (uint8_t)~UNRI_RECEIVER_ENDED;
+    unri_receiver_fail(r, r->error);
+}
 
 static void read_start(struct unr_op *op)
 {
@@ -80,16 +51,23 @@ static void read_start(struct unr_op *op)
         unri_broken("a second read of a receiver", op, "a receiver serves one read at a time");
     if (unlikely(unri_comes_too_late(op))) {
         unri_end_too_late(op);
-    } else if (unlikely(r->state & STOPPED || r->armed.private_fields.flags & UNRI_HONOURED)) {
-        unri_end(op, -ESHUTDOWN);
-    } else if (unlikely(!op->private_fields.length)) {
+        return;
+    }
+    if (unlikely(!op->private_fields.length)) {
         unri_end(op, -EINVAL);
+        return;
+    }
+    r->read = op;
+    if (r->pool && unri_arrivals_exist(r)) {
+        unri_receiver_serve(r);
+        unri_receiver_go_on(r);
+    } else if (unlikely(r->state & UNRI_RECEIVER_STOPPED
+                        || r->armed.private_fields.flags & UNRI_HONOURED)) {
+        unri_receiver_fail(r, -ESHUTDOWN);
+    } else if (unlikely(r->state & UNRI_RECEIVER_ENDED)) {
+        tell_end(r);
     } else {
-        r->read = op;
-        if (unlikely(!(r->state & ARMED)))
-            arm(r);
-        if (r->state & READY)
-            attempt(r);
+        wait_for_news(r);
     }
 }
 
@@ -121,123 +99,100 @@ static struct unr_op *describe(struct unr_op *op, const struct unr_op_type *type
     return op;
 }
 
-struct unr_op *unr_receive(struct unr_op *op, struct unr_receiver *receiver, void *buf, size_t len)
+static struct unr_op *describe_read(struct unr_op *op, struct unr_receiver *receiver,
+                                    const void *memory, size_t len, int what)
 {
     struct unr_op_private *p = unri_private(describe(op, &receive, receiver));
-    p->address = (uintptr_t)buf;
+    p->address = (uintptr_t)memory;
     p->length = len < INT_MAX ? (uint32_t)len : INT_MAX;
+    p->other_fd = what;
     return op;
+}
+
+struct unr_op *unr_receive(struct unr_op *op, struct unr_receiver *receiver, void *buf, size_t len)
+{
+    return describe_read(op, receiver, buf, len, UNRI_READ_BUFFER);
+}
+
+struct unr_op *unr_receive_message(struct unr_op *op, struct unr_receiver *receiver,
+                                   struct msghdr *message)
+{
+    return describe_read(op, receiver, message, 1, UNRI_READ_MESSAGE);
 }
 
 struct unr_op *unri_receive_pieces(struct unr_op *op, struct unr_receiver *receiver,
                                    const struct iovec *pieces, unsigned n)
 {
-    struct unr_op_private *p = unri_private(describe(op, &receive, receiver));
-    size_t                 len = 0;
+    size_t len = 0;
     for (unsigned i = 0; i < n; i++)
         len += pieces[i].iov_len;
-    p->address = (uintptr_t)pieces;
-    p->other_fd = (int32_t)n;
-    p->length = len < INT_MAX ? (uint32_t)len : INT_MAX;
-    return op;
+    return describe_read(op, receiver, pieces, len, (int)n);
 }
 
-/* ---- the poll ---- */
-
-static bool fill_poll(struct io_uring_sqe *sqe, struct unr_op *op)
+struct unr_op *unr_receive_view(struct unr_op *op, struct unr_receiver *receiver)
 {
-    (void)op;
-    sqe->len = IORING_POLL_ADD_MULTI;
-    sqe->poll32_events = POLLIN | POLLRDHUP;
-    return true;
+    if (unlikely(!receiver->private_fields.pool))
+        unri_broken("unr_receive_view without a pool", NULL,
+                    "a receiver without a pool keeps no bytes: unr_receive() copies them");
+    return describe_read(op, receiver, NULL, 1, UNRI_READ_VIEW);
 }
 
-static void poll_shot(struct unr_op *op, int res, unsigned cqe_flags)
+/* ---- taking what was shown ---- */
+
+static struct unr_receiver_private *that_keeps_bytes(struct unr_receiver *receiver)
 {
-    struct unr_receiver_private *r = receiver_of_armed(op);
-    (void)cqe_flags;
-    if (res < 0)
-        return; /* the last one: armed_done() has its error */
-    r->state |= READY;
-    if (r->read)
-        attempt(r);
+    struct unr_receiver_private *r = &receiver->private_fields;
+    if (unlikely(!r->pool))
+        unri_broken("bytes taken out of a receiver without a pool", NULL,
+                    "a receiver without a pool keeps no bytes: unr_receive() copies them");
+    if (likely(r->pool->loop != NULL))
+        unri_check_thread(r->pool->loop);
+    return r;
 }
 
-static const struct unri_row poll_row = {
-    .type = { .size = sizeof(struct unr_op_type),
-              .supports = UNR_CANCEL_ALL,
-              .name = "receiver",
-              .start = unri_row_start,
-              .cancel = unri_row_cancel,
-              .private_fields = { .kind = UNRI_ARMED, .descriptors = 1 } },
-    .opcode = IORING_OP_POLL_ADD,
-    .yields = UNRI_YIELDS_EVENTS,
-    .is_special = true,
-    .repeats = true,
-    .fill = fill_poll,
-    .shot = poll_shot,
-};
-
-static void stop(struct unr_receiver_private *r)
+void unr_receiver_consume(struct unr_receiver *receiver, size_t len)
 {
-    struct unr_op *op = r->stop;
-    r->state |= STOPPED;
-    r->stop = NULL;
-    if (op)
-        unri_end(op, 0);
+    struct unr_receiver_private *r = that_keeps_bytes(receiver);
+    if (unlikely(r->messages ? !unri_arrivals_exist(r) : len > r->held))
+        unri_broken("unr_receiver_consume of more than there is", NULL,
+                    "what is consumed is what unr_receiver_data() and unr_receiver_pieces() show");
+    unri_arrivals_consume(r, len);
+    unri_receiver_go_on(r);
 }
 
-/* The kernel has let go: because it was asked to; because the CQ was full, or a stranger has
- * cancelled the poll, and it is armed again; or because it cannot poll this descriptor. */
-static void armed_done(struct unr_op *op)
+void *unr_receiver_keep(struct unr_receiver *receiver, size_t *ret_len)
 {
-    struct unr_receiver_private *r = receiver_of_armed(op);
-    int                          error = op->result.error;
-    r->state &= (uint8_t)~ARMED;
-    op->private_fields.loop->armed--;
-    if (r->stop || error == -ECANCELED) {
-        stop(r);
-    } else if (error && error != -EINTR) {
-        struct unr_op *read = r->read;
-        r->read = NULL;
-        if (read)
-            unri_end(read, error);
-    } else if (r->read) {
-        arm(r);
+    struct unr_receiver_private *r = that_keeps_bytes(receiver);
+    void                        *data = unr_receiver_data(receiver, ret_len);
+    if (data) {
+        unri_arrivals_detach(r);
+        unri_receiver_go_on(r);
     }
+    return data;
 }
 
-/* A closing loop has asked all that is armed to end, once. */
-static void arm(struct unr_receiver_private *r)
-{
-    struct unr_loop       *loop = r->armed.private_fields.loop;
-    struct unr_op_private *p = unri_private(unr_describe(&r->armed, &poll_row.type));
-    if (loop->closing) {
-        stop(r);
-        return;
-    }
-    p->fd = r->fd;
-    p->other_fd = 0;
-    p->address = p->offset = 0;
-    r->state |= ARMED;
-    loop->armed++;
-    unri_start_housekeeping(loop, &r->armed, armed_done);
-}
+/* ---- its begin and its end ---- */
 
 void unr_receiver_init(struct unr_receiver *receiver, struct unr_loop *loop, struct unr_pool *pool,
                        int fd, uint32_t credit)
 {
     struct unr_receiver_private *r = &receiver->private_fields;
-    (void)credit;
     unri_check_thread(loop);
     if (unlikely(unri_live(&r->armed)))
         unri_broken("a receiver that is initialised while it is armed", NULL,
                     "a receiver is stopped first");
-    if (pool)
-        unri_broken("a receiver with a pool", NULL, "there are no pools yet");
-    *r = (struct unr_receiver_private){ .fd = fd };
-    r->armed.private_fields.loop = loop;
-    arm(r);
+    if (unlikely(pool && pool->loop != loop))
+        unri_broken("a receiver with the pool of another loop", NULL, "a pool is one loop's");
+    *r = (struct unr_receiver_private){ .pool = pool, .fd = fd };
+    r->credit = credit ? credit : CREDIT;
+    if (r->credit > INT32_MAX)
+        r->credit = INT32_MAX;
+    if (pool) {
+        unri_arrivals_init(r);
+        r->source = UNRI_SOURCE_SOCKET;
+        r->messages = unri_enter_carries(fd) != UNRI_CARRIES_BYTES;
+    }
+    unri_receiver_begin(r, loop);
 }
 
 enum unri_source unri_receiver_source(struct unr_receiver *receiver)
@@ -247,8 +202,6 @@ enum unri_source unri_receiver_source(struct unr_receiver *receiver)
         r->source = (uint8_t)unri_enter_source(r->fd);
     return r->source;
 }
-
-/* ---- its end ---- */
 
 static void stop_start(struct unr_op *op)
 {
@@ -261,10 +214,10 @@ static void stop_start(struct unr_op *op)
     r->stop = op;
     if (r->read)
         unri_request_in_time(r->read, request);
-    if (r->state & ARMED)
+    if (unri_live(&r->armed))
         unri_request(&r->armed, request);
     else
-        stop(r);
+        unri_receiver_stopped(r);
 }
 
 static const struct unr_op_type receiver_stop = {
@@ -277,4 +230,14 @@ static const struct unr_op_type receiver_stop = {
 struct unr_op *unr_receiver_stop(struct unr_op *op, struct unr_receiver *receiver)
 {
     return describe(op, &receiver_stop, receiver);
+}
+
+void unr_receiver_free(struct unr_receiver *receiver)
+{
+    struct unr_receiver_private *r = &receiver->private_fields;
+    if (unlikely(unri_live(&r->armed)))
+        unri_broken("unr_receiver_free of a receiver that is armed", NULL,
+                    "a receiver is freed when it was stopped, or its descriptor or loop closed");
+    while (r->pool && unri_arrivals_exist(r))
+        unri_pool_put(r->pool, unri_arrivals_detach(r));
 }

@@ -2,6 +2,7 @@
 /* The ring of a loop: it is set up with the best flags that the kernel takes, asked what it
  * supports, and closed. */
 #include "enter.h"
+#include "pool.h"
 #include "ring.h"
 #include "row.h"
 
@@ -124,12 +125,14 @@ void unri_ring_close(struct unr_loop *loop)
 {
     while (loop->ring->releasing && unri_ring_turn(loop, UNR_NEVER) == 0)
         ;
+    unri_pools_leave(loop->ring);
     unri_enter_close(&loop->ring->io);
     free(loop->ring);
 }
 
 void unri_ring_abandon(struct unr_loop *loop)
 {
+    unri_pools_leave(loop->ring);
     unri_enter_abandon(&loop->ring->io);
     free(loop->ring);
 }

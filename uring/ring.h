@@ -31,6 +31,9 @@ struct unri_number {
     uint8_t  send;     /* UNRI_SEND_* */
 };
 
+/* Whether the kernel ends a multishot receive by itself after so many bytes: Linux 6.17 does. */
+enum { UNRI_LIMITS_UNKNOWN, UNRI_LIMITS_THERE, UNRI_LIMITS_MISSING };
+
 struct unri_ring {
     struct io_uring   io;
     struct unri_queue queued; /* operations without an SQE, in the order of their starts */
@@ -52,6 +55,8 @@ struct unri_ring {
     int                unreleased;     /* the one of them that waits for an SQE; -1: none does */
     uint32_t           look_lasts; /* for how long a `quick_at` is believed: milliseconds, or 0 */
     unsigned           looks_left; /* so many looks until that is not 0; 0: it stays */
+    struct unr_pool   *pools;      /* in the order of their groups */
+    uint8_t            limits;     /* UNRI_LIMITS_* */
     struct unri_number numbers[UNRI_NUMBERS];
 };
 

@@ -22,12 +22,12 @@ enum unri_yields {
 struct unri_row {
     struct unr_op_type type; /* first: an operation's type is its row */
     uint8_t            opcode;
-    uint8_t            yields; /* enum unri_yields */
-    bool is_special;           /* is_plain() is not for it: it has `completed` or shots, or keeps
-                                  the flags of its CQEs (unr_sqe) */
-    bool        repeats;       /* interrupted, the call has done nothing: it is called again */
-    bool        in_worker;     /* a worker executes it, whatever it is on */
-    const char *needs;         /* the version of Linux that has the call; NULL: 6.1 has it */
+    uint8_t            yields;     /* enum unri_yields */
+    bool               is_special; /* is_plain() is not for it: it has one of the functions below */
+    bool               takes_buffers; /* of a pool: unri_pool_of() */
+    bool               repeats;   /* interrupted, the call has done nothing: it is called again */
+    bool               in_worker; /* a worker executes it, whatever it is on */
+    const char        *needs;     /* the version of Linux that has the call; NULL: 6.1 has it */
     /* Fills in what the SQE has besides the operation's arguments.  False: the SQE is not to be
      * submitted, because this function has ended the operation or has let it wait.  NULL: the SQE
      * has the arguments alone. */
@@ -35,9 +35,12 @@ struct unri_row {
     /* Does what is left to do after a success of the kernel, before the operation ends.  NULL:
      * nothing is left. */
     void (*completed)(struct unr_op *op);
-    /* Takes each CQE of an armed call, the last one too.  No `done` runs for a shot then.  NULL:
-     * it is not armed. */
-    void (*shot)(struct unr_op *op, int res, unsigned cqe_flags);
+    /* Looks at each CQE of the operation's own, the last one too, before it is believed.  Returns
+     * its res, or what is to stand for that.  NULL: nobody looks. */
+    int (*look)(struct unr_op *op, int res, unsigned cqe_flags);
+    /* Asked when all CQEs are in: true, if the operation goes on all the same.  It has been queued
+     * again, or waits in flight without an SQE.  NULL: it ends. */
+    bool (*goes_on)(struct unr_op *op, int res);
 };
 
 extern const struct unri_row *const unri_rows[];
@@ -99,6 +102,14 @@ static inline void unri_enqueue(struct unr_op *op)
 {
     unri_set_op_state(op, UNRI_QUEUED);
     unri_queue_push(&op->private_fields.loop->ring->queued, op);
+}
+
+/* Queues an operation again whose CQEs are all in, and of which nothing was requested. */
+static inline void unri_enqueue_again(struct unr_op *op)
+{
+    unri_clear_flags(op, UNRI_CANCEL_HIT);
+    unri_forget_attempts(op);
+    unri_enqueue(op);
 }
 
 /* Looks through the operations on `fd` for a cancel_close whose CQE is missing: until it has come,

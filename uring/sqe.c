@@ -155,6 +155,14 @@ static bool fill_of_caller(struct io_uring_sqe *sqe, struct unr_op *op)
     return submitted;
 }
 
+/* The notification of a zero-copy send leaves the flags of the send. */
+static int keep_flags(struct unr_op *op, int res, unsigned cqe_flags)
+{
+    if (!(cqe_flags & IORING_CQE_F_NOTIF))
+        unri_private(op)->other_fd = (int32_t)cqe_flags;
+    return res;
+}
+
 const struct unri_row unri_row_sqe = {
     .type = { .size = sizeof(struct unr_op_type),
               .supports = UNR_CANCEL_ALL,
@@ -167,6 +175,7 @@ const struct unri_row unri_row_sqe = {
     .yields = UNRI_YIELDS_VALUE,
     .is_special = true,
     .fill = fill_of_caller,
+    .look = keep_flags,
 };
 
 struct unr_op *unr_sqe(struct unr_op *op, const char *name, unsigned supports, unr_fill_fn *fill,

@@ -27,6 +27,7 @@
  *   QUEUED        -> IN_FLIGHT   [fill_queued]          it gets its SQE
  *   IN_FLIGHT     -> QUEUED      [unri_enqueue]         a cancel_close is alone on its descriptor
  *   IN_FLIGHT     -> QUEUED      [unri_interrupted]     the kernel has given it back untouched
+ *   IN_FLIGHT     -> QUEUED      [unri_enqueue_again]   a multishot call is armed again
  *   IN_FLIGHT     -> CANCELLING  [unri_tell_type]       its type hears of a request
  *   IN_FLIGHT     -> CANCELLING  [unri_record_request]  a combinator has honoured a request
  *   CANCELLING    -> CANCELLING  [unri_tell_type]       its type hears of a further request

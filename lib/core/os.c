@@ -117,6 +117,11 @@ void unri_os_unmap(void *memory, size_t size)
     munmap(memory, size);
 }
 
+void unri_os_prefer_huge(void *memory, size_t size)
+{
+    madvise(memory, size, MADV_HUGEPAGE);
+}
+
 size_t unri_os_descriptors_max(void)
 {
     struct rlimit limit;

@@ -41,6 +41,9 @@ void *unri_os_map(size_t size, bool wiped);
 void *unri_os_remap(void *memory, size_t size, size_t new_size);
 void  unri_os_unmap(void *memory, size_t size);
 
+/* Asks for huge pages, and does without where there are none. */
+void unri_os_prefer_huge(void *memory, size_t size);
+
 /* How many descriptors the process may have open, now or later. */
 size_t unri_os_descriptors_max(void);
 

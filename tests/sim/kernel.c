@@ -320,6 +320,15 @@ ssize_t unri_enter_receive(int fd, enum unri_source source, const struct iovec *
     return count;
 }
 
+/* Names are not simulated. */
+ssize_t unri_enter_receive_message(int fd, enum unri_source source, struct msghdr *message)
+{
+    message->msg_namelen = 0;
+    message->msg_controllen = 0;
+    message->msg_flags = 0;
+    return unri_enter_receive(fd, source, message->msg_iov, (unsigned)message->msg_iovlen);
+}
+
 /* Where calls of the kernel fail, there may be no number left for a close, or no worker: a choice.
  * The loop's thread has to wait then. */
 static bool is_wanting(struct sim_file *file)
@@ -1253,6 +1262,11 @@ void unri_os_unmap(void *memory, size_t size)
 {
     sim_buffers_check_unmap(memory, size);
     sim_world.maps--;
+}
+
+void unri_os_prefer_huge(void *memory, size_t size)
+{
+    (void)memory, (void)size;
 }
 
 size_t unri_os_descriptors_max(void)
