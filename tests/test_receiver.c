@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Receivers on the real kernel.  What the simulated one enumerates is in
- * tests/sim/scenarios/receivers.c. */
+ * tests/sim/scenarios/receivers.c.  test_receiver_pool.c runs the same tests with a pool, and more.
+ */
 #include "support.h"
 
 #include <netinet/tcp.h>
@@ -8,7 +9,35 @@
 #include <pty.h>
 #include <sys/eventfd.h>
 
-TestSuite(receiver, .init = open_loop, .timeout = 60);
+/* ---- without a pool, or with one ---- */
+
+static struct unr_pool *pool;
+
+static void open_pool(void)
+{
+#ifdef WITH_POOL
+    const struct unr_pool_options options = {
+        .size = sizeof options, .count = 64, .buffer_size = 4096, .published = 8
+    };
+    int error = unr_pool_open(&pool, loop, &options);
+    if (error)
+        abort();
+#endif
+}
+
+static void open_all(void)
+{
+    open_loop();
+    open_pool();
+}
+
+static void close_all(void)
+{
+    unr_pool_close(pool);
+    close_loop();
+}
+
+TestSuite(receiver, .init = open_all, .timeout = 60);
 
 /* ---- a receiver, and what is read from it ---- */
 
@@ -22,7 +51,7 @@ struct reading {
 
 static void init(struct reading *r)
 {
-    unr_receiver_init(&r->receiver, loop, NULL, r->fds[0], 0);
+    unr_receiver_init(&r->receiver, loop, pool, r->fds[0], 0);
 }
 
 static void start_read(struct reading *r, size_t len)
@@ -53,12 +82,16 @@ static void finish_reading(struct reading *r)
     start(&r->other, unr_cancel_close(&r->other.op, r->fds[0]));
     finish(&r->other);
     cr_assert_eq(r->other.result.error, 0);
+    unr_receiver_free(&r->receiver);
     if (r->fds[1] >= 0)
         close(r->fds[1]);
 }
 
 typedef void pair_fn(int fds[2]);
 
+#ifdef WITH_POOL
+#define ON_FILES(name)
+#else
 static void pipe_pair(int fds[2])
 {
     cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
@@ -72,6 +105,17 @@ static void terminal_pair(int fds[2])
     cfmakeraw(&raw);
     tcsetattr(fds[0], TCSANOW, &raw);
 }
+
+#define ON_FILES(name)                                                                             \
+    Test(receiver, name##_pipe)                                                                    \
+    {                                                                                              \
+        name(pipe_pair);                                                                           \
+    }                                                                                              \
+    Test(receiver, name##_terminal)                                                                \
+    {                                                                                              \
+        name(terminal_pair);                                                                       \
+    }
+#endif
 
 static void datagram_pair(int fds[2])
 {
@@ -94,14 +138,7 @@ static void record_pair(int fds[2])
     {                                                                                              \
         name(tcp_pair);                                                                            \
     }                                                                                              \
-    Test(receiver, name##_pipe)                                                                    \
-    {                                                                                              \
-        name(pipe_pair);                                                                           \
-    }                                                                                              \
-    Test(receiver, name##_terminal)                                                                \
-    {                                                                                              \
-        name(terminal_pair);                                                                       \
-    }                                                                                              \
+    ON_FILES(name)                                                                                 \
     Test(receiver, name##_datagrams)                                                               \
     {                                                                                              \
         name(datagram_pair);                                                                       \
@@ -131,7 +168,7 @@ ON_EACH(reads_what_is_there_and_what_comes)
     cr_assert_eq(r.read.result.bytes, 5);
     cr_assert_eq(memcmp(r.buf, "three", 5), 0);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 /* Two messages are there before the first is read: whether a read takes one of them or both, no
@@ -150,7 +187,7 @@ ON_EACH(nothing_is_left_behind_a_short_read)
         total += (size_t)n;
     }
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 /* Smaller reads than what is there. */
@@ -173,7 +210,7 @@ ON_EACH(a_read_takes_no_more_than_its_room)
     unr_cancel(&r.read.op, UNR_CANCEL_TOTAL);
     finish(&r.read);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 ON_EACH(cancelled_before_it_is_armed_and_after)
@@ -193,7 +230,7 @@ ON_EACH(cancelled_before_it_is_armed_and_after)
     cr_assert_eq(write(r.fds[1], "later", 5), 5);
     cr_assert_eq(read_once(&r, 64), 5);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 /* The counts of io_uring_enter(2) tell: neither cancelling a read nor starting another calls the
@@ -220,7 +257,7 @@ Test(receiver, receive_cancel_makes_no_system_call)
     cr_assert_eq(after.enters, before.enters);
     finish_reading(&r);
     cr_assert_eq(r.read.runs, 1);
-    close_loop();
+    close_all();
 }
 
 /* ---- any read cancelled at any moment: each byte once, in order ---- */
@@ -287,7 +324,7 @@ static void takes_nothing(pair_fn *pair)
     cr_assert_eq(got, FLOW);
     pthread_join(sender, NULL);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 /* One thread writes, reads and cancels, in any order. */
@@ -336,7 +373,7 @@ static void takes_nothing_in_one_thread(pair_fn *pair)
     while (got < sent)
         got += (uint64_t)read_once(&r, 4);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 Test(receiver, cancelled_receive_takes_nothing_in_one_thread_unix)
@@ -384,7 +421,7 @@ Test(receiver, read_restarted_behind_a_short_read_misses_no_wake_up)
     shutdown(r.fds[0], SHUT_WR);
     pthread_join(peer, NULL);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 /* ---- ends ---- */
@@ -420,7 +457,7 @@ static void end_behind_data(int how, bool at_once)
     cr_assert_eq(read_once(&r, 64), 0, "the end stays");
 out:
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 Test(receiver, end_behind_a_short_read_is_seen_fin_at_once)
@@ -461,7 +498,7 @@ Test(receiver, urgent_data_hides_nothing)
     }
     cr_assert_eq(total, 12);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 /* A unix socket stops at a message that carries descriptors. */
@@ -493,9 +530,10 @@ Test(receiver, passed_descriptors_hide_nothing)
         total += (size_t)n;
     }
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
+#ifndef WITH_POOL
 /* ---- a flood that nobody reads ---- */
 
 Test(receiver, flood_without_a_reader_costs_few_completions)
@@ -520,8 +558,9 @@ Test(receiver, flood_without_a_reader_costs_few_completions)
     for (size_t total = 0; total < flood;)
         total += (size_t)read_once(&r, sizeof r.buf);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
+#endif
 
 /* Where the CQ is full the kernel ends the poll; it is armed again. */
 Test(receiver, cq_overflow_ends_no_stream)
@@ -529,7 +568,9 @@ Test(receiver, cq_overflow_ends_no_stream)
     enum { MANY = 64 };
     static struct reading readings[MANY];
     struct unr_loop      *small = open_loop_with(4, 4), *outer = loop;
+    unr_pool_close(pool);
     loop = small;
+    open_pool();
     for (int i = 0; i < MANY; i++) {
         unix_pair(readings[i].fds);
         init(&readings[i]);
@@ -550,6 +591,7 @@ Test(receiver, cq_overflow_ends_no_stream)
         finish_reading(&readings[i]);
         cr_assert_eq(readings[i].read.result.error, -ECANCELED);
     }
+    unr_pool_close(pool);
     cr_assert_eq(unr_loop_close(small), 0);
     loop = outer;
     close_loop();
@@ -580,13 +622,16 @@ Test(receiver, stop_splits_no_byte)
         stop(&r);
         cr_assert_not(unr_in_flight(&r.read.op));
         got += r.read.runs ? r.read.result.bytes : 0;
+        for (int64_t more; (more = read_once(&r, 3)) > 0; got += (uint64_t)more)
+            for (int64_t i = 0; i < more; i++)
+                cr_assert_eq(r.buf[i], "abcd"[(got + (uint64_t)i) % 4]);
         ssize_t n = recv(r.fds[0], rest, sizeof rest, MSG_DONTWAIT);
         cr_assert_eq(got + (uint64_t)(n > 0 ? n : 0), sent, "round %d", round);
         for (ssize_t i = 0; i < n; i++)
             cr_assert_eq(rest[i], "abcd"[(got + (uint64_t)i) % 4]);
         finish_reading(&r);
     }
-    close_loop();
+    close_all();
 }
 
 Test(receiver, stop_ends_a_read_and_serves_nobody_afterwards)
@@ -603,7 +648,7 @@ Test(receiver, stop_ends_a_read_and_serves_nobody_afterwards)
     cr_assert_eq(write(r.fds[1], "again", 5), 5);
     cr_assert_eq(read_once(&r, 64), 5);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 Test(receiver, stop_while_cancelling)
@@ -619,7 +664,7 @@ Test(receiver, stop_while_cancelling)
     cr_assert_eq(write(r.fds[1], "left", 4), 4);
     cr_assert_eq(drain(r.fds[0]), 4, "the socket is its owner's");
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 static void read_again(struct seen *seen)
@@ -644,7 +689,7 @@ Test(receiver, read_started_behind_a_stop)
     cr_assert_eq(write(r.fds[1], "left", 4), 4);
     cr_assert_eq(drain(r.fds[0]), 4);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 /* ---- closing ---- */
@@ -658,7 +703,7 @@ Test(receiver, cancel_close_of_a_receiver_with_a_reader)
     start_read(&r, 64);
     finish_reading(&r);
     expect_cancelled(&r.read, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ESHUTDOWN);
-    close_loop();
+    close_all();
 }
 
 Test(receiver, read_started_while_its_descriptor_is_closed)
@@ -673,7 +718,7 @@ Test(receiver, read_started_while_its_descriptor_is_closed)
     finish(&r.read);
     expect_cancelled(&r.read, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -ESHUTDOWN);
     close(r.fds[1]);
-    close_loop();
+    close_all();
 }
 
 Test(receiver, closing_loop_stops_what_is_armed)
@@ -689,6 +734,7 @@ Test(receiver, closing_loop_stops_what_is_armed)
             submit();
     }
     cr_assert_eq(unr_loop_close(loop), 0);
+    unr_pool_close(pool);
     for (int i = 0; i < MANY; i++) {
         close_pair(readings[i].fds);
         cr_assert_eq(readings[i].read.runs, i % 2);
@@ -719,7 +765,7 @@ Test(receiver, unr_close_ends_it)
     cr_assert_eq(drain(others[0]), 9);
     close_pair(others);
     close(r.fds[1]);
-    close_loop();
+    close_all();
 }
 
 /* However many receivers have something to tell, what came before a deadline is reported. */
@@ -750,9 +796,10 @@ Test(receiver, deadline_behind_many_idle_ones)
     cr_assert(r->read.result.error == 0 || !in_time, "%s", unr_explain_op(&deadline.op));
     for (int i = 0; i < MANY; i++)
         finish_reading(&readings[i]);
-    close_loop();
+    close_all();
 }
 
+#ifndef WITH_POOL
 /* A file ends its poll at once; it is not armed again before somebody reads. */
 Test(receiver, file_costs_nothing_while_nobody_reads)
 {
@@ -773,8 +820,9 @@ Test(receiver, file_costs_nothing_while_nobody_reads)
     cr_assert_eq(read_once(&r, 64), 0);
     unr_cancel(&other.op, UNR_CANCEL_ALL);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
+#endif
 
 static void init_another(struct seen *seen)
 {
@@ -791,6 +839,7 @@ Test(receiver, initialised_while_its_loop_closes)
     start_read(&r, 64);
     submit();
     cr_assert_eq(unr_loop_close(loop), 0);
+    unr_pool_close(pool);
     cr_assert_eq(r.read.runs, 1);
     close_pair(r.fds);
     close_pair(other.fds);
@@ -814,7 +863,7 @@ Test(receiver, armed_one_keeps_no_loop_running)
     cr_assert_eq(write(r.fds[1], "x", 1), 1);
     cr_assert_eq(read_once(&r, 64), 1, "it is armed still");
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 /* ---- what is no use to a receiver ---- */
@@ -830,7 +879,7 @@ Test(receiver, errors_are_the_reads)
     init(&r);
     cr_assert_eq(read_once(&r, 0), -EINVAL);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 Test(receiver, shut_down_socket_is_at_its_end)
@@ -845,7 +894,7 @@ Test(receiver, shut_down_socket_is_at_its_end)
     cr_assert_eq(r.read.result.bytes, 0);
     cr_assert_eq(r.read.result.error, 0);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 static void read_twice(void *context)
@@ -855,6 +904,7 @@ static void read_twice(void *context)
     static char           byte;
     (void)context;
     must(unr_loop_open(&loop, NULL) == 0);
+    open_pool();
     must(socketpair(AF_UNIX, SOCK_STREAM, 0, r.fds) == 0);
     init(&r);
     start_read(&r, 64);
@@ -866,7 +916,7 @@ Test(receiver, second_read)
     struct death death = in_child(read_twice, NULL);
     expect_abort(&death, (const char *const[]){ "unring: broken contract:", "receive",
                                                 "a second read of a receiver", NULL });
-    close_loop();
+    close_all();
 }
 
 static void init_twice(void *context)
@@ -874,6 +924,7 @@ static void init_twice(void *context)
     static struct reading r;
     (void)context;
     must(unr_loop_open(&loop, NULL) == 0);
+    open_pool();
     must(socketpair(AF_UNIX, SOCK_STREAM, 0, r.fds) == 0);
     init(&r);
     init(&r);
@@ -884,9 +935,11 @@ static void read_on_another_loop(void *context)
     static struct reading r;
     (void)context;
     must(unr_loop_open(&loop, NULL) == 0);
+    open_pool();
     must(socketpair(AF_UNIX, SOCK_STREAM, 0, r.fds) == 0);
     init(&r);
     must(unr_loop_open(&loop, NULL) == 0);
+    open_pool();
     start_read(&r, 64);
 }
 
@@ -898,7 +951,7 @@ Test(receiver, init_twice_and_another_loop)
     death = in_child(read_on_another_loop, NULL);
     expect_abort(&death, (const char *const[]){ "unring: broken contract:", "receive",
                                                 "another loop", NULL });
-    close_loop();
+    close_all();
 }
 
 static void stop_twice(void *context)
@@ -907,6 +960,7 @@ static void stop_twice(void *context)
     static struct unr_op  ops[2];
     (void)context;
     must(unr_loop_open(&loop, NULL) == 0);
+    open_pool();
     must(socketpair(AF_UNIX, SOCK_STREAM, 0, r.fds) == 0);
     init(&r);
     for (int i = 0; i < 2; i++)
@@ -918,7 +972,7 @@ Test(receiver, second_stop)
     struct death death = in_child(stop_twice, NULL);
     expect_abort(&death, (const char *const[]){ "unring: broken contract:", "receiver_stop",
                                                 "a second stop of a receiver", NULL });
-    close_loop();
+    close_all();
 }
 
 /* ---- streams ---- */
@@ -966,7 +1020,7 @@ Test(receiver, stream_reads_exactly_and_until)
     cr_assert_eq(drain(r.fds[1]), 4);
     unr_buffer_free(&buffer);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 /* Several pieces at once. */
@@ -988,7 +1042,7 @@ ON_EACH(stream_reads_into_pieces)
     cr_assert_eq(memcmp(first, "abc", 3), 0);
     cr_assert_eq(memcmp(second, "de", 2), 0);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 /* ---- combinators ---- */
@@ -1007,7 +1061,7 @@ Test(receiver, deadline_of_a_read)
     cr_assert_eq(write(r.fds[1], "x", 1), 1);
     cr_assert_eq(read_once(&r, 64), 1);
     finish_reading(&r);
-    close_loop();
+    close_all();
 }
 
 /* Each is bound to a signal of its own. */
@@ -1032,5 +1086,5 @@ Test(receiver, reached_through_its_slot)
         expect_cancelled(&readings[i].read, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
         finish_reading(&readings[i]);
     }
-    close_loop();
+    close_all();
 }
