@@ -473,8 +473,87 @@ Test(transfer, forty_pieces_some_of_them_empty)
             expect_rest(&ends, direction == UNR_READ ? len : 0,
                         direction == UNR_READ ? len + 5 : len);
             if (chunks[c] == SIZE_MAX)
-                cr_assert_eq(narrow.steps, 2); /* 30 pieces are not empty */
+                cr_assert_eq(narrow.steps, 8); /* 30 pieces are not empty, in runs of 3 */
             free(memory);
+        }
+    close_loop();
+}
+
+/* Pieces of many lengths, some of them empty if that is said; or of one byte each.  Returns how
+ * many bytes they hold. */
+static size_t cut_up(char *memory, struct iovec *pieces, size_t n, bool with_empty_ones)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < n; len += pieces[i++].iov_len) {
+        size_t length = n > 40 ? 1 : with_empty_ones && i % 9 == 4 ? 0 : i * 5 % 7 + 1;
+        pieces[i] = (struct iovec){ memory + len, length };
+    }
+    return len;
+}
+
+/* What a transfer has moved when a step of its is cut short. */
+struct cut {
+    struct unr_transfer transfer;
+    size_t              at;
+};
+
+static void cut_short(struct narrow *narrow)
+{
+    const struct cut *cut = narrow->context;
+    size_t            moved = cut->transfer.op.result.bytes;
+    narrow->chunk = moved < cut->at ? cut->at - moved : SIZE_MAX;
+}
+
+/* One transfer of all pieces, a step of which ends at `at`; or, with `goal`, one of `at` bytes.  It
+ * needs at most `steps`. */
+static void cut_at(size_t at, bool goal, enum unr_direction direction, const struct iovec *pieces,
+                   size_t n, size_t len, unsigned steps)
+{
+    static struct iovec copy[1024];
+    char               *memory = pieces[0].iov_base, *bytes = pattern(0, len);
+    struct cut          cut = { .at = at };
+    struct narrow       narrow;
+    struct ends         ends;
+    size_t              moved = goal ? at : len;
+    memcpy(memory, bytes, direction == UNR_WRITE ? len : 0);
+    memcpy(copy, pieces, n * sizeof *pieces);
+    open_ends(&ends, SOCKETPAIR);
+    if (direction == UNR_READ)
+        give(&ends, 0, len);
+    struct unr_stream *stream =
+        make_narrow(&narrow, direction == UNR_READ ? &ends.from : &ends.to, SIZE_MAX);
+    narrow.before = goal ? NULL : cut_short;
+    narrow.context = &cut;
+    struct unr_result result = result_of_running(
+        unr_transfer_while(&cut.transfer, stream, direction, pieces, (unsigned)n,
+                           goal ? unr_transfer_exactly : unr_transfer_all, (void *)(uintptr_t)at));
+    expect(&result, 0, moved);
+    expect_pattern(memory, 0, direction == UNR_READ ? moved : len);
+    for (size_t i = moved; direction == UNR_READ && i < len; i++)
+        cr_assert_eq(memory[i], 0);
+    cr_assert_eq(memcmp(copy, pieces, n * sizeof *pieces), 0);
+    cr_assert_leq(narrow.steps, steps, "%u steps, cut at %zu of %zu", narrow.steps, at, n);
+    expect_rest(&ends, direction == UNR_READ ? moved : 0, direction == UNR_READ ? len : moved);
+    memset(memory, 0, len);
+    free(bytes);
+}
+
+/* Many pieces, and a step that ends at any of their bytes, or a goal there: each byte is moved once
+ * and in its place, the array stays as it is, and it takes two steps more than sixteen pieces a
+ * step, at most.  An empty piece costs no more than two. */
+Test(transfer, many_pieces_cut_short_at_every_byte)
+{
+    static const size_t counts[] = { 5, 16, 17, 33, 1024 };
+    static struct iovec pieces[1024];
+    static char         memory[1024];
+    for (size_t c = 0; c < LENGTH(counts); c++)
+        for (int empty = 0; empty < (counts[c] > 40 ? 1 : 2); empty++) {
+            size_t   n = counts[c], len = cut_up(memory, pieces, n, empty);
+            unsigned steps = (unsigned)((n + 15) / 16 + 2 + (empty ? 2 * ((n + 4) / 9) : 0));
+            for (size_t at = 1; at <= len; at++)
+                for (int direction = UNR_READ; direction <= UNR_WRITE; direction++)
+                    for (int goal = 0; goal < 2; goal++)
+                        cut_at(at, goal, (enum unr_direction)direction, pieces, n, len, steps);
         }
     close_loop();
 }

@@ -20,6 +20,9 @@
  *             goal was reached.  -EIO: a write moved nothing, and said no more.
  *   Empty     A transfer without room for a byte ends with 0 bytes and error 0, by way of `done`,
  *             without a system call.
+ *   Cost      A step moves up to 16 pieces.  If one of these is empty, was moved in part before or
+ *             is cut off by the condition, the step moves the pieces before that one, or 4 pieces
+ *             if they are fewer.
  *   SIGPIPE   It never comes from a socket; from a pipe as unr_write() says.
  *   Threads   The loop's.
  *   Source    tests/test_transfer.c. */
@@ -60,13 +63,12 @@ struct unr_transfer_private {
     struct unr_stream  *stream;
     unr_condition_fn   *condition;
     void               *context;
-    const struct iovec *pieces;      /* the first that is not used up */
-    size_t              first_used;  /* how many bytes of it are used up */
-    size_t              asked;       /* how many bytes the step in flight may move */
-    unsigned            pieces_left; /* how many are not used up */
+    struct iovec        first;       /* what is left of the piece that is next; 0 bytes: nothing */
+    const struct iovec *behind;      /* the caller's pieces behind that one ... */
+    unsigned            behind_left; /* ... and how many they are */
     enum unr_direction  direction;
-    struct iovec        only_piece;                  /* where there is no array */
-    struct iovec        window[UNR_TRANSFER_PIECES]; /* lent to the step in flight */
+    size_t              asked;     /* how many bytes the step in flight may move */
+    struct iovec        window[4]; /* lent to a step that cannot be lent the caller's array */
     struct unr_some     some;
 };
 

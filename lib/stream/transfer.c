@@ -6,6 +6,9 @@
 
 #include <unring.h>
 
+/* How many pieces fit the window, which is lent to a step where the caller's array cannot be. */
+enum { WINDOW = sizeof((struct unr_transfer_private *)0)->window / sizeof(struct iovec) };
+
 /* ---- conditions ---- */
 
 size_t unr_transfer_all(void *context, int error, size_t bytes)
@@ -27,39 +30,76 @@ size_t unr_transfer_exactly(void *context, int error, size_t bytes)
 
 /* ---- the pieces ---- */
 
-/* Moves on by `bytes` in the caller's pieces, and past the empty ones that follow: so the first
- * piece that is left always has a byte to move. */
+static size_t min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* `first` is what is left of the piece that is next; it has a byte to move, unless nothing is left
+ * at all.  The others are behind it, in the caller's array. */
+
+static bool is_used_up(const struct unr_transfer_private *p)
+{
+    return !p->first.iov_len;
+}
+
+/* Moves on by `bytes` in the pieces, and past the empty ones that follow. */
 static void use_up(struct unr_transfer *transfer, size_t bytes)
 {
     struct unr_transfer_private *p = &transfer->private_fields;
-    size_t                       used = p->first_used + bytes;
-    while (p->pieces_left && used >= p->pieces->iov_len) {
-        used -= p->pieces->iov_len;
-        p->pieces++;
-        p->pieces_left--;
+    while (p->behind_left && bytes >= p->first.iov_len) {
+        bytes -= p->first.iov_len;
+        p->first = *p->behind++;
+        p->behind_left--;
     }
-    p->first_used = used;
+    if (bytes)
+        p->first.iov_base = (char *)p->first.iov_base + bytes;
+    p->first.iov_len -= bytes;
 }
 
-/* Fills the window, which is lent to the next step, with the next `limit` bytes at most.  The
- * window is a copy, because its first piece may be used up in part and its last cut off by the
- * limit, and the caller's array is not written to.  Returns how many pieces it has: none of them
- * empty, and 16 at most. */
-static unsigned fill_window(struct unr_transfer *transfer, size_t limit)
+/* Fills the window, a copy that may be lent to the next step, with the next `limit` bytes at most.
+ * Returns how many pieces it has: none of them empty. */
+static unsigned fill_window(struct unr_transfer_private *p, size_t limit)
 {
-    struct unr_transfer_private *p = &transfer->private_fields;
-    unsigned                     filled = 0;
-    size_t                       used = p->first_used, room = limit;
-    for (unsigned i = 0; i < p->pieces_left && filled < UNR_TRANSFER_PIECES && room; i++) {
-        const struct iovec *piece = &p->pieces[i];
-        size_t              len = piece->iov_len - used < room ? piece->iov_len - used : room;
+    unsigned filled = 1;
+    size_t   room = limit - min(limit, p->first.iov_len);
+    p->window[0] = (struct iovec){ p->first.iov_base, limit - room };
+    for (unsigned i = 0; i < p->behind_left && filled < WINDOW && room; i++) {
+        const struct iovec *piece = &p->behind[i];
+        size_t              len = min(room, piece->iov_len);
         if (len)
-            p->window[filled++] = (struct iovec){ (char *)piece->iov_base + used, len };
+            p->window[filled++] = (struct iovec){ piece->iov_base, len };
         room -= len;
-        used = 0;
     }
     p->asked = limit - room;
     return filled;
+}
+
+/* Counts the pieces that may be lent to the next step where they are, in the caller's array, with
+ * `limit` bytes at most.  The array is not written to, so there are none if the first piece is used
+ * up in part; and no empty piece is lent, nor one that the limit cuts off. */
+static unsigned count_in_array(struct unr_transfer_private *p, size_t limit)
+{
+    const struct iovec *pieces = p->behind - 1;
+    unsigned            n = 0;
+    size_t              room = limit;
+    if (pieces->iov_base != p->first.iov_base)
+        return 0;
+    while (n <= p->behind_left && n < UNR_TRANSFER_PIECES && pieces[n].iov_len
+           && pieces[n].iov_len <= room)
+        room -= pieces[n++].iov_len;
+    p->asked = limit - room;
+    return n;
+}
+
+/* Chooses the pieces of the next step, 16 at most: those in the caller's array, unless the window
+ * has room for as many. */
+static unsigned next_pieces(struct unr_transfer_private *p, size_t limit,
+                            const struct iovec **ret_pieces)
+{
+    unsigned n = p->behind_left < WINDOW ? 0 : count_in_array(p, limit);
+    *ret_pieces = n > WINDOW ? p->behind - 1 : p->window;
+    return n > WINDOW ? n : fill_window(p, limit);
 }
 
 /* ---- the steps ---- */
@@ -78,22 +118,23 @@ static void count(struct unr_transfer *transfer, uint64_t bytes)
     use_up(transfer, (size_t)bytes);
 }
 
-/* Asks the condition how many bytes the next step may move; 0 also where no piece is left.  The
+/* Asks the condition how many bytes the next step may move; 0 also where nothing is left.  The
  * condition is called in either case: its contract is a call after each step. */
 static size_t ask_condition(struct unr_transfer *transfer, int error)
 {
     struct unr_transfer_private *p = &transfer->private_fields;
     size_t limit = p->condition(p->context, error, (size_t)transfer->op.result.bytes);
-    return p->pieces_left ? limit : 0;
+    return is_used_up(p) ? 0 : limit;
 }
 
 static struct unr_op *next_step(struct unr_transfer *transfer, size_t limit)
 {
     struct unr_transfer_private *p = &transfer->private_fields;
-    unsigned                     n = fill_window(transfer, limit);
+    const struct iovec          *pieces;
+    unsigned                     n = next_pieces(p, limit, &pieces);
     return p->direction == UNR_READ
-               ? unri_step_read(&transfer->op, &p->some, p->stream, p->window, n)
-               : unri_step_write(&transfer->op, &p->some, p->stream, p->window, n);
+               ? unri_step_read(&transfer->op, &p->some, p->stream, pieces, n)
+               : unri_step_write(&transfer->op, &p->some, p->stream, pieces, n);
 }
 
 /* Begins the next step, or ends with `error` if the step may move nothing. */
@@ -175,9 +216,9 @@ static struct unr_op *with_pieces(struct unr_transfer *transfer, const struct io
                                   unsigned n)
 {
     struct unr_transfer_private *p = &transfer->private_fields;
-    p->pieces = iov;
-    p->pieces_left = n;
-    p->first_used = 0;
+    p->first = (struct iovec){ NULL, 0 };
+    p->behind = iov;
+    p->behind_left = n;
     use_up(transfer, 0);
     return &transfer->op;
 }
@@ -185,8 +226,9 @@ static struct unr_op *with_pieces(struct unr_transfer *transfer, const struct io
 static struct unr_op *with_buffer(struct unr_transfer *transfer, const void *buf, size_t len)
 {
     struct unr_transfer_private *p = &transfer->private_fields;
-    p->only_piece = (struct iovec){ (void *)buf, len };
-    return with_pieces(transfer, &p->only_piece, 1);
+    p->first = (struct iovec){ (void *)buf, len };
+    p->behind_left = 0;
+    return &transfer->op;
 }
 
 struct unr_op *unr_write_all(struct unr_transfer *transfer, struct unr_stream *stream,

@@ -409,13 +409,14 @@ static size_t condition(void *job, int error, size_t bytes)
     return t->allowed = go_on ? PIECE : 0;
 }
 
-/* Ones, or pieces of several lengths, with empty ones among them and at both ends. */
+/* Pieces of several lengths, with empty ones among them and at both ends; and if there are many,
+ * with seven in a row that are not empty. */
 static unsigned cut(struct transfer_job *t)
 {
     static const size_t lengths[] = { 0, 3, 0, 1, 4, 2 };
     unsigned            n = 0;
     for (size_t at = 0; at < t->type->len; n++) {
-        size_t len = t->type->len > 16 ? n % 8 != 0 : lengths[n % 6];
+        size_t len = t->type->len > 16 ? (n % 8 ? 1 + n % 2 : 0) : lengths[n % 6];
         t->pieces[n] = (struct iovec){ t->buf + at, len };
         at += len;
     }
@@ -1119,6 +1120,7 @@ static const struct scenario table[] = {
     TRANSFER("write-all/layer-stops", ALL, UNR_WRITE, LAYER, STOPS, 10) COMPLETE,
     TRANSFER("writev-all/socket", PIECES, UNR_WRITE, SOCKET, PATIENT, 10) FAULTY(5),
     TRANSFER("writev-all/pipe", PIECES, UNR_WRITE, PIPE, PATIENT, 10) FAULTY(4),
+    TRANSFER("writev-all/many", PIECES, UNR_WRITE, SOCKET, PATIENT, 20) FAULTY(3),
     TRANSFER("writev-all/file", PIECES, UNR_WRITE, REGULAR, PATIENT, 20) COMPLETE,
     TRANSFER("read-exact/socket", ALL, UNR_READ, SOCKET, PATIENT, 8) FAULTY(5),
     TRANSFER("read-exact/pipe", ALL, UNR_READ, PIPE, PATIENT, 8) FAULTY(5),
@@ -1132,6 +1134,7 @@ static const struct scenario table[] = {
     TRANSFER("read-exact/layer-ends", ALL, UNR_READ, LAYER, ENDS, 8) COMPLETE,
     TRANSFER("readv-exact/socket", PIECES, UNR_READ, SOCKET, PATIENT, 10) FAULTY(4),
     TRANSFER("readv-exact/pipe", PIECES, UNR_READ, PIPE, PATIENT, 10) FAULTY(4),
+    TRANSFER("readv-exact/many", PIECES, UNR_READ, SOCKET, PATIENT, 20) FAULTY(3),
     TRANSFER("readv-exact/file", PIECES, UNR_READ, REGULAR, PATIENT, 20) COMPLETE,
     TRANSFER("read-at-least/socket", AT_LEAST, UNR_READ, SOCKET, PATIENT, 8) FAULTY(5),
     TRANSFER("read-at-least/pipe", AT_LEAST, UNR_READ, PIPE, PATIENT, 8) FAULTY(4),
