@@ -52,20 +52,26 @@ struct unr_framing;
  * Threads  the loop's. */
 typedef ssize_t unr_match_fn(void *context, const void *data, size_t len, size_t seen);
 
+struct unr_reader;
+
 /* unring's own part of a `struct unr_reader`: not to be read or written. */
 struct unr_reader_private {
-    struct unr_compose        compose;
-    struct unr_some           some;
-    struct iovec              room; /* lent to the read in flight */
-    struct unr_stream        *stream;
-    struct unr_buffer        *buffer;
-    unr_match_fn             *match;
-    void                     *context;
-    const void               *delimiter;
-    size_t                    delimiter_len;
-    const struct unr_framing *framing;
-    size_t                    seen;  /* how many bytes were searched */
-    uint64_t                  added; /* how many bytes were read */
+    struct unr_compose compose;
+    struct unr_some    some;
+    struct iovec       room; /* lent to the read in flight */
+    struct unr_stream *stream;
+    struct unr_buffer *buffer;
+    /* Looks for the end of a match, as an unr_match_fn does. */
+    ssize_t (*search)(const struct unr_reader *reader, const void *data, size_t len, size_t seen);
+    union { /* what it looks for */
+        unr_match_fn *match;
+        size_t        delimiter_len;
+    };
+    union {
+        void                     *context;
+        const void               *delimiter;
+        const struct unr_framing *framing;
+    };
 };
 
 /* A reader, which is an operation: one read at a time. */

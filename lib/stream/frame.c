@@ -54,9 +54,9 @@ static size_t header_len(const struct unr_framing *framing)
 
 /* Searches as far as a frame may reach.  A delimiter behind that ends no frame; and when so many
  * bytes are there without one, no later byte can help. */
-static ssize_t match_delimiter(void *context, const void *data, size_t len, size_t seen)
+static ssize_t match_delimiter(const struct unr_reader *reader, const void *data, size_t len,
+                               size_t seen)
 {
-    const struct unr_reader          *reader = context;
     const struct unr_framing_private *p = &reader->private_fields.framing->private_fields;
     size_t                            within = len < p->limit ? len : p->limit;
     size_t n = unri_find(data, within, seen, p->delimiter, p->delimiter_len);
@@ -88,9 +88,9 @@ static ssize_t length_of(const struct unr_framing *framing, const void *header)
 
 /* The length is judged as soon as the header is there, before anything is allocated or read for the
  * rest of the frame. */
-static ssize_t match_length(void *context, const void *data, size_t len, size_t seen)
+static ssize_t match_length(const struct unr_reader *reader, const void *data, size_t len,
+                            size_t seen)
 {
-    const struct unr_reader         *reader = context;
     const struct unr_reader_private *p = &reader->private_fields;
     (void)seen;
     if (len < header_len(p->framing))
@@ -112,7 +112,7 @@ static unsigned out_filter(void *context, unsigned type)
 }
 
 /* For the same reason the guarantee of a PARTIAL read is raised to TOTAL.  Without a frame `bytes`
- * stays 0. */
+ * is 0, whatever was added. */
 static void step(struct unr_compose *self, struct unr_op *finished)
 {
     struct unr_reader *reader = reader_of(self);
@@ -121,8 +121,7 @@ static void step(struct unr_compose *self, struct unr_op *finished)
         unri_reader_read(reader);
         return;
     }
-    if (n > 0)
-        reader->op.result.bytes = (uint64_t)n;
+    reader->op.result.bytes = n > 0 ? (uint64_t)n : 0;
     if (finished && finished->result.guarantee == UNR_CANCEL_PARTIAL)
         reader->op.result.guarantee = UNR_CANCEL_TOTAL;
     unr_compose_end(self, n > 0 ? 0 : (int)n);
@@ -133,10 +132,10 @@ struct unr_op *unr_read_frame(struct unr_reader *reader, struct unr_stream *stre
 {
     struct unr_reader_private *p = &reader->private_fields;
     unr_step_fn               *step_fn = is_valid(framing) ? step : unri_reader_refuse;
-    unr_match_fn  *match = framing->private_fields.delimiter ? match_delimiter : match_length;
-    struct unr_op *described = unr_compose(&p->compose, "read_frame", UNR_CANCEL_TOTAL, step_fn);
+    unri_search_fn *search = framing->private_fields.delimiter ? match_delimiter : match_length;
+    struct unr_op  *described = unr_compose(&p->compose, "read_frame", UNR_CANCEL_TOTAL, step_fn);
     unr_state_reset(unr_compose_state(&p->compose), NULL, out_filter, NULL);
-    unri_reader_init(reader, stream, buffer, match, reader);
+    unri_reader_init(reader, stream, buffer, search);
     p->framing = framing;
     return described;
 }

@@ -21,7 +21,8 @@ static struct unr_reader *reader_of(struct unr_compose *self)
 
 /* ---- what all readers do ---- */
 
-/* Also for a read that failed or was cancelled: the bytes that it took are in the room. */
+/* Also for a read that failed or was cancelled: the bytes that it took are in the room.  They are
+ * counted in the result, which tells how many were added unless there is a match. */
 static void take_in(struct unr_reader *reader, const struct unr_result *read)
 {
     struct unr_reader_private *p = &reader->private_fields;
@@ -30,20 +31,20 @@ static void take_in(struct unr_reader *reader, const struct unr_result *read)
                     "a stream's read_some moves at most what its pieces hold");
     unr_buffer_commit(p->buffer, read->bytes);
     unri_was_read(p->stream, read->bytes);
-    p->added += read->bytes;
+    reader->op.result.bytes += read->bytes;
 }
 
-/* Calls the match function if there are bytes that it has not been shown.  `seen` tells it how many
- * it has been shown before, so that it need not search these again. */
-static ssize_t call_match(struct unr_reader *reader)
+/* Searches if there are bytes that were not searched: those of the last read, or before the first
+ * all.  The search is told how many were, so that it need not look at these again. */
+static ssize_t call_search(struct unr_reader *reader, const struct unr_op *finished)
 {
     struct unr_reader_private *p = &reader->private_fields;
-    size_t                     len, seen = p->seen;
+    size_t                     len;
     void                      *data = unr_buffer_data(p->buffer, &len);
+    size_t                     seen = finished ? len - (size_t)finished->result.bytes : 0;
     if (len == seen)
         return 0;
-    p->seen = len;
-    ssize_t n = p->match(p->context, data, len, seen);
+    ssize_t n = p->search(reader, data, len, seen);
     if (n > 0 && (size_t)n > len)
         unri_broken(
             "a match that ends behind the last byte", &reader->op,
@@ -69,7 +70,7 @@ ssize_t unri_reader_search(struct unr_reader *reader, const struct unr_op *finis
 {
     if (finished)
         take_in(reader, &finished->result);
-    ssize_t n = call_match(reader);
+    ssize_t n = call_search(reader, finished);
     if (n)
         return n;
     if (finished && finished->result.error)
@@ -88,15 +89,12 @@ void unri_reader_read(struct unr_reader *reader)
 }
 
 void unri_reader_init(struct unr_reader *reader, struct unr_stream *stream,
-                      struct unr_buffer *buffer, unr_match_fn *match, void *context)
+                      struct unr_buffer *buffer, unri_search_fn *search)
 {
     struct unr_reader_private *p = &reader->private_fields;
     p->stream = stream;
     p->buffer = buffer;
-    p->match = match;
-    p->context = context;
-    p->seen = 0;
-    p->added = 0;
+    p->search = search;
 }
 
 void unri_reader_refuse(struct unr_compose *self, struct unr_op *finished)
@@ -107,7 +105,7 @@ void unri_reader_refuse(struct unr_compose *self, struct unr_op *finished)
 
 /* ---- until a match ---- */
 
-/* Without a match `bytes` tells how many bytes were added: the buffer has them all. */
+/* Without a match `bytes` stays what was added: the buffer has it all. */
 static void step(struct unr_compose *self, struct unr_op *finished)
 {
     struct unr_reader *reader = reader_of(self);
@@ -116,26 +114,36 @@ static void step(struct unr_compose *self, struct unr_op *finished)
         unri_reader_read(reader);
         return;
     }
-    reader->op.result.bytes = n > 0 ? (uint64_t)n : reader->private_fields.added;
+    if (n > 0)
+        reader->op.result.bytes = (uint64_t)n;
     unr_compose_end(self, n > 0 ? 0 : (int)n);
+}
+
+static ssize_t ask_caller(const struct unr_reader *reader, const void *data, size_t len,
+                          size_t seen)
+{
+    const struct unr_reader_private *p = &reader->private_fields;
+    return p->match(p->context, data, len, seen);
 }
 
 struct unr_op *unr_read_match(struct unr_reader *reader, struct unr_stream *stream,
                               struct unr_buffer *buffer, unr_match_fn *match, void *context)
 {
-    struct unr_op *described =
-        unr_compose(&reader->private_fields.compose, "read_match", UNR_CANCEL_PARTIAL, step);
-    unri_reader_init(reader, stream, buffer, match, context);
+    struct unr_reader_private *p = &reader->private_fields;
+    struct unr_op *described = unr_compose(&p->compose, "read_match", UNR_CANCEL_PARTIAL, step);
+    unri_reader_init(reader, stream, buffer, ask_caller);
+    p->match = match;
+    p->context = context;
     return described;
 }
 
 /* ---- until anything comes ---- */
 
-static ssize_t match_what_was_added(void *context, const void *data, size_t len, size_t seen)
+static ssize_t match_what_was_added(const struct unr_reader *reader, const void *data, size_t len,
+                                    size_t seen)
 {
-    const struct unr_reader *reader = context;
     (void)data, (void)len, (void)seen;
-    return (ssize_t)reader->private_fields.added;
+    return (ssize_t)reader->op.result.bytes;
 }
 
 /* It ends with its first read that brings a byte, so nothing was taken when it is cancelled. */
@@ -144,15 +152,15 @@ struct unr_op *unr_read_more(struct unr_reader *reader, struct unr_stream *strea
 {
     struct unr_op *described =
         unr_compose(&reader->private_fields.compose, "read_more", UNR_CANCEL_TOTAL, step);
-    unri_reader_init(reader, stream, buffer, match_what_was_added, reader);
+    unri_reader_init(reader, stream, buffer, match_what_was_added);
     return described;
 }
 
 /* ---- until a delimiter ---- */
 
-static ssize_t match_delimiter(void *context, const void *data, size_t len, size_t seen)
+static ssize_t match_delimiter(const struct unr_reader *reader, const void *data, size_t len,
+                               size_t seen)
 {
-    const struct unr_reader         *reader = context;
     const struct unr_reader_private *p = &reader->private_fields;
     return (ssize_t)unri_find(data, len, seen, p->delimiter, p->delimiter_len);
 }
@@ -163,7 +171,7 @@ struct unr_op *unr_read_until(struct unr_reader *reader, struct unr_stream *stre
     struct unr_reader_private *p = &reader->private_fields;
     unr_step_fn               *step_fn = len ? step : unri_reader_refuse;
     struct unr_op *described = unr_compose(&p->compose, "read_until", UNR_CANCEL_PARTIAL, step_fn);
-    unri_reader_init(reader, stream, buffer, match_delimiter, reader);
+    unri_reader_init(reader, stream, buffer, match_delimiter);
     p->delimiter = delimiter;
     p->delimiter_len = len;
     return described;

@@ -7,9 +7,13 @@
 #include <sys/types.h>
 #include <unring/reader.h>
 
+/* As an unr_match_fn; what it looks for is in the reader. */
+typedef ssize_t unri_search_fn(const struct unr_reader *reader, const void *data, size_t len,
+                               size_t seen);
+
 /* Sets what a reader works on, after unr_compose() has described it. */
 void unri_reader_init(struct unr_reader *reader, struct unr_stream *stream,
-                      struct unr_buffer *buffer, unr_match_fn *match, void *context);
+                      struct unr_buffer *buffer, unri_search_fn *search);
 
 /* What each step of a reader begins with: takes the bytes in that the last child has read, and
  * searches.
