@@ -13,9 +13,8 @@ UNR_BEGIN
 struct unr_relay_private {
     struct unr_compose compose;
     struct unr_stream *from, *to;
-    struct unr_some    some;    /* the read or write in flight */
-    struct iovec       piece;   /* lent to it */
-    bool               writing; /* it is a write */
+    struct unr_some    some;  /* the read or write in flight: a write, if there is a rest */
+    struct iovec       piece; /* lent to it */
 };
 
 /* A relay, which is an operation.

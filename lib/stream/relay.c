@@ -18,7 +18,6 @@ static void write_rest(struct unr_relay *relay)
 {
     struct unr_relay_private *p = &relay->private_fields;
     p->piece.iov_base = unr_buffer_data(&relay->rest, &p->piece.iov_len);
-    p->writing = true;
     unr_compose_next(&p->compose, unri_step_write(&relay->op, &p->some, p->to, &p->piece, 1));
 }
 
@@ -41,7 +40,6 @@ static void read_more(struct unr_relay *relay)
         end(relay, error);
         return;
     }
-    p->writing = false;
     unr_compose_next(&p->compose, unri_step_read(&relay->op, &p->some, p->from, &p->piece, 1));
 }
 
@@ -88,9 +86,11 @@ static void was_written(struct unr_relay *relay, const struct unr_result *write)
 static void step(struct unr_compose *self, struct unr_op *finished)
 {
     struct unr_relay *relay = unr_container_of(self, struct unr_relay, private_fields.compose);
+    size_t            rest;
+    unr_buffer_data(&relay->rest, &rest);
     if (!finished)
         read_more(relay);
-    else if (relay->private_fields.writing)
+    else if (rest)
         was_written(relay, &finished->result);
     else
         was_read(relay, &finished->result);
