@@ -11,8 +11,6 @@
 
 UNR_BEGIN
 
-struct unr_op;
-
 /* Translates one type of a request.  A request for several types is put to the filter type by
  * type, and the answers are or-ed.
  *
@@ -38,12 +36,12 @@ UNR_API unsigned unr_let_total(void *context, unsigned type);
 
 /* unring's own part of a `struct unr_cancel_state`: not to be read or written. */
 struct unr_cancel_state_private {
-    struct unr_cancel_request let_in;   /* all types let in since the reset, and the first cause */
-    unr_filter_fn            *in, *out; /* NULL: unring's own */
-    void                     *context;  /* of both filters */
-    struct unr_op            *op;       /* the operation whose state this is */
-    uint8_t                   supports; /* what the operation supports without an `in` filter */
-    bool                      lets_children_begin; /* unr_state_preempt(state, false) */
+    unr_filter_fn *in, *out;            /* NULL: unring's own */
+    void          *context;             /* of both filters */
+    int32_t        cause;               /* of the first request let in since the reset */
+    uint8_t        let_in;              /* all types let in since the reset */
+    uint8_t        supports;            /* what the operation supports without an `in` filter */
+    bool           lets_children_begin; /* unr_state_preempt(state, false) */
 };
 
 /* The cancellation state of a composed operation: unr_compose_state().

@@ -31,6 +31,18 @@ static struct unr_compose *compose_of(struct unr_op *op)
     return unr_container_of(op, struct unr_compose, op);
 }
 
+/* The child that was begun last, and the name of the operation, are kept where a system call has
+ * its arguments. */
+static struct unr_op *child_of(const struct unr_compose *self)
+{
+    return (struct unr_op *)(uintptr_t)self->op.private_fields.address;
+}
+
+static const char *name_of(const struct unr_op *op)
+{
+    return (const char *)(uintptr_t)op->private_fields.offset;
+}
+
 /* Runs one step.  A child that the step begins is not handed back inside it (rule 1, Once), so the
  * phase afterwards is the one in which this step left the operation. */
 static void run_step(struct unr_compose *self, struct unr_op *finished)
@@ -60,7 +72,7 @@ static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
     unri_record_request(op, request, let_in);
     unsigned passed = let_in ? unri_cancel_state_let_out(&c->state, let_in) : 0;
     if (passed && c->phase == WAITING)
-        unri_request(c->child, (struct unr_cancel_request){ passed, request.cause });
+        unri_request(child_of(self), (struct unr_cancel_request){ passed, request.cause });
     return let_in;
 }
 
@@ -105,11 +117,6 @@ static void child_done(struct unr_op *combinator, struct unr_op *child)
     run_step(self, child);
 }
 
-static const char *name_of(const struct unr_op *op)
-{
-    return ((const struct unr_compose *)op)->private_fields.name;
-}
-
 static const char *explain(const struct unr_op *op)
 {
     const struct unr_compose_private *c = &((const struct unr_compose *)op)->private_fields;
@@ -139,10 +146,9 @@ struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned 
     unr_describe(&self->op, &type);
     unri_set_supports(&self->op, unri_with_weaker(unri_strongest(supports)));
     unri_cancel_state_init(&c->state, &self->op);
+    unri_private(&self->op)->offset = (uintptr_t)name;
     c->step = step;
-    c->name = name;
     c->explain = NULL;
-    c->child = NULL;
     c->child_cause = 0;
     c->child_failed = false;
     c->proven = UNR_CANCEL_TOTAL;
@@ -167,7 +173,7 @@ void unr_compose_next(struct unr_compose *self, struct unr_op *described)
     unri_hold(described);
     struct unr_cancel_request asked = unri_cancel_state_preempting(&c->state);
     c->phase = WAITING;
-    c->child = described;
+    unri_private(&self->op)->address = (uintptr_t)described;
     unri_start_child(&self->op, described, asked);
 }
 

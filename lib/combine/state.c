@@ -41,10 +41,21 @@ unsigned unri_filter_types(unr_filter_fn *filter, void *context, unsigned types)
     return let;
 }
 
+/* A cancellation state lies right behind its operation. */
+struct owner {
+    struct unr_op           op;
+    struct unr_cancel_state state;
+};
+
+static struct unr_op *owner_of(struct unr_cancel_state *state)
+{
+    return &unr_container_of(state, struct owner, state)->op;
+}
+
 void unri_cancel_state_init(struct unr_cancel_state *state, struct unr_op *op)
 {
+    assert(owner_of(state) == op);
     *state = (struct unr_cancel_state){ 0 };
-    state->private_fields.op = op;
     state->private_fields.supports = (uint8_t)unri_own_supports(op);
 }
 
@@ -67,9 +78,9 @@ unsigned unri_cancel_state_let_in(struct unr_cancel_state *state, struct unr_can
 {
     struct unr_cancel_state_private *s = &state->private_fields;
     unsigned                         let = filter_in(s, request.types);
-    if (let && !s->let_in.types)
-        s->let_in.cause = request.cause;
-    s->let_in.types |= let;
+    if (let && !s->let_in)
+        s->cause = request.cause;
+    s->let_in |= (uint8_t)let;
     return let;
 }
 
@@ -81,22 +92,22 @@ struct unr_cancel_request unri_cancel_state_preempting(const struct unr_cancel_s
     const struct unr_cancel_state_private *s = &state->private_fields;
     unsigned                               let_in, passed;
     do {
-        let_in = s->let_in.types;
+        let_in = s->let_in;
         passed = 0;
         if (let_in && !s->lets_children_begin)
             passed = unri_cancel_state_let_out(state, let_in);
-    } while (let_in != s->let_in.types);
-    return (struct unr_cancel_request){ passed, s->let_in.cause };
+    } while (let_in != s->let_in);
+    return (struct unr_cancel_request){ passed, s->cause };
 }
 
 unsigned unr_state_cancelled(const struct unr_cancel_state *state)
 {
-    return state->private_fields.let_in.types;
+    return state->private_fields.let_in;
 }
 
 int unr_state_cause(const struct unr_cancel_state *state)
 {
-    return state->private_fields.let_in.cause;
+    return state->private_fields.cause;
 }
 
 /* Makes the result forget which request was honoured: whoever resets the cancellation state has
@@ -117,16 +128,17 @@ void unr_state_reset(struct unr_cancel_state *state, unr_filter_fn *in, unr_filt
                      void *context)
 {
     struct unr_cancel_state_private *s = &state->private_fields;
-    s->let_in = (struct unr_cancel_request){ 0 };
+    s->let_in = 0;
+    s->cause = 0;
     s->in = in;
     s->out = out;
     s->context = context;
-    forget_honoured(s->op);
+    forget_honoured(owner_of(state));
     unsigned supports = 0;
     for (unsigned type = UNR_CANCEL_TERMINAL; type <= UNR_CANCEL_TOTAL; type <<= 1)
         if (filter_in(s, type))
             supports |= type;
-    unri_set_supports(s->op, supports);
+    unri_set_supports(owner_of(state), supports);
 }
 
 void unr_state_preempt(struct unr_cancel_state *state, bool on)

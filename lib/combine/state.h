@@ -7,10 +7,13 @@
 #include <unring/state.h>
 #include "../core/base.h"
 
+struct unr_op;
+
 /* Puts each of `types` to a filter by itself, and returns the answers, or-ed. */
 unsigned unri_filter_types(unr_filter_fn *filter, void *context, unsigned types);
 
-/* Begins the cancellation state of `op`, which has just been described. */
+/* Begins the cancellation state of `op`, which has just been described.  The state lies right
+ * behind `op`. */
 void unri_cancel_state_init(struct unr_cancel_state *state, struct unr_op *op);
 
 /* Puts a request to the `in` filter, and keeps the types that come through for later children.
