@@ -624,6 +624,126 @@ Test(receiver, message_behind_an_empty_pool)
     close_all();
 }
 
+/* ---- streams ---- */
+
+struct sink {
+    int      fd;
+    uint64_t got;
+};
+
+static void *take_flow(void *context)
+{
+    static char  bytes[30000];
+    struct sink *sink = context;
+    for (ssize_t n; (n = read(sink->fd, bytes, sizeof bytes)) > 0;)
+        for (ssize_t i = 0; i < n; i++)
+            if ((unsigned char)bytes[i] != pattern(sink->got++))
+                return NULL;
+    return sink;
+}
+
+/* Cancelled again and again: each byte is delivered, in the receiver or in the socket. */
+Test(receiver, relay_delivers_what_a_receiver_shows)
+{
+    struct reading    r = { .read.runs = 0 };
+    struct unr_stream from, to;
+    struct unr_relay  relay = { 0 };
+    int               fds[2];
+    pthread_t         sender, taker;
+    void             *right = NULL;
+    uint64_t          delivered = 0;
+    unsigned          state = 9, cancelled = 0;
+    size_t            rest;
+    tcp_pair(r.fds);
+    unix_pair(fds);
+    struct sink sink = { .fd = fds[1] };
+    init(&r);
+    unr_stream_receiver(&from, &r.receiver);
+    unr_stream_socket(&to, fds[0]);
+    pthread_create(&sender, NULL, send_flow, &r.fds[1]);
+    pthread_create(&taker, NULL, take_flow, &sink);
+    for (bool ended = false; !ended;) {
+        state = state * 1103515245 + 12345;
+        r.other.runs = 0;
+        start(&r.other, unr_relay(&relay, &from, &to));
+        for (unsigned turns = state >> 16 & 15; turns; turns--)
+            submit();
+        if (delivered < FLOW / 2)
+            unr_cancel(&relay.op, UNR_CANCEL_PARTIAL);
+        finish(&r.other);
+        delivered += r.other.result.bytes;
+        cancelled += r.other.result.error == -ECANCELED;
+        unr_buffer_data(&relay.rest, &rest);
+        cr_assert_eq(rest, 0);
+        ended = r.other.result.error == 0;
+    }
+    cr_assert_eq(delivered, FLOW);
+    cr_assert_gt(cancelled, 0);
+    close(fds[0]);
+    pthread_join(sender, NULL);
+    pthread_join(taker, &right);
+    cr_assert_eq(right, &sink);
+    cr_assert_eq(sink.got, FLOW);
+    close(fds[1]);
+    finish_reading(&r);
+    close_all();
+}
+
+/* What a relay could not deliver is the next read's. */
+Test(receiver, relay_that_fails_leaves_its_bytes)
+{
+    struct reading    r = { .read.runs = 0 };
+    struct unr_stream from, to;
+    struct unr_relay  relay = { 0 };
+    int               fds[2];
+    unix_pair(r.fds);
+    unix_pair(fds);
+    close(fds[1]);
+    init(&r);
+    unr_stream_receiver(&from, &r.receiver);
+    unr_stream_socket(&to, fds[0]);
+    write_all(r.fds[1], "undelivered");
+    start(&r.other, unr_relay(&relay, &from, &to));
+    finish(&r.other);
+    cr_assert_eq(r.other.result.error, -EPIPE);
+    cr_assert_eq(r.other.result.bytes, 0);
+    cr_assert_eq(read_once(&r, 64), 11);
+    close(fds[0]);
+    finish_reading(&r);
+    close_all();
+}
+
+/* A relay of datagrams copies each of them. */
+Test(receiver, relay_of_datagrams)
+{
+    struct reading    r = { .read.runs = 0 };
+    struct unr_stream from, to;
+    struct unr_relay  relay = { 0 };
+    int               fds[2];
+    char              got[64];
+    datagram_pair(r.fds);
+    unix_pair(fds);
+    init(&r);
+    unr_stream_receiver(&from, &r.receiver);
+    unr_stream_socket(&to, fds[0]);
+    write_all(r.fds[1], "one");
+    write_all(r.fds[1], "two");
+    start(&r.other, unr_relay(&relay, &from, &to));
+    for (size_t n = 0; n < 6;) {
+        submit();
+        ssize_t more = recv(fds[1], got + n, sizeof got - n, MSG_DONTWAIT);
+        n += more > 0 ? (size_t)more : 0;
+    }
+    cr_assert_eq(memcmp(got, "onetwo", 6), 0);
+    unr_cancel(&relay.op, UNR_CANCEL_ALL);
+    finish(&r.other);
+    cr_assert_eq(r.other.result.bytes, 6);
+    unr_buffer_free(&relay.rest);
+    close_pair(fds);
+    finish_reading(&r);
+    close_all();
+}
+
 /* ---- what is named ---- */
 
 static void view_without_a_pool(void *context)

@@ -13,7 +13,7 @@ UNR_BEGIN
 struct unr_relay_private {
     struct unr_compose compose;
     struct unr_stream *from, *to;
-    struct unr_some    some;  /* the read or write in flight: a write, if there is a rest */
+    struct unr_some    some;  /* the read or write in flight */
     struct iovec       piece; /* lent to it */
 };
 
@@ -42,6 +42,9 @@ struct unr_relay {
  *           none with error 0.  `bytes` and the rest together are all that was taken.  The rest is
  *           the caller's from `done` on, who gives it back with unr_buffer_free(), unless it is
  *           empty.  Describing the relay again forgets it.
+ * Views     of a receiver with a pool are written from where they are, and no buffer is allocated.
+ *           Bytes leave the receiver when they were delivered: what was not is still there, and the
+ *           rest is empty.
  * Cancels   PARTIAL: `bytes` were delivered, and all other bytes that were taken are in
  *           relay->rest.
  * Errors    those of reading `from` and of writing to `to`; -EIO: a write moved nothing; -ENOMEM:

@@ -3,6 +3,9 @@
  * empty, and so on.  A byte that was taken and not delivered is therefore always in the buffer,
  * relay->rest, which is the caller's when the relay ends early (rule 4).
  *
+ * A receiver with a pool shows its bytes where they are.  A relay from one writes them from there
+ * and takes them when they are delivered; so what was not delivered is still in the receiver.
+ *
  * Why no splice: IORING_OP_SPLICE always runs in a worker thread.  There it waits for a TCP socket
  * to have data, and for any socket to have room, unless the socket itself is O_NONBLOCK (Linux
  * 6.18: tcp_splice_read() and splice_to_socket() look at file->f_flags alone).  So each idle or
@@ -14,10 +17,28 @@
 
 enum { BUFFER_MAX = 65536 };
 
+/* Sets the piece to what is to be delivered next; false: there is nothing. */
+static bool find_rest(struct unr_relay *relay)
+{
+    struct unr_relay_private *p = &relay->private_fields;
+    struct unr_receiver      *shows = unri_shows(p->from);
+    p->piece.iov_base = shows ? unr_receiver_data(shows, &p->piece.iov_len)
+                              : unr_buffer_data(&relay->rest, &p->piece.iov_len);
+    return p->piece.iov_len > 0;
+}
+
+static void consume_rest(struct unr_relay *relay, size_t len)
+{
+    struct unr_receiver *shows = unri_shows(relay->private_fields.from);
+    if (shows)
+        unr_receiver_consume(shows, len);
+    else
+        unr_buffer_consume(&relay->rest, len);
+}
+
 static void write_rest(struct unr_relay *relay)
 {
     struct unr_relay_private *p = &relay->private_fields;
-    p->piece.iov_base = unr_buffer_data(&relay->rest, &p->piece.iov_len);
     unr_compose_next(&p->compose, unri_step_write(&relay->op, &p->some, p->to, &p->piece, 1));
 }
 
@@ -35,7 +56,11 @@ static void end(struct unr_relay *relay, int error)
 static void read_more(struct unr_relay *relay)
 {
     struct unr_relay_private *p = &relay->private_fields;
-    int                       error = unr_buffer_prepare(&relay->rest, 1, &p->piece);
+    if (unri_shows(p->from)) {
+        unr_compose_next(&p->compose, unri_step_view(&relay->op, &p->some, p->from));
+        return;
+    }
+    int error = unr_buffer_prepare(&relay->rest, 1, &p->piece);
     if (error) {
         end(relay, error);
         return;
@@ -54,9 +79,11 @@ static bool is_cancelled(struct unr_relay *relay)
  * taken some. */
 static void was_read(struct unr_relay *relay, const struct unr_result *read)
 {
-    unri_was_read(relay->private_fields.from, read->bytes);
-    unr_buffer_commit(&relay->rest, (size_t)read->bytes);
-    if (read->error || !read->bytes)
+    struct unr_stream *from = relay->private_fields.from;
+    unri_was_read(from, read->bytes);
+    if (!unri_shows(from))
+        unr_buffer_commit(&relay->rest, (size_t)read->bytes);
+    if (read->error || !find_rest(relay))
         end(relay, read->error);
     else if (is_cancelled(relay))
         end(relay, -ECANCELED);
@@ -68,16 +95,14 @@ static void was_read(struct unr_relay *relay, const struct unr_result *read)
  * rest or in `bytes`, never in both. */
 static void was_written(struct unr_relay *relay, const struct unr_result *write)
 {
-    size_t left;
     unri_was_written(relay->private_fields.to, write->bytes);
-    unr_buffer_consume(&relay->rest, (size_t)write->bytes);
+    consume_rest(relay, (size_t)write->bytes);
     relay->op.result.bytes += write->bytes;
-    unr_buffer_data(&relay->rest, &left);
     if (write->error || !write->bytes)
         end(relay, write->error ? write->error : -EIO);
     else if (is_cancelled(relay))
         end(relay, -ECANCELED);
-    else if (left)
+    else if (find_rest(relay))
         write_rest(relay);
     else
         read_more(relay);
@@ -86,11 +111,9 @@ static void was_written(struct unr_relay *relay, const struct unr_result *write)
 static void step(struct unr_compose *self, struct unr_op *finished)
 {
     struct unr_relay *relay = unr_container_of(self, struct unr_relay, private_fields.compose);
-    size_t            rest;
-    unr_buffer_data(&relay->rest, &rest);
     if (!finished)
         read_more(relay);
-    else if (rest)
+    else if (relay->private_fields.to->private_fields.is_written)
         was_written(relay, &finished->result);
     else
         was_read(relay, &finished->result);

@@ -218,6 +218,23 @@ struct unr_op *unri_step_write(const struct unr_op *op, struct unr_some *some,
     return unr_write_some(some, stream, iov, n);
 }
 
+struct unr_receiver *unri_shows(const struct unr_stream *stream)
+{
+    struct unr_receiver *receiver = stream->private_fields.receiver;
+    if (stream->type != &receiver_of_socket || !receiver->private_fields.pool
+        || receiver->private_fields.messages)
+        return NULL;
+    return receiver;
+}
+
+struct unr_op *unri_step_view(const struct unr_op *op, struct unr_some *some,
+                              struct unr_stream *stream)
+{
+    check_free(op, stream, stream->private_fields.is_read);
+    stream->private_fields.is_read = true;
+    return unr_receive_view(&some->op, stream->private_fields.receiver);
+}
+
 void unri_was_read(struct unr_stream *stream, uint64_t bytes)
 {
     stream->private_fields.is_read = false;

@@ -13,6 +13,14 @@ struct unr_op *unri_step_read(const struct unr_op *op, struct unr_some *some,
 struct unr_op *unri_step_write(const struct unr_op *op, struct unr_some *some,
                                struct unr_stream *stream, const struct iovec *iov, unsigned n);
 
+/* The receiver whose bytes can be looked at where they are, instead of being read from the stream;
+ * NULL: they cannot. */
+struct unr_receiver *unri_shows(const struct unr_stream *stream);
+
+/* Describes a step that waits until that receiver has something to show. */
+struct unr_op *unri_step_view(const struct unr_op *op, struct unr_some *some,
+                              struct unr_stream *stream);
+
 /* The step has ended, and has moved so many bytes: unr_stream_moved(). */
 void unri_was_read(struct unr_stream *stream, uint64_t bytes);
 void unri_was_written(struct unr_stream *stream, uint64_t bytes);
