@@ -58,6 +58,15 @@ static int look(struct unr_op *op, int res, unsigned cqe_flags)
     return res;
 }
 
+/* What has come counts against the limit, also if the operation is submitted again behind it. */
+static int look_at_bytes(struct unr_op *op, int res, unsigned cqe_flags)
+{
+    uint32_t *limit = &unri_private(op)->length;
+    if (res > 0 && *limit)
+        *limit = (uint32_t)res < *limit ? *limit - (uint32_t)res : 1;
+    return look(op, res, cqe_flags);
+}
+
 /* The kernel counts the head, and the room for name and control data, among the bytes. */
 static int look_at_message(struct unr_op *op, int res, unsigned cqe_flags)
 {
@@ -117,7 +126,7 @@ static bool fill_receive(struct io_uring_sqe *sqe, struct unr_op *op)
 #define BUFFERS(looks) .takes_buffers = true, .look = looks, .goes_on = goes_on
 ROW(accept, IORING_OP_ACCEPT, FD, fill_accept, .takes_buffers = false);
 ROW(poll, IORING_OP_POLL_ADD, EVENTS, fill_poll, .takes_buffers = false);
-ROW(recv, IORING_OP_RECV, BYTES, fill_receive, BUFFERS(look));
+ROW(recv, IORING_OP_RECV, BYTES, fill_receive, BUFFERS(look_at_bytes));
 ROW(recvmsg, IORING_OP_RECVMSG, BYTES, fill_receive, BUFFERS(look_at_message));
 ROW(read, UNRI_OP_READ_MULTISHOT, BYTES, fill_with_buffers, .needs = "6.7", BUFFERS(look));
 
