@@ -222,11 +222,11 @@ __attribute__((noinline)) static void hand_out_shot(struct unr_loop *loop, struc
 static void own_cqe(struct unr_loop *loop, struct unr_op *op, int res, unsigned flags)
 {
     struct unr_op_private *p = unri_private(op);
+    if (unlikely(unri_row_of(op)->look != NULL))
+        res = unri_row_of(op)->look(op, res, flags);
     if (!(p->flags & UNRI_HONOURED) && unlikely(unri_is_interruption(res))
         && (res = unri_interrupted(loop, op, res)) == UNRI_AGAIN)
         return;
-    if (unlikely(unri_row_of(op)->look != NULL))
-        res = unri_row_of(op)->look(op, res, flags);
     if (flags & IORING_CQE_F_NOTIF) {
         p->flags ^= UNRI_AWAITS_NOTIF; /* the first of the two CQEs sets it, the second clears it */
     } else if (!(flags & IORING_CQE_F_MORE)) {
