@@ -21,6 +21,9 @@
 
 #include <unring/compose.h>
 
+static_assert(sizeof(struct unr_compose) <= 184, "part of what each connection has");
+static_assert(offsetof(struct unr_compose, private_fields.state) == sizeof(struct unr_op), "");
+
 enum phase { DESCRIBED, STEPPING, WAITING, ENDED };
 
 static const char step_rule[] =

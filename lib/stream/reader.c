@@ -14,6 +14,8 @@
  */
 enum { WORTHWHILE_ROOM = 512 };
 
+static_assert(sizeof(struct unr_reader) <= 424, "each connection has one");
+
 static struct unr_reader *reader_of(struct unr_compose *self)
 {
     return unr_container_of(self, struct unr_reader, private_fields.compose);

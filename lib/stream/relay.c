@@ -11,11 +11,14 @@
  * 6.18: tcp_splice_read() and splice_to_socket() look at file->f_flags alone).  So each idle or
  * slow relay would hold a thread.  And it gains nothing: between TCP sockets, in pieces of 64 KiB,
  * a copy moved 1.5 GB/s and a splice 1.1; between pipes and files they are within the noise. */
+#include "../core/base.h"
 #include "stream.h"
 
 #include <unring.h>
 
 enum { BUFFER_MAX = 65536 };
+
+static_assert(sizeof(struct unr_relay) <= 448, "each connection has one");
 
 /* Sets the piece to what is to be delivered next; false: there is nothing. */
 static bool find_rest(struct unr_relay *relay)

@@ -9,6 +9,8 @@
 /* How many pieces fit the window, which is lent to a step where the caller's array cannot be. */
 enum { WINDOW = sizeof((struct unr_transfer_private *)0)->window / sizeof(struct iovec) };
 
+static_assert(sizeof(struct unr_transfer) <= 496, "each connection has one");
+
 /* ---- conditions ---- */
 
 size_t unr_transfer_all(void *context, int error, size_t bytes)
