@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: MIT */
+/* Pools, the multishot operations that take buffers from them, and receivers with a pool: each byte
+ * once and in order, whatever is cancelled, stopped, closed or starved meanwhile; each buffer has
+ * one owner, and comes back. */
+#include "scenario.h"
+
+#include <errno.h>
+
+enum { SIZE = 512, BUFFERS_MAX = 8, LINKS = 3, TURNS_MAX = 200, CAPACITY = 4096 };
+
+/* ---- a pool and its loop ---- */
+
+struct place {
+    struct unr_loop *loop;
+    struct unr_pool *pool;
+    bool             is_over; /* other processes do nothing more */
+};
+
+static struct unr_pool *open_pool(struct unr_loop *loop, unsigned count, unsigned published)
+{
+    const struct unr_pool_options options = {
+        .size = sizeof options, .count = count, .buffer_size = SIZE, .published = published
+    };
+    struct unr_pool *pool = NULL;
+    unr_sim_check(unr_pool_open(&pool, loop, &options) == 0, "a pool opens");
+    return pool;
+}
+
+static void open_place(struct place *place, unsigned count, unsigned published)
+{
+    *place = (struct place){ .loop = open_small_loop() };
+    place->pool = open_pool(place->loop, count, published);
+}
+
+static struct unr_pool_stats stats_of(const struct unr_pool *pool)
+{
+    struct unr_pool_stats stats;
+    unr_pool_stats(pool, &stats, sizeof stats);
+    return stats;
+}
+
+/* Each buffer has come back.  The pool is closed before its loop or after it. */
+static void close_place(struct place *place)
+{
+    struct unr_pool_stats stats = stats_of(place->pool);
+    unr_sim_check(stats.taken == stats.given && stats.held == 0, "each buffer has come back");
+    place->is_over = true;
+    if (unr_sim_choose(2)) {
+        close_loop(place->loop);
+        unr_pool_close(place->pool);
+    } else {
+        unr_pool_close(place->pool);
+        close_loop(place->loop);
+    }
+}
+
+static void turn(const struct place *place, unr_time timeout)
+{
+    unr_sim_check(unr_loop_run_once(place->loop, timeout) >= 0, "a turn");
+}
+
+static void count_run(struct unr_op *op)
+{
+    ++*(int *)op->data;
+}
+
+/* Turns until an operation that ends soon has ended. */
+static void end_of(const struct place *place, const struct unr_op *op)
+{
+    for (int turns = 0; unr_in_flight(op); turns++) {
+        unr_sim_check(turns < TURNS_MAX, "it ends");
+        turn(place, UNR_NEVER);
+    }
+}
+
+/* ---- what another process sends ---- */
+
+enum ending { GOES_ON, CLOSES, RESETS };
+
+static unsigned char byte_at(size_t i)
+{
+    return (unsigned char)(i * 31 + i / 200);
+}
+
+static bool are_bytes(const void *data, size_t from, size_t n)
+{
+    const unsigned char *bytes = data;
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i] != byte_at(from + i))
+            return false;
+    return true;
+}
+
+struct peer {
+    struct place *place;
+    int           fds[2]; /* [0] is the receiver's */
+    size_t        total, piece, sent;
+    enum ending   ending;
+    bool          waits; /* there was no room */
+    bool          over;  /* it has done all that it does */
+};
+
+static void send_on(void *context)
+{
+    struct peer  *p = context;
+    unsigned char bytes[CAPACITY];
+    size_t        n = p->total - p->sent < p->piece ? p->total - p->sent : p->piece;
+    if (p->place->is_over || p->over)
+        return;
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = byte_at(p->sent + i);
+    ssize_t wrote = unr_sim_write(p->fds[1], bytes, n);
+    p->waits = wrote == -EAGAIN;
+    if (wrote < 0)
+        return;
+    p->sent += (size_t)wrote;
+    if (p->sent < p->total) {
+        unr_sim_later(send_on, p);
+        return;
+    }
+    p->over = true;
+    if (p->ending == RESETS)
+        unr_sim_write(p->fds[0], "x", 1); /* unread at the peer: who closes then resets */
+    if (p->ending != GOES_ON)
+        unr_sim_close(p->fds[1]);
+}
+
+/* There is room again, perhaps. */
+static void send_more(struct peer *p)
+{
+    if (!p->waits)
+        return;
+    p->waits = false;
+    unr_sim_later(send_on, p);
+}
+
+static void close_peer(const struct peer *p)
+{
+    if (p->ending == GOES_ON || !p->over)
+        unr_sim_close(p->fds[1]);
+}
+
+/* ---- a receiver, and who reads from it ---- */
+
+enum how { COPY, MESSAGE, VIEW, VIEW_PART, KEEP };
+
+struct link {
+    struct place       *place;
+    struct peer         peer;
+    struct unr_receiver receiver;
+    struct unr_op       op, other;
+    enum how            how;
+    size_t              room, got;
+    unsigned char       buf[2 * SIZE];
+    struct iovec        iov;
+    struct msghdr       msg;
+    unsigned char      *kept; /* a buffer that the reader has kept */
+    size_t              kept_from, kept_len;
+    int                 runs, error;
+    bool                at_end;
+    unsigned            asks; /* as often its reads may be cancelled */
+};
+
+static void open_link(struct link *l, struct place *place, uint32_t credit)
+{
+    l->place = l->peer.place = place;
+    if (!l->peer.fds[0] && !l->peer.fds[1])
+        unr_sim_socketpair(l->peer.fds, CAPACITY);
+    if (l->peer.total)
+        unr_sim_later(send_on, &l->peer);
+    unr_receiver_init(&l->receiver, place->loop, place->pool, l->peer.fds[0], credit);
+}
+
+static void take(struct link *l, const void *data, size_t n)
+{
+    unr_sim_check(l->got + n <= l->peer.sent && are_bytes(data, l->got, n),
+                  "each byte once, and in order");
+    l->got += n;
+    send_more(&l->peer);
+}
+
+static void give_kept(struct link *l)
+{
+    if (!l->kept)
+        return;
+    unr_sim_check(are_bytes(l->kept, l->kept_from, l->kept_len), "what is kept stays as it is");
+    memset(l->kept, 'k', l->kept_len); /* it is the reader's */
+    unr_pool_give(l->place->pool, l->kept + l->kept_len - 1);
+    l->kept = NULL;
+}
+
+static void keep(struct link *l)
+{
+    size_t len;
+    give_kept(l);
+    l->kept_from = l->got;
+    l->kept = unr_receiver_keep(&l->receiver, &len);
+    unr_sim_check(l->kept && len, "there is something to keep");
+    l->kept_len = len;
+    take(l, l->kept, len);
+}
+
+/* Everything that is there to see, in pieces. */
+static size_t look(const struct link *l)
+{
+    struct iovec pieces[BUFFERS_MAX + 1];
+    unsigned     n = unr_receiver_pieces(&l->receiver, pieces, BUFFERS_MAX + 1);
+    size_t       all = 0, first;
+    for (unsigned i = 0; i < n; i++) {
+        unr_sim_check(are_bytes(pieces[i].iov_base, l->got + all, pieces[i].iov_len),
+                      "what is shown is what comes next");
+        all += pieces[i].iov_len;
+    }
+    unr_sim_check(all == unr_receiver_held(&l->receiver), "all of it is shown");
+    unr_sim_check(unr_receiver_data(&l->receiver, &first) == (n ? pieces[0].iov_base : NULL)
+                      && first == (n ? pieces[0].iov_len : 0),
+                  "the first piece is the first");
+    return all;
+}
+
+static void consume(struct link *l, size_t n)
+{
+    unr_receiver_consume(&l->receiver, n);
+    l->got += n;
+    send_more(&l->peer);
+}
+
+static void take_read(struct link *l, size_t bytes)
+{
+    switch (l->how) {
+    case COPY:
+    case MESSAGE: take(l, l->buf, bytes); break;
+    case VIEW:
+        unr_sim_check(look(l) >= bytes, "as much as the result says, or more has come");
+        consume(l, bytes);
+        break;
+    case VIEW_PART:
+        unr_sim_check(look(l) >= bytes, "as much as the result says, or more has come");
+        consume(l, (bytes + 1) / 2);
+        break;
+    case KEEP: keep(l); break;
+    }
+}
+
+static void was_read(struct unr_op *op)
+{
+    struct link             *l = op->data;
+    const struct unr_result *r = &op->result;
+    l->runs++;
+    if (r->error == -ECANCELED) {
+        unr_sim_check(r->guarantee == UNR_CANCEL_TOTAL && r->bytes == 0,
+                      "a cancelled read has taken nothing");
+        unr_sim_check(r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED,
+                      "it was cancelled in user space");
+        return;
+    }
+    unr_sim_check(!r->requested || r->verdict == UNR_VERDICT_TOO_LATE, "who asked came too late");
+    if (!r->error && r->bytes) {
+        take_read(l, r->bytes);
+        return;
+    }
+    l->error = r->error;
+    l->at_end = true;
+}
+
+static struct unr_op *describe_read(struct link *l)
+{
+    switch (l->how) {
+    case COPY: return unr_receive(&l->op, &l->receiver, l->buf, l->room);
+    case MESSAGE:
+        l->iov = (struct iovec){ l->buf, l->room };
+        l->msg = (struct msghdr){ .msg_iov = &l->iov, .msg_iovlen = 1 };
+        return unr_receive_message(&l->op, &l->receiver, &l->msg);
+    default: return unr_receive_view(&l->op, &l->receiver);
+    }
+}
+
+static void begin_read(struct link *l)
+{
+    unr_start(l->place->loop, describe_read(l), was_read, l);
+}
+
+/* Turns until the read has ended, and meanwhile it may be cancelled. */
+static void end_read(struct link *l)
+{
+    for (int turns = 0; unr_in_flight(&l->op); turns++) {
+        unr_sim_check(turns < TURNS_MAX, "a read does not sleep beside something to read");
+        if (l->asks && unr_sim_choose(2)) {
+            l->asks--;
+            unr_cancel(&l->op, UNR_CANCEL_ALL);
+        }
+        turn(l->place, UNR_NEVER);
+    }
+}
+
+static void read_to(struct link *l, size_t total)
+{
+    for (int reads = 0; l->got < total && !l->at_end; reads++) {
+        unr_sim_check(reads < TURNS_MAX, "it comes to an end");
+        begin_read(l);
+        end_read(l);
+    }
+    unr_sim_check(l->got == total, "each byte");
+}
+
+/* The end comes behind all bytes. */
+static void read_end(struct link *l)
+{
+    l->asks = 0;
+    begin_read(l);
+    end_read(l);
+    unr_sim_check(l->at_end && l->got == l->peer.total, "the end comes behind all bytes");
+    unr_sim_check(l->error == 0 || (l->peer.ending == RESETS && l->error == -ECONNRESET),
+                  "and is what the peer made of it");
+    unr_sim_check(unr_receiver_held(&l->receiver) == 0, "nothing is left");
+}
+
+static void close_link(struct link *l)
+{
+    int closed = 0;
+    unr_start(l->place->loop, unr_cancel_close(&l->other, l->peer.fds[0]), count_run, &closed);
+    end_of(l->place, &l->other);
+    unr_sim_check(closed == 1 && l->other.result.error == 0, "closed");
+    give_kept(l);
+    unr_receiver_free(&l->receiver);
+    l->peer.over |= l->peer.ending == GOES_ON;
+    close_peer(&l->peer);
+}
+
+/* What a scenario does. */
+struct plan {
+    enum how    how;
+    enum ending ending;
+    size_t      room, total, piece;
+    unsigned    count, published, asks;
+    uint32_t    credit;
+    bool        empty; /* all buffers are taken */
+};
+
+static struct link link_of(const struct plan *plan)
+{
+    return (struct link){ .peer = { .total = plan->total,
+                                    .piece = plan->piece,
+                                    .ending = plan->ending },
+                          .how = plan->how,
+                          .room = plan->room,
+                          .asks = plan->asks };
+}
+
+/* ---- all of it is read, and reads are cancelled at any moment ---- */
+
+static void read_all(const struct scenario *scenario)
+{
+    const struct plan *plan = scenario->parameter;
+    struct place       place;
+    struct link        l = link_of(plan);
+    open_place(&place, plan->count, plan->published);
+    open_link(&l, &place, plan->credit);
+    read_to(&l, plan->total);
+    if (plan->ending != GOES_ON)
+        read_end(&l);
+    outcome("%zu bytes, %s", l.got, l.at_end ? "end" : "goes on");
+    close_link(&l);
+    close_place(&place);
+}
+
+/* ---- a stop at any moment ---- */
+
+/* What is in the receiver comes first, then what is in the socket. */
+static void read_rest(struct link *l)
+{
+    unsigned char rest[CAPACITY];
+    consume(l, look(l));
+    ssize_t n = unr_sim_read(l->peer.fds[0], rest, sizeof rest);
+    n = n < 0 ? 0 : n;
+    take(l, rest, (size_t)n);
+    unr_sim_check(l->got == l->peer.sent, "each byte was read, or is in the receiver or behind it");
+}
+
+static void stopped(const struct scenario *scenario)
+{
+    const struct plan *plan = scenario->parameter;
+    struct place       place;
+    struct link        l = link_of(plan);
+    int                stops = 0;
+    bool               with_read = !unr_sim_choose(2);
+    unsigned           turns = unr_sim_choose(4);
+    open_place(&place, plan->count, plan->published);
+    open_link(&l, &place, plan->credit);
+    if (with_read)
+        begin_read(&l);
+    for (; turns; turns--)
+        turn(&place, 0);
+    unr_start(place.loop, unr_receiver_stop(&l.other, &l.receiver), count_run, &stops);
+    end_of(&place, &l.other);
+    end_of(&place, &l.op);
+    unr_sim_check(stops == 1 && l.other.result.error == 0, "stopped once");
+    if (unr_sim_choose(2)) { /* what it holds is read as ever, then it serves nobody */
+        size_t held = unr_receiver_held(&l.receiver);
+        if (held)
+            read_to(&l, l.got + held);
+        begin_read(&l);
+        end_read(&l);
+        unr_sim_check(l.error == -ESHUTDOWN, "it was stopped");
+    }
+    give_kept(&l);
+    read_rest(&l);
+    unr_receiver_free(&l.receiver);
+    if (unr_sim_choose(2)) {
+        l.at_end = false;
+        unr_receiver_init(&l.receiver, place.loop, place.pool, l.peer.fds[0], plan->credit);
+        read_to(&l, plan->total);
+    }
+    close_link(&l);
+    close_place(&place);
+}
+
+/* ---- closed at any moment ---- */
+
+enum closer { BY_CLOSE, BY_CANCEL_CLOSE, BY_LOOP };
+
+static void close_by(struct link *l, enum closer closer)
+{
+    int closes = 0;
+    l->place->is_over = true;
+    if (closer == BY_LOOP) {
+        unr_sim_check(unr_loop_close(l->place->loop) == 0, "closed");
+        unr_sim_close(l->peer.fds[0]);
+        return;
+    }
+    unr_start(l->place->loop,
+              closer == BY_CLOSE ? unr_close(&l->other, l->peer.fds[0])
+                                 : unr_cancel_close(&l->other, l->peer.fds[0]),
+              count_run, &closes);
+    end_of(l->place, &l->other);
+    unr_sim_check(closes == 1 && l->other.result.error == 0, "closed");
+}
+
+static void closed(const struct scenario *scenario)
+{
+    const struct plan *plan = scenario->parameter;
+    struct place       place;
+    struct link        l = link_of(plan);
+    enum closer        closer = unr_sim_choose(3);
+    bool               with_read = !unr_sim_choose(2), stops = unr_sim_choose(2);
+    unsigned           turns = unr_sim_choose(4);
+    void              *taken[BUFFERS_MAX] = { NULL };
+    struct unr_op      stop = { .data = NULL };
+    int                stop_runs = 0;
+    open_place(&place, plan->count, plan->published);
+    for (unsigned i = 0; plan->empty && i < plan->count; i++)
+        taken[i] = unr_pool_take(place.pool);
+    open_link(&l, &place, plan->credit);
+    if (with_read)
+        begin_read(&l);
+    for (; turns; turns--)
+        turn(&place, 0);
+    if (stops)
+        unr_start(place.loop, unr_receiver_stop(&stop, &l.receiver), count_run, &stop_runs);
+    close_by(&l, closer);
+    if (closer == BY_CLOSE && !stops) { /* it does not wait for the receiver, and a stop does */
+        stops = true;
+        unr_start(place.loop, unr_receiver_stop(&stop, &l.receiver), count_run, &stop_runs);
+    }
+    end_of(&place, &stop);
+    end_of(&place, &l.op);
+    unr_sim_check(l.runs == with_read && stop_runs == stops, "each done once");
+    unr_sim_check(!unr_in_flight(&l.op), "the read has ended");
+    for (unsigned i = 0; i < plan->count; i++)
+        if (taken[i])
+            unr_pool_give(place.pool, taken[i]);
+    give_kept(&l);
+    look(&l);
+    unr_receiver_free(&l.receiver);
+    struct unr_pool_stats stats = stats_of(place.pool);
+    unr_sim_check(stats.taken == stats.given && stats.held == 0, "each buffer has come back");
+    unr_pool_close(place.pool);
+    if (closer != BY_LOOP)
+        close_loop(place.loop);
+    close_peer(&l.peer);
+}
+
+static const struct plan copies = { COPY, GOES_ON, 300, 1100, 500, 4, 2, 2, 0, false };
+static const struct plan copies_to_end = { COPY, CLOSES, 700, 1100, 500, 4, 2, 1, 0, false };
+static const struct plan copies_to_reset = { COPY, RESETS, 700, 700, 500, 4, 2, 1, 0, false };
+static const struct plan messages_to_end = { MESSAGE, CLOSES, 400, 1100, 500, 4, 2, 2, 0, false };
+static const struct plan views = { VIEW, GOES_ON, 0, 1100, 500, 4, 2, 2, 0, false };
+static const struct plan views_to_end = { VIEW_PART, CLOSES, 0, 600, 200, 4, 2, 1, 0, false };
+static const struct plan views_to_reset = { VIEW, RESETS, 0, 700, 500, 4, 2, 1, 0, false };
+static const struct plan keeps = { KEEP, CLOSES, 0, 1100, 400, 4, 2, 1, 0, false };
+static const struct plan little_credit = { VIEW_PART, CLOSES, 0, 1500, 300, 8, 2, 1, 600, false };
+static const struct plan least = { COPY, CLOSES, 300, 1100, 500, 2, 1, 1, 1, false };
+static const struct plan least_views = { VIEW, CLOSES, 0, 1100, 500, 2, 1, 1, 1, false };
+static const struct plan least_keeps = { KEEP, CLOSES, 0, 1100, 500, 2, 1, 1, 0, false };
+static const struct plan unread = { COPY, GOES_ON, 300, 900, 300, 4, 2, 0, 0, false };
+static const struct plan unread_credit = { VIEW, GOES_ON, 0, 1500, 500, 4, 2, 0, 512, false };
+static const struct plan unread_few = { KEEP, GOES_ON, 0, 900, 500, 2, 1, 0, 0, false };
+static const struct plan unread_empty = { COPY, GOES_ON, 300, 600, 300, 4, 1, 0, 0, true };
+static const struct plan viewed_empty = { VIEW, GOES_ON, 0, 600, 300, 4, 1, 0, 0, true };
+
+static const struct scenario table[] = {
+    { .name = "pool/copies", .run = read_all, .parameter = &copies, .deviations_max = 3 },
+    { .name = "pool/copies-to-end",
+      .run = read_all,
+      .parameter = &copies_to_end,
+      .deviations_max = 3 },
+    { .name = "pool/copies-to-reset",
+      .run = read_all,
+      .parameter = &copies_to_reset,
+      .deviations_max = 4 },
+    { .name = "pool/messages-to-end",
+      .run = read_all,
+      .parameter = &messages_to_end,
+      .deviations_max = 3 },
+    { .name = "pool/views", .run = read_all, .parameter = &views, .deviations_max = 3 },
+    { .name = "pool/views-to-end",
+      .run = read_all,
+      .parameter = &views_to_end,
+      .deviations_max = 3 },
+    { .name = "pool/views-to-reset",
+      .run = read_all,
+      .parameter = &views_to_reset,
+      .deviations_max = 4 },
+    { .name = "pool/keeps", .run = read_all, .parameter = &keeps, .deviations_max = 3 },
+    { .name = "pool/little-credit",
+      .run = read_all,
+      .parameter = &little_credit,
+      .deviations_max = 3 },
+    { .name = "pool/little-credit-6.1",
+      .run = read_all,
+      .parameter = &little_credit,
+      .deviations_max = 3,
+      .linux_version = 601 },
+    { .name = "pool/least", .run = read_all, .parameter = &least, .deviations_max = 3 },
+    { .name = "pool/least-6.1",
+      .run = read_all,
+      .parameter = &least,
+      .deviations_max = 3,
+      .linux_version = 601 },
+    { .name = "pool/least-views", .run = read_all, .parameter = &least_views, .deviations_max = 3 },
+    { .name = "pool/least-keeps", .run = read_all, .parameter = &least_keeps, .deviations_max = 3 },
+    { .name = "pool/copies-plain",
+      .run = read_all,
+      .parameter = &copies_to_end,
+      .deviations_max = 3,
+      .loop_flags = UNR_LOOP_PLAIN },
+    { .name = "pool/little-credit-plain-6.1",
+      .run = read_all,
+      .parameter = &little_credit,
+      .deviations_max = 3,
+      .linux_version = 601,
+      .loop_flags = UNR_LOOP_PLAIN },
+    { .name = "pool/faults",
+      .run = read_all,
+      .parameter = &views_to_end,
+      .deviations_max = 3,
+      .faults = UNR_FAULT_ALL },
+    { .name = "pool/stopped", .run = stopped, .parameter = &unread, .deviations_max = 5 },
+    { .name = "pool/stopped-credit",
+      .run = stopped,
+      .parameter = &unread_credit,
+      .deviations_max = 5 },
+    { .name = "pool/stopped-credit-6.1",
+      .run = stopped,
+      .parameter = &unread_credit,
+      .deviations_max = 5,
+      .linux_version = 601 },
+    { .name = "pool/stopped-few", .run = stopped, .parameter = &unread_few, .deviations_max = 5 },
+    { .name = "pool/stopped-plain",
+      .run = stopped,
+      .parameter = &unread_credit,
+      .deviations_max = 4,
+      .loop_flags = UNR_LOOP_PLAIN },
+    { .name = "pool/closed", .run = closed, .parameter = &unread, .deviations_max = 5 },
+    { .name = "pool/closed-credit",
+      .run = closed,
+      .parameter = &unread_credit,
+      .deviations_max = 5 },
+    { .name = "pool/closed-credit-6.1",
+      .run = closed,
+      .parameter = &unread_credit,
+      .deviations_max = 5,
+      .linux_version = 601 },
+    { .name = "pool/closed-few", .run = closed, .parameter = &unread_few, .deviations_max = 5 },
+    { .name = "pool/closed-empty", .run = closed, .parameter = &unread_empty, .deviations_max = 5 },
+    { .name = "pool/closed-empty-view",
+      .run = closed,
+      .parameter = &viewed_empty,
+      .deviations_max = 5 },
+    { .name = NULL },
+};
+
+const struct scenario *scenarios_pools_table(void)
+{
+    return table;
+}
