@@ -32,7 +32,8 @@ static bool fill_poll(struct io_uring_sqe *sqe, struct unr_op *op)
 /* ---- shots that bring a buffer ---- */
 
 /* The flags of the CQEs, and so the buffer, are kept where a system call has its other descriptor,
- * the pool where it has its offset, and the limit where it has its length. */
+ * and the pool where it has its offset.  A receive has what is left of its limit where others have
+ * their flags, as that may change, and its flags where they have their length. */
 static unsigned buffer_of(const struct unr_op *op)
 {
     return (unsigned)op->private_fields.other_fd >> IORING_CQE_BUFFER_SHIFT;
@@ -61,7 +62,7 @@ static int look(struct unr_op *op, int res, unsigned cqe_flags)
 /* What has come counts against the limit, also if the operation is submitted again behind it. */
 static int look_at_bytes(struct unr_op *op, int res, unsigned cqe_flags)
 {
-    uint32_t *limit = &unri_private(op)->length;
+    uint32_t *limit = &unri_private(op)->call_flags;
     if (res > 0 && *limit)
         *limit = (uint32_t)res < *limit ? *limit - (uint32_t)res : 1;
     return look(op, res, cqe_flags);
@@ -96,13 +97,20 @@ static bool fill_with_buffers(struct io_uring_sqe *sqe, struct unr_op *op)
     return true;
 }
 
-/* The limit has the place of `optlen`, which older headers have not. */
-static bool fill_receive(struct io_uring_sqe *sqe, struct unr_op *op)
+static bool fill_message(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     fill_with_buffers(sqe, op);
     sqe->ioprio = IORING_RECV_MULTISHOT;
     sqe->off = 0;
-    sqe->splice_fd_in = (int32_t)op->private_fields.length;
+    return true;
+}
+
+/* The limit has the place of `optlen`, which older headers have not. */
+static bool fill_receive(struct io_uring_sqe *sqe, struct unr_op *op)
+{
+    fill_message(sqe, op);
+    sqe->msg_flags = op->private_fields.length;
+    sqe->splice_fd_in = (int32_t)op->private_fields.call_flags;
     return true;
 }
 
@@ -127,7 +135,7 @@ static bool fill_receive(struct io_uring_sqe *sqe, struct unr_op *op)
 ROW(accept, IORING_OP_ACCEPT, FD, fill_accept, .takes_buffers = false);
 ROW(poll, IORING_OP_POLL_ADD, EVENTS, fill_poll, .takes_buffers = false);
 ROW(recv, IORING_OP_RECV, BYTES, fill_receive, BUFFERS(look_at_bytes));
-ROW(recvmsg, IORING_OP_RECVMSG, BYTES, fill_receive, BUFFERS(look_at_message));
+ROW(recvmsg, IORING_OP_RECVMSG, BYTES, fill_message, BUFFERS(look_at_message));
 ROW(read, UNRI_OP_READ_MULTISHOT, BYTES, fill_with_buffers, .needs = "6.7", BUFFERS(look));
 
 static struct unr_op *describe(struct unr_op *op, const struct unri_row *row, int fd,
@@ -163,7 +171,8 @@ static struct unr_op_private *describe_with(struct unr_op *op, const struct unri
 struct unr_op *unr_recv_multishot(struct unr_op *op, int fd, struct unr_pool *pool, uint32_t limit,
                                   int flags)
 {
-    describe_with(op, &recv_multishot, fd, pool, flags)->length = limit;
+    struct unr_op_private *p = describe_with(op, &recv_multishot, fd, pool, (int)limit);
+    p->length = (uint32_t)flags;
     return op;
 }
 
