@@ -206,11 +206,12 @@ static int has_come(struct unr_op *op, int res, unsigned cqe_flags)
     return res;
 }
 
-/* Tells whether a kernel that does not know the limit has refused it. */
+/* Tells whether a kernel that does not know the limit has refused it.  Others may have found that
+ * out meanwhile. */
 static bool was_refused_for_limit(const struct unr_receiver_private *r, int res)
 {
     return res == -EINVAL && r->state & UNRI_RECEIVER_LIMITED
-           && r->armed.private_fields.loop->ring->limits == UNRI_LIMITS_UNKNOWN;
+           && r->armed.private_fields.loop->ring->limits != UNRI_LIMITS_THERE;
 }
 
 static void came_to_its_end(struct unr_receiver_private *r, int error)
