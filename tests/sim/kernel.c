@@ -680,7 +680,10 @@ static int cancel(struct sim_ring *ring, uint64_t user_data)
     case SIM_ARMED:
     case SIM_PENDING: return cancel_found(request);
     case SIM_READY:
-        /* A poll that has fired may still be in its table until the task has run. */
+        /* A poll that has fired may still be in its table until the task has run.  That of a
+         * multishot request is always there. */
+        if (sim_call_is_multishot(request))
+            return cancel_found(request);
         return unri_choose(2) ? cancel_found(request) : -ENOENT;
     case SIM_RUNNING:
         /* A worker may come to its end just before the cancel looks, which then finds nothing. */

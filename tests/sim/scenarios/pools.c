@@ -480,6 +480,425 @@ static void closed(const struct scenario *scenario)
     close_peer(&l.peer);
 }
 
+/* ---- credit ---- */
+
+/* Nobody reads, and a peer sends as much as it can: no more waits in the receiver than its credit
+ * and a buffer, or where the kernel knows no limit, what is published besides. */
+static void flood(const struct scenario *scenario)
+{
+    const struct plan *plan = scenario->parameter;
+    struct place       place;
+    struct link        l = link_of(plan);
+    struct unr_op      nop = { .data = NULL };
+    int                runs = 0, rounds = 0;
+    open_place(&place, plan->count, plan->published);
+    open_link(&l, &place, plan->credit);
+    for (unsigned more = 2; more; rounds++) {
+        unr_sim_check(rounds < TURNS_MAX, "it comes to rest");
+        unr_start(place.loop, unr_nop(&nop), count_run, &runs); /* a neighbour, who goes on */
+        end_of(&place, &nop);
+        size_t over = scenario->linux_version ? stats_of(place.pool).published * SIZE : SIZE - 1;
+        unr_sim_check(unr_receiver_held(&l.receiver) <= plan->credit + over,
+                      "the flood is held at the credit");
+        look(&l);
+        more -= l.peer.over || l.peer.waits;
+    }
+    outcome("%zu held", unr_receiver_held(&l.receiver));
+    read_to(&l, plan->total);
+    close_link(&l);
+    close_place(&place);
+}
+
+/* ---- several receivers with few buffers ---- */
+
+struct crowd {
+    struct place place;
+    struct link  links[LINKS];
+    unsigned     count;
+};
+
+static void open_crowd(struct crowd *crowd, const struct plan *plan, unsigned count)
+{
+    open_place(&crowd->place, plan->count, plan->published);
+    crowd->count = count;
+    for (unsigned i = 0; i < count; i++) {
+        crowd->links[i] = link_of(plan);
+        unr_sim_socketpair(crowd->links[i].peer.fds, CAPACITY);
+        open_link(&crowd->links[i], &crowd->place, plan->credit);
+    }
+}
+
+static void close_crowd(struct crowd *crowd)
+{
+    for (unsigned i = 0; i < crowd->count; i++)
+        close_link(&crowd->links[i]);
+    close_place(&crowd->place);
+}
+
+static bool wants_more(const struct link *l)
+{
+    return l->got < l->peer.total && !l->at_end;
+}
+
+/* All of them read, side by side, and each gets all of its own. */
+static void side_by_side(const struct scenario *scenario)
+{
+    const struct plan *plan = scenario->parameter;
+    struct crowd       crowd;
+    bool               busy = true;
+    open_crowd(&crowd, plan, LINKS);
+    for (int turns = 0; busy; turns++) {
+        busy = false;
+        for (unsigned i = 0; i < crowd.count; i++)
+            if (!unr_in_flight(&crowd.links[i].op) && wants_more(&crowd.links[i]))
+                begin_read(&crowd.links[i]);
+        for (unsigned i = 0; i < crowd.count; i++)
+            busy |= wants_more(&crowd.links[i]);
+        if (busy)
+            turn(&crowd.place, UNR_NEVER);
+        unr_sim_check(turns < TURNS_MAX, "nobody starves");
+    }
+    for (unsigned i = 0; i < crowd.count; i++) {
+        unr_sim_check(crowd.links[i].got == plan->total, "each byte");
+        if (plan->ending != GOES_ON)
+            read_end(&crowd.links[i]);
+    }
+    outcome("%u starved", stats_of(crowd.place.pool).starved != 0);
+    close_crowd(&crowd);
+}
+
+/* One holds all that it can get, unread; the others read all of theirs.  Then it has its turn. */
+static void beside_a_hoarder(const struct scenario *scenario)
+{
+    const struct plan *plan = scenario->parameter;
+    struct crowd       crowd;
+    struct unr_op      nop = { .data = NULL };
+    int                runs = 0;
+    unsigned           turns = unr_sim_choose(3);
+    open_crowd(&crowd, plan, 2);
+    for (unsigned i = 0; i < 3 * turns; i++) {
+        unr_start(crowd.place.loop, unr_nop(&nop), count_run, &runs);
+        end_of(&crowd.place, &nop);
+    }
+    read_to(&crowd.links[1], plan->total);
+    if (plan->ending != GOES_ON)
+        read_end(&crowd.links[1]);
+    look(&crowd.links[0]);
+    outcome("%zu held beside it", unr_receiver_held(&crowd.links[0].receiver));
+    read_to(&crowd.links[0], plan->total);
+    close_crowd(&crowd);
+}
+
+/* Every buffer is the caller's: a reader gets each byte and the end all the same. */
+static void with_an_empty_pool(const struct scenario *scenario)
+{
+    const struct plan *plan = scenario->parameter;
+    struct place       place;
+    struct link        l = link_of(plan);
+    void              *taken[BUFFERS_MAX];
+    unsigned           n = 0;
+    open_place(&place, plan->count, plan->published);
+    while ((taken[n] = unr_pool_take(place.pool)) != NULL)
+        n++;
+    unr_sim_check(n == plan->count - plan->published - 1, "all but the published and the spare");
+    open_link(&l, &place, plan->credit);
+    read_to(&l, plan->total);
+    if (plan->ending != GOES_ON)
+        read_end(&l);
+    while (n)
+        unr_pool_give(place.pool, taken[--n]);
+    close_link(&l);
+    close_place(&place);
+}
+
+/* ---- in line ---- */
+
+struct giver {
+    struct place *place;
+    void         *buffers[BUFFERS_MAX];
+    unsigned      count;
+};
+
+/* Empties a pool of `count` buffers, one of which is published: a shot takes that one. */
+static void empty_the_pool(struct giver *giver, struct link *l)
+{
+    struct place *place = giver->place;
+    while ((giver->buffers[giver->count] = unr_pool_take(place->pool)) != NULL)
+        giver->count++;
+    l->how = KEEP;
+    read_to(l, SIZE);
+}
+
+/* Receivers without a read wait in line.  Each buffer that comes back arms one, the first first. */
+static void in_line(const struct scenario *scenario)
+{
+    struct crowd  crowd = { .count = 0 };
+    struct giver  giver = { .place = &crowd.place };
+    struct unr_op nop = { .data = NULL };
+    int           runs = 0;
+    const struct plan plan = { .total = SIZE, .piece = SIZE, .count = 4, .published = 1, .room = SIZE };
+    (void)scenario;
+    open_place(&crowd.place, plan.count, plan.published);
+    crowd.links[0] = link_of(&plan);
+    open_link(&crowd.links[0], &crowd.place, 0);
+    empty_the_pool(&giver, &crowd.links[0]);
+    unr_start(crowd.place.loop, unr_receiver_stop(&crowd.links[0].other, &crowd.links[0].receiver),
+              count_run, &runs); /* it may be in line itself */
+    end_of(&crowd.place, &crowd.links[0].other);
+    for (crowd.count = 1; crowd.count < LINKS; crowd.count++) {
+        struct link *l = &crowd.links[crowd.count];
+        *l = link_of(&plan);
+        unr_sim_socketpair(l->peer.fds, CAPACITY);
+        open_link(l, &crowd.place, 0);
+        for (int i = 0; i < 2; i++) {
+            unr_start(crowd.place.loop, unr_nop(&nop), count_run, &runs);
+            end_of(&crowd.place, &nop);
+        }
+    }
+    unr_sim_check(!unr_receiver_held(&crowd.links[1].receiver)
+                      && !unr_receiver_held(&crowd.links[2].receiver),
+                  "there is no buffer for them");
+    for (unsigned i = 1; i < LINKS; i++) {
+        unr_pool_give(crowd.place.pool, giver.buffers[--giver.count]);
+        for (int turns = 0; !unr_receiver_held(&crowd.links[i].receiver); turns++) {
+            unr_sim_check(turns < 20, "a buffer that comes back arms the first in line");
+            unr_start(crowd.place.loop, unr_nop(&nop), count_run, &runs);
+            end_of(&crowd.place, &nop);
+        }
+        unr_sim_check(i == 2 || !unr_receiver_held(&crowd.links[2].receiver), "one for each");
+    }
+    for (unsigned i = 1; i < LINKS; i++)
+        read_to(&crowd.links[i], SIZE);
+    while (giver.count)
+        unr_pool_give(crowd.place.pool, giver.buffers[--giver.count]);
+    close_crowd(&crowd);
+}
+
+static void give_all(void *context)
+{
+    struct giver *giver = context;
+    while (giver->count)
+        unr_pool_give(giver->place->pool, giver->buffers[--giver->count]);
+}
+
+static void give_in_done(struct unr_op *op)
+{
+    give_all(op->data);
+}
+
+/* In line without a read: the read that comes later, or a buffer, finds the data and the end. */
+static void end_in_line(const struct scenario *scenario)
+{
+    const struct plan *plan = scenario->parameter;
+    struct place       place;
+    struct link        l = link_of(plan);
+    struct giver       giver = { .place = &place };
+    struct unr_op      nops[4] = { { .data = NULL } };
+    int                runs = 0;
+    bool               early = unr_sim_choose(2);
+    open_place(&place, plan->count, plan->published);
+    while ((giver.buffers[giver.count] = unr_pool_take(place.pool)) != NULL)
+        giver.count++;
+    open_link(&l, &place, plan->credit);
+    for (int i = 0; i < 3; i++) {
+        unr_start(place.loop, unr_nop(&nops[i]), count_run, &runs);
+        end_of(&place, &nops[i]);
+    }
+    if (early)
+        unr_start(place.loop, unr_nop(&nops[3]), give_in_done, &giver);
+    read_to(&l, plan->total);
+    read_end(&l);
+    end_of(&place, &nops[3]);
+    give_all(&giver);
+    close_link(&l);
+    close_place(&place);
+}
+
+/* ---- completions that find no room ---- */
+
+static void beside_others(const struct scenario *scenario)
+{
+    const struct plan      *plan = scenario->parameter;
+    struct unr_loop_options options = { .size = sizeof options,
+                                        .entries = 2,
+                                        .completion_entries = 2 };
+    struct unr_op           nops[4] = { { .data = NULL } };
+    struct place            place = { .loop = NULL };
+    struct link             l = link_of(plan);
+    int                     runs = 0;
+    unr_sim_check(unr_loop_open(&place.loop, &options) == 0, "open");
+    place.pool = open_pool(place.loop, plan->count, plan->published);
+    open_link(&l, &place, plan->credit);
+    for (int i = 0; i < 4; i++)
+        unr_start(place.loop, unr_nop(&nops[i]), count_run, &runs);
+    read_to(&l, plan->total);
+    if (plan->ending != GOES_ON)
+        read_end(&l);
+    for (int i = 0; i < 4; i++)
+        end_of(&place, &nops[i]);
+    close_link(&l);
+    close_place(&place);
+}
+
+/* ---- what is shown stays ---- */
+
+static void shown(const struct scenario *scenario)
+{
+    const struct plan *plan = scenario->parameter;
+    struct place       place;
+    struct link        l = link_of(plan);
+    struct unr_op      nop = { .data = NULL };
+    struct iovec       before[BUFFERS_MAX], after[BUFFERS_MAX + 1];
+    int                runs = 0;
+    open_place(&place, plan->count, plan->published);
+    open_link(&l, &place, plan->credit);
+    for (unsigned part = 1; l.got < plan->total; part++) {
+        if (!unr_receiver_held(&l.receiver)) {
+            unr_start(place.loop, unr_receive_view(&l.op, &l.receiver), count_run, &runs);
+            end_read(&l);
+        }
+        unsigned n = unr_receiver_pieces(&l.receiver, before, BUFFERS_MAX);
+        for (int i = 0; i < 3; i++) {
+            unr_start(place.loop, unr_nop(&nop), count_run, &runs);
+            end_of(&place, &nop);
+        }
+        unsigned now = unr_receiver_pieces(&l.receiver, after, BUFFERS_MAX + 1);
+        unr_sim_check(now >= n, "what was shown is shown");
+        for (unsigned i = 0; i < n; i++)
+            unr_sim_check(before[i].iov_base == after[i].iov_base
+                              && before[i].iov_len <= after[i].iov_len
+                              && (i + 1 == n || before[i].iov_len == after[i].iov_len),
+                          "where it was");
+        size_t all = look(&l);
+        consume(&l, part % 2 ? (all + 1) / 2 : all);
+    }
+    close_link(&l);
+    close_place(&place);
+}
+
+/* ---- datagrams and records ---- */
+
+enum { DATAGRAMS = 3 };
+
+struct datagrams {
+    struct place        place;
+    struct unr_receiver receiver;
+    int                 fds[2]; /* [0] sends */
+    unsigned            sent, got, lengths[DATAGRAMS];
+    struct unr_op       op, other;
+    unsigned char       buf[SIZE];
+    enum how            how;
+    unsigned            asks;
+    struct iovec        iov;
+    struct msghdr       msg;
+};
+
+static void send_datagram(void *context)
+{
+    struct datagrams *d = context;
+    unsigned char     bytes[SIZE];
+    if (d->place.is_over)
+        return;
+    memset(bytes, 'a' + (int)d->sent, sizeof bytes);
+    unr_sim_check(unr_sim_write(d->fds[0], bytes, d->lengths[d->sent])
+                      == (ssize_t)d->lengths[d->sent],
+                  "there is room");
+    if (++d->sent < DATAGRAMS)
+        unr_sim_later(send_datagram, d);
+}
+
+static void datagram_was_read(struct unr_op *op)
+{
+    struct datagrams        *d = op->data;
+    const struct unr_result *r = &op->result;
+    const unsigned char     *bytes = d->buf;
+    unsigned char            expected[SIZE];
+    unsigned                 len = d->lengths[d->got];
+    if (r->error == -ECANCELED) {
+        unr_sim_check(r->guarantee == UNR_CANCEL_TOTAL && r->bytes == 0, "it has taken nothing");
+        return;
+    }
+    memset(expected, 'a' + (int)d->got, sizeof expected);
+    unr_sim_check(r->error == 0 && d->got < d->sent, "a datagram that was sent");
+    if (d->how == VIEW || d->how == KEEP) {
+        size_t n;
+        bytes = unr_receiver_data(&d->receiver, &n);
+        unr_sim_check(bytes && n == len && r->bytes == n, "a datagram is one piece");
+        unr_sim_check(unr_receiver_held(&d->receiver) % SIZE == 0, "and counts as a buffer");
+    } else if (d->how == MESSAGE) {
+        unr_sim_check(!(d->msg.msg_flags & MSG_TRUNC) == (len <= d->iov.iov_len),
+                      "it says whether it is whole");
+        len = len < d->iov.iov_len ? len : (unsigned)d->iov.iov_len;
+    }
+    unr_sim_check(r->bytes == len && memcmp(bytes, expected, len) == 0, "each once, and whole");
+    d->got++;
+    if (d->how == VIEW) {
+        unr_receiver_consume(&d->receiver, 1);
+    } else if (d->how == KEEP) {
+        size_t n;
+        unr_pool_give(d->place.pool, unr_receiver_keep(&d->receiver, &n));
+    }
+}
+
+static void read_datagram(struct datagrams *d)
+{
+    d->iov = (struct iovec){ d->buf, 100 };
+    d->msg = (struct msghdr){ .msg_iov = &d->iov, .msg_iovlen = 1 };
+    unr_start(d->place.loop,
+              d->how == COPY      ? unr_receive(&d->op, &d->receiver, d->buf, SIZE)
+              : d->how == MESSAGE ? unr_receive_message(&d->op, &d->receiver, &d->msg)
+                                  : unr_receive_view(&d->op, &d->receiver),
+              datagram_was_read, d);
+    for (int turns = 0; unr_in_flight(&d->op); turns++) {
+        unr_sim_check(turns < TURNS_MAX, "a read does not sleep beside something to read");
+        if (d->asks && unr_sim_choose(2)) {
+            d->asks--;
+            unr_cancel(&d->op, UNR_CANCEL_ALL);
+        }
+        turn(&d->place, UNR_NEVER);
+    }
+}
+
+/* Each is read once, or stopped at some moment, is in the receiver or in the socket. */
+static void of_datagrams(const struct scenario *scenario)
+{
+    static const enum how hows[] = { COPY, MESSAGE, VIEW, KEEP };
+    const bool           *stops = scenario->parameter;
+    bool                  few = unr_sim_choose(2);
+    struct datagrams      d = { .how = hows[unr_sim_choose(4)],
+                                .asks = 1,
+                                .lengths = { 60, 200, few ? 0 : 200 } };
+    int                   runs = 0;
+    open_place(&d.place, few ? 2 : 4, few ? 1 : 2);
+    if (few)
+        unr_sim_records(d.fds, 8);
+    else
+        unr_sim_datagrams(d.fds, 8);
+    unr_sim_later(send_datagram, &d);
+    unr_receiver_init(&d.receiver, d.place.loop, d.place.pool, d.fds[1], few ? 1 : 2 * SIZE);
+    for (unsigned n = *stops ? unr_sim_choose(3) : DATAGRAMS; d.got < n;)
+        read_datagram(&d);
+    if (*stops) {
+        unr_start(d.place.loop, unr_receiver_stop(&d.other, &d.receiver), count_run, &runs);
+        end_of(&d.place, &d.other);
+        d.asks = 0;
+        for (size_t n; unr_receiver_data(&d.receiver, &n);)
+            read_datagram(&d);
+        while (d.got < d.sent) {
+            ssize_t n = unr_sim_read(d.fds[1], d.buf, SIZE);
+            unr_sim_check(n == (ssize_t)d.lengths[d.got] && (!n || d.buf[0] == 'a' + d.got),
+                          "it is in the socket");
+            d.got++;
+        }
+    }
+    d.place.is_over = true;
+    unr_start(d.place.loop, unr_cancel_close(&d.other, d.fds[1]), count_run, &runs);
+    end_of(&d.place, &d.other);
+    unr_receiver_free(&d.receiver);
+    unr_sim_close(d.fds[0]);
+    close_place(&d.place);
+}
+
 static const struct plan copies = { COPY, GOES_ON, 300, 1100, 500, 4, 2, 2, 0, false };
 static const struct plan copies_to_end = { COPY, CLOSES, 700, 1100, 500, 4, 2, 1, 0, false };
 static const struct plan copies_to_reset = { COPY, RESETS, 700, 700, 500, 4, 2, 1, 0, false };
@@ -497,6 +916,21 @@ static const struct plan unread_credit = { VIEW, GOES_ON, 0, 1500, 500, 4, 2, 0,
 static const struct plan unread_few = { KEEP, GOES_ON, 0, 900, 500, 2, 1, 0, 0, false };
 static const struct plan unread_empty = { COPY, GOES_ON, 300, 600, 300, 4, 1, 0, 0, true };
 static const struct plan viewed_empty = { VIEW, GOES_ON, 0, 600, 300, 4, 1, 0, 0, true };
+static const struct plan floods = { VIEW, GOES_ON, 0, 3000, 300, 8, 2, 0, 700, false };
+static const struct plan floods_large = { COPY, GOES_ON, 512, 6000, 512, 8, 4, 0, 1024, false };
+static const struct plan crowds_copy = { COPY, GOES_ON, 500, 700, 400, 2, 1, 0, 0, false };
+static const struct plan crowds_view = { VIEW, GOES_ON, 0, 700, 400, 2, 1, 0, 0, false };
+static const struct plan crowds_end = { VIEW_PART, CLOSES, 0, 600, 400, 2, 2, 0, 0, false };
+static const struct plan hoards_copy = { COPY, CLOSES, 500, 1200, 512, 2, 1, 1, 0, false };
+static const struct plan hoards_view = { VIEW, CLOSES, 0, 1200, 512, 2, 1, 1, 0, false };
+static const struct plan hoards_reset = { VIEW, RESETS, 0, 512, 512, 2, 1, 0, 0, false };
+static const struct plan empty_end = { COPY, CLOSES, 300, 700, 400, 4, 1, 0, 0, false };
+static const struct plan empty_view = { VIEW, CLOSES, 0, 700, 400, 4, 1, 0, 0, false };
+static const struct plan empty_reset = { VIEW, RESETS, 0, 400, 400, 4, 1, 0, 0, false };
+static const struct plan overflows = { VIEW, CLOSES, 0, 1200, 400, 8, 4, 1, 0, false };
+static const struct plan shows = { VIEW, GOES_ON, 0, 1500, 200, 8, 4, 0, 0, false };
+static const struct plan shows_few = { VIEW, GOES_ON, 0, 1500, 300, 2, 1, 0, 600, false };
+static const bool        stops_them = true, reads_them = false;
 
 static const struct scenario table[] = {
     { .name = "pool/copies", .run = read_all, .parameter = &copies, .deviations_max = 3 },
@@ -587,6 +1021,78 @@ static const struct scenario table[] = {
       .run = closed,
       .parameter = &viewed_empty,
       .deviations_max = 5 },
+    { .name = "pool/flood", .run = flood, .parameter = &floods, .deviations_max = 2 },
+    { .name = "pool/flood-6.1",
+      .run = flood,
+      .parameter = &floods,
+      .deviations_max = 2,
+      .linux_version = 601 },
+    { .name = "pool/flood-large", .run = flood, .parameter = &floods_large, .deviations_max = 2 },
+    { .name = "pool/flood-large-6.1",
+      .run = flood,
+      .parameter = &floods_large,
+      .deviations_max = 2,
+      .linux_version = 601 },
+    { .name = "pool/side-by-side-copy",
+      .run = side_by_side,
+      .parameter = &crowds_copy,
+      .deviations_max = 2 },
+    { .name = "pool/side-by-side-view",
+      .run = side_by_side,
+      .parameter = &crowds_view,
+      .deviations_max = 2 },
+    { .name = "pool/side-by-side-end",
+      .run = side_by_side,
+      .parameter = &crowds_end,
+      .deviations_max = 2 },
+    { .name = "pool/side-by-side-6.1",
+      .run = side_by_side,
+      .parameter = &crowds_view,
+      .deviations_max = 2,
+      .linux_version = 601 },
+    { .name = "pool/beside-a-hoarder",
+      .run = beside_a_hoarder,
+      .parameter = &hoards_copy,
+      .deviations_max = 3 },
+    { .name = "pool/viewed-beside-a-hoarder",
+      .run = beside_a_hoarder,
+      .parameter = &hoards_view,
+      .deviations_max = 3 },
+    { .name = "pool/reset-beside-a-hoarder",
+      .run = beside_a_hoarder,
+      .parameter = &hoards_reset,
+      .deviations_max = 3 },
+    { .name = "pool/empty-end",
+      .run = with_an_empty_pool,
+      .parameter = &empty_end,
+      .deviations_max = 3 },
+    { .name = "pool/empty-view",
+      .run = with_an_empty_pool,
+      .parameter = &empty_view,
+      .deviations_max = 3 },
+    { .name = "pool/in-line", .run = in_line, .deviations_max = 2 },
+    { .name = "pool/end-in-line",
+      .run = end_in_line,
+      .parameter = &empty_view,
+      .deviations_max = 3 },
+    { .name = "pool/reset-in-line",
+      .run = end_in_line,
+      .parameter = &empty_reset,
+      .deviations_max = 3 },
+    { .name = "pool/beside-others",
+      .run = beside_others,
+      .parameter = &overflows,
+      .deviations_max = 3 },
+    { .name = "pool/shown", .run = shown, .parameter = &shows, .deviations_max = 2 },
+    { .name = "pool/shown-few", .run = shown, .parameter = &shows_few, .deviations_max = 3 },
+    { .name = "pool/datagrams",
+      .run = of_datagrams,
+      .parameter = &reads_them,
+      .deviations_max = 3 },
+    { .name = "pool/datagrams-stopped",
+      .run = of_datagrams,
+      .parameter = &stops_them,
+      .deviations_max = 4 },
     { .name = NULL },
 };
 
