@@ -17,6 +17,7 @@
 #   make check-kernel    the tests on Linux 6.1, 6.12 and the newest, emulated, an hour each: see tests/kernel/kernel.mk
 #   make bench           against plain liburing and, after `make bench-deps`, against other libraries
 #   make check-tests     the tests alone; FILTER='suite/test' picks some
+#   make check-plain     the tests on the plainest ring, which older kernels have, instead of the best
 #   make check-asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make check-tsan      the tests under ThreadSanitizer (clang's, unless CC is given)
 #   make check-valgrind  a part of the tests under valgrind; FILTER picks another
@@ -245,7 +246,7 @@ ci-deps: deps tsan-deps valgrind-deps cross-deps
 again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: demo check kernel-programs check-programs check-tests check-demo check-proxy check-headers check-install check-floors check-readme
-.PHONY: check-asan check-tsan check-valgrind check-refused
+.PHONY: check-plain check-asan check-tsan check-valgrind check-refused
 demo: demo-deps
 	@+$(again) $(BUILD)/examples/demo
 	@$(BUILD)/examples/demo
@@ -253,9 +254,10 @@ demo: demo-deps
 # What needs io_uring is left out where that is refused, each part with a line that says so, unless REQUIRE_URING is set.
 LEFT_OUT := $(BUILD)/tests/tools/left_out
 
-# Most parts keep one core busy, so there are two rows of them.  What the second row prints is shown behind the first.
-ROW        := floors tests demo proxy stress
-ROW_BESIDE := sim model headers install
+# Most parts keep one core busy, so there are two rows of them, which take about as long.  What the second row prints is shown
+# behind the first.
+ROW        := tests floors demo proxy stress headers install
+ROW_BESIDE := sim model
 
 check: deps
 	@+$(again) check-programs $(MODEL)
@@ -288,6 +290,10 @@ check-tsan: tsan-deps
 check-asan check-tsan: check-%: deps
 	@+$(again) VARIANT=$* kernel-programs
 	@+$(again) VARIANT=$* check-rows ROW=tests ROW_BESIDE='demo proxy stress'
+
+# The tests of test_table run on either kind of ring in any case.
+check-plain: deps
+	@+$(again) check-tests UNRING_TEST_PLAIN=1 TESTS='$(filter-out %/test_table,$(TESTS))'
 
 # About a second a test, so not all of them: each of these suites is a program.
 VALGRIND_SUITES := op signal loop timer
