@@ -45,6 +45,8 @@ struct unr_pool_options {
  *           pool of the loop), -ENOSPC (65,536 pools).
  * Memory    all buffers are mapped here.  Those that nobody has used yet cost address space alone,
  *           but for a registered pool.  Besides, each buffer has 32 bytes.
+ * Limits    some kernels charge 16 of these 32 bytes, in pages, to the RLIMIT_MEMLOCK of users other
+ *           than root, Linux 6.18 does: -ENOMEM where it leaves too little.
  * Fork      a child has a copy of the buffers as they are at the time of fork(2), and does not use
  *           them.
  * Threads   the loop's, or any one before the loop has first run.
