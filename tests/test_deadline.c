@@ -965,7 +965,9 @@ Test(deadline, a_million_outstanding, .timeout = 60)
     enum { COUNT = SUPPORT_SANITIZED ? 200000 : 1000000 };
     struct many     *many = calloc(COUNT, sizeof *many);
     struct unr_stats before, after;
-    cr_assert_leq(sizeof(struct unr_deadline), sizeof(struct unr_timer));
+    cr_assert_eq(sizeof(struct unr_timer), sizeof(struct unr_op));
+    cr_assert_eq(sizeof(struct unr_deadline), sizeof(struct unr_op));
+    cr_assert_eq(sizeof(struct unr_delay), sizeof(struct unr_op));
     submit();
     unr_loop_stats(loop, &before, sizeof before);
     long     memory = memory_in_use();

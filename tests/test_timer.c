@@ -39,7 +39,9 @@ Test(timer, fires_at_its_deadline_and_not_before)
     run();
     cr_assert(at.order == 1 && after.order == 2);
     cr_assert_geq(at.fired, now + UNR_MSEC(3));
+    cr_assert_eq(at.timer.deadline, now + UNR_MSEC(3));
     cr_assert_geq(after.fired, after.timer.deadline);
+    cr_assert_geq(after.timer.deadline, now + UNR_MSEC(5));
     cr_assert_eq(at.error, 0);
     close_loop();
 }
@@ -350,6 +352,28 @@ Test(timer, moved_away_from_those_of_its_length)
     cr_assert_eq(unr_loop_close(loop), 0);
     cr_assert_eq(moved.error, -ECANCELED);
     free(behind);
+}
+
+static void start_again(struct unr_op *op)
+{
+    struct seen_timer *seen = op->data;
+    start_timer(seen, unr_timer_after(&seen->timer, UNR_SEC(3600)));
+}
+
+/* A timer that is started again by its `done`, in front of another that ended in the same turn, has
+ * nothing behind it: when it is cancelled, the other one stays ended. */
+Test(timer, started_again_in_front_of_one_that_ended)
+{
+    struct seen_timer first = { 0 }, second = { 0 };
+    unr_start(loop, unr_timer_at(&first.timer, 1), start_again, &first);
+    start_timer(&second, unr_timer_at(&second.timer, 2));
+    cr_assert_eq(unr_loop_run_once(loop, 0), 2);
+    cr_assert(unr_in_flight(&first.timer.op) && second.order == 1);
+    cr_assert(unr_cancel(&first.timer.op, UNR_CANCEL_TOTAL));
+    run();
+    cr_assert(first.order == 2 && first.error == -ECANCELED);
+    cr_assert_eq(second.order, 1);
+    close_loop();
 }
 
 /* Closing a loop ends a timer that waits behind a deadline of its length, which has to wait for a

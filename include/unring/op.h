@@ -118,14 +118,21 @@ struct unr_op_private {
         unr_done_fn   *done;       /* of an outermost operation: the caller's */
         struct unr_op *combinator; /* of a child: whose it is */
     };
-    struct unr_slot *slot;    /* to which it is bound; NULL: to none */
-    struct unr_op   *next;    /* the operation behind it, on the list that state and flags name */
-    struct unr_op   *peer;    /* the operation behind it on the same descriptor */
-    struct unr_op  **peer_at; /* the pointer to it on that list; NULL: it is on no such list */
-    uint32_t         state;
+    struct unr_slot *slot; /* to which it is bound; NULL: to none */
+    struct unr_op   *next; /* the operation behind it, on the list that state and flags name */
+    union {
+        struct unr_op *peer;  /* the operation behind it on the same descriptor */
+        uint64_t       order; /* of what waits among the timers: its turn there */
+    };
+    union {
+        struct unr_op **peer_at;  /* the pointer to it on that list; NULL: it is on no such list */
+        struct unr_op  *previous; /* among the timers: the one before it in its queue, or NULL */
+    };
+    uint32_t state;
     /* Flags; the types that it supports; how often something was sent again for it. */
     uint32_t flags;
-    /* The arguments of a system call, where its SQE has them. */
+    /* The arguments of a system call, where its SQE has them.  A timer has its deadline in place of
+     * the two descriptors, and its place in the heap in call_flags. */
     int32_t  fd, other_fd;
     uint32_t length, call_flags;
     uint64_t address, offset;

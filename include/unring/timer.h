@@ -9,27 +9,18 @@
 
 UNR_BEGIN
 
-/* unring's own part of a `struct unr_timer`: not to be read or written. */
-struct unr_timer_private {
-    uint64_t index; /* its place in the heap; 0: it does not wait; UINT64_MAX: behind another */
-    uint64_t order; /* when it was started or last moved, and the number of its queue */
-    union {
-        struct unr_timer *next;     /* while it waits in a queue: the timer behind it there */
-        uint64_t          relative; /* before: whether it was described with a delay ... */
-    };
-    union {
-        struct unr_timer *previous; /* the timer before it */
-        int64_t           delay;    /* ... and with which */
-    };
-};
-
-/* A timer, which is an operation.
+/* A timer, which is an operation, and no larger than one.
  *
  * Memory   the caller's: zeroed once, and where it is from its description until `done`. */
 struct unr_timer {
-    struct unr_op            op;
-    unr_time                 deadline; /* on CLOCK_MONOTONIC; valid from the start on */
-    struct unr_timer_private private_fields;
+    __extension__ union {
+        struct unr_op op;
+        struct {
+            unsigned char before_deadline[96]; /* unring's: not to be read or written */
+            unr_time      deadline;            /* on CLOCK_MONOTONIC; valid from the start on */
+            unsigned char behind_deadline[24]; /* unring's, too */
+        };
+    };
 };
 
 /* Completes when the clock has reached `deadline`.

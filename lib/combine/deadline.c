@@ -38,11 +38,11 @@ static bool start_with_request(struct unr_op *op, struct unr_cancel_request aske
 {
     struct unr_loop  *loop = op->private_fields.loop;
     struct unr_timer *timer = &deadline_of(op)->private_fields.timer;
-    unri_timer_resolve(loop, timer);
-    if (unri_timer_is_past(loop, timer)) {
+    unr_time          delay = unri_timer_resolve(loop, timer);
+    if (unri_timer_is_past(loop, timer, delay)) {
         unri_count_request(loop, unri_child(op));
         asked = add_time_out(unri_child(op), asked);
-    } else if (timer->deadline != UNR_NEVER && !unri_timer_insert(loop, timer)) {
+    } else if (timer->deadline != UNR_NEVER && !unri_timer_insert(loop, timer, delay)) {
         unri_fail_wrapper(op, -ENOMEM);
         return false;
     }
@@ -111,7 +111,7 @@ struct unr_op *unr_cancel_after(struct unr_deadline *deadline, struct unr_op *ch
 static bool set_again(struct unr_loop *loop, struct unr_timer *timer, unr_time when)
 {
     unri_timer_set(timer, when, false);
-    if (!unri_timer_insert(loop, timer)) {
+    if (!unri_timer_insert(loop, timer, UNR_NEVER)) {
         timer->deadline = UNR_NEVER;
         return false;
     }

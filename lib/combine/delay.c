@@ -37,10 +37,10 @@ static void delay_start(struct unr_op *op)
 {
     struct unr_loop  *loop = op->private_fields.loop;
     struct unr_timer *timer = &delay_of(op)->private_fields.timer;
-    unri_timer_resolve(loop, timer);
+    unr_time          delay = unri_timer_resolve(loop, timer);
     if (loop->closing)
         due(op);
-    else if (!unri_timer_insert(loop, timer))
+    else if (!unri_timer_insert(loop, timer, delay))
         unri_fail_wrapper(op, -ENOMEM);
 }
 

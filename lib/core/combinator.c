@@ -24,11 +24,21 @@ void unri_hold(struct unr_op *described)
  *
  * A start, a request and unr_supports() go from a combinator to its children by calling themselves.
  * So the stack limits how many combinators may be one in the other, and there is a bound that a
- * stack of 1 MiB has room for.  Two counts are kept where a system call has its arguments:
- * `length` says how many combinators there are in a combinator, from its description on and without
- * those that it starts later; `call_flags` says how many there are around it, from its start on. */
+ * stack of 1 MiB has room for.  Two counts share the word `length` of a system call: the lower half
+ * says how many combinators there are in a combinator, from its description on and without those
+ * that it starts later; the upper half says how many there are around it, from its start on. */
 
-enum { COMBINATORS_MAX = 1000 };
+enum { COMBINATORS_MAX = 1000, AROUND_SHIFT = 16 };
+
+static uint32_t inside(const struct unr_op *combinator)
+{
+    return combinator->private_fields.length & ((1u << AROUND_SHIFT) - 1);
+}
+
+static uint32_t around(const struct unr_op *combinator)
+{
+    return combinator->private_fields.length >> AROUND_SHIFT;
+}
 
 static void check_depth(uint32_t depth, const struct unr_op *op)
 {
@@ -39,19 +49,18 @@ static void check_depth(uint32_t depth, const struct unr_op *op)
 
 void unri_count_inside(struct unr_op *combinator, const struct unr_op *child)
 {
-    struct unr_op_private *p = unri_private(combinator);
-    if (!unri_is_combinator(child) || child->private_fields.length < p->length)
+    if (!unri_is_combinator(child) || inside(child) < inside(combinator))
         return;
-    p->length = child->private_fields.length + 1;
-    check_depth(p->length, combinator);
+    unri_private(combinator)->length = inside(child) + 1;
+    check_depth(inside(combinator), combinator);
 }
 
 static void count_around(const struct unr_op *combinator, struct unr_op *child)
 {
     if (!unri_is_combinator(child))
         return;
-    unri_private(child)->call_flags = combinator->private_fields.call_flags + 1;
-    check_depth(child->private_fields.call_flags, child);
+    unri_private(child)->length = inside(child) | (around(combinator) + 1) << AROUND_SHIFT;
+    check_depth(around(child), child);
 }
 
 /* Makes a child, which its combinator is about to start, DESCRIBED again, and marks it as a child

@@ -15,8 +15,8 @@ static void timer_start(struct unr_op *op)
 {
     struct unr_timer *timer = timer_of(op);
     struct unr_loop  *loop = op->private_fields.loop;
-    unri_timer_resolve(loop, timer);
-    if (!unri_timer_insert(loop, timer))
+    unr_time          delay = unri_timer_resolve(loop, timer);
+    if (!unri_timer_insert(loop, timer, delay))
         unri_end(op, -ENOMEM);
 }
 

@@ -59,14 +59,16 @@ static inline unr_time unri_timers_next(const struct unri_timers *timers)
 /* Sets when a timer that is being described will be due: at a time, or a delay after its start. */
 void unri_timer_set(struct unr_timer *timer, unr_time when, bool relative);
 
-/* Turns the delay of a timer that starts now into its deadline. */
-void unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer);
+/* Turns the delay of a timer that starts now into its deadline, and returns that delay; UNR_NEVER:
+ * the timer was described with a time. */
+unr_time unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer);
 
-/* Tells whether the deadline of a timer has passed. */
-bool unri_timer_is_past(struct unr_loop *loop, const struct unr_timer *timer);
+/* Tells whether the deadline of a timer with this delay, or with none, has passed. */
+bool unri_timer_is_past(struct unr_loop *loop, const struct unr_timer *timer, unr_time delay);
 
-/* Puts a timer among those that wait.  Returns false if there is no memory for that. */
-bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer);
+/* Puts a timer with this delay, or with none, among those that wait.  Returns false if there is no
+ * memory for that. */
+bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer, unr_time delay);
 
 /* Tells whether a timer is among those that wait. */
 bool unri_timer_waits(const struct unr_timer *timer);

@@ -29,14 +29,56 @@
 enum { ROOT = UNRI_TIMER_ROOT, ARITY = 4, RESERVED = 1 << 22, RESERVED_MIN = 1 << 8 };
 
 static_assert(sizeof(struct unri_timer_entry) == 16, "four to a cache line");
-static_assert(sizeof(struct unr_timer) == sizeof(struct unr_op) + 40, "");
 
-/* The index of a timer that waits in a queue behind another, and not in the heap. */
-#define BEHIND UINT64_MAX
+/* The memory of a timer is that of its operation.  A timer keeps its own in private fields that
+ * neither a timer nor a wrapper uses otherwise, all of them in one cache line: its place in the
+ * heap in call_flags, its deadline in fd and other_fd, its order, and in a queue its neighbours. */
+static_assert(sizeof(struct unr_timer) == sizeof(struct unr_op), "");
+static_assert(offsetof(struct unr_timer, deadline) == offsetof(struct unr_op, private_fields.fd),
+              "in place of the descriptors");
+
+/* Where a timer is.  Any other number is its index in the heap. */
+enum {
+    NOWHERE = 0,
+    DESCRIBED_WITH_DELAY = 1, /* it has not started, and its deadline counts from the start */
+};
+#define BEHIND UINT32_MAX /* in a queue behind another timer, and not in the heap */
 
 /* The low bits of a timer's order are the number of its queue, from 1; 0: it is in none. */
 enum { NUMBER_BITS = 5 };
 static_assert(UNRI_TIMER_QUEUES < 1 << NUMBER_BITS, "");
+
+static uint32_t place_of(const struct unr_timer *timer)
+{
+    return timer->op.private_fields.call_flags;
+}
+
+static void set_place(struct unr_timer *timer, uint32_t place)
+{
+    timer->op.private_fields.call_flags = place;
+}
+
+static struct unr_timer *next_of(const struct unr_timer *timer)
+{
+    return (struct unr_timer *)timer->op.private_fields.next;
+}
+
+static void set_next(struct unr_timer *timer, struct unr_timer *next)
+{
+    timer->op.private_fields.next = (struct unr_op *)next;
+}
+
+static struct unr_timer *previous_of(const struct unr_timer *timer)
+{
+    return (struct unr_timer *)timer->op.private_fields.previous;
+}
+
+static void set_previous(struct unr_timer *timer, struct unr_timer *previous)
+{
+    timer->op.private_fields.previous = (struct unr_op *)previous;
+}
+
+/* ---- room ---- */
 
 /* Where so much address space is not to be had (RLIMIT_AS), a quarter of it will do, and so on. */
 int unri_timers_open(struct unri_timers *timers)
@@ -57,11 +99,11 @@ void unri_timers_close(struct unri_timers *timers)
 }
 
 /* Doubles the heap when more timers wait than were reserved for: the one place where a start may
- * map memory. */
-static bool make_room(struct unri_timers *timers)
+ * map memory.  An index has 32 bits. */
+__attribute__((noinline)) static bool double_room(struct unri_timers *timers)
 {
-    if (timers->count < timers->room)
-        return true;
+    if (timers->room > UINT32_MAX / 2)
+        return false;
     size_t bytes = (timers->room * 2 + ROOT) * sizeof *timers->entries;
     void  *entries = unri_os_remap(timers->entries, timers->mapped, bytes);
     if (!entries)
@@ -72,13 +114,18 @@ static bool make_room(struct unri_timers *timers)
     return true;
 }
 
+static bool make_room(struct unri_timers *timers)
+{
+    return likely(timers->count < timers->room) || double_room(timers);
+}
+
 /* ---- the heap ---- */
 
 /* Its place in the heap; 0: it is not there. */
 static size_t index_of(const struct unr_timer *timer)
 {
-    uint64_t index = timer->private_fields.index;
-    return index == BEHIND ? 0 : index;
+    uint32_t place = place_of(timer);
+    return place == BEHIND ? 0 : place;
 }
 
 static size_t parent_of(size_t index)
@@ -91,18 +138,23 @@ static size_t first_child_of(size_t index)
     return (index - ROOT) * ARITY + ARITY;
 }
 
+static uint64_t order_of(const struct unr_timer *timer)
+{
+    return timer->op.private_fields.order;
+}
+
 static bool before(const struct unri_timer_entry *a, const struct unri_timer_entry *b)
 {
     if (likely(a->deadline != b->deadline))
         return a->deadline < b->deadline;
-    return a->timer->private_fields.order < b->timer->private_fields.order;
+    return order_of(a->timer) < order_of(b->timer);
 }
 
 /* The timer is written to and not read: mostly it is in no cache, and a read would wait for it. */
 static void put(struct unri_timers *timers, size_t index, struct unri_timer_entry entry)
 {
     timers->entries[index] = entry;
-    entry.timer->private_fields.index = index;
+    set_place(entry.timer, (uint32_t)index);
 }
 
 /* Puts an entry where it belongs, at `index` or nearer to the root; the entries that it passes move
@@ -163,12 +215,12 @@ static void fill_hole(struct unri_timers *timers, size_t index)
 
 static unsigned queue_number(const struct unr_timer *timer)
 {
-    return timer->private_fields.order & ((1u << NUMBER_BITS) - 1);
+    return order_of(timer) & ((1u << NUMBER_BITS) - 1);
 }
 
 static void set_order(struct unri_timers *timers, struct unr_timer *timer, unsigned number)
 {
-    timer->private_fields.order = ++timers->serial << NUMBER_BITS | number;
+    timer->op.private_fields.order = ++timers->serial << NUMBER_BITS | number;
 }
 
 /* The number of the queue for a timer that starts; 0: it goes into the heap.  A delay has four
@@ -197,19 +249,20 @@ static bool append(struct unri_timer_queue *queue, struct unr_timer *timer)
 {
     struct unr_timer *last = queue->last;
     queue->last = timer;
-    timer->private_fields.previous = last;
+    set_previous(timer, last);
     if (last)
-        last->private_fields.next = timer;
+        set_next(last, timer);
     return last;
 }
 
 static void leave_queue(struct unri_timers *timers, struct unr_timer *timer, unsigned number)
 {
-    struct unr_timer *next = timer->private_fields.next, *previous = timer->private_fields.previous;
+    struct unr_timer *next = next_of(timer), *previous = previous_of(timer);
+    set_previous(timer, NULL);
     if (previous)
-        previous->private_fields.next = next;
+        set_next(previous, next);
     if (next)
-        next->private_fields.previous = previous;
+        set_previous(next, previous);
     else
         timers->queues[number - 1].last = previous;
 }
@@ -220,8 +273,8 @@ static void take_out(struct unri_timers *timers, struct unr_timer *timer)
 {
     unsigned          number = queue_number(timer);
     size_t            index = index_of(timer);
-    struct unr_timer *next = number ? timer->private_fields.next : NULL;
-    timer->private_fields.index = 0;
+    struct unr_timer *next = number ? next_of(timer) : NULL;
+    set_place(timer, NOWHERE);
     if (number)
         leave_queue(timers, timer, number);
     if (index && next)
@@ -234,43 +287,39 @@ static void take_out(struct unri_timers *timers, struct unr_timer *timer)
 
 void unri_timer_set(struct unr_timer *timer, unr_time when, bool relative)
 {
-    timer->private_fields.index = 0;
-    timer->private_fields.relative = relative;
-    if (relative)
-        timer->private_fields.delay = when;
-    else
-        timer->deadline = when;
+    timer->deadline = when;
+    set_place(timer, relative ? DESCRIBED_WITH_DELAY : NOWHERE);
 }
 
-void unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer)
+unr_time unri_timer_resolve(struct unr_loop *loop, struct unr_timer *timer)
 {
-    if (timer->private_fields.relative)
-        timer->deadline = unri_sum(unri_loop_time(loop), timer->private_fields.delay);
+    unr_time delay = timer->deadline;
+    if (place_of(timer) != DESCRIBED_WITH_DELAY)
+        return UNR_NEVER;
+    timer->deadline = unri_sum(unri_loop_time(loop), delay);
+    return delay;
 }
 
-bool unri_timer_is_past(struct unr_loop *loop, const struct unr_timer *timer)
+bool unri_timer_is_past(struct unr_loop *loop, const struct unr_timer *timer, unr_time delay)
 {
-    if (timer->private_fields.relative)
-        return timer->private_fields.delay <= 0;
+    if (delay != UNR_NEVER)
+        return delay <= 0;
     return timer->deadline <= unri_loop_time(loop);
 }
 
-/* The delay is read before its room becomes the links of the queue. */
-bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer)
+bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer, unr_time delay)
 {
-    struct unr_timer_private *p = &timer->private_fields;
-    struct unri_timers       *timers = unri_timers(loop);
+    struct unri_timers *timers = unri_timers(loop);
     if (!make_room(timers))
         return false;
-    unr_time delay = p->relative ? p->delay : UNR_NEVER;
     unsigned number = delay != UNR_NEVER ? queue_for(timers, delay, timer->deadline) : 0;
     set_order(timers, timer, number);
-    p->next = NULL;
+    set_next(timer, NULL);
     if (number) {
         struct unri_timer_queue *queue = &timers->queues[number - 1];
         queue->delay = delay;
         if (append(queue, timer)) {
-            p->index = BEHIND;
+            set_place(timer, BEHIND);
             return true;
         }
     }
@@ -280,7 +329,7 @@ bool unri_timer_insert(struct unr_loop *loop, struct unr_timer *timer)
 
 bool unri_timer_waits(const struct unr_timer *timer)
 {
-    return timer->private_fields.index != 0;
+    return place_of(timer) > DESCRIBED_WITH_DELAY;
 }
 
 /* A timer that is moved leaves its queue for good, and waits in the heap.  Only a timer that leaves
@@ -290,12 +339,12 @@ bool unri_timer_move(struct unr_loop *loop, struct unr_timer *timer, unr_time de
 {
     struct unri_timers *timers = unri_timers(loop);
     bool                in_queue = queue_number(timer);
-    bool leaves_a_place = index_of(timer) && !(in_queue && timer->private_fields.next);
+    bool                leaves_a_place = index_of(timer) && !(in_queue && next_of(timer));
     if (!leaves_a_place && !make_room(timers))
         return false;
     if (in_queue)
         take_out(timers, timer);
-    timer->private_fields.next = NULL;
+    set_next(timer, NULL);
     timer->deadline = deadline;
     set_order(timers, timer, 0);
     if (in_queue)
@@ -325,7 +374,7 @@ bool unri_timers_expire(struct unr_loop *loop, unr_time now, uint64_t serial)
     struct unri_timers *timers = unri_timers(loop);
     for (unsigned i = 0; timers->count && timers->entries[ROOT].deadline <= now; i++) {
         struct unr_timer *timer = timers->entries[ROOT].timer;
-        if (i == CHUNK || timer->private_fields.order >> NUMBER_BITS > serial)
+        if (i == CHUNK || order_of(timer) >> NUMBER_BITS > serial)
             return i == CHUNK;
         take_out(timers, timer);
         __builtin_prefetch(timers->entries[ROOT].timer);
@@ -360,11 +409,11 @@ static void request_behind(struct unr_loop *loop, struct unr_timer *first,
                            struct unr_cancel_request request)
 {
     struct unr_timer *next;
-    for (struct unr_timer *timer = first->private_fields.next; timer; timer = next) {
-        next = timer->private_fields.next;
+    for (struct unr_timer *timer = next_of(first); timer; timer = next) {
+        next = next_of(timer);
         request_or_hurry(loop, timer, request);
         if (next && !unri_timer_waits(next))
-            next = first->private_fields.next;
+            next = next_of(first);
     }
 }
 
@@ -407,7 +456,7 @@ void unri_timers_each(const struct unr_loop *loop, void (*visit)(struct unr_op *
     const struct unri_timers *timers = unri_timers(loop);
     for (size_t i = 0; i < timers->count; i++) {
         struct unr_timer *timer = timers->entries[i + ROOT].timer;
-        for (; timer; timer = timer->private_fields.next)
+        for (; timer; timer = next_of(timer))
             if (is_found_here(timer))
                 visit(&timer->op, context);
     }
