@@ -15,12 +15,13 @@ unr_time unri_now(struct unr_loop *loop)
     return loop->now;
 }
 
-unr_time unri_loop_time(struct unr_loop *loop)
+/* Apart from the starts of timers and operations, as unri_read_turn_ms() is: these need no stack of
+ * their own. */
+__attribute__((noinline)) unr_time unri_loop_time(struct unr_loop *loop)
 {
     return loop->in_turn ? unri_now(loop) : unri_os_clock();
 }
 
-/* Apart from the start of an operation, which needs no stack of its own. */
 __attribute__((noinline)) uint32_t unri_read_turn_ms(struct unr_loop *loop)
 {
     loop->turn_ms = unri_os_clock_ms();
