@@ -61,8 +61,10 @@ UNR_API struct unr_op *unr_timer_after(struct unr_timer *timer, unr_time delay);
  * started  keeps its `done`, its data and its binding.
  * Returns  true; or false, and nothing is changed: the timer is not in flight, has fired or was
  *          cancelled, or there is no memory to map room for another timer.
- * Cost     a third of what it costs to cancel the timer and to start it anew, for the timer stays in
- *          flight: no `done` runs, and no turn is needed.
+ * Cost     a third of the instructions of a cancellation and a new start.  The timer stays in
+ *          flight, so nothing of an operation's life is paid for: it is not described, started or
+ *          ended, no `done` runs, and no turn is needed.  This is the cheaper way to put a time-out
+ *          off.
  * Inside   any `done`, task, handler, condition, filter and step.
  * Threads  the loop's. */
 UNR_API bool unr_timer_move(struct unr_timer *started, unr_time deadline);
