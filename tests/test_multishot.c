@@ -799,12 +799,25 @@ Test(multishot, errors_without_a_buffer)
     until_end(&t);
     cr_assert_eq(t.last.error, -ENOTSOCK);
     close_taker(&t);
-    begin(&t, UNIX_STREAM, RECV, pool);
-    t.flags = MSG_WAITALL;
-    take(&t);
-    until_end(&t);
-    cr_assert_eq(t.last.error, -EINVAL);
-    close_taker(&t);
+    end_test(pool);
+}
+
+/* Flags that would bring the same bytes over and over, or count bytes that are not there. */
+Test(multishot, flags_that_make_no_sense)
+{
+    static struct taker t;
+    static const int    flags[][3] = { { MSG_WAITALL, MSG_PEEK, MSG_TRUNC },
+                                       { MSG_WAITALL, MSG_PEEK, (int)0x80000000 } };
+    struct unr_pool    *pool = open_pool(16, 512, 4);
+    for (int call = RECV; call <= RECVMSG; call++)
+        for (int i = 0; i < 3; i++) {
+            begin(&t, UDP4, (enum call)call, pool);
+            t.flags = flags[call - RECV][i];
+            take(&t);
+            until_end(&t);
+            cr_assert_eq(t.last.error, -EINVAL, "%d %d", call, i);
+            close_taker(&t);
+        }
     end_test(pool);
 }
 

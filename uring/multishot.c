@@ -168,18 +168,29 @@ static struct unr_op_private *describe_with(struct unr_op *op, const struct unri
     return p;
 }
 
+/* With MSG_PEEK each shot would bring the same bytes, without end; with MSG_TRUNC the kernel counts
+ * bytes of a datagram that are not in the buffer; UNRI_MSG_OF_32_BITS is as for unr_recvmsg(). */
+static void refuse(struct unr_op_private *p, unsigned flags)
+{
+    if (flags)
+        p->flags |= UNRI_INVALID;
+}
+
 struct unr_op *unr_recv_multishot(struct unr_op *op, int fd, struct unr_pool *pool, uint32_t limit,
                                   int flags)
 {
     struct unr_op_private *p = describe_with(op, &recv_multishot, fd, pool, (int)limit);
     p->length = (uint32_t)flags;
+    refuse(p, (unsigned)flags & (MSG_WAITALL | MSG_PEEK | MSG_TRUNC));
     return op;
 }
 
 struct unr_op *unr_recvmsg_multishot(struct unr_op *op, int fd, struct unr_pool *pool,
                                      struct msghdr *layout, int flags)
 {
-    describe_with(op, &recvmsg_multishot, fd, pool, flags)->address = (uintptr_t)layout;
+    struct unr_op_private *p = describe_with(op, &recvmsg_multishot, fd, pool, flags);
+    p->address = (uintptr_t)layout;
+    refuse(p, (unsigned)flags & (MSG_WAITALL | MSG_PEEK | UNRI_MSG_OF_32_BITS));
     return op;
 }
 

@@ -21,6 +21,9 @@
 
 #define UNRI_RWF_NOSIGNAL 0x100
 
+/* A flag of the kernel's own for messages of 32-bit programs, MSG_CMSG_COMPAT; no header has it. */
+#define UNRI_MSG_OF_32_BITS 0x80000000u
+
 #define UNRI_TIMEOUT_MULTISHOT   (1U << 6)
 #define UNRI_RECVSEND_BUNDLE     (1U << 4)
 #define UNRI_URING_CMD_MULTISHOT (1U << 1)

@@ -303,14 +303,11 @@ static struct unr_op *transmit(struct unr_op *op, int flags)
     return invalid_if(narrow(op, flags | MSG_NOSIGNAL), flags & MSG_ZEROCOPY);
 }
 
-/* The kernel's own, for messages of 32-bit programs; no header has it.  recvmsg(2) and sendmsg(2)
- * refuse it.  io_uring does not, and hands received descriptors over in a form that the program
- * does not find them in. */
-#define MSG_OF_32_BITS 0x80000000u
-
+/* recvmsg(2) and sendmsg(2) refuse it.  io_uring does not, and hands received descriptors over in a
+ * form that the program does not find them in. */
 static struct unr_op *invalid_if_of_32_bits(struct unr_op *op, int flags)
 {
-    return invalid_if(op, (unsigned)flags & MSG_OF_32_BITS);
+    return invalid_if(op, (unsigned)flags & UNRI_MSG_OF_32_BITS);
 }
 
 struct unr_op *unr_nop(struct unr_op *op)

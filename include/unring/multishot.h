@@ -56,9 +56,10 @@ UNR_API struct unr_op *unr_poll_multishot(struct unr_op *op, int fd, uint32_t ev
  *            is the caller's from then on, who gives it back to the pool.  A `done` without a
  *            buffer (an end, an error) has none to give back.
  *   Pool     of the same loop, open until the last `done`.
- *   Errors   -ENOBUFS: all buffers are handed out.  Nothing was taken, and an end of the stream is
- *            not seen either.  An operation that is started again without a buffer in the pool ends
- *            with it at once. */
+ *   Errors   -ENOBUFS: no buffer is left but the one that the pool keeps for receivers.  Nothing was
+ *            taken, and an end of the stream is not seen either.  It may come at once behind the
+ * shot with the last buffer, and an operation that is started without a buffer in the pool ends
+ * with it at once. */
 
 /* Receives what comes on a socket.
  *
@@ -66,12 +67,12 @@ UNR_API struct unr_op *unr_poll_multishot(struct unr_op *op, int fd, uint32_t ev
  *          a buffer is lost.  An empty datagram is a last shot.
  * limit    0: none.  Otherwise the kernel ends the operation, with a shot and error 0, once it has
  *          taken so many bytes, and less than a buffer more.
- * flags    MSG_* of recv(2), but for MSG_WAITALL.
+ * flags    MSG_* of recv(2), but for MSG_WAITALL, MSG_PEEK and MSG_TRUNC.
  * Result   bytes: so many are in the buffer.  The end of the stream is a last `done` with error 0,
  *          0 bytes and no buffer.
  * Cancels  TOTAL: since the last shot nothing was taken from the socket.
- * Errors   of recv(2), behind all bytes that came before; -ENOBUFS; -EINVAL: the kernel knows no
- *          limit, which came with Linux 6.17.
+ * Errors   of recv(2), behind all bytes that came before; -ENOBUFS; -EINVAL: one of those
+ *          flags; or the kernel knows no limit, which came with Linux 6.17.
  * Source   recv(2), io_uring_prep_recv_multishot(3); tests/test_multishot.c. */
 UNR_API struct unr_op *unr_recv_multishot(struct unr_op *op, int fd, struct unr_pool *pool,
                                           uint32_t limit, int flags);
@@ -79,14 +80,15 @@ UNR_API struct unr_op *unr_recv_multishot(struct unr_op *op, int fd, struct unr_
 /* Receives each datagram that comes, with its sender.
  *
  * layout   lent until the last `done`.  Its msg_namelen and msg_controllen say how much room each
- *          buffer keeps for name and control data; everything else in it is 0.
- * flags    MSG_* of recvmsg(2).
+ *          buffer keeps for name and control data; everything else in it is 0.  Control data is
+ *          aligned where msg_namelen is a multiple of 8, as that of a struct sockaddr_storage.
+ * flags    MSG_* of recvmsg(2), but for MSG_WAITALL and MSG_PEEK.
  * Result   bytes: the length of the datagram, as far as it is in the buffer.  That has room for the
  *          buffer size of the pool without 16 bytes and without what `layout` keeps.
  * Ends     with an empty datagram, with error 0 and a buffer.  So does a connection of records
  *          (SOCK_SEQPACKET) that has ended.
  * Cancels  TOTAL: since the last shot no datagram was taken.
- * Errors   of recvmsg(2); -ENOBUFS.
+ * Errors   of recvmsg(2); -ENOBUFS; -EINVAL: one of those flags.
  * Source   recvmsg(2), io_uring_prep_recvmsg_multishot(3); tests/test_multishot.c. */
 UNR_API struct unr_op *unr_recvmsg_multishot(struct unr_op *op, int fd, struct unr_pool *pool,
                                              struct msghdr *layout, int flags);

@@ -339,12 +339,12 @@ struct plan {
 
 static struct link link_of(const struct plan *plan)
 {
-    return (struct link){ .peer = { .total = plan->total,
-                                    .piece = plan->piece,
-                                    .ending = plan->ending },
-                          .how = plan->how,
-                          .room = plan->room,
-                          .asks = plan->asks };
+    return (struct link){
+        .peer = { .total = plan->total, .piece = plan->piece, .ending = plan->ending },
+        .how = plan->how,
+        .room = plan->room,
+        .asks = plan->asks
+    };
 }
 
 /* ---- all of it is read, and reads are cancelled at any moment ---- */
@@ -632,11 +632,13 @@ static void empty_the_pool(struct giver *giver, struct link *l)
 /* Receivers without a read wait in line.  Each buffer that comes back arms one, the first first. */
 static void in_line(const struct scenario *scenario)
 {
-    struct crowd  crowd = { .count = 0 };
-    struct giver  giver = { .place = &crowd.place };
-    struct unr_op nop = { .data = NULL };
-    int           runs = 0;
-    const struct plan plan = { .total = SIZE, .piece = SIZE, .count = 4, .published = 1, .room = SIZE };
+    struct crowd      crowd = { .count = 0 };
+    struct giver      giver = { .place = &crowd.place };
+    struct unr_op     nop = { .data = NULL };
+    int               runs = 0;
+    const struct plan plan = {
+        .total = SIZE, .piece = SIZE, .count = 4, .published = 1, .room = SIZE
+    };
     (void)scenario;
     open_place(&crowd.place, plan.count, plan.published);
     crowd.links[0] = link_of(&plan);
