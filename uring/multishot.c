@@ -50,12 +50,15 @@ static const struct msghdr *layout_of(const struct unr_op *op)
     return (const struct msghdr *)(uintptr_t)op->private_fields.address;
 }
 
+/* Where there is a buffer now, the want of one ends nothing, and so it is the request that does. */
 static int look(struct unr_op *op, int res, unsigned cqe_flags)
 {
     struct unr_op_private *p = unri_private(op);
     p->other_fd = (int32_t)cqe_flags;
     if (cqe_flags & IORING_CQE_F_BUFFER)
         unri_pool_chosen(unri_pool_of(op), cqe_flags, p->fd);
+    if (res == -ENOBUFS && p->flags & UNRI_HONOURED && unri_pool_starved(unri_pool_of(op)))
+        return -ECANCELED;
     return res;
 }
 
