@@ -517,15 +517,20 @@ struct crowd {
     unsigned     count;
 };
 
+static void join_crowd(struct crowd *crowd, const struct plan *plan)
+{
+    struct link *l = &crowd->links[crowd->count++];
+    *l = link_of(plan);
+    unr_sim_socketpair(l->peer.fds, CAPACITY);
+    open_link(l, &crowd->place, plan->credit);
+}
+
 static void open_crowd(struct crowd *crowd, const struct plan *plan, unsigned count)
 {
     open_place(&crowd->place, plan->count, plan->published);
-    crowd->count = count;
-    for (unsigned i = 0; i < count; i++) {
-        crowd->links[i] = link_of(plan);
-        unr_sim_socketpair(crowd->links[i].peer.fds, CAPACITY);
-        open_link(&crowd->links[i], &crowd->place, plan->credit);
-    }
+    crowd->count = 0;
+    while (crowd->count < count)
+        join_crowd(crowd, plan);
 }
 
 static void close_crowd(struct crowd *crowd)
@@ -640,19 +645,14 @@ static void in_line(const struct scenario *scenario)
         .total = SIZE, .piece = SIZE, .count = 4, .published = 1, .room = SIZE
     };
     (void)scenario;
-    open_place(&crowd.place, plan.count, plan.published);
-    crowd.links[0] = link_of(&plan);
-    open_link(&crowd.links[0], &crowd.place, 0);
+    open_crowd(&crowd, &plan, 1);
     empty_the_pool(&giver, &crowd.links[0]);
     unr_start(crowd.place.loop, unr_receiver_stop(&crowd.links[0].other, &crowd.links[0].receiver),
               count_run, &runs); /* it may be in line itself */
     end_of(&crowd.place, &crowd.links[0].other);
-    for (crowd.count = 1; crowd.count < LINKS; crowd.count++) {
-        struct link *l = &crowd.links[crowd.count];
-        *l = link_of(&plan);
-        unr_sim_socketpair(l->peer.fds, CAPACITY);
+    while (crowd.count < LINKS) {
         uint64_t starved = stats_of(crowd.place.pool).starved;
-        open_link(l, &crowd.place, 0);
+        join_crowd(&crowd, &plan);
         for (int i = 0; stats_of(crowd.place.pool).starved == starved; i++) {
             unr_sim_check(i < 20, "what comes finds no buffer");
             unr_start(crowd.place.loop, unr_nop(&nop), count_run, &runs);
@@ -903,6 +903,335 @@ static void of_datagrams(const struct scenario *scenario)
     close_place(&d.place);
 }
 
+/* ---- views without a buffer ---- */
+
+/* Every buffer is kept, the spare one too.  Reads that are to show something wait in line, and may
+ * be cancelled there.  Each buffer that comes back serves the first, and it goes round. */
+static void views_in_line(const struct scenario *scenario)
+{
+    const struct plan *plan = scenario->parameter;
+    struct crowd       crowd;
+    struct link       *l = crowd.links;
+    void              *kept[2];
+    size_t             len;
+    int                runs = 0;
+    unsigned           cancelled = unr_sim_choose(3); /* 0: none */
+    open_crowd(&crowd, plan, 1);
+    for (int i = 0; i < 2; i++) {
+        unr_start(crowd.place.loop, unr_receive_view(&l[0].op, &l[0].receiver), count_run, &runs);
+        end_read(&l[0]);
+        kept[i] = unr_receiver_keep(&l[0].receiver, &len);
+        unr_sim_check(kept[i] && len == SIZE, "a whole buffer");
+        l[0].got += len;
+    }
+    for (unsigned i = 1; i < LINKS; i++) {
+        join_crowd(&crowd, plan);
+        begin_read(&l[i]);
+    }
+    for (int turns = 0; turns < 8; turns++)
+        turn(&crowd.place, 0);
+    unr_sim_check(!l[1].runs && !l[2].runs, "there is nothing to show it in");
+    if (cancelled) { /* and starts again: as a view behind the others, or as a copy at once */
+        unr_cancel(&l[cancelled].op, UNR_CANCEL_ALL);
+        end_of(&crowd.place, &l[cancelled].op);
+        unr_sim_check(l[cancelled].op.result.error == -ECANCELED, "cancelled");
+        if (unr_sim_choose(2)) {
+            l[cancelled].how = COPY;
+            l[cancelled].room = SIZE;
+            read_to(&l[cancelled], SIZE);
+        }
+    }
+    unr_pool_give(crowd.place.pool, kept[0]);
+    for (unsigned i = 1; i < LINKS; i++) {
+        end_read(&l[i]);
+        read_to(&l[i], plan->total);
+        if (plan->ending != GOES_ON)
+            read_end(&l[i]);
+    }
+    unr_pool_give(crowd.place.pool, kept[1]);
+    read_to(&l[0], plan->total);
+    close_crowd(&crowd);
+}
+
+/* ---- pools alone ---- */
+
+static void in_any_order(const struct scenario *scenario)
+{
+    struct place   place;
+    unsigned char *taken[BUFFERS_MAX] = { NULL };
+    unsigned       n = 0, left;
+    (void)scenario;
+    open_place(&place, 8, 3);
+    for (int round = 0; round < 2; round++) {
+        while ((taken[n] = unr_pool_take(place.pool)) != NULL)
+            memset(taken[n], 't', SIZE), n++;
+        unr_sim_check(n == 4 && stats_of(place.pool).held == n, "published ones and a spare stay");
+        for (left = n; left; left--) {
+            unsigned i = unr_sim_choose(left);
+            unr_pool_give(place.pool, taken[i] + unr_sim_choose(2) * (SIZE - 1));
+            taken[i] = taken[left - 1];
+        }
+        n = 0;
+    }
+    unr_sim_check(stats_of(place.pool).taken == 8, "and come again");
+    close_place(&place);
+}
+
+static void given_twice(const struct scenario *scenario)
+{
+    struct place place;
+    (void)scenario;
+    open_place(&place, 4, 1);
+    void *buffer = unr_pool_take(place.pool);
+    unr_pool_give(place.pool, buffer);
+    unr_pool_give(place.pool, buffer);
+}
+
+static void closed_while_held(const struct scenario *scenario)
+{
+    struct place place;
+    (void)scenario;
+    open_place(&place, 4, 1);
+    unr_pool_take(place.pool);
+    unr_pool_close(place.pool);
+}
+
+static void closed_under_a_receiver(const struct scenario *scenario)
+{
+    struct place place;
+    struct link  l = { .how = COPY };
+    (void)scenario;
+    open_place(&place, 4, 1);
+    open_link(&l, &place, 0);
+    for (unsigned turns = unr_sim_choose(3); turns; turns--)
+        turn(&place, 0);
+    unr_pool_close(place.pool);
+}
+
+/* ---- multishot operations ---- */
+
+/* What is tried. */
+struct way {
+    enum { RECV, RECVMSG, READ } call;
+    enum ending ending;
+    unsigned    count, published, total, piece;
+    uint32_t    limit;
+    bool        gives_back; /* in each shot; otherwise when there are none */
+    int         fails_with; /* on this kernel, at once */
+    unsigned    cancels;    /* at most */
+};
+
+struct shots {
+    const struct way *way;
+    struct place      place;
+    struct peer       peer;
+    struct unr_op     op, other;
+    struct msghdr     layout;
+    unsigned char    *kept[BUFFERS_MAX];
+    unsigned          kept_count, ends;
+    size_t            got, since_start;
+    bool              at_end;
+};
+
+/* Gives back what is kept, in an order of the scenario's choice. */
+static void give_shots(struct shots *s)
+{
+    for (; s->kept_count; s->kept_count--) {
+        unsigned i = s->kept_count > 1 ? unr_sim_choose(2) : 0;
+        unr_pool_give(s->place.pool, s->kept[i]);
+        s->kept[i] = s->kept[s->kept_count - 1];
+    }
+}
+
+static void take_shot(struct shots *s, const struct unr_op *op)
+{
+    struct msghdr  parts;
+    size_t         n = op->result.bytes;
+    unsigned char *data = unr_shot_data(op);
+    unr_sim_check(unr_shot_datagram(op, &parts) == data, "both say the same");
+    if (s->way->call == RECVMSG)
+        unr_sim_check(!data || (parts.msg_namelen == 0 && parts.msg_flags == 0), "a datagram");
+    if (!data) {
+        unr_sim_check(n == 0, "what came is in a buffer");
+        return;
+    }
+    unr_sim_check(s->got + n <= s->peer.sent && are_bytes(data, s->got, n),
+                  "each byte once, and in order");
+    s->got += n;
+    s->since_start += n;
+    memset(data, 's', n); /* it is the caller's */
+    s->kept[s->kept_count++] = data;
+    if (s->way->gives_back)
+        give_shots(s);
+}
+
+static void shot_done(struct unr_op *op)
+{
+    struct shots            *s = op->data;
+    const struct unr_result *r = &op->result;
+    bool                     more = r->flags & UNR_MORE;
+    unr_sim_check(more == unr_in_flight(op), "it is in flight as long as more comes");
+    unr_sim_check(!r->error || (!more && !unr_shot_data(op)), "an error is the last, and alone");
+    if (!r->error)
+        take_shot(s, op);
+    unr_sim_check(!s->way->limit || s->since_start < s->way->limit + SIZE, "the limit is kept");
+    if (more)
+        return;
+    s->ends++;
+    s->at_end = !r->error && !r->bytes;
+    if (r->error == -ECANCELED)
+        unr_sim_check(
+            r->requested && r->guarantee == UNR_CANCEL_TOTAL
+                && (r->verdict == UNR_VERDICT_CANCELLED || r->verdict == UNR_VERDICT_UNSUBMITTED),
+            "cancelled, and nothing was taken");
+    else
+        unr_sim_check(!r->requested || r->verdict == UNR_VERDICT_TOO_LATE, "it came too late");
+}
+
+static void begin_shots(struct shots *s)
+{
+    const struct way *way = s->way;
+    struct unr_op    *op = &s->op;
+    s->since_start = 0;
+    s->at_end = false;
+    switch (way->call) {
+    case RECV: unr_recv_multishot(op, s->peer.fds[0], s->place.pool, way->limit, 0); break;
+    case RECVMSG: unr_recvmsg_multishot(op, s->peer.fds[0], s->place.pool, &s->layout, 0); break;
+    case READ: unr_read_multishot(op, s->peer.fds[0], s->place.pool); break;
+    }
+    unr_start(s->place.loop, op, shot_done, s);
+}
+
+/* Turns until it has ended; it may be cancelled at any moment, and is when all has come. */
+static void end_shots(struct shots *s, unsigned *asks)
+{
+    for (int turns = 0; unr_in_flight(&s->op); turns++) {
+        bool all = s->got == s->way->total && s->way->ending == GOES_ON;
+        unr_sim_check(turns < TURNS_MAX, "it comes to its end");
+        if (all || (*asks && unr_sim_choose(2))) {
+            *asks -= !all;
+            unr_cancel(&s->op, UNR_CANCEL_ALL);
+        }
+        turn(&s->place, UNR_NEVER);
+    }
+}
+
+static void check_end(struct shots *s)
+{
+    const struct way        *way = s->way;
+    const struct unr_result *r = &s->op.result;
+    if (r->error == -ECANCELED || (!r->error && !s->at_end))
+        return;
+    if (r->error == -ENOBUFS) {
+        unr_sim_check(!way->gives_back, "there are buffers");
+        give_shots(s);
+        return;
+    }
+    unr_sim_check(way->ending != GOES_ON && s->got == way->total, "the end is behind all bytes");
+    unr_sim_check(!r->error || (way->ending == RESETS && r->error == -ECONNRESET), "as it was");
+    s->at_end = true;
+}
+
+static void multishot(const struct scenario *scenario)
+{
+    const struct way *way = scenario->parameter;
+    struct shots      s = { .way = way,
+                            .peer = { .total = way->total, .piece = way->piece, .ending = way->ending },
+                            .layout = { .msg_namelen = 16 } };
+    unsigned          asks = way->cancels, starts = 0;
+    int               fds[2], runs = 0;
+    open_place(&s.place, way->count, way->published);
+    s.peer.place = &s.place;
+    if (way->call == RECV) {
+        unr_sim_socketpair(s.peer.fds, CAPACITY);
+    } else {
+        way->call == READ ? unr_sim_pipe(fds, CAPACITY) : unr_sim_datagrams(fds, 8);
+        s.peer.fds[0] = fds[way->call == RECVMSG];
+        s.peer.fds[1] = fds[way->call != RECVMSG];
+    }
+    unr_sim_later(send_on, &s.peer);
+    do {
+        unr_sim_check(++starts < TURNS_MAX, "it comes to an end");
+        begin_shots(&s);
+        end_shots(&s, &asks);
+        if (way->fails_with) {
+            unr_sim_check(s.op.result.error == way->fails_with || s.op.result.error == -ECANCELED,
+                          "this kernel does not have it");
+            break;
+        }
+        check_end(&s);
+    } while (s.got < way->total || (way->ending != GOES_ON && !s.at_end));
+    unr_sim_check(s.got == (way->fails_with ? 0 : way->total), "each byte");
+    outcome("error %d after %zu", s.op.result.error, s.got);
+    give_shots(&s);
+    s.place.is_over = true;
+    unr_start(s.place.loop, unr_cancel_close(&s.other, s.peer.fds[0]), count_run, &runs);
+    end_of(&s.place, &s.other);
+    close_peer(&s.peer);
+    close_place(&s.place);
+}
+
+static const struct way recvs = { RECV, CLOSES, 4, 2, 900, 300, 0, true, 0, 2 };
+static const struct way recvs_kept = { RECV, GOES_ON, 2, 1, 1100, 300, 0, false, 0, 1 };
+static const struct way recvs_few = { RECV, CLOSES, 8, 1, 1500, 500, 0, true, 0, 1 };
+static const struct way recvs_reset = { RECV, RESETS, 4, 2, 500, 300, 0, false, 0, 1 };
+static const struct way recvs_limit = { RECV, GOES_ON, 4, 2, 1500, 300, 500, true, 0, 1 };
+static const struct way recvs_limit_few = { RECV, GOES_ON, 8, 1, 2400, 600, 700, false, 0, 1 };
+static const struct way recvs_refused = { RECV, GOES_ON, 4, 2, 600, 300, 500, true, -EINVAL, 1 };
+static const struct way recvmsgs = { RECVMSG, GOES_ON, 4, 2, 900, 300, 0, true, 0, 2 };
+static const struct way recvmsgs_few = { RECVMSG, GOES_ON, 4, 1, 900, 300, 0, false, 0, 1 };
+static const struct way reads = { READ, CLOSES, 4, 2, 900, 300, 0, true, 0, 2 };
+static const struct way reads_few = { READ, CLOSES, 2, 1, 900, 300, 0, false, 0, 1 };
+static const struct way reads_refused = { READ, GOES_ON, 4, 2, 600, 300, 0, true, -EOPNOTSUPP, 1 };
+
+/* ---- as many as are needed are published ---- */
+
+static void nothing_lasts(struct place *place, int turns)
+{
+    struct unr_op nop = { .data = NULL };
+    int           runs = 0;
+    for (; turns; turns--) {
+        unr_start(place->loop, unr_nop(&nop), count_run, &runs);
+        end_of(place, &nop);
+    }
+}
+
+static void published(const struct scenario *scenario)
+{
+    static const struct way way = { RECV, GOES_ON, 8, 1, 3000, 3000, 0, false, 0, 0 };
+    struct shots            s = { .way = &way, .peer = { .total = 3000, .piece = 3000 } };
+    int                     runs = 0;
+    (void)scenario;
+    open_place(&s.place, way.count, way.published);
+    s.peer.place = &s.place;
+    unr_sim_socketpair(s.peer.fds, CAPACITY);
+    unr_sim_later(send_on, &s.peer);
+    for (unsigned before = 1; s.got < 3000; before = stats_of(s.place.pool).published) {
+        begin_shots(&s);
+        while (unr_in_flight(&s.op)) {
+            struct unr_pool_stats stats = stats_of(s.place.pool);
+            unr_sim_check(stats.published <= 8 && stats.published >= before, "doubled, up to all");
+            if (s.got == 3000)
+                unr_cancel(&s.op, UNR_CANCEL_ALL);
+            turn(&s.place, UNR_NEVER);
+        }
+        give_shots(&s);
+    }
+    struct unr_pool_stats stats = stats_of(s.place.pool);
+    outcome("published %u", stats.published);
+    unr_sim_check((stats.starved != 0) == (stats.published > 1), "doubled where one found none");
+    while (stats.published > 1) {
+        nothing_lasts(&s.place, 257);
+        unr_pool_give(s.place.pool, unr_pool_take(s.place.pool));
+        unr_sim_check(stats_of(s.place.pool).published == stats.published / 2, "and halved");
+        stats = stats_of(s.place.pool);
+    }
+    unr_start(s.place.loop, unr_cancel_close(&s.other, s.peer.fds[0]), count_run, &runs);
+    end_of(&s.place, &s.other);
+    unr_sim_close(s.peer.fds[1]);
+    close_place(&s.place);
+}
+
 static const struct plan copies = { COPY, GOES_ON, 300, 1100, 500, 4, 2, 2, 0, false };
 static const struct plan copies_to_end = { COPY, CLOSES, 700, 1100, 500, 4, 2, 1, 0, false };
 static const struct plan copies_to_reset = { COPY, RESETS, 700, 700, 500, 4, 2, 1, 0, false };
@@ -935,6 +1264,8 @@ static const struct plan overflows = { VIEW, CLOSES, 0, 1200, 400, 8, 4, 1, 0, f
 static const struct plan shows = { VIEW, GOES_ON, 0, 1500, 200, 8, 4, 0, 0, false };
 static const struct plan shows_few = { VIEW, GOES_ON, 0, 1500, 300, 2, 1, 0, 600, false };
 static const bool        stops_them = true, reads_them = false;
+static const struct plan views_line = { VIEW, GOES_ON, 0, 1100, 1100, 2, 1, 0, 0, false };
+static const struct plan views_line_end = { VIEW, CLOSES, 0, 1100, 1100, 2, 1, 0, 0, false };
 
 static const struct scenario table[] = {
     { .name = "pool/copies", .run = read_all, .parameter = &copies, .deviations_max = 3 },
@@ -1097,6 +1428,79 @@ static const struct scenario table[] = {
       .run = of_datagrams,
       .parameter = &stops_them,
       .deviations_max = 4 },
+    { .name = "pool/views-in-line",
+      .run = views_in_line,
+      .parameter = &views_line,
+      .deviations_max = 3 },
+    { .name = "pool/views-in-line-end",
+      .run = views_in_line,
+      .parameter = &views_line_end,
+      .deviations_max = 3 },
+    { .name = "pool/in-any-order", .run = in_any_order },
+    { .name = "pool/given-twice", .run = given_twice, .fails_with = "ended by signal 6" },
+    { .name = "pool/closed-while-held",
+      .run = closed_while_held,
+      .fails_with = "ended by signal 6" },
+    { .name = "pool/closed-under-a-receiver",
+      .run = closed_under_a_receiver,
+      .fails_with = "ended by signal 6" },
+    { .name = "pool/published", .run = published, .deviations_max = 1 },
+    { .name = "multishot/recvs", .run = multishot, .parameter = &recvs, .deviations_max = 4 },
+    { .name = "multishot/recvs-kept",
+      .run = multishot,
+      .parameter = &recvs_kept,
+      .deviations_max = 4 },
+    { .name = "multishot/recvs-few",
+      .run = multishot,
+      .parameter = &recvs_few,
+      .deviations_max = 4 },
+    { .name = "multishot/recvs-reset",
+      .run = multishot,
+      .parameter = &recvs_reset,
+      .deviations_max = 5 },
+    { .name = "multishot/recvs-limit",
+      .run = multishot,
+      .parameter = &recvs_limit,
+      .deviations_max = 4 },
+    { .name = "multishot/recvs-limit-few",
+      .run = multishot,
+      .parameter = &recvs_limit_few,
+      .deviations_max = 4 },
+    { .name = "multishot/recvs-refused",
+      .run = multishot,
+      .parameter = &recvs_refused,
+      .deviations_max = 6,
+      .linux_version = 601 },
+    { .name = "multishot/recvmsgs", .run = multishot, .parameter = &recvmsgs, .deviations_max = 4 },
+    { .name = "multishot/recvmsgs-few",
+      .run = multishot,
+      .parameter = &recvmsgs_few,
+      .deviations_max = 4 },
+    { .name = "multishot/reads", .run = multishot, .parameter = &reads, .deviations_max = 4 },
+    { .name = "multishot/reads-few",
+      .run = multishot,
+      .parameter = &reads_few,
+      .deviations_max = 4 },
+    { .name = "multishot/reads-refused",
+      .run = multishot,
+      .parameter = &reads_refused,
+      .deviations_max = 6,
+      .linux_version = 601 },
+    { .name = "multishot/recvs-plain",
+      .run = multishot,
+      .parameter = &recvs,
+      .deviations_max = 4,
+      .loop_flags = UNR_LOOP_PLAIN },
+    { .name = "multishot/recvs-few-6.1",
+      .run = multishot,
+      .parameter = &recvs_few,
+      .deviations_max = 4,
+      .linux_version = 601 },
+    { .name = "multishot/faults",
+      .run = multishot,
+      .parameter = &recvs_few,
+      .deviations_max = 3,
+      .faults = UNR_FAULT_ENTER },
     { .name = NULL },
 };
 
