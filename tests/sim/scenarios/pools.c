@@ -73,6 +73,17 @@ static void end_of(const struct place *place, const struct unr_op *op)
     }
 }
 
+/* Turns so often, whatever happens meanwhile. */
+static void go_round(const struct place *place, int turns)
+{
+    struct unr_op nop = { .data = NULL };
+    int           runs = 0;
+    for (; turns; turns--) {
+        unr_start(place->loop, unr_nop(&nop), count_run, &runs);
+        end_of(place, &nop);
+    }
+}
+
 /* ---- what another process sends ---- */
 
 enum ending { GOES_ON, CLOSES, RESETS };
@@ -489,14 +500,12 @@ static void flood(const struct scenario *scenario)
     const struct plan *plan = scenario->parameter;
     struct place       place;
     struct link        l = link_of(plan);
-    struct unr_op      nop = { .data = NULL };
-    int                runs = 0, rounds = 0;
+    int                rounds = 0;
     open_place(&place, plan->count, plan->published);
     open_link(&l, &place, plan->credit);
     for (unsigned more = 2; more; rounds++) {
         unr_sim_check(rounds < TURNS_MAX, "it comes to rest");
-        unr_start(place.loop, unr_nop(&nop), count_run, &runs); /* a neighbour, who goes on */
-        end_of(&place, &nop);
+        go_round(&place, 1); /* a neighbour goes on */
         size_t over = scenario->linux_version ? stats_of(place.pool).published * SIZE : SIZE - 1;
         unr_sim_check(unr_receiver_held(&l.receiver) <= plan->credit + over,
                       "the flood is held at the credit");
@@ -577,14 +586,9 @@ static void beside_a_hoarder(const struct scenario *scenario)
 {
     const struct plan *plan = scenario->parameter;
     struct crowd       crowd;
-    struct unr_op      nop = { .data = NULL };
-    int                runs = 0;
     unsigned           turns = unr_sim_choose(3);
     open_crowd(&crowd, plan, 2);
-    for (unsigned i = 0; i < 3 * turns; i++) {
-        unr_start(crowd.place.loop, unr_nop(&nop), count_run, &runs);
-        end_of(&crowd.place, &nop);
-    }
+    go_round(&crowd.place, 3 * (int)turns);
     read_to(&crowd.links[1], plan->total);
     if (plan->ending != GOES_ON)
         read_end(&crowd.links[1]);
@@ -616,6 +620,33 @@ static void with_an_empty_pool(const struct scenario *scenario)
     close_place(&place);
 }
 
+/* A neighbour keeps the only buffer that was published.  A reader beside it, who may be there
+ * before there is something, gets each byte and the end. */
+static void none_published(const struct scenario *scenario)
+{
+    const struct plan *plan = scenario->parameter;
+    const struct plan  keeper = { KEEP, GOES_ON, 0, SIZE, SIZE, 2, 1, 0, 0, false };
+    struct plan        late = *plan;
+    struct crowd       crowd;
+    open_crowd(&crowd, &keeper, 1);
+    read_to(&crowd.links[0], SIZE);
+    uint64_t starved = stats_of(crowd.place.pool).starved;
+    late.total = 0; /* nothing comes yet */
+    join_crowd(&crowd, &late);
+    begin_read(&crowd.links[1]);
+    go_round(&crowd.place, 8);
+    unr_sim_check(stats_of(crowd.place.pool).starved <= starved + 1, "it waits without a buffer");
+    crowd.links[1].peer.total = plan->total;
+    unr_sim_later(send_on, &crowd.links[1].peer);
+    end_read(&crowd.links[1]);
+    read_to(&crowd.links[1], plan->total);
+    if (unr_sim_choose(2))
+        give_kept(&crowd.links[0]);
+    if (plan->ending != GOES_ON)
+        read_end(&crowd.links[1]);
+    close_crowd(&crowd);
+}
+
 /* ---- in line ---- */
 
 struct giver {
@@ -639,7 +670,6 @@ static void in_line(const struct scenario *scenario)
 {
     struct crowd      crowd = { .count = 0 };
     struct giver      giver = { .place = &crowd.place };
-    struct unr_op     nop = { .data = NULL };
     int               runs = 0;
     const struct plan plan = {
         .total = SIZE, .piece = SIZE, .count = 4, .published = 1, .room = SIZE
@@ -655,8 +685,7 @@ static void in_line(const struct scenario *scenario)
         join_crowd(&crowd, &plan);
         for (int i = 0; stats_of(crowd.place.pool).starved == starved; i++) {
             unr_sim_check(i < 20, "what comes finds no buffer");
-            unr_start(crowd.place.loop, unr_nop(&nop), count_run, &runs);
-            end_of(&crowd.place, &nop);
+            go_round(&crowd.place, 1);
         }
     }
     unr_sim_check(!unr_receiver_held(&crowd.links[1].receiver)
@@ -666,8 +695,7 @@ static void in_line(const struct scenario *scenario)
         unr_pool_give(crowd.place.pool, giver.buffers[--giver.count]);
         for (int turns = 0; !unr_receiver_held(&crowd.links[i].receiver); turns++) {
             unr_sim_check(turns < 20, "a buffer that comes back arms the first in line");
-            unr_start(crowd.place.loop, unr_nop(&nop), count_run, &runs);
-            end_of(&crowd.place, &nop);
+            go_round(&crowd.place, 1);
         }
         unr_sim_check(i == 2 || !unr_receiver_held(&crowd.links[2].receiver), "one for each");
     }
@@ -697,22 +725,18 @@ static void end_in_line(const struct scenario *scenario)
     struct place       place;
     struct link        l = link_of(plan);
     struct giver       giver = { .place = &place };
-    struct unr_op      nops[4] = { { .data = NULL } };
-    int                runs = 0;
+    struct unr_op      gives = { .data = NULL };
     bool               early = unr_sim_choose(2);
     open_place(&place, plan->count, plan->published);
     while ((giver.buffers[giver.count] = unr_pool_take(place.pool)) != NULL)
         giver.count++;
     open_link(&l, &place, plan->credit);
-    for (int i = 0; i < 3; i++) {
-        unr_start(place.loop, unr_nop(&nops[i]), count_run, &runs);
-        end_of(&place, &nops[i]);
-    }
+    go_round(&place, 3);
     if (early)
-        unr_start(place.loop, unr_nop(&nops[3]), give_in_done, &giver);
+        unr_start(place.loop, unr_nop(&gives), give_in_done, &giver);
     read_to(&l, plan->total);
     read_end(&l);
-    end_of(&place, &nops[3]);
+    end_of(&place, &gives);
     give_all(&giver);
     close_link(&l);
     close_place(&place);
@@ -751,7 +775,6 @@ static void shown(const struct scenario *scenario)
     const struct plan *plan = scenario->parameter;
     struct place       place;
     struct link        l = link_of(plan);
-    struct unr_op      nop = { .data = NULL };
     struct iovec       before[BUFFERS_MAX], after[BUFFERS_MAX + 1];
     int                runs = 0;
     open_place(&place, plan->count, plan->published);
@@ -762,10 +785,7 @@ static void shown(const struct scenario *scenario)
             end_read(&l);
         }
         unsigned n = unr_receiver_pieces(&l.receiver, before, BUFFERS_MAX);
-        for (int i = 0; i < 3; i++) {
-            unr_start(place.loop, unr_nop(&nop), count_run, &runs);
-            end_of(&place, &nop);
-        }
+        go_round(&place, 3);
         unsigned now = unr_receiver_pieces(&l.receiver, after, BUFFERS_MAX + 1);
         unr_sim_check(now >= n, "what was shown is shown");
         for (unsigned i = 0; i < n; i++)
@@ -1186,16 +1206,6 @@ static const struct way reads_refused = { READ, GOES_ON, 4, 2, 600, 300, 0, true
 
 /* ---- as many as are needed are published ---- */
 
-static void nothing_lasts(struct place *place, int turns)
-{
-    struct unr_op nop = { .data = NULL };
-    int           runs = 0;
-    for (; turns; turns--) {
-        unr_start(place->loop, unr_nop(&nop), count_run, &runs);
-        end_of(place, &nop);
-    }
-}
-
 static void published(const struct scenario *scenario)
 {
     static const struct way way = { RECV, GOES_ON, 8, 1, 3000, 3000, 0, false, 0, 0 };
@@ -1221,7 +1231,7 @@ static void published(const struct scenario *scenario)
     outcome("published %u", stats.published);
     unr_sim_check((stats.starved != 0) == (stats.published > 1), "doubled where one found none");
     while (stats.published > 1) {
-        nothing_lasts(&s.place, 257);
+        go_round(&s.place, 257);
         unr_pool_give(s.place.pool, unr_pool_take(s.place.pool));
         unr_sim_check(stats_of(s.place.pool).published == stats.published / 2, "and halved");
         stats = stats_of(s.place.pool);
@@ -1264,6 +1274,9 @@ static const struct plan overflows = { VIEW, CLOSES, 0, 1200, 400, 8, 4, 1, 0, f
 static const struct plan shows = { VIEW, GOES_ON, 0, 1500, 200, 8, 4, 0, 0, false };
 static const struct plan shows_few = { VIEW, GOES_ON, 0, 1500, 300, 2, 1, 0, 600, false };
 static const bool        stops_them = true, reads_them = false;
+static const struct plan none_copy = { COPY, CLOSES, 300, 700, 400, 2, 1, 2, 0, false };
+static const struct plan none_view = { VIEW_PART, CLOSES, 0, 700, 400, 2, 1, 2, 0, false };
+static const struct plan none_reset = { MESSAGE, RESETS, 512, 400, 400, 2, 1, 1, 0, false };
 static const struct plan views_line = { VIEW, GOES_ON, 0, 1100, 1100, 2, 1, 0, 0, false };
 static const struct plan views_line_end = { VIEW, CLOSES, 0, 1100, 1100, 2, 1, 0, 0, false };
 
@@ -1405,6 +1418,23 @@ static const struct scenario table[] = {
       .run = with_an_empty_pool,
       .parameter = &empty_view,
       .deviations_max = 3 },
+    { .name = "pool/none-published",
+      .run = none_published,
+      .parameter = &none_copy,
+      .deviations_max = 3 },
+    { .name = "pool/none-published-view",
+      .run = none_published,
+      .parameter = &none_view,
+      .deviations_max = 3 },
+    { .name = "pool/none-published-reset",
+      .run = none_published,
+      .parameter = &none_reset,
+      .deviations_max = 3 },
+    { .name = "pool/none-published-6.1",
+      .run = none_published,
+      .parameter = &none_copy,
+      .deviations_max = 3,
+      .linux_version = 601 },
     { .name = "pool/in-line", .run = in_line, .deviations_max = 2 },
     { .name = "pool/end-in-line",
       .run = end_in_line,
