@@ -75,9 +75,9 @@ static int error_of(const struct unr_op *op, int res)
 
 /* The error of an operation that has sent nothing, by a CQE that says 0.  Where it was given bytes
  * to send on a socket that carries datagrams, they are lost, and an empty datagram may have gone
- * out in their place: see fill_send().  That happens where the socket is not connected, so that the
- * kernel cannot wait for room; where another sender was quicker; and where the socket was taken for
- * something else, which the next send asks again.
+ * out in their place: see unri_fill_send().  That happens where the socket is not connected, so
+ * that the kernel cannot wait for room; where another sender was quicker; and where the socket was
+ * taken for something else, which the next send asks again.
  *
  * A number that was closed meanwhile may be another file's, and is not asked.  It does not have to
  * be: streams and files take at least a byte of what they are given, or say why not.

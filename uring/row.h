@@ -90,6 +90,9 @@ static inline void unri_fill_row(struct io_uring_sqe *sqe, const struct unr_op *
     };
 }
 
+/* The fill of a send and a sendmsg. */
+bool unri_fill_send(struct io_uring_sqe *sqe, struct unr_op *op);
+
 /* Ends, in its start, an operation that comes too late. */
 void unri_end_too_late(struct unr_op *op);
 

@@ -32,42 +32,6 @@ static bool fill_futex(struct io_uring_sqe *sqe, struct unr_op *op)
     return true;
 }
 
-/* Whether a send is to wait before its first attempt, as far as the number of its descriptor tells.
- * Asks what a number is that is not known. */
-static bool may_be_lost(struct unri_ring *ring, int fd)
-{
-    uint8_t *known = &unri_number(ring, fd)->send;
-    if (*known == UNRI_SEND_UNKNOWN)
-        *known = unri_enter_carries(fd) == UNRI_CARRIES_LOCAL_DATAGRAMS ? UNRI_SEND_LOSSY
-                                                                        : UNRI_SEND_SAFE;
-    if (*known == UNRI_SEND_SAFE)
-        return false;
-    --*known;
-    return true;
-}
-
-/* Apart from the rest, so that a send on a stream keeps its few instructions. */
-__attribute__((noinline)) static bool fill_unsafe_send(struct io_uring_sqe *sqe,
-                                                       struct unri_ring    *ring)
-{
-    if (!(sqe->msg_flags & MSG_DONTWAIT) && may_be_lost(ring, sqe->fd))
-        sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
-    return true;
-}
-
-/* A unix datagram that finds its receiver's queue full is lost: the attempt has taken the bytes,
- * and the next one sends an empty datagram.  So the kernel waits for room before the first attempt,
- * which it can for a socket that is connected.  (With MSG_DONTWAIT it would end the send instead,
- * without an attempt.)  A stream is not to pay for that: it loses nothing, and is known by its
- * number. */
-static bool fill_send(struct io_uring_sqe *sqe, struct unr_op *op)
-{
-    struct unri_ring *ring = op->private_fields.loop->ring;
-    if (likely(unri_number(ring, op->private_fields.fd)->send == UNRI_SEND_SAFE))
-        return true;
-    return fill_unsafe_send(sqe, ring);
-}
-
 /* A write to a pipe or socket without a reader raises SIGPIPE where the kernel cannot be told not
  * to. */
 static bool fill_write(struct io_uring_sqe *sqe, struct unr_op *op)
@@ -99,7 +63,7 @@ static bool fill_sendto(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     sqe->splice_fd_in = 0;
     sqe->addr_len = (uint16_t)op->private_fields.other_fd;
-    return fill_send(sqe, op);
+    return unri_fill_send(sqe, op);
 }
 
 /* getxattr(2) and setxattr(2) have three pointers and a length, and no descriptor: the operation
@@ -148,12 +112,12 @@ static bool fill_xattr(struct io_uring_sqe *sqe, struct unr_op *op)
     CALL(read_with,       TOTAL, IORING_OP_READV,           1, BYTES,   AGAIN, TASK) \
     CALL(write_with,      TOTAL, IORING_OP_WRITEV,          1, SENT,    AGAIN, TASK, .fill = fill_write) \
     CALL(recv,            TOTAL, IORING_OP_RECV,            1, BYTES,   AGAIN, TASK) \
-    CALL(send,            TOTAL, IORING_OP_SEND,            1, SENT,    AGAIN, TASK, .fill = fill_send) \
+    CALL(send,            TOTAL, IORING_OP_SEND,            1, SENT,    AGAIN, TASK, .fill = unri_fill_send) \
     CALL(recvfrom,        TOTAL, IORING_OP_RECVMSG,         1, BYTES,   AGAIN, TASK, .fill = fill_recvfrom, \
                                                            .completed = complete_recvfrom, .is_special = true) \
     CALL(sendto,          TOTAL, IORING_OP_SEND,            1, SENT,    AGAIN, TASK, .fill = fill_sendto) \
     CALL(recvmsg,         TOTAL, IORING_OP_RECVMSG,         1, BYTES,   AGAIN, TASK) \
-    CALL(sendmsg,         TOTAL, IORING_OP_SENDMSG,         1, SENT,    AGAIN, TASK, .fill = fill_send) \
+    CALL(sendmsg,         TOTAL, IORING_OP_SENDMSG,         1, SENT,    AGAIN, TASK, .fill = unri_fill_send) \
     CALL(accept,          TOTAL, IORING_OP_ACCEPT,          1, FD,      AGAIN, TASK) \
     CALL(connect,         TOTAL, IORING_OP_CONNECT,         1, NOTHING, ENDS,  TASK) \
     CALL(poll,            TOTAL, IORING_OP_POLL_ADD,        1, EVENTS,  AGAIN, TASK) \
