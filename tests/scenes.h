@@ -600,6 +600,16 @@ static struct unr_op *describe_send_all(struct unr_op *op, struct scene *s)
     return unr_send(op, s->fd, patterned, s->asked, MSG_WAITALL);
 }
 
+static struct unr_op *describe_send_now(struct unr_op *op, struct scene *s)
+{
+    return unr_send_now(op, s->fd, patterned, s->asked, 0);
+}
+
+static struct unr_op *describe_send_now_all(struct unr_op *op, struct scene *s)
+{
+    return unr_send_now(op, s->fd, patterned, s->asked, MSG_WAITALL);
+}
+
 static struct unr_op *describe_sendmsg(struct unr_op *op, struct scene *s)
 {
     return unr_sendmsg(op, s->fd, patterned_message(s), 0);
@@ -1290,6 +1300,9 @@ static const struct row rows[] = {
       happen_dribble, verify_bytes, NULL },
     { "send", "", ALL, set_full_socket, describe_send, happen_drain, verify_drained, NULL },
     { "send", "MSG_WAITALL, too much", PARTIAL, set_too_much, describe_send_all, happen_drain,
+      verify_drained, NULL },
+    { "send_now", "", ALL, set_full_socket, describe_send_now, happen_drain, verify_drained, NULL },
+    { "send_now", "MSG_WAITALL", PARTIAL, set_full_socket, describe_send_now_all, happen_drain,
       verify_drained, NULL },
     { "sendmsg", "", ALL, set_full_socket, describe_sendmsg, happen_drain, verify_drained, NULL },
     { "sendmsg", "MSG_WAITALL, too much", PARTIAL, set_too_much, describe_sendmsg_all, happen_drain,

@@ -1316,7 +1316,7 @@ Test(environment, options)
     cr_assert_eq(open_error((struct unr_loop_options){ .size = 3 }), -EINVAL);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size + 1 }), -EINVAL);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = SIZE_MAX }), -EINVAL);
-    cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .flags = 4 }), -EINVAL);
+    cr_assert_eq(open_error((struct unr_loop_options){ .size = size, .flags = 8 }), -EINVAL);
     cr_assert_eq(open_error((struct unr_loop_options){ .size = size,
                                                        .flags = 0x80000000u | UNR_LOOP_PLAIN }),
                  -EINVAL);

@@ -325,6 +325,11 @@ static struct unr_op *describe_send(struct place *p, unsigned flags)
     return unr_send(&p->call.op, p->fds[0], p->buffer, 4, (int)flags);
 }
 
+static struct unr_op *describe_send_now(struct place *p, unsigned flags)
+{
+    return unr_send_now(&p->call.op, p->fds[0], p->buffer, 4, (int)flags);
+}
+
 static struct unr_op *describe_sendto(struct place *p, unsigned flags)
 {
     return unr_sendto(&p->call.op, p->fds[0], p->buffer, 4, (int)flags, to(p), p->address_len);
@@ -1079,6 +1084,7 @@ static const struct call calls[] = {
     { "recvmsg", "a descriptor", at_rights, plain_recvmsg, describe_recvmsg, look_at_received,
       receive_rights_lines },
     SENDS(send, plain_send, send_lines),
+    SENDS(send_now, plain_send, send_lines),
     SENDS(sendto, plain_send, send_lines),
     SENDS(sendmsg, plain_sendmsg, send_message_lines),
     { "sendto", "no connection", at_sender_without_connection, plain_send, describe_sendto,

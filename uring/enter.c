@@ -221,10 +221,16 @@ enum unri_source unri_enter_source(int fd)
     return is_file ? UNRI_SOURCE_FILE : UNRI_SOURCE_SOCKET;
 }
 
-static ssize_t receive(int fd, const struct iovec *pieces, unsigned n)
+static struct msghdr message_of(const struct iovec *pieces, unsigned n)
 {
     struct msghdr message = { .msg_iov = (struct iovec *)pieces };
     message.msg_iovlen = (__typeof__(message.msg_iovlen))n; /* size_t in glibc, int in musl */
+    return message;
+}
+
+static ssize_t receive(int fd, const struct iovec *pieces, unsigned n)
+{
+    struct msghdr message = message_of(pieces, n);
     return n == 1 ? recv(fd, pieces->iov_base, pieces->iov_len, MSG_DONTWAIT)
                   : recvmsg(fd, &message, MSG_DONTWAIT);
 }
@@ -259,6 +265,18 @@ ssize_t unri_enter_receive_message(int fd, enum unri_source source, struct msghd
     }
     do
         count = recvmsg(fd, message, MSG_DONTWAIT);
+    while (count < 0 && errno == EINTR);
+    return count < 0 ? -errno : count;
+}
+
+ssize_t unri_enter_send(int fd, const struct iovec *pieces, unsigned n, unsigned flags)
+{
+    const struct msghdr message = message_of(pieces, n);
+    ssize_t             count;
+    flags |= MSG_DONTWAIT;
+    do
+        count = n == 1 ? send(fd, pieces->iov_base, pieces->iov_len, (int)flags)
+                       : sendmsg(fd, &message, (int)flags);
     while (count < 0 && errno == EINTR);
     return count < 0 ? -errno : count;
 }

@@ -95,6 +95,10 @@ ssize_t unri_enter_receive(int fd, enum unri_source source, const struct iovec *
 /* The same with the name of the sender, control data and flags: recvmsg(2).  A file has none. */
 ssize_t unri_enter_receive_message(int fd, enum unri_source source, struct msghdr *message);
 
+/* Sends what the pieces hold, as far as there is room, and does not wait: send(2), sendmsg(2) with
+ * MSG_DONTWAIT.  Returns a count or a negative errno; -EAGAIN: there is no room. */
+ssize_t unri_enter_send(int fd, const struct iovec *pieces, unsigned n, unsigned flags);
+
 /* Tells what closing `fd` does to the thread that closes it.  That costs a socket one system call,
  * other files two or three. */
 enum unri_closing unri_enter_closing(int fd);

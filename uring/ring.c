@@ -97,6 +97,7 @@ int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options
     ring->absolute_wait = ring->absolute_times && ring->has_abs_timer;
     ring->unreleased = -1;
     ring->looks_left = LOOKS_AT_FIRST;
+    ring->sends_at_once = options->flags & UNR_LOOP_SEND_NOW;
     loop->ring = ring;
     return 0;
 }

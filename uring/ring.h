@@ -50,6 +50,7 @@ struct unri_ring {
     bool               has_abs_timer;  /* ABS_TIMER: a wait can end at a point in time */
     bool               absolute_wait;  /* both: waits end at a point in time */
     bool               nosignal_write; /* writes can be told not to raise SIGPIPE */
+    bool               sends_at_once;  /* UNR_LOOP_SEND_NOW: so do streams */
     uint8_t            opcodes[32];    /* a bit for each that the kernel has */
     unsigned           releasing;      /* second numbers whose close is missing: close.c */
     int                unreleased;     /* the one of them that waits for an SQE; -1: none does */

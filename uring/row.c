@@ -88,9 +88,8 @@ void unri_row_start(struct unr_op *op)
         unri_enqueue(op);
 }
 
-/* Takes a QUEUED operation off its list.  The flags are those of one that was submitted before
- * (again.c). */
-static void take_back(struct unr_op *op)
+/* The flags are those of one that was submitted before (again.c). */
+void unri_take_back(struct unr_op *op)
 {
     struct unri_ring *ring = op->private_fields.loop->ring;
     if (unlikely(op->private_fields.flags & UNRI_WANTS_REPEAT))
@@ -103,7 +102,7 @@ static void take_back(struct unr_op *op)
 __attribute__((noinline)) static void end_queued(struct unr_op            *op,
                                                  struct unr_cancel_request request)
 {
-    take_back(op);
+    unri_take_back(op);
     unri_end_unsubmitted(op, request);
 }
 
@@ -115,10 +114,10 @@ void unri_lose_number(struct unr_op *op)
     p->flags |= UNRI_FD_CLOSED;
     if (p->state != UNRI_QUEUED || !(p->flags & UNRI_AWAITS_TARGET))
         return;
-    take_back(op);
-    op->result.bytes = 0; /* this and `fd` were scratch memory */
+    unri_take_back(op);
+    op->result.bytes = unri_sent_before(op); /* this and `fd` were scratch memory */
     op->result.fd = -1;
-    unri_end(op, -EINTR);
+    unri_end(op, unri_sent_before(op) ? 0 : -EINTR);
 }
 
 void unri_row_cancel(struct unr_op *op, struct unr_cancel_request request)

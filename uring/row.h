@@ -25,6 +25,7 @@ struct unri_row {
     uint8_t            yields;     /* enum unri_yields */
     bool               is_special; /* is_plain() is not for it: it has one of the functions below */
     bool               takes_buffers; /* of a pool: unri_pool_of() */
+    bool               counts_on;     /* other_fd counts what it has sent before it was queued */
     bool               repeats;   /* interrupted, the call has done nothing: it is called again */
     bool               in_worker; /* a worker executes it, whatever it is on */
     const char        *needs;     /* the version of Linux that has the call; NULL: 6.1 has it */
@@ -46,6 +47,7 @@ struct unri_row {
 extern const struct unri_row *const unri_rows[];
 extern const unsigned               unri_row_count;
 extern const struct unri_row        unri_row_close, unri_row_cancel_close, unri_row_sqe;
+extern const struct unri_row        unri_row_send_now, unri_row_send_step, unri_row_sendmsg_step;
 
 static inline const struct unri_row *unri_row_of(const struct unr_op *op)
 {
@@ -90,6 +92,12 @@ static inline void unri_fill_row(struct io_uring_sqe *sqe, const struct unr_op *
     };
 }
 
+/* Returns how many bytes an operation had sent before it was queued. */
+static inline uint32_t unri_sent_before(const struct unr_op *op)
+{
+    return unri_row_of(op)->counts_on ? (uint32_t)op->private_fields.other_fd : 0;
+}
+
 /* The fill of a send and a sendmsg. */
 bool unri_fill_send(struct io_uring_sqe *sqe, struct unr_op *op);
 
@@ -99,6 +107,9 @@ void unri_end_too_late(struct unr_op *op);
 /* The start and the cancel of a row's type. */
 void unri_row_start(struct unr_op *op);
 void unri_row_cancel(struct unr_op *op, struct unr_cancel_request request);
+
+/* Takes a QUEUED operation off its list. */
+void unri_take_back(struct unr_op *op);
 
 /* Queues an operation for an SQE. */
 static inline void unri_enqueue(struct unr_op *op)

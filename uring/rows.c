@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The system calls: a line of the list for each, and a function that describes it.  close.c
- * and sqe.c have the two rows that are more than that.
+/* The system calls: a line of the list for each, and a function that describes it.  close.c, sqe.c
+ * and send.c have the rows that are more than that.
  *
  * A description holds the fields of the SQE - fd, off, addr, len, the call's flags, splice_fd_in -
  * in the places that io_uring_prep_*(3) gives them, so that filling an SQE is copying them.  A row
@@ -8,6 +8,7 @@
 #include "enter.h"
 #include "lent.h"
 #include "row.h"
+#include "send.h"
 
 #include <limits.h>
 #include <unring.h>
@@ -115,6 +116,7 @@ static bool fill_xattr(struct io_uring_sqe *sqe, struct unr_op *op)
     CALL(send,            TOTAL, IORING_OP_SEND,            1, SENT,    AGAIN, TASK, .fill = unri_fill_send) \
     CALL(recvfrom,        TOTAL, IORING_OP_RECVMSG,         1, BYTES,   AGAIN, TASK, .fill = fill_recvfrom, \
                                                            .completed = complete_recvfrom, .is_special = true) \
+    OTHER(send_now) \
     CALL(sendto,          TOTAL, IORING_OP_SEND,            1, SENT,    AGAIN, TASK, .fill = fill_sendto) \
     CALL(recvmsg,         TOTAL, IORING_OP_RECVMSG,         1, BYTES,   AGAIN, TASK) \
     CALL(sendmsg,         TOTAL, IORING_OP_SENDMSG,         1, SENT,    AGAIN, TASK, .fill = unri_fill_send) \
@@ -330,6 +332,24 @@ struct unr_op *unr_send(struct unr_op *op, int fd, const void *buf, size_t len, 
 {
     describe(op, &unri_row_send, fd, buf, len, 0);
     return invalid_if(transmit(op, flags), len > INT_MAX);
+}
+
+struct unr_op *unr_send_now(struct unr_op *op, int fd, const void *buf, size_t len, int flags)
+{
+    describe(op, &unri_row_send_now, fd, buf, len, 0);
+    return invalid_if(transmit(op, flags), len > INT_MAX);
+}
+
+struct unr_op *unri_send_step(struct unr_op *op, int fd, const void *buf, size_t len)
+{
+    describe(op, &unri_row_send_step, fd, buf, len, 0);
+    return transmit(op, 0);
+}
+
+struct unr_op *unri_sendmsg_step(struct unr_op *op, int fd, const struct msghdr *msg)
+{
+    describe(op, &unri_row_sendmsg_step, fd, msg, 1, 0);
+    return transmit(op, 0);
 }
 
 struct unr_op *unr_recvfrom(struct unr_datagram *datagram, int fd, void *buf, size_t len, int flags,

@@ -42,6 +42,12 @@ UNR_BEGIN
  *           on, each turn looks at 16, at others than the turn before. */
 #define UNR_LOOP_CHECKS 2u
 
+/* In unr_loop_options.flags: streams of sockets try each write at its start, as unr_send_now()
+ * does: unr_write_some() and what is composed of it, unr_write_all() and unr_relay() say, and
+ * streams of receivers.  unr_send() and its like stay what they are.  unr_send_now() says when that
+ * pays. */
+#define UNR_LOOP_SEND_NOW 4u
+
 /* How a loop is opened.  Options that are zeroed, but for `size`, are the defaults. */
 struct unr_loop_options {
     size_t size; /* of this structure */

@@ -130,6 +130,33 @@ UNR_API struct unr_op *unr_recv(struct unr_op *op, int fd, void *buf, size_t len
  * Source   io_uring_prep_send(3); tests/test_op.c, counts_of_a_waitall_send_cut_short. */
 UNR_API struct unr_op *unr_send(struct unr_op *op, int fd, const void *buf, size_t len, int flags);
 
+/* Sends as unr_send() does, and tries to at its start already: send(2).
+ *
+ * flags    MSG_* of send(2).  With MSG_WAITALL the kernel sends what did not go through at once.
+ * At once  what the socket has room for is sent inside unr_start(), also before the loop has run.
+ *          `done` runs in a turn, as always.  Where there is no room the operation is queued, and
+ *          waits as unr_send() does.
+ * Order    it is queued without being tried where it might go before another operation in flight
+ *          on the same number: a send, a write, a shutdown, a connect, a close, an unr_sqe() that
+ *          is submitted, anything on two descriptors.  Receives, polls and accepts do not hold it
+ *          up.  Not seen are other numbers of the same socket, and an unr_sqe() that is not
+ *          submitted yet.  It does go before what is queued on other descriptors.
+ * Result   bytes: how many the socket took, at once and afterwards.
+ * Cancels  TOTAL: nothing was sent.  With MSG_WAITALL PARTIAL: `bytes`, 0 or more, were sent.  What
+ *          has gone through at once is complete, and a request behind it is TOO_LATE; of a part
+ *          that has, the verdict is CANCELLED, never UNSUBMITTED.
+ * Errors   those of unr_send().
+ * SIGPIPE  never comes.
+ * Pays     where one message is on its way at a time: send(2) takes the place of a submission.  The
+ *          server's part of an echo of 64 bytes took 6 % less with it.  It does not pay where a
+ *          turn has many sends, which share one system call otherwise: with 64 connections it took
+ *          twice as long for messages of 64 bytes, and 1.6 times for 16 KiB, on a machine on which
+ *          a system call takes a microsecond.  `make bench ONLY=answer` tells how it is on another.
+ *          Nor does it pay where the peer is slow, as the attempt is in vain.
+ * Source   send(2), io_uring_prep_send(3); tests/test_send_now.c. */
+UNR_API struct unr_op *unr_send_now(struct unr_op *op, int fd, const void *buf, size_t len,
+                                    int flags);
+
 /* Sends up to `len` bytes of `buf` to an address: sendto(2).
  *
  * addr     lent; NULL, with `addrlen` 0, for a socket that is connected.

@@ -61,7 +61,7 @@ int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *opt
             return -EINVAL;
         memcpy(&known, options, options->size);
     }
-    if (known.flags & ~(UNR_LOOP_PLAIN | UNR_LOOP_CHECKS))
+    if (known.flags & ~(UNR_LOOP_PLAIN | UNR_LOOP_CHECKS | UNR_LOOP_SEND_NOW))
         return -EINVAL;
 
     struct unri_whole_loop *whole = calloc(1, sizeof *whole);

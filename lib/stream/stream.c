@@ -4,6 +4,7 @@
  * one after another. */
 #include "stream.h"
 #include "../../uring/receiver.h"
+#include "../../uring/send.h"
 #include "../core/contract.h"
 
 #include <unring.h>
@@ -39,8 +40,8 @@ static struct unr_op *socket_write(struct unr_stream *stream, struct unr_some *s
                                    const struct iovec *iov, unsigned n)
 {
     if (n == 1)
-        return unr_send(&some->op, stream->fd, iov->iov_base, at_most_int(iov->iov_len), 0);
-    return unr_sendmsg(&some->op, stream->fd, message(some, iov, n), 0);
+        return unri_send_step(&some->op, stream->fd, iov->iov_base, at_most_int(iov->iov_len));
+    return unri_sendmsg_step(&some->op, stream->fd, message(some, iov, n));
 }
 
 /* Also for pipes, whose offset is -1: the kernel takes that for a descriptor without a position. */

@@ -343,11 +343,10 @@ static bool faults_transfer;
 
 /* Whether the real kernel may move a part only.  With a file it was never seen to, and the value of
  * a counter has no parts. */
-static bool may_be_short(const struct sim_request *request)
+static bool may_be_short(const struct sim_file *file)
 {
-    return faults_transfer && request->file->kind != SIM_EVENTFD
-           && request->file->kind != SIM_SIGNALFD && request->file->kind != SIM_REGULAR
-           && request->file->kind != SIM_DATAGRAMS;
+    return faults_transfer && file->kind != SIM_EVENTFD && file->kind != SIM_SIGNALFD
+           && file->kind != SIM_REGULAR && file->kind != SIM_DATAGRAMS;
 }
 
 void sim_calls_configure(bool short_transfers)
@@ -364,7 +363,7 @@ static int read_step(struct sim_request *request)
     int64_t       offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
     if (want > sizeof buf)
         want = sizeof buf;
-    want = how_much(want, may_be_short(request));
+    want = how_much(want, may_be_short(request->file));
     ssize_t n = sim_read(request->file, buf, want, offset, peek);
     if (n > 0)
         scatter(&pieces, request->moved, buf, (size_t)n);
@@ -446,7 +445,7 @@ static int provided_step(struct sim_request *request)
         choose_pieces(request, &chosen, bytes_waiting(request));
     const struct pieces pieces = { .iov = chosen.pieces, .count = chosen.count };
     size_t              want = total(&pieces) - request->head_len;
-    want = how_much(want < sizeof buf ? want : sizeof buf, may_be_short(request));
+    want = how_much(want < sizeof buf ? want : sizeof buf, may_be_short(request->file));
     bool    datagram = request->file->kind == SIM_DATAGRAMS && request->file->datagrams;
     bool    truncated = datagram && request->file->lengths[0] > want;
     int64_t offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
@@ -472,7 +471,7 @@ static int write_step(struct sim_request *request)
     int64_t offset = is_message(request->sqe.opcode) ? -1 : (int64_t)request->sqe.off;
     if (request->taken)
         want = 0;
-    want = how_much(want, may_be_short(request));
+    want = how_much(want, may_be_short(request->file));
     ssize_t n =
         sim_write(request->file, (unsigned char *)request->sent + request->moved, want, offset);
     if (n != -EAGAIN)
@@ -482,6 +481,15 @@ static int write_step(struct sim_request *request)
      */
     request->taken |= request->file->kind == SIM_DATAGRAMS && is_message(request->sqe.opcode);
     return SIM_WAIT;
+}
+
+ssize_t sim_call_send(struct sim_file *file, const struct iovec *iov, size_t count)
+{
+    const struct pieces pieces = { .iov = iov, .count = count };
+    size_t              want = total(&pieces);
+    void               *bytes = sim_alloc(want + 1);
+    gather(&pieces, bytes, want);
+    return sim_write(file, bytes, how_much(want, may_be_short(file)), -1);
 }
 
 /* One attempt of a read or write.  With MSG_WAITALL, and to a pipe in a worker, it goes on after a

@@ -329,6 +329,18 @@ ssize_t unri_enter_receive_message(int fd, enum unri_source source, struct msghd
     return unri_enter_receive(fd, source, message->msg_iov, (unsigned)message->msg_iovlen);
 }
 
+ssize_t unri_enter_send(int fd, const struct iovec *pieces, unsigned n, unsigned flags)
+{
+    struct sim_file *file = sim_file_of(fd);
+    (void)flags;
+    if (!file)
+        return -EBADF;
+    if (file->kind == SIM_LISTENER)
+        return -EPIPE;
+    return file->kind == SIM_SOCKET || file->kind == SIM_DATAGRAMS ? sim_call_send(file, pieces, n)
+                                                                   : -ENOTSOCK;
+}
+
 /* Where calls of the kernel fail, there may be no number left for a close, or no worker: a choice.
  * The loop's thread has to wait then. */
 static bool is_wanting(struct sim_file *file)

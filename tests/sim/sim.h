@@ -252,6 +252,9 @@ bool sim_close_waits(const struct sim_file *file);
 /* Makes one attempt. */
 int sim_call(struct sim_request *request);
 
+/* Sends from outside of a ring: a count or a negative errno, as send(2) with MSG_DONTWAIT. */
+ssize_t sim_call_send(struct sim_file *file, const struct iovec *iov, size_t count);
+
 /* Whether another attempt would end the call or move it on. */
 bool sim_call_ready(struct sim_request *request);
 

@@ -65,6 +65,13 @@ static void verify_write(struct subject *s)
     unr_sim_check(memcmp(s->arrived, pattern, s->received) == 0, "what arrived is what was sent");
 }
 
+static void verify_behind_stuffing(struct subject *s)
+{
+    s->op.result.bytes += s->sent;
+    verify_write(s);
+    s->op.result.bytes -= s->sent;
+}
+
 static void pair(struct subject *s)
 {
     unr_sim_socketpair(s->fds, 12);
@@ -74,6 +81,19 @@ static void full_pair(struct subject *s)
 {
     unr_sim_socketpair(s->fds, 12);
     memcpy(s->buf, pattern, ROOM);
+}
+
+/* With room for all that is to be sent, for a part of it, or for none: `sent` counts what is there.
+ */
+static void stuffed_pair(struct subject *s)
+{
+    static const size_t rooms[][2] = { { ROOM, 0 }, { 12, 4 }, { 12, 12 } };
+    const size_t       *room = rooms[unr_sim_choose(3)];
+    unr_sim_socketpair(s->fds, room[0]);
+    memcpy(s->buf, pattern, ROOM);
+    s->sent = room[1];
+    if (s->sent)
+        unr_sim_write(s->fds[0], pattern, s->sent);
 }
 
 static void pipe_to_read(struct subject *s)
@@ -148,6 +168,14 @@ static struct unr_op *d_writev(struct subject *s)
 static struct unr_op *d_recvmsg(struct subject *s)
 {
     return unr_recvmsg(&s->op, s->fds[0], message(s), 0);
+}
+static struct unr_op *d_send_now(struct subject *s)
+{
+    return unr_send_now(&s->op, s->fds[0], s->buf + s->sent, ROOM - s->sent, 0);
+}
+static struct unr_op *d_send_now_all(struct subject *s)
+{
+    return unr_send_now(&s->op, s->fds[0], s->buf, ROOM, MSG_WAITALL);
 }
 static struct unr_op *d_sendmsg(struct subject *s)
 {
@@ -661,6 +689,8 @@ SUBJECT(recvmsg, pair, peer_writes, verify_read, close_both);
 SUBJECT(recvmsg_all, pair, peer_writes_twice, verify_read, close_both);
 SUBJECT(send, full_pair, peer_reads, verify_write, close_both);
 BOUNDED(send_all, full_pair, peer_goes_on_reading, verify_write, close_both, 5);
+BOUNDED(send_now, stuffed_pair, peer_goes_on_reading, verify_behind_stuffing, close_both, 5);
+BOUNDED(send_now_all, full_pair, peer_goes_on_reading, verify_write, close_both, 5);
 SUBJECT(sendmsg, full_pair, peer_reads, verify_write, close_both);
 BOUNDED(sendmsg_all, full_pair, peer_goes_on_reading, verify_write, close_both, 5);
 SUBJECT(read, pipe_to_read, peer_writes, verify_read, close_both);
@@ -838,6 +868,7 @@ const struct subject_type *const subject_types[] = {
     &subject_futex_wait,  &subject_futex_wake,   &subject_read_with,  &subject_write_with,
     &subject_recvfrom,    &subject_sendto,       &subject_epoll_wait, &subject_getxattr,
     &subject_fgetxattr,   &subject_setxattr,     &subject_sqe_recv,   &subject_send_zc,
+    &subject_send_now,    &subject_send_now_all,
 };
 const unsigned subject_type_count = sizeof subject_types / sizeof *subject_types;
 
