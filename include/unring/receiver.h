@@ -69,7 +69,8 @@ struct unr_receiver {
  * Lent     the receiver and the descriptor, until the `done` of an unr_receiver_stop() or of an
  *          unr_cancel_close() of the descriptor, or until unr_loop_close() has returned.
  * Closing  unr_close() of the descriptor ends the receiver, too: the read that waits is cancelled
- *          with cause -ESHUTDOWN, because the number may be another file's.
+ *          with cause -ESHUTDOWN, because the number may be another file's.  An
+ *          unr_receiver_stop() tells when it has ended.
  * Empty    pool: nobody hears of it.  A read that copies goes to the socket itself then, and one
  *          that looks takes a buffer that the pool keeps for that.  A receiver without a read waits
  *          in line, and each buffer that is given back arms the first.
@@ -124,8 +125,9 @@ UNR_API struct unr_op *unr_receive_message(struct unr_op *op, struct unr_receive
 /* Describes a read that takes nothing, and ends when there is something to see.
  *
  * receiver  with a pool: without one it is a broken contract.  One read at a time, of any kind.
- * Result    bytes: how many there are to see, of a datagram its length; 0 with error 0: the end, or
- *           an empty datagram, which unr_receiver_data() tells apart: of the end it is NULL.
+ * Result    bytes: how many there are to see at least, of a datagram its length; 0 with error 0: the
+ *           end, or an empty datagram, which unr_receiver_data() tells apart: of the end it is
+ * NULL. A connection of records (SOCK_SEQPACKET) ends with empty ones, over and over.
  * Cancels   TOTAL, always, in user space.
  * Errors    as unr_receive().
  * Threads   the loop's.
