@@ -8,7 +8,7 @@ BENCH_LIB ?= build/release/libunring.a
 CFLAGS    ?= -O2 -g
 CXXFLAGS  ?= $(CFLAGS)
 ROUNDS    ?= 5
-ONLY      ?= nop cancel timers deadline group compose lines write_all echo proxy memory instructions syscalls
+ONLY      ?= nop cancel timers deadline group compose lines write_all alone echo proxy memory instructions syscalls
 
 here     := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 warnings := -Wall -Wextra
@@ -25,13 +25,14 @@ present         := $(foreach library,$(optional),$(if $(have_$(library)),$(libra
 missing         := $(filter-out $(present),$(optional))
 
 # Which workload exists for which library.
-programs := load serve_haproxy cancel_receivers \
+programs := load serve_haproxy cancel_receivers cancel_pooled lines_receivers lines_pooled echo \
     $(foreach library,unring liburing,nop_$(library) lines_$(library) write_all_$(library)) group_unring compose_unring \
     $(foreach library,unring liburing $(present),cancel_$(library) serve_$(library)) \
     $(foreach library,unring liburing $(filter-out libev,$(present)),deadline_$(library)) \
     $(foreach library,unring $(present),timers_$(library))
 binaries := $(programs:%=$(BUILD)/%)
 headers  := $(wildcard $(here)/*.h)
+echo_sources := $(addprefix $(here)/,echo.c echo_liburing.c echo_epoll.c echo_unring.c)
 
 bench: $(binaries)
 	@$(if $(missing),echo "bench: not installed and left out: $(missing); 'make bench-deps' installs what is missing",:)
@@ -48,8 +49,15 @@ compile_cc = $(CXX) $(CPPFLAGS) -D_GNU_SOURCE -std=gnu++17 $(warnings) $(CXXFLAG
 $(BUILD)/%_unring: $(here)/%_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
 	$(compile_c) -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
 
-$(BUILD)/cancel_receivers: $(here)/cancel_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
+$(BUILD)/%_receivers: $(here)/%_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
 	$(compile_c) -DRECEIVERS -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
+
+$(BUILD)/%_pooled: $(here)/%_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
+	$(compile_c) -DRECEIVERS -DPOOLED -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
+
+$(BUILD)/echo: $(echo_sources) $(headers) $(BENCH_LIB) | $(BUILD)
+	$(CC) $(CPPFLAGS) -D_GNU_SOURCE -std=gnu11 $(warnings) $(CFLAGS) $(echo_sources) -o $@ \
+	    -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
 
 $(BUILD)/%_liburing: $(here)/%_liburing.c $(headers) | $(BUILD)
 	$(compile_c) $(LDFLAGS) -luring

@@ -6,7 +6,8 @@
  *     cancel_unring random N OPERATIONS    the same, any one of them
  *
  * A read that was cancelled is started again from its `done`, with the next cancel.  With RECEIVERS
- * defined the reads are unr_receive(): cancel_receivers. */
+ * defined the reads are unr_receive(): cancel_receivers.  With POOLED the receivers have a pool,
+ * and wait on sockets: cancel_pooled. */
 #include <unring.h>
 
 #include "bench.h"
@@ -20,7 +21,10 @@ struct waiting_read {
 #endif
 };
 
-static struct unr_loop     *loop;
+static struct unr_loop *loop;
+#ifdef RECEIVERS
+static struct unr_pool *pool; /* NULL without POOLED */
+#endif
 static struct waiting_read *reads;
 static long                 count, to_cancel;
 static int                  recent;
@@ -43,9 +47,29 @@ static struct unr_op *describe(struct waiting_read *read)
 static void prepare(struct waiting_read *read)
 {
 #ifdef RECEIVERS
-    unr_receiver_init(&read->receiver, loop, NULL, read->fd, 0);
+    unr_receiver_init(&read->receiver, loop, pool, read->fd, 0);
 #else
     (void)read;
+#endif
+}
+
+/* What the reads wait on, and their pool. */
+static int *open_all(void)
+{
+#ifdef POOLED
+    int *fds = calloc((size_t)count + 1, sizeof *fds), error;
+    long i;
+
+    raise_fd_limit(count + 1);
+    for (i = 0; i < count; i += 2) /* both ends of a pair wait */
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, &fds[i]) < 0)
+            die("socketpair", errno);
+    error = unr_pool_open(&pool, loop, NULL);
+    if (error)
+        die("unr_pool_open", error);
+    return fds;
+#else
+    return open_idle(count, 0);
 #endif
 }
 
@@ -131,15 +155,15 @@ int main(int argc, char **argv)
     count = number(argc, argv, 2);
     recent = strcmp(mode, "recent") == 0;
     to_cancel = operations;
-    fds = open_idle(count, 0);
     reads = calloc((size_t)count, sizeof *reads);
-    for (i = 0; i < count; i++)
-        reads[i].fd = fds[i];
     error = unr_loop_open(&loop, NULL);
     if (error)
         die("unr_loop_open", error);
-    for (i = 0; i < count; i++)
+    fds = open_all();
+    for (i = 0; i < count; i++) {
+        reads[i].fd = fds[i];
         prepare(&reads[i]);
+    }
     if (strcmp(mode, "batch") == 0) {
         begin = cpu_ns();
         batches(operations);

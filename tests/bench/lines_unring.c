@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Lines read with unr_read_until().  What is measured and the command line are in lines.h. */
+/* Lines read with unr_read_until().  What is measured and the command line are in lines.h.  With
+ * RECEIVERS defined the stream is one of a receiver: lines_receivers; with POOLED besides, of one
+ * with a pool: lines_pooled. */
 #include <unring.h>
 
 #include "lines.h"
@@ -9,6 +11,10 @@ static struct unr_reader reader;
 static struct unr_stream stream;
 static struct unr_buffer buffer;
 static int               finds;
+#ifdef RECEIVERS
+static struct unr_receiver receiver;
+static struct unr_pool    *pool; /* NULL without POOLED */
+#endif
 
 static void on_line(struct unr_op *op);
 
@@ -40,6 +46,22 @@ static void on_line(struct unr_op *op)
     start();
 }
 
+static void open_stream(void)
+{
+#ifdef POOLED
+    int error = unr_pool_open(&pool, loop, NULL);
+
+    if (error)
+        die("unr_pool_open", error);
+#endif
+#ifdef RECEIVERS
+    unr_receiver_init(&receiver, loop, pool, lines_fds[0], 0);
+    unr_stream_receiver(&stream, &receiver);
+#else
+    unr_stream_socket(&stream, lines_fds[0]);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     int64_t begin;
@@ -50,7 +72,7 @@ int main(int argc, char **argv)
     error = unr_loop_open(&loop, NULL);
     if (error)
         die("unr_loop_open", error);
-    unr_stream_socket(&stream, lines_fds[0]);
+    open_stream();
     unr_buffer_init(&buffer, 1 << 20);
     begin = cpu_ns();
     lines_write_some();

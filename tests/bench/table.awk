@@ -3,10 +3,12 @@
 #
 # A library's figure is the median of its samples.  The ratio behind another library's figure is unring's figure
 # divided by it: the median of the ratios in each sample, so that what slowed a whole sample down is not in it.
+# In a section about a part of unring that is `ours`, and its figure is divided.
 # The budgets are those of the design; rows without one are there to be looked at.
 
 BEGIN {
-    libraries = split("unring receivers liburing libuv libev asio_uring asio_epoll haproxy", library)
+    libraries = split("unring receivers pooled liburing epoll libuv libev asio_uring asio_epoll haproxy", library)
+    ours = "unring"
     title["asio_uring"] = "Asio/io_uring"
     title["asio_epoll"] = "Asio/epoll"
     title["haproxy"] = "HAProxy"
@@ -46,13 +48,13 @@ function figure(name, who,    n, list) {
     return median(list, n)
 }
 
-# Over the samples that both have: unring's figure divided by that of `who`, or minus it.
-function compare(name, who, how,    n, list, ours, theirs) {
+# Over the samples that both have: our figure divided by that of `who`, or minus it.
+function compare(name, who, how,    n, list, own, theirs) {
     for (sample = 1; sample <= samples; sample++)
-        if ((name, "unring", sample) in value && (name, who, sample) in value) {
-            ours = value[name, "unring", sample]
+        if ((name, ours, sample) in value && (name, who, sample) in value) {
+            own = value[name, ours, sample]
             theirs = value[name, who, sample]
-            list[++n] = how == "minus" ? ours - theirs : theirs ? ours / theirs : 1
+            list[++n] = how == "minus" ? own - theirs : theirs ? own / theirs : 1
         }
     return median(list, n)
 }
@@ -66,13 +68,14 @@ function number(x) {
 function cell(name, who) {
     if (!known(name, who))
         return "-"
-    if (who == "unring" || !known(name, "unring"))
+    if (who == ours || !known(name, ours))
         return number(figure(name, who))
     return sprintf("%s (%.2f)", number(figure(name, who)), compare(name, who, "ratio"))
 }
 
-function section(text) {
+function section(text, part) {
     heading = text
+    ours = part ? part : "unring"
 }
 
 # One row.  `who` and `bound` are the budget: at most `bound` (or, for "at least", no less) times the figure of
@@ -88,11 +91,11 @@ function row(name, text, how, bound, who,    i, line) {
     for (i = 1; i <= libraries; i++)
         if (library[i] in seen)
             line = line sprintf("%*s", i == 1 ? 10 : 16, cell(name, library[i]))
-    print line (how != "" && known(name, "unring") && known(name, who) ? "   " verdict(name, how, bound, who) : "")
+    print line (how != "" && known(name, ours) && known(name, who) ? "   " verdict(name, how, bound, who) : "")
 }
 
 function verdict(name, how, bound, who,    x, good, words) {
-    x = how == "within" ? figure(name, "unring") : compare(name, who, how == "plus" ? "minus" : "ratio")
+    x = how == "within" ? figure(name, ours) : compare(name, who, how == "plus" ? "minus" : "ratio")
     good = how == "at least" ? x >= bound : x <= bound
     good ? met++ : missed++
     if (how == "plus")
@@ -126,6 +129,47 @@ function servers(word, sizes, counts,    i, k, s, c, ns, nc) {
             row(word "." c[k] "x" s[i] ".cpu", server_text(c[k], s[i]))
 }
 
+# A column stands for a library, so each way of unring's to serve has a row, with the others beside it.
+function echo_alone(mode, case, text,    way, n, i, bound) {
+    n = split("unring receiver receiver_copy receiver_view multishot", way)
+    section("echo, the server alone, " mode ", " text ": ns per message, 10th percentile")
+    for (i = 1; i <= n; i++) {
+        alias("alone." mode "." case, way[i])
+        bound = alone_bound(case, way[i])
+        row("alone." mode "." case "." way[i], way_text[way[i]], bound ? "at most" : "", bound, "liburing")
+    }
+}
+
+# Makes a row of one way's figures and of those that it is compared with.
+function alias(name, way,    sample) {
+    for (sample = 1; sample <= samples; sample++)
+        if ((name, way, sample) in value) {
+            measured[name "." way] = seen["unring"] = 1
+            value[name "." way, "unring", sample] = value[name, way, sample]
+            value[name "." way, "liburing", sample] = value[name, "liburing", sample]
+            value[name "." way, "epoll", sample] = value[name, "epoll", sample]
+        }
+}
+
+# 64 bytes cost most where bytes are few; 16 KiB are not worth copying.
+function alone_bound(case, way) {
+    if (way == "receiver")
+        return case == "64x16384" ? 1.05 : case == "64x64" || case == "1000x64" ? 1.07 : 0
+    if (way == "receiver_view")
+        return case == "64x16384" ? 1.02 : case == "1x64" ? 1.05 : 1.03
+    if (way == "receiver_copy")
+        return case == "64x16384" ? 0 : case == "1x64" ? 1.05 : 1.03
+    return 0
+}
+
+function receivers_cancelled(part, text) {
+    section(text ", ns of processor time per operation", part)
+    row("batch.1", "1 at a time", "at most", 0.12, "liburing")
+    row("batch.256", "256 at a time", "at most", 0.12, "liburing")
+    row("recent.1000", "most recent of 1,000", "at most", 0.12, "liburing")
+    row("random.10000", "any one of 10,000", "at most", 0.12, "liburing")
+}
+
 function server_text(connections, size) {
     return sprintf("%d connection%s, %s", connections, connections == 1 ? "" : "s", size == 64 ? "64 bytes" : "16 KiB")
 }
@@ -148,6 +192,9 @@ END {
     row("random.1000", "any one of 1,000", "at most", 1.1, "liburing")
     row("random.10000", "any one of 10,000", "at most", 1.1, "liburing")
     row("random.100000", "any one of 100,000")
+
+    receivers_cancelled("receivers", "a read of a receiver and cancel")
+    receivers_cancelled("pooled", "a read of a receiver with a pool and cancel")
 
     section("timers, a million outstanding, ns of processor time per timer")
     row("restart.1000000", "cancel any, start it anew", "at most", 0.5, "libev")
@@ -175,9 +222,27 @@ END {
     row("lines.bulk_found", "the same, looked for by the caller", "at least", 0.9, "liburing")
     row("lines.single", "each by itself", "at least", 0.9, "liburing")
 
+    section("the same with a receiver that has a pool", "pooled")
+    row("lines.bulk", "1,024 at a time", "at least", 1, "liburing")
+    row("lines.bulk_found", "the same, looked for by the caller", "at least", 1, "liburing")
+    row("lines.single", "each by itself", "at least", 1, "liburing")
+
     section("1 GiB written to a slow reader, 1 MiB at a time (liburing: MSG_WAITALL)")
     row("write_all.rate", "MiB per second", "at least", 0.97, "liburing")
     row("write_all.cpu", "us of processor time per MiB")
+
+    way_text["unring"] = "unr_recv and unr_send"
+    way_text["receiver"] = "a receiver without a pool"
+    way_text["receiver_copy"] = "with a pool, copying"
+    way_text["receiver_view"] = "with a pool, by view"
+    way_text["multishot"] = "unr_recv_multishot"
+    for (i = 1; i <= 2; i++) {
+        mode = i == 1 ? "tcp" : "unix"
+        echo_alone(mode, "1x64", "1 connection, 64 bytes")
+        echo_alone(mode, "64x64", "64 connections, 64 bytes")
+        echo_alone(mode, "1000x64", "1000 connections, 64 bytes")
+        echo_alone(mode, "64x16384", "64 connections, 16 KiB")
+    }
 
     servers("echo", "64 16384", "1 64 1000")
     servers("proxy", "64 16384", "64")

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/* Measures the servers of an echo by themselves.
+ *
+ *     echo tcp|unix CONNECTIONS SIZE WINDOWS ROUNDS [SERVER...]
+ *
+ * In a round each of the connections brings a message of SIZE bytes, and all are answered.  Each
+ * server is a process of its own, and they take turns: so many WINDOWS each, of so many ROUNDS.  A
+ * server's figure is the 10th percentile of its rounds, in ns per message; so rounds that something
+ * else disturbed are not in it.  Without a SERVER all are measured.
+ *
+ * It prints "SERVER NAME VALUE UNIT" for each. */
+#include "echo.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+
+#define PROCESSOR_TIME_FROM 16 /* connections: for less, reading that clock would be seen */
+
+static const struct echo_server *const servers[] = {
+    &echo_liburing, &echo_liburing_recv, &echo_epoll,         &echo_unring,
+    &echo_receiver, &echo_receiver_copy, &echo_receiver_view, &echo_multishot,
+};
+
+#define SERVERS (long)(sizeof servers / sizeof *servers)
+
+static long   connections, windows, rounds;
+static size_t size, left;
+static int    is_tcp;
+static int   *clients, *served;
+static char  *said, *heard;
+
+void echo_sent(size_t asked, int64_t sent)
+{
+    if (sent < 0 || (size_t)sent != asked)
+        die("a short answer", sent < 0 ? (int)sent : EPROTO);
+    left -= asked;
+}
+
+/* ---- sockets ---- */
+
+static void connect_tcp(int *pair)
+{
+    struct sockaddr_in address = loopback(0);
+    socklen_t          len = sizeof address;
+    int                listener = socket(AF_INET, SOCK_STREAM, 0);
+
+    if (listener < 0 || bind(listener, (struct sockaddr *)&address, len) < 0
+        || listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&address, &len) < 0)
+        die("listen", errno);
+    pair[0] = socket(AF_INET, SOCK_STREAM, 0);
+    if (pair[0] < 0 || connect(pair[0], (struct sockaddr *)&address, len) < 0)
+        die("connect", errno);
+    pair[1] = accept(listener, NULL, NULL);
+    if (pair[1] < 0)
+        die("accept", errno);
+    no_delay(pair[0]);
+    no_delay(pair[1]);
+    close(listener);
+}
+
+static void open_sockets(void)
+{
+    int  pair[2];
+    long i;
+
+    raise_fd_limit(2 * connections);
+    clients = calloc((size_t)connections, sizeof *clients);
+    served = calloc((size_t)connections, sizeof *served);
+    said = malloc(size);
+    heard = malloc(size);
+    for (i = 0; i < connections; i++) {
+        if (is_tcp)
+            connect_tcp(pair);
+        else if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+            die("socketpair", errno);
+        clients[i] = pair[0];
+        served[i] = pair[1];
+    }
+}
+
+/* ---- rounds ---- */
+
+/* What a connection says differs from what it and its neighbours said before. */
+static void say(long round, long i)
+{
+    uint32_t stamp = (uint32_t)(round * connections + i);
+
+    memcpy(said, &stamp, sizeof stamp);
+    memcpy(said + size - sizeof stamp, &stamp, sizeof stamp);
+}
+
+static void write_all_clients(long round)
+{
+    long i;
+
+    for (i = 0; i < connections; i++) {
+        say(round, i);
+        if (send(clients[i], said, size, 0) != (ssize_t)size)
+            die("send", errno);
+    }
+}
+
+static void check_all_clients(long round)
+{
+    long i;
+
+    for (i = 0; i < connections; i++) {
+        say(round, i);
+        if (recv(clients[i], heard, size, MSG_WAITALL) != (ssize_t)size
+            || memcmp(said, heard, size) != 0)
+            die("another answer than what was said", EPROTO);
+    }
+}
+
+static int64_t clock_ns(void)
+{
+    return connections < PROCESSOR_TIME_FROM ? now_ns() : cpu_ns();
+}
+
+static int64_t run_round(const struct echo_server *server, long round)
+{
+    int64_t begin, ns;
+
+    write_all_clients(round);
+    left = size * (size_t)connections;
+    begin = clock_ns();
+    while (left)
+        server->turn();
+    ns = clock_ns() - begin;
+    check_all_clients(round);
+    return ns;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void report_server(const struct echo_server *server, int64_t *ns, long n)
+{
+    qsort(ns, (size_t)n, sizeof *ns, ascending);
+    printf("%s alone.%s.%ldx%zu %.2f ns\n", server->name, is_tcp ? "tcp" : "unix", connections,
+           size, (double)ns[n / 10] / (double)connections);
+    fflush(stdout);
+}
+
+/* ---- processes that take turns ---- */
+
+enum { END, WINDOW };
+
+struct turns {
+    int   go, done; /* a byte for each window, and END in the one */
+    pid_t pid;
+};
+
+static void pass(int fd, char what)
+{
+    if (write(fd, &what, 1) != 1)
+        die("write", errno);
+}
+
+static char await_pass(int fd)
+{
+    char what;
+
+    return read(fd, &what, 1) == 1 ? what : END;
+}
+
+/* The first window is to get warm. */
+static void serve(const struct echo_server *server, int go, int done)
+{
+    int64_t *ns = calloc((size_t)(windows * rounds), sizeof *ns), taken;
+    long     round = 0, r, n = 0;
+
+    open_sockets();
+    server->open(served, connections, size);
+    while (await_pass(go) == WINDOW) {
+        for (r = 0; r < rounds; r++) {
+            taken = run_round(server, round++);
+            if (round > rounds)
+                ns[n++] = taken;
+        }
+        pass(done, WINDOW);
+    }
+    report_server(server, ns, n);
+    _exit(0);
+}
+
+static struct turns fork_server(const struct echo_server *server)
+{
+    struct turns turns;
+    int          go[2], done[2];
+
+    if (pipe2(go, O_CLOEXEC) < 0 || pipe2(done, O_CLOEXEC) < 0)
+        die("pipe2", errno);
+    turns.pid = fork();
+    if (turns.pid < 0)
+        die("fork", errno);
+    if (turns.pid == 0) {
+        close(go[1]);
+        bench_begin();
+        serve(server, go[0], done[1]);
+    }
+    close(go[0]);
+    close(done[1]);
+    turns.go = go[1];
+    turns.done = done[0];
+    return turns;
+}
+
+static int wanted(int argc, char **argv, const char *name)
+{
+    int i;
+
+    for (i = 6; i < argc; i++)
+        if (strcmp(argv[i], name) == 0)
+            return 1;
+    return argc <= 6;
+}
+
+int main(int argc, char **argv)
+{
+    struct turns turns[SERVERS];
+    long         n = 0, i, w;
+    int          status, failed = 0;
+
+    bench_begin();
+    is_tcp = strcmp(argument(argc, argv, 1), "tcp") == 0;
+    connections = number(argc, argv, 2);
+    size = (size_t)number(argc, argv, 3);
+    windows = number(argc, argv, 4);
+    rounds = number(argc, argv, 5);
+    pin(PLACE_SERVER);
+    for (i = 0; i < SERVERS; i++)
+        if (wanted(argc, argv, servers[i]->name))
+            turns[n++] = fork_server(servers[i]);
+    for (w = 0; w <= windows; w++)
+        for (i = 0; i < n; i++) {
+            pass(turns[i].go, WINDOW);
+            if (await_pass(turns[i].done) != WINDOW)
+                die("a server has failed", EPROTO);
+        }
+    for (i = 0; i < n; i++) {
+        pass(turns[i].go, END);
+        if (waitpid(turns[i].pid, &status, 0) != turns[i].pid || status != 0)
+            failed = 1;
+    }
+    return failed;
+}
