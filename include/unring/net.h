@@ -151,7 +151,7 @@ UNR_API struct unr_op *unr_send(struct unr_op *op, int fd, const void *buf, size
  *          server's part of an echo of 64 bytes took 6 % less with it.  It does not pay where a
  *          turn has many sends, which share one system call otherwise: with 64 connections it took
  *          twice as long for messages of 64 bytes, and 1.6 times for 16 KiB, on a machine on which
- *          a system call takes a microsecond.  `make bench ONLY=answer` tells how it is on another.
+ *          a system call takes a microsecond.  `make bench ONLY=alone` tells how it is on another.
  *          Nor does it pay where the peer is slow, as the attempt is in vain.
  * Source   send(2), io_uring_prep_send(3); tests/test_send_now.c. */
 UNR_API struct unr_op *unr_send_now(struct unr_op *op, int fd, const void *buf, size_t len,

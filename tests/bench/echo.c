@@ -17,8 +17,8 @@
 #define PROCESSOR_TIME_FROM 16 /* connections: for less, reading that clock would be seen */
 
 static const struct echo_server *const servers[] = {
-    &echo_liburing, &echo_liburing_recv, &echo_epoll,         &echo_unring,
-    &echo_receiver, &echo_receiver_copy, &echo_receiver_view, &echo_multishot,
+    &echo_liburing,      &echo_liburing_recv, &echo_epoll,     &echo_unring,   &echo_receiver,
+    &echo_receiver_copy, &echo_receiver_view, &echo_multishot, &echo_send_now,
 };
 
 #define SERVERS (long)(sizeof servers / sizeof *servers)

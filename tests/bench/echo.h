@@ -17,7 +17,7 @@ struct echo_server {
 };
 
 extern const struct echo_server echo_liburing, echo_liburing_recv, echo_epoll, echo_unring,
-    echo_receiver, echo_receiver_copy, echo_receiver_view, echo_multishot;
+    echo_receiver, echo_receiver_copy, echo_receiver_view, echo_send_now, echo_multishot;
 
 /* Buffers of a server that has a ring of them: each of this size. */
 #define ECHO_BUFFER 16384

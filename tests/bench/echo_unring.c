@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The echo with unring, in five ways: unr_recv() and unr_send(); a receiver without a pool; one
- * with a pool, copying out of it, or sending what it shows; and unr_recv_multishot(). */
+/* The echo with unring, in six ways: unr_recv() and unr_send() or unr_send_now(); a receiver
+ * without a pool; one with a pool, copying out of it, or sending what it shows; and
+ * unr_recv_multishot(). */
 #include <unring.h>
 
 #include "echo.h"
@@ -17,6 +18,7 @@ static struct unr_loop   *loop;
 static struct unr_pool   *pool;
 static struct connection *connections;
 static size_t             size;
+static int                at_once; /* unr_send_now() in place of unr_send() */
 
 static void turn(void)
 {
@@ -57,7 +59,10 @@ static struct connection *connection_of(struct unr_op *op)
 static void start_send(struct connection *c, const void *data, size_t len, unr_done_fn *done)
 {
     c->len = len;
-    unr_start(loop, unr_send(&c->op, c->fd, data, len, 0), done, c);
+    unr_start(loop,
+              at_once ? unr_send_now(&c->op, c->fd, data, len, 0)
+                      : unr_send(&c->op, c->fd, data, len, 0),
+              done, c);
 }
 
 /* ---- recv and send ---- */
@@ -89,7 +94,14 @@ static void open_recv(const int *fds, long n, size_t message)
     open_with(0, fds, n, message, start_recv);
 }
 
+static void open_send_now(const int *fds, long n, size_t message)
+{
+    at_once = 1;
+    open_recv(fds, n, message);
+}
+
 const struct echo_server echo_unring = { "unring", open_recv, turn };
+const struct echo_server echo_send_now = { "send_now", open_send_now, turn };
 
 /* ---- a receiver, copying ---- */
 

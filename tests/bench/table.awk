@@ -131,7 +131,7 @@ function servers(word, sizes, counts,    i, k, s, c, ns, nc) {
 
 # A column stands for a library, so each way of unring's to serve has a row, with the others beside it.
 function echo_alone(mode, case, text,    way, n, i, bound) {
-    n = split("unring receiver receiver_copy receiver_view multishot", way)
+    n = split("unring send_now receiver receiver_copy receiver_view multishot", way)
     section("echo, the server alone, " mode ", " text ": ns per message, 10th percentile")
     for (i = 1; i <= n; i++) {
         alias("alone." mode "." case, way[i])
@@ -232,6 +232,7 @@ END {
     row("write_all.cpu", "us of processor time per MiB")
 
     way_text["unring"] = "unr_recv and unr_send"
+    way_text["send_now"] = "unr_recv, unr_send_now"
     way_text["receiver"] = "a receiver without a pool"
     way_text["receiver_copy"] = "with a pool, copying"
     way_text["receiver_view"] = "with a pool, by view"
