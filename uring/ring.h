@@ -24,7 +24,7 @@ enum {
 
 /* What is known of the number of a descriptor.  Numbers that are UNRI_NUMBERS apart share a place,
  * which holds what is known of the one that was used last. */
-enum { UNRI_NUMBERS = 1024 };
+enum { UNRI_NUMBERS = 16384 };
 struct unri_number {
     uint32_t quick_at; /* when it was seen that closing it is quick, in unri_turn_ms() */
     uint16_t block;    /* which of those that share the place: the number / UNRI_NUMBERS */
