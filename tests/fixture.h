@@ -152,7 +152,7 @@ static inline void unix_pair(int fds[2])
 }
 
 /* Makes `far` a number for the file of `fd`, and raises the limit of the numbers for that. */
-enum { NUMBERS_APART = 256, NUMBERS_APART_MAX = 2048 };
+enum { NUMBERS_APART = 256, NUMBERS_APART_MAX = 16384 };
 static inline int dup_far(int fd, int far)
 {
     struct rlimit limit;

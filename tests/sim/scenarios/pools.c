@@ -1132,6 +1132,7 @@ static void end_shots(struct shots *s, unsigned *asks)
             *asks -= !all;
             unr_cancel(&s->op, UNR_CANCEL_ALL);
         }
+        send_more(&s->peer);
         turn(&s->place, UNR_NEVER);
     }
 }
@@ -1502,7 +1503,7 @@ static const struct scenario table[] = {
       .parameter = &recvs_limit_few,
       .deviations_max = 3,
       .since = 617 },
-    { .name = "multishot/recvs-refused",
+    { .name = "multishot/recvs-limit-older",
       .run = multishot,
       .parameter = &recvs_refused,
       .deviations_max = 6,
@@ -1527,7 +1528,7 @@ static const struct scenario table[] = {
       .parameter = &reads_few,
       .deviations_max = 4,
       .since = 607 },
-    { .name = "multishot/reads-refused",
+    { .name = "multishot/reads-older",
       .run = multishot,
       .parameter = &reads_refused,
       .deviations_max = 6,
