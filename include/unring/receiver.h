@@ -63,9 +63,9 @@ struct unr_receiver {
  *          thread may wait in read(2) unless it is.
  * credit   with a pool: how many bytes may wait unread; 0: 64 KiB, and 2 GiB at most.  They are
  *          exceeded by less than a buffer; before Linux 6.17, and of datagrams, by all that comes
- *          until the kernel has stopped, as many buffers as the pool has published.  A datagram
- *          counts as a buffer.  When half of the credit is free the kernel goes on; so TCP holds a
- *          peer up whose bytes nobody reads.
+ *          until the kernel has stopped, once or twice as many buffers as the pool has published. A
+ *          datagram counts as a buffer.  When half of the credit is free the kernel goes on; so TCP
+ * holds a peer up whose bytes nobody reads.
  * Lent     the receiver and the descriptor, until the `done` of an unr_receiver_stop() or of an
  *          unr_cancel_close() of the descriptor, or until unr_loop_close() has returned.
  * Closing  unr_close() of the descriptor ends the receiver, too: the read that waits is cancelled

@@ -693,10 +693,11 @@ static int cancel(struct sim_ring *ring, uint64_t user_data)
     case SIM_PENDING: return cancel_found(request);
     case SIM_READY:
         /* A poll that has fired may still be in its table until the task has run.  That of a
-         * multishot request is always there. */
-        if (sim_call_is_multishot(request))
+         * multishot request is there again afterwards: no second cancel misses it. */
+        if ((sim_call_is_multishot(request) && request->was_missed) || unri_choose(2))
             return cancel_found(request);
-        return unri_choose(2) ? cancel_found(request) : -ENOENT;
+        request->was_missed = true;
+        return -ENOENT;
     case SIM_RUNNING:
         /* A worker may come to its end just before the cancel looks, which then finds nothing. */
         if (can_step(request) && unri_choose(2)) {

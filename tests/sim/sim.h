@@ -225,6 +225,7 @@ struct sim_request {
     unsigned            cqe_flags;   /* of the CQE that the last attempt makes: its buffer */
     bool                is_last;     /* it makes the last CQE of a multishot request */
     uint32_t            limit_left;  /* bytes; 0: there is none, or it is reached */
+    bool                was_missed;  /* by a cancel, which has not found it */
     uint32_t            head_len;    /* what stands before the payload of a multishot message */
     unsigned            wakes_seen;  /* sim_wakes() at the last shot of a multishot poll */
     unsigned            wakes_extra; /* shots of it without a cause that are still to come */
