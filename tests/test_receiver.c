@@ -769,7 +769,7 @@ Test(receiver, unr_close_ends_it)
 }
 
 /* However many receivers have something to tell, what came before a deadline is reported. */
-Test(receiver, deadline_behind_many_idle_ones)
+static void deadline_behind_many(void)
 {
     enum { MANY = 300 };
     static struct reading readings[MANY];
@@ -796,6 +796,21 @@ Test(receiver, deadline_behind_many_idle_ones)
     for (int i = 0; i < MANY; i++)
         finish_reading(&readings[i]);
     close_all();
+}
+
+Test(receiver, deadline_behind_many_idle_ones)
+{
+    deadline_behind_many();
+}
+
+/* A plain ring completes all of them by itself. */
+Test(receiver, deadline_behind_many_idle_ones_on_a_plain_ring)
+{
+    unr_pool_close(pool);
+    unr_loop_close(loop);
+    loop = open_loop_flagged(UNR_LOOP_PLAIN);
+    open_pool();
+    deadline_behind_many();
 }
 
 #ifndef WITH_POOL

@@ -224,6 +224,20 @@ static void came_to_its_end(struct unr_receiver_private *r, int error)
     r->error = error;
 }
 
+/* The read that waits is served in this turn: what has come for it may have come before a deadline
+ * that the turn goes on to end. */
+static void go_on_without_buffer(struct unr_receiver_private *r)
+{
+    if (!unri_pool_starved(r->pool)) {
+        if (has_credit(r))
+            go_on_starved(r);
+        return;
+    }
+    if (r->read)
+        unri_receiver_attempt(r);
+    unri_receiver_go_on(r);
+}
+
 static bool receive_goes_on(struct unr_op *op, int res)
 {
     struct unr_receiver_private *r = receiver_of(op);
@@ -233,10 +247,7 @@ static bool receive_goes_on(struct unr_op *op, int res)
         op->private_fields.loop->ring->limits = UNRI_LIMITS_MISSING;
         arm(r);
     } else if (res == -ENOBUFS) {
-        if (unri_pool_starved(r->pool))
-            unri_receiver_go_on(r);
-        else if (has_credit(r))
-            go_on_starved(r);
+        go_on_without_buffer(r);
     } else if (res > 0 || res == -EINTR) {
         unri_receiver_go_on(r);
     } else {
