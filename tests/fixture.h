@@ -92,6 +92,21 @@ static inline void close_loop(void)
     cr_assert_eq(count_descriptors(), open_descriptors, "descriptors leak");
 }
 
+/* Opens a pool, or skips the test on a kernel that is too old for one. */
+static inline struct unr_pool *open_pool_of(unsigned count, unsigned buffer_size,
+                                            unsigned published)
+{
+    struct unr_pool_options options = {
+        .size = sizeof options, .count = count, .buffer_size = buffer_size, .published = published
+    };
+    struct unr_pool *opened = NULL;
+    int              error = unr_pool_open(&opened, loop, &options);
+    if (error == -EOPNOTSUPP)
+        cr_skip_test("there are no pools before Linux 6.7");
+    cr_assert_eq(error, 0, "%s", unr_explain(error));
+    return opened;
+}
+
 /* ---- operations that remember ---- */
 
 struct seen {

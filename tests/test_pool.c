@@ -9,19 +9,15 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-TestSuite(pool, .init = open_loop, .timeout = 60);
+static void open_loop_for_pools(void)
+{
+    open_loop();
+    unr_pool_close(open_pool_of(2, 512, 1));
+}
+
+TestSuite(pool, .init = open_loop_for_pools, .timeout = 60);
 
 /* ---- helpers ---- */
-
-static struct unr_pool *open_pool(unsigned count, unsigned buffer_size, unsigned published)
-{
-    struct unr_pool_options options = {
-        .size = sizeof options, .count = count, .buffer_size = buffer_size, .published = published
-    };
-    struct unr_pool *pool = NULL;
-    cr_assert_eq(unr_pool_open(&pool, loop, &options), 0);
-    return pool;
-}
 
 static struct unr_pool_stats stats_of(const struct unr_pool *pool)
 {
@@ -191,7 +187,7 @@ Test(pool, options_at_their_limits)
     };
     for (unsigned i = 0; i < LENGTH(limits); i++) {
         struct unr_pool *pool =
-            open_pool(limits[i].count, limits[i].buffer_size, limits[i].published);
+            open_pool_of(limits[i].count, limits[i].buffer_size, limits[i].published);
         static struct server s;
         cr_assert_eq(stats_of(pool).published, limits[i].expected);
         begin(&s, pool, false);
@@ -323,7 +319,7 @@ Test(pool, registered_beyond_rlimit_memlock)
 Test(pool, given_by_any_address)
 {
     const unsigned   offsets[] = { 0, 1, 511, 700, 1023 };
-    struct unr_pool *pool = open_pool(8, 1024, 2);
+    struct unr_pool *pool = open_pool_of(8, 1024, 2);
     for (unsigned i = 0; i < LENGTH(offsets); i++) {
         unsigned char *buffer = unr_pool_take(pool);
         cr_assert_not_null(buffer);
@@ -339,7 +335,7 @@ Test(pool, given_by_any_address)
 Test(pool, takes_what_is_neither_published_nor_kept)
 {
     unsigned char   *buffers[16];
-    struct unr_pool *pool = open_pool(16, 512, 4);
+    struct unr_pool *pool = open_pool_of(16, 512, 4);
     unsigned         n = take_all(pool, buffers, 16);
     cr_assert_eq(n, 16 - 4 - 1);
     cr_assert_null(unr_pool_take(pool));
@@ -384,7 +380,7 @@ Test(pool, take_and_give_make_no_system_call)
 Test(pool, stats)
 {
     static struct server  s;
-    struct unr_pool      *pool = open_pool(8, 512, 2);
+    struct unr_pool      *pool = open_pool_of(8, 512, 2);
     struct unr_pool_stats now = stats_of(pool);
     cr_assert_eq(now.taken + now.given + now.starved + now.held + now.abandoned, 0);
     cr_assert_eq(now.published, 2);
@@ -442,7 +438,7 @@ static unsigned different(unsigned char *const *buffers, unsigned n)
 Test(pool, few_buffers_stay_hot)
 {
     static struct server s;
-    struct unr_pool     *pool = open_pool(1024, 512, 8);
+    struct unr_pool     *pool = open_pool_of(1024, 512, 8);
     begin(&s, pool, false);
     for (unsigned i = 1; i <= 2000; i++) {
         send_one(&s);
@@ -478,7 +474,7 @@ static void turn_often(unsigned turns)
 Test(pool, published_follow_the_load)
 {
     static struct server s;
-    struct unr_pool     *pool = open_pool(256, 512, 2);
+    struct unr_pool     *pool = open_pool_of(256, 512, 2);
     unsigned             most, published;
     begin(&s, pool, false);
     submit();
@@ -513,7 +509,7 @@ Test(pool, published_follow_the_load)
 Test(pool, all_can_be_used)
 {
     static struct server s;
-    struct unr_pool     *pool = open_pool(32, 512, 1);
+    struct unr_pool     *pool = open_pool_of(32, 512, 1);
     begin(&s, pool, true);
     for (unsigned i = 0; i < 40; i++)
         send_one(&s);
@@ -563,7 +559,7 @@ Test(pool, untouched_pool_is_address_space)
     enum { COUNT = 32768, SIZE = 16384 };
     static unsigned char *buffers[COUNT];
     size_t                before = resident_in_all();
-    struct unr_pool      *pool = open_pool(COUNT, SIZE, 0);
+    struct unr_pool      *pool = open_pool_of(COUNT, SIZE, 0);
     size_t                after = resident_in_all();
     cr_assert_leq(after - before, SUPPORT_SANITIZED ? 16u << 20 : 2u << 20, "%zu", after - before);
     unsigned       n = take_all(pool, buffers, COUNT);
@@ -583,7 +579,7 @@ Test(pool, idle_servers_hold_no_buffer)
 {
     enum { SERVERS = 100 };
     static struct server servers[SERVERS];
-    struct unr_pool     *pool = open_pool(256, 4096, 2);
+    struct unr_pool     *pool = open_pool_of(256, 4096, 2);
     for (unsigned i = 0; i < SERVERS; i++)
         begin(&servers[i], pool, false);
     submit();
@@ -610,7 +606,7 @@ Test(pool, several_on_a_loop)
     static struct server servers[POOLS];
     struct unr_pool     *pools[POOLS];
     for (unsigned i = 0; i < POOLS; i++)
-        pools[i] = open_pool(4, 512u * (i + 1), 2);
+        pools[i] = open_pool_of(4, 512u * (i + 1), 2);
     for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < POOLS; i++)
             begin(&servers[i], pools[i], true);
@@ -623,7 +619,7 @@ Test(pool, several_on_a_loop)
         }
         for (unsigned i = round; i < POOLS; i += 3) {
             unr_pool_close(pools[i]);
-            pools[i] = open_pool(8, 512, 1);
+            pools[i] = open_pool_of(8, 512, 1);
         }
     }
     for (unsigned i = 0; i < POOLS; i++)
@@ -635,7 +631,7 @@ Test(pool, several_on_a_loop)
 Test(pool, closed_after_its_loop)
 {
     static struct server s;
-    struct unr_pool     *other = open_pool(4, 512, 2), *pool = NULL;
+    struct unr_pool     *other = open_pool_of(4, 512, 2), *pool = NULL;
     cr_assert_eq(open_flagged(&pool, loop, 8, UNR_POOL_REGISTERED), 0);
     begin(&s, pool, true);
     send_one(&s);
@@ -670,7 +666,7 @@ Test(pool, closed_by_another_thread)
 {
     static struct server s;
     pthread_t            thread;
-    begin(&s, open_pool(4, 512, 2), true);
+    begin(&s, open_pool_of(4, 512, 2), true);
     send_one(&s);
     until_shots(&s, 1);
     cr_assert_eq(unr_loop_close(loop), 0);
@@ -681,7 +677,7 @@ Test(pool, closed_by_another_thread)
 
 static void *open_elsewhere(void *context)
 {
-    *(struct unr_pool **)context = open_pool(8, 512, 2);
+    *(struct unr_pool **)context = open_pool_of(8, 512, 2);
     return NULL;
 }
 
@@ -703,7 +699,7 @@ Test(pool, forked)
 {
     static struct server s;
     int                  status;
-    struct unr_pool     *pool = open_pool(8, 512, 2);
+    struct unr_pool     *pool = open_pool_of(8, 512, 2);
     begin(&s, pool, true);
     send_one(&s);
     until_shots(&s, 1);

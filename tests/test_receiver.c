@@ -16,12 +16,7 @@ static struct unr_pool *pool;
 static void open_pool(void)
 {
 #ifdef WITH_POOL
-    const struct unr_pool_options options = {
-        .size = sizeof options, .count = 64, .buffer_size = 4096, .published = 8
-    };
-    int error = unr_pool_open(&pool, loop, &options);
-    if (error)
-        abort();
+    pool = open_pool_of(64, 4096, 8);
 #endif
 }
 

@@ -21,11 +21,8 @@ static void turn(int times)
 /* A pool of so few buffers that they run out. */
 static void open_small_pool(unsigned count)
 {
-    const struct unr_pool_options options = { .size = sizeof options,
-                                              .count = count,
-                                              .buffer_size = 512 };
     unr_pool_close(pool);
-    cr_assert_eq(unr_pool_open(&pool, loop, &options), 0);
+    pool = open_pool_of(count, 512, 0);
 }
 
 static void init_with_credit(struct reading *r, uint32_t credit)

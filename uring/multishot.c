@@ -54,8 +54,8 @@ static const struct msghdr *layout_of(const struct unr_op *op)
 static int look(struct unr_op *op, int res, unsigned cqe_flags)
 {
     struct unr_op_private *p = unri_private(op);
-    p->other_fd = (int32_t)cqe_flags;
-    if (cqe_flags & IORING_CQE_F_BUFFER)
+    p->other_fd = unri_pool_has_chosen(res, cqe_flags) ? (int32_t)cqe_flags : 0;
+    if (has_buffer(op))
         unri_pool_chosen(unri_pool_of(op), cqe_flags, p->fd);
     if (res == -ENOBUFS && p->flags & UNRI_HONOURED && unri_pool_starved(unri_pool_of(op)))
         return -ECANCELED;

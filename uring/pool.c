@@ -284,6 +284,10 @@ static int register_all(struct unr_pool *pool, unsigned flags)
     return error;
 }
 
+/* On Linux 6.1 a call that finds an empty ring takes an entry of it all the same, and says so
+ * beside its -ENOBUFS.  Calls behind it then find entries that nobody has put there, and the kernel
+ * writes into buffers that are handed out.  Whether a kernel has a multishot read, which came
+ * with 6.7, tells it from those on which that was not seen. */
 int unr_pool_open(struct unr_pool **ret_pool, struct unr_loop *loop,
                   const struct unr_pool_options *options)
 {
@@ -291,6 +295,8 @@ int unr_pool_open(struct unr_pool **ret_pool, struct unr_loop *loop,
     unri_check_thread(loop);
     if (!set_options(&known, options))
         return -EINVAL;
+    if (!unri_ring_has(loop->ring, UNRI_OP_READ_MULTISHOT))
+        return -EOPNOTSUPP;
     struct unr_pool *pool = calloc(1, sizeof *pool);
     if (!pool)
         return -ENOMEM;

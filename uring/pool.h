@@ -60,6 +60,12 @@ static inline void unri_pool_select(const struct unr_pool *pool, struct io_uring
     sqe->buf_group = pool->group;
 }
 
+/* Tells whether a CQE has a buffer.  Linux 6.1 says so beside an error, too, and there is none. */
+static inline bool unri_pool_has_chosen(int res, unsigned cqe_flags)
+{
+    return res >= 0 && cqe_flags & IORING_CQE_F_BUFFER;
+}
+
 /* Takes note of the buffer that the kernel has chosen for a call on `fd`; it comes from the flags
  * of the CQE.  Returns its number. */
 unsigned unri_pool_chosen(struct unr_pool *pool, unsigned cqe_flags, int fd);

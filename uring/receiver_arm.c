@@ -189,10 +189,10 @@ static void stop_at_credit(struct unr_receiver_private *r)
 static int has_come(struct unr_op *op, int res, unsigned cqe_flags)
 {
     struct unr_receiver_private *r = receiver_of(op);
-    if (!(cqe_flags & IORING_CQE_F_BUFFER))
+    if (!unri_pool_has_chosen(res, cqe_flags))
         return res;
     unsigned buffer = unri_pool_chosen(r->pool, cqe_flags, r->fd);
-    if (res <= 0) { /* an end that took one */
+    if (res == 0) { /* an end that took one */
         unri_pool_put(r->pool, buffer);
         return res;
     }

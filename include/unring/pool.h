@@ -39,8 +39,9 @@ struct unr_pool_options {
  *
  * ret_pool  set on success only; given back with unr_pool_close().
  * options   NULL: the defaults.
- * Returns   0, or a negative errno: -EINVAL (an option; more than 1 GiB in a registered pool, or a
- *           kernel that has no rings of provided buffers), -ENOMEM, -EPERM (a registered pool:
+ * Returns   0, or a negative errno: -EINVAL (an option; more than 1 GiB in a registered pool),
+ *           -EOPNOTSUPP (before Linux 6.7, as a kernel of 6.1 writes into buffers that it was not
+ *           given once a ring of them was empty), -ENOMEM, -EPERM (a registered pool:
  *           RLIMIT_MEMLOCK does not allow its memory to be pinned), -EBUSY (a second registered
  *           pool of the loop), -ENOSPC (65,536 pools).
  * Memory    all buffers are mapped here.  Those that nobody has used yet cost address space alone,

@@ -435,8 +435,11 @@ static int provided_step(struct sim_request *request)
     bool              bundle = is_bundle(request);
     int error = sim_buffers_choose(request, most_of(request), bundle ? SIM_CHOSEN_MAX : 1, &chosen);
     request->is_last = false;
-    if (error < 0)
+    if (error < 0) {
+        if (sim_kernel_is_before(612)) /* 6.1 tells of a buffer that is none */
+            request->cqe_flags = IORING_CQE_F_BUFFER;
         return error;
+    }
     if (chosen.pieces[0].iov_len < request->head_len)
         return -EFAULT;
     if (request->sqe.opcode == UNRI_OP_READ_MULTISHOT && request->file->kind == SIM_REGULAR)

@@ -247,7 +247,7 @@ static void taker_done(struct unr_op *op)
     uint32_t                flags = unr_sqe_flags(op);
     if (r.error == 0 && r.value > 0)
         take_shot(t, flags, (size_t)r.value);
-    else if (flags & IORING_CQE_F_BUFFER) /* a read of the end takes one */
+    else if (flags & IORING_CQE_F_BUFFER && !r.error) /* a read of the end takes one */
         take_buffers(&t->shelf, flags, 0, t->got);
     if (t->way->gives_back)
         provide_all(&t->shelf);
