@@ -168,7 +168,7 @@ size_t unri_arrivals_take_message(struct unr_receiver_private *r, struct msghdr 
     message->msg_namelen = message->msg_name ? parts.msg_namelen : 0;
     message->msg_controllen = 0;
     message->msg_flags = parts.msg_flags;
-    size_t done = copy_message(r, message->msg_iov, message->msg_iovlen);
+    size_t done = copy_message(r, message->msg_iov, (size_t)message->msg_iovlen);
     if (done < length)
         message->msg_flags |= MSG_TRUNC;
     drop_first(r);
