@@ -39,13 +39,9 @@ typedef void unr_step_fn(struct unr_compose *self, struct unr_op *finished);
 
 /* unring's own part of a `struct unr_compose`: not to be read or written. */
 struct unr_compose_private {
-    struct unr_cancel_state state; /* right behind the operation */
-    unr_step_fn            *step;
+    struct unr_sequence_private sequence;
+    unr_step_fn                *step;
     const char *(*explain)(const struct unr_op *op); /* NULL: unr_explain_op() knows no more */
-    int32_t child_cause; /* of the last child that was cancelled; 0: none was */
-    uint8_t proven;      /* the weakest guarantee that a child has proved */
-    uint8_t phase;
-    bool    child_failed; /* the last -ECANCELED of a child was no cancellation */
 };
 
 /* The part of a composed operation that unring works on.

@@ -63,6 +63,16 @@ struct unr_cancel_state {
     struct unr_cancel_state_private private_fields;
 };
 
+/* unring's own part of a composed operation or a fiber, whose children come one after another: not
+ * to be read or written. */
+struct unr_sequence_private {
+    struct unr_cancel_state state;        /* right behind the operation */
+    int32_t                 child_cause;  /* of the last child that was cancelled; 0: none was */
+    uint8_t                 proven;       /* the weakest guarantee that a child has proved */
+    uint8_t                 phase;        /* between which of its children it is */
+    bool                    child_failed; /* the last -ECANCELED of a child was no cancellation */
+};
+
 /* Returns the types that were let in since the last reset: a mask of UNR_CANCEL_*.
  *
  * Returns  0: no request was let in.

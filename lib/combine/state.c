@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The cancellation state: the requests that were let in, and the filters through which they came in
- * and go out to the children.  Who makes requests to the children, and when, is in compose.c. */
+ * and go out to the children.  Who makes requests to the children, and when, is in sequence.c. */
 #include "state.h"
 #include "../core/contract.h"
 #include "../core/op.h"
