@@ -55,6 +55,7 @@ BUILD   ?= build/$(VARIANT)
 
 HEADERS  := include/unring.h $(wildcard include/unring/*.h)
 SOURCES  := $(wildcard lib/*/*.c uring/*.c)
+ASSEMBLY := $(wildcard lib/*/*.S)
 LIBRARY  := $(BUILD)/libunring.a $(BUILD)/libunring.so
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(filter-out examples/common.c,$(wildcard examples/*.c)))
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
@@ -66,7 +67,7 @@ TOOLS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tools/*.c))
 EXAMPLE_COMMON := $(patsubst %.c,$(BUILD)/%.o,$(wildcard examples/common.c))
 TEST_COMMON    := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%,$(wildcard tests/*.c)))
 
-LIBRARY_OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+LIBRARY_OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) $(ASSEMBLY:%.S=$(BUILD)/%.o)
 EXAMPLE_OBJECTS := $(EXAMPLES:=.o) $(EXAMPLE_COMMON)
 TEST_OBJECTS    := $(TESTS:=.o) $(STRESS:=.o) $(FUZZ:=.o) $(TOOLS:=.o) $(TEST_COMMON)
 OBJECTS         := $(LIBRARY_OBJECTS) $(EXAMPLE_OBJECTS) $(TEST_OBJECTS)
@@ -106,8 +107,10 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wol
 
 # The build is reproducible: it does not depend on the folder that it happens in.
 COMMON_FLAGS := -std=gnu11 -Iinclude $(WARNINGS) $(SANITIZE) -fstack-protector-strong \
-                -ffile-prefix-map=$(CURDIR)=. -pthread
-LIBRARY_FLAGS := -D_GNU_SOURCE -Wconversion -fPIC -fvisibility=hidden -fno-semantic-interposition $(URING_CFLAGS)
+                -ffile-prefix-map=$(CURDIR)=. -pthread -fstack-clash-protection
+# FIBER=ucontext: stacks are switched by swapcontext(3) instead of by assembly.
+FIBER_FLAGS   := $(if $(filter ucontext,$(FIBER)),-DUNRI_UCONTEXT)
+LIBRARY_FLAGS := -D_GNU_SOURCE $(FIBER_FLAGS) -Wconversion -fPIC -fvisibility=hidden -fno-semantic-interposition $(URING_CFLAGS)
 TEST_FLAGS    := -D_GNU_SOURCE $(URING_CFLAGS) $(CRITERION_CFLAGS)
 
 # In the library everything that it uses must be found; the sanitizers' own functions are found later.
@@ -138,12 +141,18 @@ $(TEST_OBJECTS):    private FLAGS = $(TEST_FLAGS)
 ifeq ($(origin CFLAGS),file)
 $(TESTS:=.o):       private CFLAGS := $(CFLAGS:-O1=-O0)
 endif
+# It switches stacks, which the sanitizers are told and do not see.
+$(BUILD)/lib/fiber/switch.o: private SANITIZE :=
 # It compares the addresses of conditions with those that a program sees, which in one that is not PIE are its own.
 $(BUILD)/lib/combine/group.o: private FLAGS = $(filter-out -fno-semantic-interposition,$(LIBRARY_FLAGS)) $(LTO)
 
-$(OBJECTS): $(BUILD)/%.o: %.c $(BUILD)/flags
+$(filter-out $(ASSEMBLY:%.S=$(BUILD)/%.o),$(OBJECTS)): $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC    $<)$(CC) $(COMMON_FLAGS) $(FLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(filter %.o,$(ASSEMBLY:%.S=$(BUILD)/%.o)): $(BUILD)/%.o: %.S $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,AS    $<)$(CC) $(FIBER_FLAGS) $(CPPFLAGS) -g -MMD -MP -c -o $@ $<
 
 $(BUILD)/unring.o: $(LIBRARY_OBJECTS) $(BUILD)/sources
 	$(call say,LINK  $@)$(CC) $(COMMON_FLAGS) $(LIBRARY_FLAGS) $(CFLAGS) $(LTO) $(WHOLE) -o $@ $(LIBRARY_OBJECTS)
@@ -175,7 +184,7 @@ $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libunring.a
 # Two stamps, written only when what they hold has changed: other flags rebuild everything, another list of
 # files the libraries.  Where nothing has changed nothing is written, as two makes may look at the same time.
 $(BUILD)/flags: stamp := $(CC) $(COMMON_FLAGS) $(LIBRARY_FLAGS) $(LTO) $(TEST_FLAGS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
-$(BUILD)/sources: stamp := $(SOURCES) $(SONAME)
+$(BUILD)/sources: stamp := $(SOURCES) $(ASSEMBLY) $(SONAME)
 has_changed = $(subst x$(strip $(file <$@)),,x$(strip $(stamp)))
 $(BUILD)/flags $(BUILD)/sources: FORCE | $(BUILD)/
 	@$(if $(has_changed),$(file >$@.new,$(stamp))$(seek_liburing) && mv $@.new $@,:)

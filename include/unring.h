@@ -11,10 +11,12 @@
 #include <unring/acceptor.h>
 #include <unring/buffer.h>
 #include <unring/cancel.h>
+#include <unring/cancel_scope.h>
 #include <unring/compose.h>
 #include <unring/connect.h>
 #include <unring/deadline.h>
 #include <unring/explain.h>
+#include <unring/fiber.h>
 #include <unring/file.h>
 #include <unring/filter.h>
 #include <unring/group.h>

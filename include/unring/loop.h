@@ -59,6 +59,11 @@ struct unr_loop_options {
      * more.  It also sets the size of the table in which the kernel looks for an operation to
      * cancel. */
     unsigned completion_entries;
+    /* Idle stacks of fibers that are kept, of each size; 0: 1024.  More are given back. */
+    unsigned fiber_stacks_kept;
+    /* Bytes, for fibers that do not say; 0: 256 KiB.  It is rounded up to 16 KiB times a power of
+     * two, at most 64 MiB, and its lowest page is a guard.  Only what was used of it is memory. */
+    size_t fiber_stack;
 };
 
 /* Opens a loop.
@@ -182,6 +187,11 @@ struct unr_stats {
     uint64_t cancels_added;    /* requests without a verdict of their own: the operation had been
                                   asked before, or its result tells of no request, because its
                                   cancellation state was reset or its start found no memory, say */
+    uint64_t fibers_begun, fibers_ended; /* those that had a stack */
+    uint64_t fiber_switches;             /* from the loop to a fiber */
+    uint64_t stacks_made;                /* stacks that were given memory */
+    uint64_t stacks_kept;                /* of these: idle now */
+    uint64_t stacks_given_back;          /* of these: their memory is the system's again */
 };
 
 /* Copies the counts of a loop.

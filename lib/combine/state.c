@@ -4,6 +4,7 @@
 #include "state.h"
 #include "../core/contract.h"
 #include "../core/op.h"
+#include "../core/type.h"
 
 unsigned unr_let_none(void *context, unsigned type)
 {
@@ -139,6 +140,9 @@ void unr_state_reset(struct unr_cancel_state *state, unr_filter_fn *in, unr_filt
         if (filter_in(s, type))
             supports |= type;
     unri_set_supports(owner_of(state), supports);
+    const struct unri_combinator *combinator = unri_combinator_of(owner_of(state));
+    if (combinator->state_was_reset)
+        combinator->state_was_reset(owner_of(state));
 }
 
 void unr_state_preempt(struct unr_cancel_state *state, bool on)

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers for threads, in the order in which they first ask. */
+/* What belongs to a thread: its number, in the order in which threads first ask; and the fiber that
+ * runs. */
 #include "thread.h"
+#include "fiber_running.h"
 
 #include <stdatomic.h>
 
-_Thread_local uintptr_t unri_thread_number = UNRI_UNNUMBERED;
+_Thread_local uintptr_t      unri_thread_number = UNRI_UNNUMBERED;
+_Thread_local struct unr_op *unri_running;
 
 uintptr_t unri_number_thread(void)
 {

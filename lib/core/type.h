@@ -113,6 +113,10 @@ struct unri_combinator {
     /* Hears that the time has come for which the combinator waits among the timers.  NULL: it never
      * waits there. */
     void (*due)(struct unr_op *combinator);
+
+    /* Hears that the cancellation state behind it was reset: it lets in again what that is not to
+     * forget.  NULL: a reset forgets everything. */
+    void (*state_was_reset)(struct unr_op *owner);
 };
 
 /* NULL: the operation is no combinator. */

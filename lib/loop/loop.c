@@ -20,6 +20,8 @@
 static void free_loop(struct unr_loop *loop)
 {
     struct unri_whole_loop *whole = unri_whole(loop);
+    if (loop->fibers)
+        loop->close_fibers(loop->fibers);
     unri_checks_close(loop);
     unri_timers_close(&whole->timers);
     unri_descriptors_close(&loop->descriptors);
@@ -52,8 +54,15 @@ static int open_parts(struct unr_loop *loop, const struct unr_loop_options *opti
     return unri_ring_open(loop, options);
 }
 
+static void set_fiber_options(struct unr_loop *loop, const struct unr_loop_options *options)
+{
+    loop->fiber_stack = options->fiber_stack ? options->fiber_stack : 256 << 10;
+    loop->fiber_stacks_kept = options->fiber_stacks_kept ? options->fiber_stacks_kept : 1024;
+}
+
 int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *options)
 {
+    enum { STACK_MAX = 64 << 20 };
     struct unr_loop_options known = { 0 };
     if (options) {
         if (options->size < offsetof(struct unr_loop_options, entries)
@@ -61,7 +70,8 @@ int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *opt
             return -EINVAL;
         memcpy(&known, options, options->size);
     }
-    if (known.flags & ~(UNR_LOOP_PLAIN | UNR_LOOP_CHECKS | UNR_LOOP_SEND_NOW))
+    if (known.flags & ~(UNR_LOOP_PLAIN | UNR_LOOP_CHECKS | UNR_LOOP_SEND_NOW)
+        || known.fiber_stack > STACK_MAX)
         return -EINVAL;
 
     struct unri_whole_loop *whole = calloc(1, sizeof *whole);
@@ -74,6 +84,7 @@ int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *opt
         free_loop(loop);
         return error;
     }
+    set_fiber_options(loop, &known);
     unri_forget_time(loop);
     *ret_loop = loop;
     return 0;

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* What a fiber calls: to wait, and to ask about itself. */
+#include "../core/contract.h"
+#include "fiber.h"
+
+#include <unring/timer.h>
+
+/* While the child is being started no fiber runs: what the start runs of the caller's code is not
+ * this fiber.  It is again when it is resumed. */
+struct unr_result unr_await(struct unr_op *described)
+{
+    struct unr_fiber *fiber = unri_fiber_check("unr_await called outside of a fiber");
+    unri_check_thread(fiber->op.private_fields.loop);
+    unri_running = NULL;
+    unri_sequence_next(unri_fiber_sequence(fiber), unri_fiber_state_of(fiber), described);
+    unri_fiber_suspend(fiber);
+    return described->result;
+}
+
+int64_t unr_await_value(struct unr_op *described)
+{
+    struct unr_result r = unr_await(described);
+    if (r.error)
+        return unr_outcome(&r);
+    return r.fd >= 0 ? r.fd : r.value;
+}
+
+/* ---- pauses ---- */
+
+int unr_yield(void)
+{
+    struct unr_fiber *fiber = unri_fiber_check("unr_yield called outside of a fiber");
+    struct unr_result r = unr_await(unri_fiber_pause(fiber));
+    return unr_outcome(&r);
+}
+
+int unr_sleep_until(unr_time when)
+{
+    struct unr_timer  timer = { 0 };
+    struct unr_result r = unr_await(unr_timer_at(&timer, when));
+    return unr_outcome(&r);
+}
+
+int unr_sleep(unr_time delay)
+{
+    struct unr_timer  timer = { 0 };
+    struct unr_result r = unr_await(unr_timer_after(&timer, delay));
+    return unr_outcome(&r);
+}
+
+/* ---- about itself ---- */
+
+struct unr_fiber *unr_fiber_self(void)
+{
+    return unri_running ? unri_fiber_of(unri_running) : NULL;
+}
+
+struct unr_loop *unr_fiber_loop(void)
+{
+    return unri_running ? unri_running->private_fields.loop : NULL;
+}
+
+struct unr_cancel_state *unr_fiber_state(void)
+{
+    return unri_fiber_state_of(unri_fiber_check("unr_fiber_state called outside of a fiber"));
+}
+
+/* The `out` filter of the state is the caller's code. */
+int unr_fiber_cancelled(void)
+{
+    struct unr_fiber *fiber = unri_fiber_check("unr_fiber_cancelled called outside of a fiber");
+    struct unr_op    *left = unri_leave_fiber();
+    struct unr_cancel_request asked = unri_cancel_state_preempting(unri_fiber_state_of(fiber));
+    unri_return_to_fiber(left);
+    return asked.types ? asked.cause : 0;
+}

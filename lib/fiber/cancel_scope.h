@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Cancel scopes, as nurseries use them. */
+#ifndef UNRI_CANCEL_SCOPE_H
+#define UNRI_CANCEL_SCOPE_H
+
+#include "fiber.h"
+
+/* Enters a cancel scope; `children` are asked what passes through it. */
+void unri_cancel_scope_enter(struct unr_cancel_scope *scope, struct unr_op *children);
+
+/* Makes a scope's own request. */
+void unri_cancel_scope_request(struct unr_cancel_scope *scope, struct unr_cancel_request request);
+
+#endif

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/* Fibers: described, begun, put aside, gone on with, ended.  What a fiber calls to wait is in
+ * await.c, what it shares with composed operations in lib/combine/sequence.c, and how requests pass
+ * through the cancel scopes that it is in, in level.c.
+ *
+ * A fiber is a combinator whose code runs on a stack of its own.  Its start only begins a child, its
+ * `pause`, which ends at once; so the function begins in the next turn, in child_done().  From there
+ * the loop's stack switches to the fiber's, and the fiber's switches back when it has begun a child
+ * and waits, or has ended.  Only the loop's stack resumes fibers, so no fiber runs inside
+ * another. */
+#include "fiber.h"
+#include "../core/cancel.h"
+#include "../core/check.h"
+#include "../core/combinator.h"
+#include "../core/contract.h"
+#include "../core/type.h"
+
+#include <stdlib.h>
+
+static_assert(sizeof(struct unr_fiber) <= 384, "");
+static_assert(offsetof(struct unr_fiber, private_fields.sequence) == sizeof(struct unr_op), "");
+
+/* ---- what a loop has for its fibers ---- */
+
+static void close_fibers(struct unri_fibers *fibers)
+{
+    unri_stacks_close(fibers->stacks);
+    free(fibers);
+}
+
+struct unri_fibers *unri_fibers(struct unr_loop *loop)
+{
+    if (likely(loop->fibers != NULL))
+        return loop->fibers;
+    struct unri_fibers *fibers = calloc(1, sizeof *fibers);
+    if (!fibers)
+        return NULL;
+    fibers->stacks = unri_stacks_open(loop->fiber_stacks_kept, &loop->stats);
+    if (!fibers->stacks) {
+        free(fibers);
+        return NULL;
+    }
+    fibers->cxa = unri_context_cxa();
+    loop->fibers = fibers;
+    loop->close_fibers = close_fibers;
+    return fibers;
+}
+
+/* ---- the two sides of a switch ---- */
+
+static struct unri_stack *stack_of(const struct unr_fiber *fiber)
+{
+    return fiber->private_fields.stack;
+}
+
+void unri_fiber_suspend(struct unr_fiber *fiber)
+{
+    struct unri_fibers *fibers = fiber->op.private_fields.loop->fibers;
+    struct unri_stack  *stack = stack_of(fiber);
+    if (unlikely(stack->has_no_guard) && unri_stack_overflowed(stack))
+        unri_broken("the stack of a fiber has overflowed", &fiber->op,
+                    "give it a larger one: unr_fiber_options.stack");
+    unri_context_switch(&stack->context, &fibers->home, false, fibers->cxa, NULL);
+}
+
+/* Runs the fiber until it waits or has ended.  This may be inside the turn of a loop that a fiber of
+ * another loop runs: that one is the running fiber again afterwards. */
+static void resume(struct unr_fiber *fiber)
+{
+    struct unr_loop    *loop = fiber->op.private_fields.loop;
+    struct unri_fibers *fibers = loop->fibers;
+    struct unr_op      *outer = unri_running;
+    loop->stats.fiber_switches++;
+    fiber->private_fields.sequence.phase = UNRI_STEPPING;
+    unri_running = &fiber->op;
+    unri_context_switch(&fibers->home, &stack_of(fiber)->context, false, fibers->cxa, fiber);
+    unri_running = outer;
+}
+
+_Noreturn void unri_fiber_main(void *argument)
+{
+    struct unr_fiber         *fiber = argument;
+    struct unr_fiber_private *f = &fiber->private_fields;
+    struct unri_fibers       *fibers = fiber->op.private_fields.loop->fibers;
+    unri_context_entered(&fibers->home, fibers->cxa);
+    f->returned = f->fn(f->argument);
+    if (unlikely(f->locals != NULL))
+        unri_locals_destroy(fiber);
+    f->sequence.phase = UNRI_ENDED;
+    unri_context_switch(&stack_of(fiber)->context, &fibers->home, true, fibers->cxa, NULL);
+    __builtin_unreachable();
+}
+
+/* ---- the end ---- */
+
+struct ending {
+    const struct unr_op     *fiber;
+    const struct unri_stack *stack;
+};
+
+static void check_place(struct unr_op *op, void *context)
+{
+    const struct ending *ending = context;
+    const char          *low = ending->stack->context.bounds.low;
+    if ((char *)op >= low && op < (struct unr_op *)ending->stack)
+        unri_broken("in flight in the stack of a fiber that has ended", op,
+                    "a fiber awaits what it starts in its stack, or starts it in a nursery");
+}
+
+/* The result that the function has returned.  The cause of a request that was let in says the same
+ * as -ECANCELED. */
+static void end(struct unr_fiber *fiber)
+{
+    struct unr_fiber_private      *f = &fiber->private_fields;
+    struct unr_loop               *loop = fiber->op.private_fields.loop;
+    struct unri_stack             *stack = stack_of(fiber);
+    const struct unr_cancel_state *state = &f->sequence.state;
+    int                            error = f->returned < 0 ? f->returned : 0;
+    if (unlikely(f->innermost != NULL))
+        unri_broken("a fiber that ended inside a cancel scope", &fiber->op,
+                    "a cancel scope is left, and a nursery closed, by the fiber that entered it");
+    if (unlikely(loop->checks != NULL)) {
+        struct ending ending = { &fiber->op, stack };
+        unri_each_in_flight(&loop->descriptors, check_place, &ending);
+    }
+    f->stack = NULL;
+    unri_stack_give(loop->fibers->stacks, stack);
+    loop->stats.fibers_ended++;
+    if (f->returned > 0)
+        fiber->op.result.value = f->returned;
+    if (error && unr_state_cancelled(state) && error == unr_state_cause(state))
+        error = -ECANCELED;
+    unri_sequence_end(unri_fiber_sequence(fiber), error);
+}
+
+/* ---- the pause, with which a fiber begins and yields ---- */
+
+static void pause_start(struct unr_op *op)
+{
+    unri_end(op, 0);
+}
+
+/* It has ended when somebody asks. */
+static void pause_cancel(struct unr_op *op, struct unr_cancel_request request)
+{
+    (void)op, (void)request;
+}
+
+static const struct unr_op_type pause_type = {
+    .size = sizeof(struct unr_op_type),
+    .supports = UNR_CANCEL_ALL,
+    .name = "yield",
+    .start = pause_start,
+    .cancel = pause_cancel,
+};
+
+struct unr_op *unri_fiber_pause(struct unr_fiber *fiber)
+{
+    return unr_describe(&fiber->private_fields.pause, &pause_type);
+}
+
+/* ---- the beginning ---- */
+
+/* Gives a fiber its stack.  0, or why it cannot begin. */
+static int give_stack(struct unr_fiber *fiber)
+{
+    struct unr_fiber_private *f = &fiber->private_fields;
+    struct unr_loop          *loop = fiber->op.private_fields.loop;
+    struct unri_fibers       *fibers = unri_fibers(loop);
+    size_t size = unri_stack_size(f->stack_size ? f->stack_size : loop->fiber_stack);
+    struct unri_stack *stack = fibers ? unri_stack_take(fibers->stacks, size) : NULL;
+    if (!stack)
+        return -ENOMEM;
+    if (!unri_context_make(&stack->context, unri_stack_top(stack))) {
+        unri_stack_give(fibers->stacks, stack);
+        return -EOPNOTSUPP;
+    }
+    stack->owner = unr_fiber_name(fiber);
+    f->stack = stack;
+    return 0;
+}
+
+/* Rule 6, Before it begins: requests that were let in since the start end the fiber here. */
+static void begin(struct unr_fiber *fiber)
+{
+    struct unr_fiber_private *f = &fiber->private_fields;
+    const unsigned            let_in = unr_state_cancelled(&f->sequence.state);
+    if (let_in && !f->always_begins) {
+        const int cause = unr_state_cause(&f->sequence.state);
+        unri_end_unsubmitted(&fiber->op, (struct unr_cancel_request){ let_in, cause });
+        return;
+    }
+    int error = give_stack(fiber);
+    if (error) {
+        unri_end(&fiber->op, error);
+        return;
+    }
+    fiber->op.private_fields.loop->stats.fibers_begun++;
+    resume(fiber);
+    if (f->sequence.phase == UNRI_ENDED)
+        end(fiber);
+}
+
+static void child_done(struct unr_op *combinator, struct unr_op *child)
+{
+    struct unr_fiber         *fiber = unri_fiber_of(combinator);
+    struct unr_fiber_private *f = &fiber->private_fields;
+    if (f->sequence.phase == UNRI_NOT_BEGUN) {
+        begin(fiber);
+        return;
+    }
+    unri_sequence_child_ended(unri_fiber_sequence(fiber), child);
+    resume(fiber);
+    if (f->sequence.phase == UNRI_ENDED)
+        end(fiber);
+}
+
+/* The pause is no child in flight: whoever asks meanwhile asks the cancellation state, and the phase
+ * stays NOT_BEGUN. */
+static void fiber_start(struct unr_op *op)
+{
+    struct unr_op *pause = unri_fiber_pause(unri_fiber_of(op));
+    unri_hold(pause);
+    unri_start_child(op, pause, (struct unr_cancel_request){ 0 });
+}
+
+/* ---- requests ---- */
+
+static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
+{
+    struct unr_fiber *fiber = unri_fiber_of(op);
+    unsigned          let_in = unri_sequence_let_in(unri_fiber_sequence(fiber), request);
+    if (let_in)
+        unri_fiber_pass_on(fiber, NULL, let_in, request.cause);
+    return let_in;
+}
+
+static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)
+{
+    struct unr_fiber *fiber = unri_fiber_of(op);
+    bool              ends = unri_sequence_ends_early(unri_fiber_sequence(fiber), asked);
+    if (ends && !fiber->private_fields.always_begins) {
+        unri_end_unsubmitted(op, asked);
+        return true;
+    }
+    fiber_start(op);
+    return ends;
+}
+
+/* ---- describing ---- */
+
+static const char *name_of(const struct unr_op *op)
+{
+    return (const char *)(uintptr_t)op->private_fields.offset;
+}
+
+static const struct unri_combinator combinator = {
+    .child_done = child_done,
+    .handle_request = handle_request,
+    .start_with_request = start_with_request,
+    .request_while_held = unri_sequence_request_while_held,
+};
+
+static const struct unr_op_type type = {
+    .size = sizeof(struct unr_op_type),
+    .supports = UNR_CANCEL_TERMINAL,
+    .name = "fiber",
+    .start = fiber_start,
+    .name_of = name_of,
+    .private_fields = { .kind = UNRI_COMBINATOR, .combinator = &combinator },
+};
+
+struct unr_op *unr_fiber(struct unr_fiber *fiber, unr_fiber_fn *fn, void *argument)
+{
+    struct unr_fiber_private *f = &fiber->private_fields;
+    unr_describe(&fiber->op, &type);
+    unri_sequence_init(unri_fiber_sequence(fiber));
+    unri_private(&fiber->op)->offset = 0;
+    f->fn = fn;
+    f->argument = argument;
+    f->stack = NULL;
+    f->innermost = f->outermost = NULL;
+    f->locals = NULL;
+    f->stack_size = 0;
+    f->always_begins = false;
+    return &fiber->op;
+}
+
+struct unr_op *unr_fiber_with(struct unr_fiber *fiber, unr_fiber_fn *fn, void *argument,
+                              const struct unr_fiber_options *options)
+{
+    struct unr_op *op = unr_fiber(fiber, fn, argument);
+    if (options->size != sizeof *options)
+        unri_broken("fiber options of another size", op,
+                    "`size` of a struct unr_fiber_options is that of the structure");
+    if (options->stack && !unri_stack_size(options->stack))
+        unri_broken("a fiber with a stack that is too large", op, "a stack has at most 64 MiB");
+    unri_private(op)->offset = (uintptr_t)options->name;
+    fiber->private_fields.stack_size = options->stack;
+    return op;
+}
+
+void unri_fiber_always(struct unr_fiber *fiber)
+{
+    fiber->private_fields.always_begins = true;
+}
+
+const char *unr_fiber_name(const struct unr_fiber *fiber)
+{
+    const char *name = name_of(&fiber->op);
+    return name ? name : type.name;
+}

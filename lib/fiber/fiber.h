@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* Fibers, as the files of this floor share them. */
+#ifndef UNRI_FIBER_H
+#define UNRI_FIBER_H
+
+#include <unring/cancel_scope.h>
+#include <unring/fiber.h>
+#include "../combine/sequence.h"
+#include "../core/fiber_running.h"
+#include "../core/loop_core.h"
+#include "stack.h"
+
+/* What a loop has for its fibers, from the beginning of its first one on. */
+struct unri_fibers {
+    struct unri_context home; /* the loop's own stack, while a fiber runs */
+    uint64_t           *cxa;  /* unri_context_cxa() */
+    struct unri_stacks *stacks;
+};
+
+static inline struct unr_fiber *unri_fiber_of(struct unr_op *op)
+{
+    return unr_container_of(op, struct unr_fiber, op);
+}
+
+static inline struct unri_sequence *unri_fiber_sequence(struct unr_fiber *fiber)
+{
+    return unri_sequence_of(&fiber->op);
+}
+
+/* Returns the fiber that runs.  Outside of one, ends the process with the words `what`. */
+struct unr_fiber *unri_fiber_check(const char *what);
+
+/* What a loop has for its fibers; made, if it is not there.  NULL: there is no memory. */
+struct unri_fibers *unri_fibers(struct unr_loop *loop);
+
+/* Describes a fiber that begins though it was asked to end: it runs at least to its first wait. */
+void unri_fiber_always(struct unr_fiber *fiber);
+
+/* Describes the fiber's own child that ends at once. */
+struct unr_op *unri_fiber_pause(struct unr_fiber *fiber);
+
+/* Puts a fiber that has begun a child aside, until that has ended. */
+void unri_fiber_suspend(struct unr_fiber *fiber);
+
+/* The cancellation state of the innermost cancel scope of a fiber, or its own. */
+struct unr_cancel_state *unri_fiber_state_of(struct unr_fiber *fiber);
+
+/* Passes a request on from `from`, a cancel scope that has let `types` in, or the fiber itself
+ * (NULL): through the scopes further in to what the fiber awaits. */
+void unri_fiber_pass_on(struct unr_fiber *fiber, struct unr_cancel_scope *from, unsigned types,
+                        int cause);
+
+/* Runs the destructors of a fiber's own values, on its stack. */
+void unri_locals_destroy(struct unr_fiber *fiber);
+
+#endif
