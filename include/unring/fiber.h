@@ -38,14 +38,14 @@ typedef int unr_fiber_fn(void *argument);
 
 /* unring's own part of a `struct unr_fiber`: not to be read or written. */
 struct unr_fiber_private {
-    struct unr_sequence_private sequence;  /* right behind the operation */
-    struct unr_op               pause;     /* with which it begins and yields */
+    struct unr_sequence_private sequence; /* right behind the operation */
+    struct unr_op               pause;    /* with which it begins and yields */
     unr_fiber_fn               *fn;
     void                       *argument;
     void                       *stack;     /* NULL: it has not begun, or has ended */
     struct unr_cancel_scope    *innermost; /* of those that it is in; NULL: it is in none */
     struct unr_cancel_scope    *outermost;
-    void                       *locals;    /* values of its own */
+    void                       *locals; /* values of its own */
     size_t                      stack_size;
     int32_t                     returned;
     bool                        always_begins;
@@ -84,11 +84,11 @@ UNR_API struct unr_op *unr_fiber(struct unr_fiber *fiber, unr_fiber_fn *fn, void
 
 /* How a fiber is made.  Options that are zeroed, but for `size`, are the defaults. */
 struct unr_fiber_options {
-    size_t      size;  /* of this structure */
-    const char *name;  /* for messages, dumps and debuggers; lasts as long as the fiber.  NULL:
-                          "fiber" */
-    size_t      stack; /* bytes, rounded up to 16 KiB times a power of two, at most 64 MiB.  0:
-                          unr_loop_options.fiber_stack */
+    size_t      size; /* of this structure */
+    const char *name; /* for messages, dumps and debuggers; lasts as long as the fiber.  NULL:
+                         "fiber" */
+    size_t stack;     /* bytes, rounded up to 16 KiB times a power of two, at most 64 MiB.  0:
+                         unr_loop_options.fiber_stack */
 };
 
 /* Describes a fiber with options.

@@ -3,6 +3,7 @@
  * sequence.c has what they share with fibers: the phases, requests, and the end. */
 #include "../core/combinator.h"
 #include "../core/contract.h"
+#include "../core/fiber_running.h"
 #include "sequence.h"
 
 #include <unring/compose.h>
@@ -37,8 +38,10 @@ static const char *name_of(const struct unr_op *op)
  * phase afterwards is the one in which this step left the operation. */
 static void run_step(struct unr_compose *self, struct unr_op *finished)
 {
+    struct unr_op *left = unri_leave_fiber();
     *phase_of(self) = UNRI_STEPPING;
     self->private_fields.step(self, finished);
+    unri_return_to_fiber(left);
     if (*phase_of(self) == UNRI_STEPPING)
         unri_broken("a step that neither went on nor ended", &self->op, step_rule);
 }

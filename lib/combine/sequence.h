@@ -42,8 +42,7 @@ static inline struct unr_op *unri_sequence_child(const struct unri_sequence *seq
 void unri_sequence_init(struct unri_sequence *sequence);
 
 /* Lets a request in, and records it.  Returns the types that were let in. */
-unsigned unri_sequence_let_in(struct unri_sequence     *sequence,
-                              struct unr_cancel_request request);
+unsigned unri_sequence_let_in(struct unri_sequence *sequence, struct unr_cancel_request request);
 
 /* Requests `types`, which have passed every filter, of the child in flight, if there is one. */
 void unri_sequence_ask_child(struct unri_sequence *sequence, unsigned types, int cause);

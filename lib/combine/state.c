@@ -3,6 +3,7 @@
  * and go out to the children.  Who makes requests to the children, and when, is in sequence.c. */
 #include "state.h"
 #include "../core/contract.h"
+#include "../core/fiber_running.h"
 #include "../core/op.h"
 #include "../core/type.h"
 
@@ -32,10 +33,12 @@ unsigned unr_let_total(void *context, unsigned type)
 
 unsigned unri_filter_types(unr_filter_fn *filter, void *context, unsigned types)
 {
-    unsigned let = 0;
+    unsigned       let = 0;
+    struct unr_op *left = unri_leave_fiber();
     for (unsigned type = UNR_CANCEL_TERMINAL; type <= UNR_CANCEL_TOTAL; type <<= 1)
         if (types & type)
             let |= filter(context, type);
+    unri_return_to_fiber(left);
     if (let & ~UNR_CANCEL_ALL)
         unri_broken("a filter that answers with types that do not exist", NULL,
                     "a filter returns a mask of UNR_CANCEL_*");

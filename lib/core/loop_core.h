@@ -52,7 +52,7 @@ struct unr_loop {
 
     struct unri_fibers *fibers; /* lib/fiber/'s; NULL: no fiber has begun */
     void (*close_fibers)(struct unri_fibers *fibers);
-    size_t   fiber_stack;       /* as in struct unr_loop_options */
+    size_t   fiber_stack; /* as in struct unr_loop_options */
     unsigned fiber_stacks_kept;
 
     int embed_fd; /* -1, or the eventfd that unr_loop_fd() returned */

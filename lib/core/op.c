@@ -7,6 +7,7 @@
 #include "check.h"
 #include "clock.h"
 #include "contract.h"
+#include "fiber_running.h"
 #include "name.h"
 #include "type.h"
 
@@ -243,13 +244,16 @@ static bool start_with_request(struct unr_loop *loop, struct unr_op *described,
     return honoured;
 }
 
-/* Ends the process if a type leaves `size` out.  Without it nobody knows whether the type has a
- * `name_of`, and the members behind that. */
-static void check_size(const struct unr_op *described)
+/* Starts an operation of a caller's own type.  It ends the process if the type leaves `size` out:
+ * without it nobody knows whether the type has a `name_of`, and the members behind that. */
+static void start_callers(struct unr_op *described)
 {
     if (described->type->size < offsetof(struct unr_op_type, name_of))
         unri_broken("started with a type that does not say its size", described,
                     "`size` of a struct unr_op_type is that of the structure");
+    struct unr_op *left = unri_leave_fiber();
+    described->type->start(described);
+    unri_return_to_fiber(left);
 }
 
 /* Tells whether an operation that has honoured what was requested before its start has honoured
@@ -305,11 +309,12 @@ bool unri_start_op(struct unr_loop *loop, struct unr_op *described, struct unr_c
         honoured = make_early_requests(loop, described, asked);
     if (p->state == UNRI_DESCRIBED) {
         if (!unri_kind_begins_itself(kind)) {
-            if (kind == UNRI_CALLERS)
-                check_size(described);
             unri_set_op_state(described, UNRI_IN_FLIGHT);
         }
-        described->type->start(described);
+        if (unlikely(kind == UNRI_CALLERS))
+            start_callers(described);
+        else
+            described->type->start(described);
     }
     unri_notice(loop);
     return honoured;

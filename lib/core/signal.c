@@ -14,6 +14,7 @@
  * the last of these goes, and takes the cursors out of it. */
 #include "signal.h"
 #include "contract.h"
+#include "fiber_running.h"
 #include "refusal.h"
 
 /* ---- the list of children ---- */
@@ -177,7 +178,9 @@ static unsigned emit(struct unr_signal *signal, struct unr_cancel_request reques
 static unsigned emit_first(struct unr_signal *signal, struct unr_cancel_request request)
 {
     struct unri_refusal before = unri_take_refusal();
+    struct unr_op      *left = unri_leave_fiber();
     unsigned            count = emit(signal, request);
+    unri_return_to_fiber(left);
     unri_tell_of_refusal(request, count, before);
     return count;
 }

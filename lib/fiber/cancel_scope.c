@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Cancel scopes: entered, asked by themselves, left.  How requests from outside pass through them is
- * in level.c.
+/* Cancel scopes: entered, asked by themselves, left.  How requests from outside pass through them
+ * is in level.c.
  *
- * The deadline of a scope waits among the loop's timers.  It is no operation in flight: its type has
- * only `due`, and the operation that the timer is has the scope's cancellation state behind it. */
+ * The deadline of a scope waits among the loop's timers.  It is no operation in flight: its type
+ * has only `due`, and the operation that the timer is has the scope's cancellation state behind it.
+ */
 #include "cancel_scope.h"
 #include "../core/clock.h"
 #include "../core/contract.h"

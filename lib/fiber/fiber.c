@@ -3,10 +3,10 @@
  * await.c, what it shares with composed operations in lib/combine/sequence.c, and how requests pass
  * through the cancel scopes that it is in, in level.c.
  *
- * A fiber is a combinator whose code runs on a stack of its own.  Its start only begins a child, its
- * `pause`, which ends at once; so the function begins in the next turn, in child_done().  From there
- * the loop's stack switches to the fiber's, and the fiber's switches back when it has begun a child
- * and waits, or has ended.  Only the loop's stack resumes fibers, so no fiber runs inside
+ * A fiber is a combinator whose code runs on a stack of its own.  Its start only begins a child,
+ * its `pause`, which ends at once; so the function begins in the next turn, in child_done().  From
+ * there the loop's stack switches to the fiber's, and the fiber's switches back when it has begun a
+ * child and waits, or has ended.  Only the loop's stack resumes fibers, so no fiber runs inside
  * another. */
 #include "fiber.h"
 #include "../core/cancel.h"
@@ -63,18 +63,33 @@ void unri_fiber_suspend(struct unr_fiber *fiber)
     unri_context_switch(&stack->context, &fibers->home, false, fibers->cxa, NULL);
 }
 
-/* Runs the fiber until it waits or has ended.  This may be inside the turn of a loop that a fiber of
- * another loop runs: that one is the running fiber again afterwards. */
+/* What the loop whose fiber has the present stack has for its fibers; NULL: the stack is no
+ * fiber's. The fiber itself is not running while unring is in the middle of something:
+ * unri_running. */
+static _Thread_local struct unri_fibers *resumed __attribute__((tls_model("initial-exec")));
+
+/* Runs the fiber until it waits or has ended. */
 static void resume(struct unr_fiber *fiber)
 {
     struct unr_loop    *loop = fiber->op.private_fields.loop;
-    struct unri_fibers *fibers = loop->fibers;
-    struct unr_op      *outer = unri_running;
+    struct unri_fibers *fibers = loop->fibers, *outer = resumed;
     loop->stats.fiber_switches++;
     fiber->private_fields.sequence.phase = UNRI_STEPPING;
     unri_running = &fiber->op;
+    resumed = fibers;
     unri_context_switch(&fibers->home, &stack_of(fiber)->context, false, fibers->cxa, fiber);
-    unri_running = outer;
+    resumed = outer;
+    unri_running = NULL;
+}
+
+bool unri_fiber_abandon(void)
+{
+    struct unri_fibers *fibers = resumed;
+    if (fibers)
+        unri_context_leave(&fibers->home, fibers->cxa);
+    unri_running = NULL;
+    resumed = NULL;
+    return fibers;
 }
 
 _Noreturn void unri_fiber_main(void *argument)
@@ -167,7 +182,7 @@ static int give_stack(struct unr_fiber *fiber)
     struct unr_fiber_private *f = &fiber->private_fields;
     struct unr_loop          *loop = fiber->op.private_fields.loop;
     struct unri_fibers       *fibers = unri_fibers(loop);
-    size_t size = unri_stack_size(f->stack_size ? f->stack_size : loop->fiber_stack);
+    size_t             size = unri_stack_size(f->stack_size ? f->stack_size : loop->fiber_stack);
     struct unri_stack *stack = fibers ? unri_stack_take(fibers->stacks, size) : NULL;
     if (!stack)
         return -ENOMEM;
@@ -215,8 +230,8 @@ static void child_done(struct unr_op *combinator, struct unr_op *child)
         end(fiber);
 }
 
-/* The pause is no child in flight: whoever asks meanwhile asks the cancellation state, and the phase
- * stays NOT_BEGUN. */
+/* The pause is no child in flight: whoever asks meanwhile asks the cancellation state, and the
+ * phase stays NOT_BEGUN. */
 static void fiber_start(struct unr_op *op)
 {
     struct unr_op *pause = unri_fiber_pause(unri_fiber_of(op));

@@ -27,6 +27,10 @@ static inline struct unri_sequence *unri_fiber_sequence(struct unr_fiber *fiber)
     return unri_sequence_of(&fiber->op);
 }
 
+/* Has the thread leave the stack of a fiber, by a longjmp(3) that follows, and the fiber for ever.
+ * False: it is on none.  Behind the jump comes unri_context_left(). */
+bool unri_fiber_abandon(void);
+
 /* Returns the fiber that runs.  Outside of one, ends the process with the words `what`. */
 struct unr_fiber *unri_fiber_check(const char *what);
 

@@ -32,8 +32,8 @@ struct unr_cancel_state *unri_fiber_state_of(struct unr_fiber *fiber)
     return state_at(fiber, fiber->private_fields.innermost);
 }
 
-/* Filters run in here, which may make further requests.  The levels stay the same meanwhile, because
- * only the fiber enters and leaves them, and it waits, or has called this. */
+/* Filters run in here, which may make further requests.  The levels stay the same meanwhile,
+ * because only the fiber enters and leaves them, and it waits, or has called this. */
 void unri_fiber_pass_on(struct unr_fiber *fiber, struct unr_cancel_scope *from, unsigned types,
                         int cause)
 {

@@ -2,8 +2,8 @@
 /* Stacks for fibers.
  *
  * Slabs.  Stacks of one size are cut from slabs of 4 MiB, one mapping each; what is above a quarter
- * of that has a slab to itself.  Only the pages that are touched cost memory.  Huge pages would make
- * memory of all of it, and are switched off.
+ * of that has a slab to itself.  Only the pages that are touched cost memory.  Huge pages would
+ * make memory of all of it, and are switched off.
  *
  * Guards.  The lowest page of a stack faults.  MADV_GUARD_INSTALL (Linux 6.13) does that within the
  * mapping.  Before, and in locked memory, it is mprotect(2), which splits the mapping and so takes
@@ -31,8 +31,8 @@
 #if __has_include(<valgrind/valgrind.h>)
 #include <valgrind/valgrind.h>
 #else
-#define VALGRIND_STACK_REGISTER(low, high)  0u
-#define VALGRIND_STACK_DEREGISTER(id)       (void)(id)
+#define VALGRIND_STACK_REGISTER(low, high) 0u
+#define VALGRIND_STACK_DEREGISTER(id)      (void)(id)
 #endif
 
 #ifndef MADV_GUARD_INSTALL
@@ -56,8 +56,8 @@ struct unri_slab {
     _Atomic(char *)   base; /* NULL: unmapped; the record waits to be used again */
     size_t            stack_size;
     unsigned          count, cold_count;
-    uint64_t          cold[WORDS];    /* a bit for each stack that has no memory */
-    uint64_t          guarded[WORDS]; /* its guard is there */
+    uint64_t          cold[WORDS];     /* a bit for each stack that has no memory */
+    uint64_t          guarded[WORDS];  /* its guard is there */
     struct unri_slab *next, *previous; /* those of its size with cold stacks */
     struct unri_slab *next_record;     /* all that there ever were */
 };
@@ -82,9 +82,9 @@ static size_t at_page(size_t size)
 
 /* ---- the slabs of the process ---- */
 
-/* Records are never freed, because a signal handler walks through them.  The lock is for the records
- * of slabs that are gone, and for what closed loops have left behind. */
-static pthread_mutex_t            lock = PTHREAD_MUTEX_INITIALIZER;
+/* Records are never freed, because a signal handler walks through them.  The lock is for the
+ * records of slabs that are gone, and for what closed loops have left behind. */
+static pthread_mutex_t             lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct unri_slab *) records;
 static struct unri_stacks         *left_behind;
 static unsigned                    left_behind_count;
@@ -237,8 +237,8 @@ size_t unri_stack_touched(const struct unri_stack *stack)
     size_t        touched = 0;
     char         *end = low_of(stack) + stack->slab->stack_size;
     for (char *at = low_of(stack) + PAGE; at < end; at += sizeof pages * PAGE) {
-        size_t len = (size_t)(end - at) < sizeof pages * PAGE ? (size_t)(end - at)
-                                                               : sizeof pages * PAGE;
+        size_t len =
+            (size_t)(end - at) < sizeof pages * PAGE ? (size_t)(end - at) : sizeof pages * PAGE;
         if (mincore(at, len, pages) != 0)
             return 0;
         for (size_t i = 0; i < len / PAGE; i++)

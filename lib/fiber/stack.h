@@ -12,11 +12,11 @@ struct unri_stacks;
 
 /* One stack.  The structure lies at its top, whose page is in use anyway. */
 struct unri_stack {
-    struct unri_context context; /* the bounds are without this structure and without the guard */
-    struct unri_stack  *next;    /* behind it in its pool */
-    struct unri_slab   *slab;    /* from which it was cut */
-    const char         *owner;   /* the name of the fiber that has it */
-    unsigned            valgrind;    /* what valgrind calls it */
+    struct unri_context context;  /* the bounds are without this structure and without the guard */
+    struct unri_stack  *next;     /* behind it in its pool */
+    struct unri_slab   *slab;     /* from which it was cut */
+    const char         *owner;    /* the name of the fiber that has it */
+    unsigned            valgrind; /* what valgrind calls it */
     bool                has_no_guard;
 };
 

@@ -102,16 +102,16 @@ void *unri_switch(void **save, void *to, void *argument)
 
 #define WEAK __attribute__((weak))
 
-extern WEAK void     *__cxa_get_globals(void);
-extern WEAK void      __sanitizer_start_switch_fiber(void **save, const void *low, size_t size);
-extern WEAK void      __sanitizer_finish_switch_fiber(void *saved, const void **low, size_t *size);
-extern WEAK void      __asan_unpoison_memory_region(const volatile void *at, size_t size);
-extern WEAK void      __lsan_register_root_region(const void *at, size_t size);
-extern WEAK void      __lsan_unregister_root_region(const void *at, size_t size);
-extern WEAK void     *__tsan_create_fiber(unsigned flags);
-extern WEAK void     *__tsan_get_current_fiber(void);
-extern WEAK void      __tsan_switch_to_fiber(void *fiber, unsigned flags);
-extern WEAK void      __tsan_destroy_fiber(void *fiber);
+extern WEAK void *__cxa_get_globals(void);
+extern WEAK void  __sanitizer_start_switch_fiber(void **save, const void *low, size_t size);
+extern WEAK void  __sanitizer_finish_switch_fiber(void *saved, const void **low, size_t *size);
+extern WEAK void  __asan_unpoison_memory_region(const volatile void *at, size_t size);
+extern WEAK void  __lsan_register_root_region(const void *at, size_t size);
+extern WEAK void  __lsan_unregister_root_region(const void *at, size_t size);
+extern WEAK void *__tsan_create_fiber(unsigned flags);
+extern WEAK void *__tsan_get_current_fiber(void);
+extern WEAK void  __tsan_switch_to_fiber(void *fiber, unsigned flags);
+extern WEAK void  __tsan_destroy_fiber(void *fiber);
 
 uint64_t *unri_context_cxa(void)
 {
@@ -156,8 +156,10 @@ void unri_context_entered(struct unri_context *from, uint64_t *cxa)
         memset(cxa, 0, 2 * sizeof *cxa);
 }
 
-void unri_context_leave(struct unri_context *to)
+void unri_context_leave(struct unri_context *to, uint64_t *cxa)
 {
+    if (cxa)
+        memset(cxa, 0, 2 * sizeof *cxa);
     if (__sanitizer_start_switch_fiber)
         __sanitizer_start_switch_fiber(NULL, to->bounds.low, to->bounds.size);
     if (__tsan_switch_to_fiber)

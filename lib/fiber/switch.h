@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The switch from one stack to another.  switch_x86_64.S and switch_aarch64.S have it for these two;
- * elsewhere, and where the build asks for it (make FIBER=ucontext), it is swapcontext(3) of glibc.
- * Where there is neither, no fiber begins.
+/* The switch from one stack to another.  switch_x86_64.S and switch_aarch64.S have it for these
+ * two; elsewhere, and where the build asks for it (make FIBER=ucontext), it is swapcontext(3) of
+ * glibc. Where there is neither, no fiber begins.
  *
  * Not preserved: errno, the signal mask, the locale of uselocale(3). */
 #ifndef UNRI_SWITCH_H
@@ -47,7 +47,7 @@ void unri_context_entered(struct unri_context *from, uint64_t *cxa);
 
 /* Has the thread leave the stack `from` for `to` by a longjmp(3): the first is called before it,
  * the second behind it. */
-void unri_context_leave(struct unri_context *to);
+void unri_context_leave(struct unri_context *to, uint64_t *cxa);
 void unri_context_left(void);
 
 /* Where the runtime of C++ keeps the exceptions of this thread: two words.  NULL: there is none. */

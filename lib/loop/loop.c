@@ -6,6 +6,7 @@
 #include "../core/check.h"
 #include "../core/clock.h"
 #include "../core/contract.h"
+#include "../core/fiber_running.h"
 #include "../core/life.h"
 #include "../core/type.h"
 #include "loop.h"
@@ -122,7 +123,7 @@ static int enter_run(struct unr_loop *loop, const char *call)
  * posted before it run all the same, in front of the return.  A run that leaves for want of work
  * runs no task then: one that is posted behind the last look may start an operation, and is the
  * next run's. */
-int unr_loop_run(struct unr_loop *loop)
+static int run(struct unr_loop *loop)
 {
     struct unri_inbox *inbox = unri_inbox(loop);
     int error = enter_run(loop, "unr_loop_run called inside a turn of the same loop");
@@ -137,6 +138,15 @@ int unr_loop_run(struct unr_loop *loop)
     if (unri_inbox_has_tasks(inbox))
         unri_inbox_run(inbox);
     loop->in_turn = false;
+    return error;
+}
+
+/* A fiber of another loop may run this one; what runs in here is not that fiber. */
+int unr_loop_run(struct unr_loop *loop)
+{
+    struct unr_op *left = unri_leave_fiber();
+    int            error = run(loop);
+    unri_return_to_fiber(left);
     return error;
 }
 
@@ -157,7 +167,9 @@ int unr_loop_run_once(struct unr_loop *loop, unr_time timeout)
         deadline = INT64_MIN;
     else if (timeout != UNR_NEVER)
         deadline = unri_sum(unri_now(loop), timeout);
+    struct unr_op *left = unri_leave_fiber();
     error = unri_loop_turn(loop, deadline);
+    unri_return_to_fiber(left);
     unri_inbox_take_stop(inbox);
     if (loop->embed_fd >= 0)
         unri_embed_end(loop);
@@ -259,7 +271,9 @@ int unr_loop_close(struct unr_loop *loop)
         if (loop->in_turn)
             unri_broken("unr_loop_close called inside a turn of the loop", NULL,
                         "a loop is not run or closed from inside its own done, task or handler");
+        struct unr_op *left = unri_leave_fiber();
         error = drain(loop);
+        unri_return_to_fiber(left);
         unri_ring_close(loop);
     }
     free_loop(loop);

@@ -2,6 +2,7 @@
 /* unr_explore(): runs one schedule after another, each in a new world.  A schedule that fails is
  * caught, and shrunk to the kindest one that still fails.  choose.c decides which schedules there
  * are. */
+#undef _FORTIFY_SOURCE /* its longjmp(3) knows one stack, and a schedule may fail on a fiber's */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../lib/fiber/fiber.h"
 #include "sim.h"
 
 static struct {
-    bool                       running, last;
+    bool                       running, last, on_fiber;
     const struct unri_choices *choices;
     sigjmp_buf                 failed;
     char                       failure[sizeof((struct unr_exploration *)0)->failure];
@@ -33,6 +35,7 @@ void unri_sim_fail(const char *format, ...)
         fprintf(stderr, "unring-sim: outside of unr_explore: %s\n", run.failure);
         abort();
     }
+    run.on_fiber = unri_fiber_abandon();
     siglongjmp(run.failed, 1);
 }
 
@@ -48,7 +51,8 @@ unsigned unr_sim_choose(unsigned n)
     return unri_choose(n);
 }
 
-/* A broken contract, a failed assertion and a wild pointer end a schedule, not the exploration. */
+/* A broken contract, a failed assertion and a wild pointer end a schedule, not the exploration. The
+ * stack of a fiber may have no room for the handler: it has one of its own. */
 static void caught(int number)
 {
     unri_sim_fail("the program was ended by signal %d (%s); what it printed says more", number,
@@ -60,7 +64,11 @@ enum { CAUGHT = sizeof caught_signals / sizeof *caught_signals };
 
 static void catch_signals(struct sigaction old[CAUGHT])
 {
-    struct sigaction action = { .sa_handler = caught, .sa_flags = SA_NODEFER };
+    static char      memory[64 << 10];
+    struct sigaction action = { .sa_handler = caught, .sa_flags = SA_NODEFER | SA_ONSTACK };
+    stack_t          present, own = { .ss_sp = memory, .ss_size = sizeof memory };
+    if (sigaltstack(NULL, &present) == 0 && present.ss_flags & SS_DISABLE)
+        sigaltstack(&own, NULL);
     for (unsigned i = 0; i < CAUGHT; i++)
         sigaction(caught_signals[i], &action, &old[i]);
 }
@@ -101,6 +109,7 @@ static void check_end(void)
 static bool run_schedule(struct unri_choices *choices, unr_scenario_fn *scenario, void *context)
 {
     sim_world_reset();
+    sim_stacks_reset();
     sim_kernel_reset(choices->options);
     unri_choices_begin(choices);
     run.choices = choices;
@@ -111,6 +120,8 @@ static bool run_schedule(struct unri_choices *choices, unr_scenario_fn *scenario
     if (passed) {
         scenario(context);
         check_end();
+    } else if (run.on_fiber) {
+        unri_context_left();
     }
     run.running = false;
     return passed;

@@ -136,7 +136,7 @@ int sim_kernel_shortage(void)
     return shortage;
 }
 
-static bool lacks_memory(void)
+bool sim_kernel_lacks_memory(void)
 {
     if (!(kernel.faults & UNR_FAULT_RESOURCES) || !kernel.faults_left || !unri_choose(2))
         return false;
@@ -236,7 +236,7 @@ int unri_enter_register(struct io_uring *io, unsigned opcode, void *argument, un
         sim_kernel_meanwhile();
         if (ring->eventfd >= 0)
             return -EBUSY;
-        if (lacks_memory())
+        if (sim_kernel_lacks_memory())
             return -ENOMEM;
         ring->eventfd = *(int *)argument;
         ring->deaf = false;
@@ -251,7 +251,7 @@ int unri_enter_register(struct io_uring *io, unsigned opcode, void *argument, un
     case IORING_REGISTER_BUFFERS:
     case IORING_REGISTER_BUFFERS2:
         sim_kernel_meanwhile();
-        if (lacks_memory())
+        if (sim_kernel_lacks_memory())
             return -ENOMEM;
         return sim_buffers_register(ring, opcode, argument, count);
     case IORING_UNREGISTER_PBUF_RING:
@@ -1263,7 +1263,7 @@ static void *alloc_pages(size_t size)
 void *unri_os_map(size_t size, bool wiped)
 {
     (void)wiped;
-    if (size > MAP_MAX || lacks_memory())
+    if (size > MAP_MAX || sim_kernel_lacks_memory())
         return NULL;
     sim_world.maps++;
     return alloc_pages(size);
@@ -1271,7 +1271,7 @@ void *unri_os_map(size_t size, bool wiped)
 
 void *unri_os_remap(void *memory, size_t size, size_t new_size)
 {
-    return lacks_memory() ? NULL : memcpy(alloc_pages(new_size), memory, size);
+    return sim_kernel_lacks_memory() ? NULL : memcpy(alloc_pages(new_size), memory, size);
 }
 
 void unri_os_unmap(void *memory, size_t size)

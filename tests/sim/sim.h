@@ -6,6 +6,7 @@
  *   kernel.c   uring/enter.h over plain memory: rings, requests, cancels, time
  *   calls.c    what each opcode does to descriptors, buffers and names
  *   buffers.c  rings of provided buffers, and registered buffers
+ *   stacks.c   stacks of fibers
  *   world.c    descriptors and what is behind them; what other processes do */
 #ifndef UNRI_SIM_H
 #define UNRI_SIM_H
@@ -360,6 +361,12 @@ void sim_kernel_check_close(int fd);
 void sim_kernel_reset(const struct unr_explore_options *options);
 bool sim_kernel_is_before(unsigned linux_version);
 void sim_kernel_meanwhile(void);
+
+/* Whether memory is lacking now: a choice, in explorations with UNR_FAULT_RESOURCES. */
+bool sim_kernel_lacks_memory(void);
+
+/* Takes all stacks of fibers back: those of a schedule that failed, too. */
+void sim_stacks_reset(void);
 
 /* What a call that opens a descriptor is short of, by choice: -EMFILE, -ENOMEM, or 0 for nothing.
  */
