@@ -25,6 +25,7 @@
 #include <unring/loop.h>
 #include <unring/multishot.h>
 #include <unring/net.h>
+#include <unring/nursery.h>
 #include <unring/op.h>
 #include <unring/pool.h>
 #include <unring/process.h>

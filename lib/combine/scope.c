@@ -32,15 +32,15 @@
  *                   Of a member: the first request that it honoured came through the scope.
  *   cancelled       false -> true [remove_member]
  *                   One of the requests to the scope has ended a member. */
-#include "group.h"
+#include "scope.h"
 #include "../core/cancel.h"
 #include "../core/combinator.h"
 #include "../core/contract.h"
 #include "../loop/loop.h"
+#include "group.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unring/scope.h>
 
 static struct unr_scope *scope_of(struct unr_op *op)
 {
@@ -98,6 +98,11 @@ static bool move_table(struct unr_scope_private *s, size_t room)
 static bool make_room(struct unr_scope_private *s)
 {
     return s->count < s->room / 2 || move_table(s, s->room * 2);
+}
+
+bool unri_scope_make_room(struct unr_scope *scope)
+{
+    return make_room(&scope->private_fields);
 }
 
 /* Halves the table if an eighth of it is full or less, because a request goes through all places.

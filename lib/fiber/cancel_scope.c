@@ -242,6 +242,15 @@ bool unr_cancel_scope_move(struct unr_cancel_scope *scope, unr_time when)
 
 /* ---- leaving ---- */
 
+bool unri_cancel_scope_explains(const struct unr_cancel_scope *scope, int error)
+{
+    const struct unr_cancel_scope_private *s = &scope->private_fields;
+    if (error == -ECANCELED || (s->own.types && error == s->own.cause))
+        return true;
+    struct unr_cancel_request outside = from_outside(s->fiber, s->outer);
+    return outside.types && error == outside.cause;
+}
+
 int unr_cancel_scope_leave(struct unr_cancel_scope *scope, int error)
 {
     struct unr_cancel_scope_private *s = &scope->private_fields;

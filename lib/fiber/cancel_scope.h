@@ -11,4 +11,7 @@ void unri_cancel_scope_enter(struct unr_cancel_scope *scope, struct unr_op *chil
 /* Makes a scope's own request. */
 void unri_cancel_scope_request(struct unr_cancel_scope *scope, struct unr_cancel_request request);
 
+/* Tells whether a block that ends with `error` was cancelled, and has not failed of its own. */
+bool unri_cancel_scope_explains(const struct unr_cancel_scope *scope, int error);
+
 #endif

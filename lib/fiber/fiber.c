@@ -24,6 +24,10 @@ static_assert(offsetof(struct unr_fiber, private_fields.sequence) == sizeof(stru
 
 static void close_fibers(struct unri_fibers *fibers)
 {
+    for (struct unri_spawned *spawned; (spawned = fibers->spare) != NULL;) {
+        fibers->spare = spawned->next;
+        free(spawned);
+    }
     unri_stacks_close(fibers->stacks);
     free(fibers);
 }
@@ -176,20 +180,26 @@ struct unr_op *unri_fiber_pause(struct unr_fiber *fiber)
 
 /* ---- the beginning ---- */
 
+static size_t size_of_stack(const struct unr_fiber *fiber, const struct unr_loop *loop)
+{
+    size_t size = fiber->private_fields.stack_size;
+    return unri_stack_size(size ? size : loop->fiber_stack);
+}
+
 /* Gives a fiber its stack.  0, or why it cannot begin. */
 static int give_stack(struct unr_fiber *fiber)
 {
     struct unr_fiber_private *f = &fiber->private_fields;
     struct unr_loop          *loop = fiber->op.private_fields.loop;
     struct unri_fibers       *fibers = unri_fibers(loop);
-    size_t             size = unri_stack_size(f->stack_size ? f->stack_size : loop->fiber_stack);
-    struct unri_stack *stack = fibers ? unri_stack_take(fibers->stacks, size) : NULL;
+    struct unri_stack        *stack = NULL;
+    if (!unri_context_exists())
+        return -EOPNOTSUPP;
+    if (likely(fibers != NULL))
+        stack = unri_stack_take(fibers->stacks, size_of_stack(fiber, loop), f->always_begins);
     if (!stack)
         return -ENOMEM;
-    if (!unri_context_make(&stack->context, unri_stack_top(stack))) {
-        unri_stack_give(fibers->stacks, stack);
-        return -EOPNOTSUPP;
-    }
+    unri_context_make(&stack->context, unri_stack_top(stack));
     stack->owner = unr_fiber_name(fiber);
     f->stack = stack;
     return 0;
@@ -315,9 +325,15 @@ struct unr_op *unr_fiber_with(struct unr_fiber *fiber, unr_fiber_fn *fn, void *a
     return op;
 }
 
-void unri_fiber_always(struct unr_fiber *fiber)
+int unri_fiber_reserve(struct unr_fiber *fiber, struct unr_loop *loop)
 {
+    struct unri_fibers *fibers = unri_fibers(loop);
+    if (!unri_context_exists())
+        return -EOPNOTSUPP;
+    if (!fibers || !unri_stack_reserve(fibers->stacks, size_of_stack(fiber, loop)))
+        return -ENOMEM;
     fiber->private_fields.always_begins = true;
+    return 0;
 }
 
 const char *unr_fiber_name(const struct unr_fiber *fiber)

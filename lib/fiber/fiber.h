@@ -10,11 +10,19 @@
 #include "../core/loop_core.h"
 #include "stack.h"
 
+/* A fiber that a nursery has spawned (nursery.c).  Those that have ended wait to be used again. */
+struct unri_spawned {
+    struct unr_fiber     fiber;
+    struct unri_spawned *next;
+};
+
 /* What a loop has for its fibers, from the beginning of its first one on. */
 struct unri_fibers {
     struct unri_context home; /* the loop's own stack, while a fiber runs */
     uint64_t           *cxa;  /* unri_context_cxa() */
     struct unri_stacks *stacks;
+
+    struct unri_spawned *spare;
 };
 
 static inline struct unr_fiber *unri_fiber_of(struct unr_op *op)
@@ -37,8 +45,9 @@ struct unr_fiber *unri_fiber_check(const char *what);
 /* What a loop has for its fibers; made, if it is not there.  NULL: there is no memory. */
 struct unri_fibers *unri_fibers(struct unr_loop *loop);
 
-/* Describes a fiber that begins though it was asked to end: it runs at least to its first wait. */
-void unri_fiber_always(struct unr_fiber *fiber);
+/* Makes sure that a described fiber begins, whatever is requested until then: it runs at least to
+ * its first wait.  0, or why it could not begin. */
+int unri_fiber_reserve(struct unr_fiber *fiber, struct unr_loop *loop);
 
 /* Describes the fiber's own child that ends at once. */
 struct unr_op *unri_fiber_pause(struct unr_fiber *fiber);

@@ -35,7 +35,7 @@ int unr_loop_prepare_stacks(struct unr_loop *loop, unsigned n, size_t size)
     if (!fibers)
         return -ENOMEM;
     for (unsigned i = 0; i < n && error == 0; i++) {
-        stack = unri_stack_take(fibers->stacks, rounded);
+        stack = unri_stack_take(fibers->stacks, rounded, false);
         error = stack ? 0 : -ENOMEM;
         if (stack) {
             stack->next = taken;

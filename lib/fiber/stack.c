@@ -64,7 +64,8 @@ struct unri_slab {
 
 struct pool {
     struct unri_stack *idle;
-    unsigned           idle_count;
+    unsigned           idle_count, cold_count;
+    unsigned           reserved; /* of these */
     struct unri_slab  *slabs; /* with cold stacks */
 };
 
@@ -307,6 +308,7 @@ static struct unri_stack *warm(struct pool *pool, struct unri_slab *slab)
     i += (unsigned)__builtin_ctzll(slab->cold[i / 64]);
     uint64_t bit = UINT64_C(1) << i % 64;
     slab->cold[i / 64] &= ~bit;
+    pool->cold_count--;
     if (--slab->cold_count == 0)
         unlink_slab(pool, slab);
     char *low = atomic_load(&slab->base) + i * slab->stack_size;
@@ -323,9 +325,35 @@ static struct unri_stack *warm(struct pool *pool, struct unri_slab *slab)
     return stack;
 }
 
-struct unri_stack *unri_stack_take(struct unri_stacks *stacks, size_t size)
+/* Maps another slab if all stacks that do not run are reserved. */
+static bool make_one_free(struct pool *pool, size_t size)
 {
-    struct pool       *pool = pool_of(stacks, size);
+    if (likely(pool->idle_count + pool->cold_count > pool->reserved))
+        return true;
+    struct unri_slab *slab = map_slab(size);
+    if (!slab)
+        return false;
+    link_slab(pool, slab);
+    pool->cold_count += slab->count;
+    return true;
+}
+
+bool unri_stack_reserve(struct unri_stacks *stacks, size_t size)
+{
+    struct pool *pool = pool_of(stacks, size);
+    if (!make_one_free(pool, size))
+        return false;
+    pool->reserved++;
+    return true;
+}
+
+struct unri_stack *unri_stack_take(struct unri_stacks *stacks, size_t size, bool reserved)
+{
+    struct pool *pool = pool_of(stacks, size);
+    if (reserved)
+        pool->reserved--;
+    else if (unlikely(!make_one_free(pool, size)))
+        return NULL;
     struct unri_stack *stack = pool->idle;
     if (likely(stack != NULL)) {
         pool->idle = stack->next;
@@ -333,18 +361,18 @@ struct unri_stack *unri_stack_take(struct unri_stacks *stacks, size_t size)
         stacks->stats->stacks_kept--;
         return stack;
     }
-    if (!pool->slabs) {
-        struct unri_slab *slab = map_slab(size);
-        if (!slab)
-            return NULL;
-        link_slab(pool, slab);
-    }
     stacks->stats->stacks_made++;
     return warm(pool, pool->slabs);
 }
 
-/* A pool keeps one slab of which nothing is used, so that a single stack that comes and goes does
- * not map it each time. */
+/* Tells whether a slab whose stacks are all cold is needed: for those that are reserved, or as the
+ * last one, so that a single stack that comes and goes does not map it each time. */
+static bool is_needed(const struct pool *pool, const struct unri_slab *slab)
+{
+    return (!slab->next && !slab->previous)
+           || pool->idle_count + pool->cold_count - slab->count < pool->reserved;
+}
+
 static void cool(struct unri_stacks *stacks, struct pool *pool, struct unri_stack *stack)
 {
     struct unri_slab *slab = stack->slab;
@@ -354,9 +382,11 @@ static void cool(struct unri_stacks *stacks, struct pool *pool, struct unri_stac
     VALGRIND_STACK_DEREGISTER(stack->valgrind);
     discard(low + PAGE, low + slab->stack_size);
     slab->cold[i / 64] |= UINT64_C(1) << i % 64;
+    pool->cold_count++;
     if (slab->cold_count++ == 0)
         link_slab(pool, slab);
-    if (slab->cold_count == slab->count && (slab->next || slab->previous)) {
+    if (slab->cold_count == slab->count && !is_needed(pool, slab)) {
+        pool->cold_count -= slab->count;
         unlink_slab(pool, slab);
         unmap_slab(slab);
     }

@@ -23,11 +23,20 @@
 
 void *unri_switch(void **save, void *to, void *argument);
 
+bool unri_context_exists(void)
+{
+#if defined(HAS_ASSEMBLY) || defined(__GLIBC__)
+    return true;
+#else
+    return false;
+#endif
+}
+
 #if defined(HAS_ASSEMBLY)
 
 extern const char unri_fiber_entry[];
 
-bool unri_context_make(struct unri_context *context, void *top)
+void unri_context_make(struct unri_context *context, void *top)
 {
     uint64_t *sp = top;
 #if defined(UNRI_SWITCH_X86_64)
@@ -48,7 +57,6 @@ bool unri_context_make(struct unri_context *context, void *top)
     sp[20] = fpcr;
 #endif
     context->sp = sp;
-    return true;
 }
 
 #elif defined(__GLIBC__)
@@ -61,7 +69,7 @@ static void enter(void)
 }
 
 /* The context of a stack that does not run lies on that stack. */
-bool unri_context_make(struct unri_context *context, void *top)
+void unri_context_make(struct unri_context *context, void *top)
 {
     ucontext_t *made = (ucontext_t *)(((uintptr_t)top - sizeof *made) & ~(uintptr_t)63);
     getcontext(made);
@@ -70,7 +78,6 @@ bool unri_context_make(struct unri_context *context, void *top)
     made->uc_stack.ss_size = (size_t)((char *)made - (char *)context->bounds.low);
     makecontext(made, enter, 0);
     context->sp = made;
-    return true;
 }
 
 void *unri_switch(void **save, void *to, void *argument)
@@ -84,10 +91,9 @@ void *unri_switch(void **save, void *to, void *argument)
 
 #else
 
-bool unri_context_make(struct unri_context *context, void *top)
+void unri_context_make(struct unri_context *context, void *top)
 {
     (void)context, (void)top;
-    return false;
 }
 
 void *unri_switch(void **save, void *to, void *argument)

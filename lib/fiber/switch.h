@@ -30,10 +30,12 @@ struct unri_context {
     struct unri_stack_bounds bounds;
 };
 
+/* Tells whether this machine has a switch. */
+bool unri_context_exists(void);
+
 /* Prepares a stack whose highest address is `top`, a multiple of 16, to run
- * unri_fiber_main(argument) when it is first switched to.  Rounding modes are those of now.  False:
- * this machine has no switch. */
-bool unri_context_make(struct unri_context *context, void *top);
+ * unri_fiber_main(argument) when it is first switched to.  Rounding modes are those of now. */
+void unri_context_make(struct unri_context *context, void *top);
 
 /* Puts the running stack aside in `from`, and goes on where `to` was put aside.  What a stack keeps
  * of C++ exceptions goes with it; *cxa is where the runtime of C++ has it for this thread, or NULL.

@@ -73,10 +73,16 @@ static struct unri_slab *make(size_t size)
     return slabs = slab;
 }
 
-struct unri_stack *unri_stack_take(struct unri_stacks *stacks, size_t size)
+bool unri_stack_reserve(struct unri_stacks *stacks, size_t size)
+{
+    (void)stacks, (void)size;
+    return !sim_kernel_lacks_memory();
+}
+
+struct unri_stack *unri_stack_take(struct unri_stacks *stacks, size_t size, bool reserved)
 {
     struct unri_slab *slab = slabs;
-    if (sim_kernel_lacks_memory())
+    if (!reserved && sim_kernel_lacks_memory())
         return NULL;
     while (slab && (slab->taken || slab->size != size))
         slab = slab->next;
