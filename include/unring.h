@@ -19,6 +19,7 @@
 #include <unring/fiber.h>
 #include <unring/file.h>
 #include <unring/filter.h>
+#include <unring/generator.h>
 #include <unring/group.h>
 #include <unring/io.h>
 #include <unring/join.h>

@@ -114,6 +114,10 @@ struct unri_combinator {
      * waits there. */
     void (*due)(struct unr_op *combinator);
 
+    /* Writes to `fd`, behind what unr_loop_dump() says of every operation, what else there is to
+     * say.  NULL: nothing. */
+    void (*dump)(const struct unr_op *combinator, int fd);
+
     /* Hears that the cancellation state behind it was reset: it lets in again what that is not to
      * forget.  NULL: a reset forgets everything. */
     void (*state_was_reset)(struct unr_op *owner);

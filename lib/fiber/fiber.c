@@ -13,9 +13,13 @@
 #include "../core/check.h"
 #include "../core/combinator.h"
 #include "../core/contract.h"
+#include "../core/name.h"
+#include "../core/os.h"
 #include "../core/type.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static_assert(sizeof(struct unr_fiber) <= 384, "");
 static_assert(offsetof(struct unr_fiber, private_fields.sequence) == sizeof(struct unr_op), "");
@@ -279,7 +283,45 @@ static const char *name_of(const struct unr_op *op)
     return (const char *)(uintptr_t)op->private_fields.offset;
 }
 
+/* ---- the dump ---- */
+
+static void dump_scope(const struct unr_cancel_scope *scope, int fd)
+{
+    const struct unr_cancel_scope_private *s = &scope->private_fields;
+    dprintf(fd, "%s", s->children ? "nursery" : s->is_shield ? "shield" : "scope");
+    if (s->timer.deadline != UNR_NEVER)
+        dprintf(fd, " until %+lld ms",
+                (long long)((s->timer.deadline - unri_os_clock()) / UNR_MSEC(1)));
+    if (s->own.types)
+        dprintf(fd, " asked to end (%d)", s->own.cause);
+}
+
+static void dump(const struct unr_op *op, int fd)
+{
+    const struct unr_fiber         *fiber = (const struct unr_fiber *)op;
+    const struct unr_fiber_private *f = &fiber->private_fields;
+    void                           *fn = NULL;
+    memcpy(&fn, &f->fn, sizeof fn);
+    dprintf(fd, ", function %p", fn);
+    if (!f->stack) {
+        dprintf(fd, ", not begun");
+        return;
+    }
+    if (f->sequence.phase == UNRI_WAITING)
+        dprintf(fd, ", awaits %s %p",
+                unri_name(unri_sequence_child(unri_sequence_of((struct unr_op *)op))),
+                (void *)unri_sequence_child(unri_sequence_of((struct unr_op *)op)));
+    for (const struct unr_cancel_scope *scope = f->outermost; scope;
+         scope = scope->private_fields.inner) {
+        dprintf(fd, scope == f->outermost ? ", in " : " > ");
+        dump_scope(scope, fd);
+    }
+    dprintf(fd, ", stack %zu of %zu KiB", unri_stack_touched(f->stack) / 1024,
+            unri_stack_whole_size(f->stack) / 1024);
+}
+
 static const struct unri_combinator combinator = {
+    .dump = dump,
     .child_done = child_done,
     .handle_request = handle_request,
     .start_with_request = start_with_request,

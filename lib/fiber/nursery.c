@@ -4,7 +4,8 @@
  * others, and waits for all.
  *
  * The wait is an operation that supports NONE.  So nothing pre-empts it, and it goes on while the
- * loop is being closed: the nursery lies in the stack of its fiber, and its children refer to it. */
+ * loop is being closed: the nursery lies in the stack of its fiber, and its children refer to it.
+ */
 #include "../combine/scope.h"
 #include "../core/cancel.h"
 #include "../core/contract.h"
@@ -153,7 +154,7 @@ static int spawn(struct unr_nursery *nursery, unr_fiber_fn *fn, void *argument,
         return -ENOMEM;
     struct unr_op *op = options ? unr_fiber_with(&spawned->fiber, fn, argument, options)
                                 : unr_fiber(&spawned->fiber, fn, argument);
-    int error = unri_fiber_reserve(&spawned->fiber, loop_of(nursery));
+    int            error = unri_fiber_reserve(&spawned->fiber, loop_of(nursery));
     if (error) {
         spawned->next = fibers->spare;
         fibers->spare = spawned;

@@ -66,7 +66,7 @@ struct pool {
     struct unri_stack *idle;
     unsigned           idle_count, cold_count;
     unsigned           reserved; /* of these */
-    struct unri_slab  *slabs; /* with cold stacks */
+    struct unri_slab  *slabs;    /* with cold stacks */
 };
 
 struct unri_stacks {

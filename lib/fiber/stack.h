@@ -28,7 +28,8 @@ void                unri_stacks_close(struct unri_stacks *stacks);
 /* Rounds the size of a stack up to one that there is; 0: there is none that large. */
 size_t unri_stack_size(size_t size);
 
-/* Sees to it that a stack of a size that there is can be taken later.  False: there is no memory. */
+/* Sees to it that a stack of a size that there is can be taken later.  False: there is no memory.
+ */
 bool unri_stack_reserve(struct unri_stacks *stacks, size_t size);
 
 /* Takes a stack of a size that there is.  `reserved`: one that was reserved, which there always is.

@@ -402,7 +402,11 @@ static void dump_op(struct unr_op *op, void *context)
     }
     if (unri_attempts(op) && op->private_fields.flags & UNRI_HONOURED)
         add(&text, ", %u cancels without effect", unri_attempts(op));
-    dprintf(dump->fd, "%s\n", text.data);
+    dprintf(dump->fd, "%s", text.data);
+    const struct unri_combinator *combinator = unri_combinator_of(op);
+    if (combinator && combinator->dump)
+        combinator->dump(op, dump->fd);
+    dprintf(dump->fd, "\n");
 }
 
 void unr_loop_dump(const struct unr_loop *loop, int fd)
