@@ -16,6 +16,7 @@
 #include "../core/name.h"
 #include "../core/os.h"
 #include "../core/type.h"
+#include "overflow.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ static void close_fibers(struct unri_fibers *fibers)
         fibers->spare = spawned->next;
         free(spawned);
     }
+    unri_overflow_forget(fibers->alternate_stack);
     unri_stacks_close(fibers->stacks);
     free(fibers);
 }
@@ -49,6 +51,7 @@ struct unri_fibers *unri_fibers(struct unr_loop *loop)
         return NULL;
     }
     fibers->cxa = unri_context_cxa();
+    fibers->alternate_stack = unri_overflow_watch();
     loop->fibers = fibers;
     loop->close_fibers = close_fibers;
     return fibers;

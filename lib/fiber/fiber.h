@@ -21,6 +21,7 @@ struct unri_fibers {
     struct unri_context home; /* the loop's own stack, while a fiber runs */
     uint64_t           *cxa;  /* unri_context_cxa() */
     struct unri_stacks *stacks;
+    void               *alternate_stack; /* unri_overflow_watch() */
 
     struct unri_spawned *spare;
 };
