@@ -137,8 +137,8 @@ static bool fill_receive(struct io_uring_sqe *sqe, struct unr_op *op)
 #define BUFFERS(looks) .takes_buffers = true, .look = looks, .goes_on = goes_on
 ROW(accept, IORING_OP_ACCEPT, FD, fill_accept, .takes_buffers = false);
 ROW(poll, IORING_OP_POLL_ADD, EVENTS, fill_poll, .takes_buffers = false);
-ROW(recv, IORING_OP_RECV, BYTES, fill_receive, BUFFERS(look_at_bytes));
-ROW(recvmsg, IORING_OP_RECVMSG, BYTES, fill_message, BUFFERS(look_at_message));
+ROW(recv, IORING_OP_RECV, BYTES, fill_receive, .needs = "6.7", BUFFERS(look_at_bytes));
+ROW(recvmsg, IORING_OP_RECVMSG, BYTES, fill_message, .needs = "6.7", BUFFERS(look_at_message));
 ROW(read, UNRI_OP_READ_MULTISHOT, BYTES, fill_with_buffers, .needs = "6.7", BUFFERS(look));
 
 static struct unr_op *describe(struct unr_op *op, const struct unri_row *row, int fd,
@@ -168,6 +168,8 @@ static struct unr_op_private *describe_with(struct unr_op *op, const struct unri
 {
     struct unr_op_private *p = unri_private(describe(op, row, fd, (uint32_t)flags));
     p->offset = (uintptr_t)pool;
+    if (!pool->provided)
+        p->flags |= UNRI_INVALID;
     return p;
 }
 

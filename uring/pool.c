@@ -83,7 +83,7 @@ unsigned unri_pool_chosen(struct unr_pool *pool, unsigned cqe_flags, int fd)
 unsigned unri_pool_spare(struct unr_pool *pool, int fd)
 {
     unsigned buffer = pool->spare;
-    pool->spare = UNRI_NO_BUFFER;
+    pool->spare = (uint16_t)pop(pool);
     if (buffer != UNRI_NO_BUFFER)
         hand_out(pool, buffer, fd);
     return buffer;
@@ -94,6 +94,8 @@ void unri_pool_put_spare(struct unr_pool *pool, unsigned buffer)
     pool->buffers[buffer].held = false;
     pool->stats.held--;
     pool->stats.taken--;
+    if (pool->spare != UNRI_NO_BUFFER)
+        push(pool, pool->spare);
     pool->spare = (uint16_t)buffer;
 }
 
@@ -231,6 +233,8 @@ static size_t mapping_size(const struct unr_pool *pool)
 static int register_ring(struct unr_pool *pool, unsigned opcode)
 {
     struct unri_buf_reg reg = { .group = pool->group };
+    if (!pool->provided)
+        return 0;
     if (opcode == IORING_REGISTER_PBUF_RING) {
         reg.at = (uintptr_t)pool->ring;
         reg.entries = pool->count;
@@ -286,8 +290,15 @@ static int register_all(struct unr_pool *pool, unsigned flags)
 
 /* On Linux 6.1 a call that finds an empty ring takes an entry of it all the same, and says so
  * beside its -ENOBUFS.  Calls behind it then find entries that nobody has put there, and the kernel
- * writes into buffers that are handed out.  Whether a kernel has a multishot read, which came
- * with 6.7, tells it from those on which that was not seen. */
+ * writes into buffers that are handed out.  So it is told of no ring there: the buffers stay on the
+ * stack, and receivers read into them.  Whether a kernel has a multishot read, which came with 6.7,
+ * tells it from those on which that was not seen. */
+static void provide(struct unr_pool *pool, unsigned published)
+{
+    pool->provided = unri_ring_has(pool->loop->ring, UNRI_OP_READ_MULTISHOT);
+    pool->limit = pool->limit_min = pool->provided ? published : 0;
+}
+
 int unr_pool_open(struct unr_pool **ret_pool, struct unr_loop *loop,
                   const struct unr_pool_options *options)
 {
@@ -295,15 +306,13 @@ int unr_pool_open(struct unr_pool **ret_pool, struct unr_loop *loop,
     unri_check_thread(loop);
     if (!set_options(&known, options))
         return -EINVAL;
-    if (!unri_ring_has(loop->ring, UNRI_OP_READ_MULTISHOT))
-        return -EOPNOTSUPP;
     struct unr_pool *pool = calloc(1, sizeof *pool);
     if (!pool)
         return -ENOMEM;
     pool->loop = loop;
     pool->count = known.count;
     pool->size = known.buffer_size;
-    pool->limit = pool->limit_min = known.published;
+    provide(pool, known.published);
     pool->starved_at = loop->ring->reaps - 1;
     pool->stack = UNRI_NO_BUFFER;
     int error = map(pool, known.flags);

@@ -20,7 +20,8 @@ struct unri_buffer {
 };
 
 /* A buffer is handed out, or stands in the ring of provided buffers, or is the spare one, or is on
- * the stack: then there are as many in the ring as the kernel may choose from. */
+ * the stack: then there are as many in the ring as the kernel may choose from, and a spare one.  A
+ * pool that is not provided has none in the ring. */
 struct unr_pool {
     struct unr_loop          *loop; /* NULL: that is closed */
     struct unr_pool          *next; /* of the loop's pools */
@@ -32,8 +33,9 @@ struct unr_pool {
     unsigned                  published;        /* so many do, and no completion has one of them */
     uint32_t                  starved_at;       /* the reap in which an arrival found none */
     uint16_t                  tail, group;
-    uint16_t                  stack; /* the buffer that was given back last */
-    uint16_t                  spare; /* is for a receiver that finds no other */
+    uint16_t                  stack;    /* the buffer that was given back last */
+    uint16_t                  spare;    /* is for a receiver that finds no other */
+    bool                      provided; /* the kernel knows the ring */
     bool                      registered;
     struct unr_pool_stats     stats;
     /* Receivers that found no buffer, by what stands for them in flight: those with a read that

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a receiver keeps armed in the kernel: a multishot poll, or with a pool a multishot receive.
+/* What a receiver keeps armed in the kernel: a multishot poll, or with a pool a multishot receive,
+ * or with a pool that the kernel does not know a poll that tells once.
  * One operation stands for the receiver in flight, from its init until it is stopped.  While
  * nothing is armed the operation waits without an SQE, and it is queued again when something is to
  * be armed.
@@ -17,7 +18,11 @@
  * at once.  A receiver with a read then reads by recv(2), and so it depends on nobody else's
  * buffers; one that finds nothing there is armed to wait for something first.  A receiver without a
  * read waits in line for a buffer, and so does one whose read is to show a buffer that nobody has.
- * Each buffer that comes back arms one of them. */
+ * Each buffer that comes back arms one of them.
+ *
+ * With a pool that the kernel does not know, a receiver is always without a buffer of the kernel's:
+ * its reads are by recv(2), and it is armed for one that has found nothing.  It is in line whenever
+ * nothing is armed, so nothing is read for nobody. */
 #include "../lib/core/cancel.h"
 #include "arrivals.h"
 #include "cancel.h"
@@ -257,6 +262,29 @@ static bool receive_goes_on(struct unr_op *op, int res)
     return true;
 }
 
+/* ---- the poll that tells once ---- */
+
+static bool fill_wait(struct io_uring_sqe *sqe, struct unr_op *op)
+{
+    (void)op;
+    sqe->off = 0; /* the pool's place */
+    sqe->poll32_events = POLLIN | POLLRDHUP;
+    return true;
+}
+
+static bool wait_goes_on(struct unr_op *op, int res)
+{
+    struct unr_receiver_private *r = receiver_of(op);
+    if (op->private_fields.flags & UNRI_HONOURED)
+        return false;
+    if (res < 0 && res != -EINTR) {
+        came_to_its_end(r, res);
+        return false;
+    }
+    go_on_starved(r);
+    return true;
+}
+
 /* ---- the operation ---- */
 
 static void armed_cancel(struct unr_op *op, struct unr_cancel_request request)
@@ -288,6 +316,8 @@ static void armed_cancel(struct unr_op *op, struct unr_cancel_request request)
 ROW(poll_row, IORING_OP_POLL_ADD, fill_poll, poll_told, poll_goes_on, .yields = UNRI_YIELDS_EVENTS);
 ROW(receive_row, IORING_OP_RECV, fill_receive, has_come, receive_goes_on,
     .yields = UNRI_YIELDS_BYTES, .takes_buffers = true);
+ROW(wait_row, IORING_OP_POLL_ADD, fill_wait, NULL, wait_goes_on, .yields = UNRI_YIELDS_EVENTS,
+    .takes_buffers = true);
 
 void unri_receiver_stopped(struct unr_receiver_private *r)
 {
@@ -314,7 +344,9 @@ static void armed_done(struct unr_op *op)
 /* A closing loop has asked all that is armed to end, once. */
 void unri_receiver_begin(struct unr_receiver_private *r, struct unr_loop *loop)
 {
-    const struct unri_row *row = r->pool ? &receive_row : &poll_row;
+    const struct unri_row *row = !r->pool            ? &poll_row
+                                 : r->pool->provided ? &receive_row
+                                                     : &wait_row;
     struct unr_op_private *p = unri_private(unr_describe(&r->armed, &row->type));
     p->loop = loop;
     if (loop->closing) {

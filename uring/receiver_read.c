@@ -69,8 +69,12 @@ static ssize_t receive(struct unr_receiver_private *r)
 {
     const struct iovec *pieces;
     struct iovec        room;
-    if (r->read->private_fields.other_fd == UNRI_READ_MESSAGE)
-        return unri_enter_receive_message(r->fd, r->source, memory_of(r->read));
+    if (r->read->private_fields.other_fd == UNRI_READ_MESSAGE) {
+        struct msghdr *message = memory_of(r->read);
+        if (r->pool)
+            message->msg_controllen = 0;
+        return unri_enter_receive_message(r->fd, r->source, message);
+    }
     unsigned n = pieces_of(r->read, &room, &pieces);
     return unri_enter_receive(r->fd, r->source, pieces, n);
 }

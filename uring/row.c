@@ -4,6 +4,7 @@
 #include "../lib/core/cancel.h"
 #include "cancel.h"
 #include "enter.h"
+#include "pool.h"
 #include "repeat.h"
 
 /* ---- a descriptor that is being closed ---- */
@@ -31,6 +32,12 @@ bool unri_is_closed_by_another(const struct unr_op *closer)
 }
 
 /* ---- start and cancel ---- */
+
+/* A call that takes buffers is described as INVALID with a pool that the kernel does not know. */
+static int error_of_invalid(const struct unr_op *op)
+{
+    return unri_row_of(op)->takes_buffers && !unri_pool_of(op)->provided ? -EOPNOTSUPP : -EINVAL;
+}
 
 /* Ends an operation whose call this kernel does not have.  INVALID tells that from the EOPNOTSUPP
  * of a descriptor whose file does not support the call. */
@@ -66,7 +73,7 @@ __attribute__((noinline)) static void end_in_start(struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;
     if (p->flags & UNRI_INVALID) {
-        unri_end(op, -EINVAL);
+        unri_end(op, error_of_invalid(op));
     } else if (!unri_ring_has(p->loop->ring, unri_row_of(op)->opcode)) {
         end_unsupported(op);
     } else {

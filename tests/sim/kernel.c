@@ -323,10 +323,14 @@ ssize_t unri_enter_receive(int fd, enum unri_source source, const struct iovec *
 /* Names are not simulated. */
 ssize_t unri_enter_receive_message(int fd, enum unri_source source, struct msghdr *message)
 {
+    const struct sim_file *file = sim_file_of(fd);
+    bool                   is_message = file && file->kind == SIM_DATAGRAMS && file->datagrams;
+    size_t                 length = is_message ? file->lengths[0] : 0;
+    ssize_t count = unri_enter_receive(fd, source, message->msg_iov, (unsigned)message->msg_iovlen);
     message->msg_namelen = 0;
     message->msg_controllen = 0;
-    message->msg_flags = 0;
-    return unri_enter_receive(fd, source, message->msg_iov, (unsigned)message->msg_iovlen);
+    message->msg_flags = count >= 0 && length > (size_t)count ? MSG_TRUNC : 0;
+    return count;
 }
 
 ssize_t unri_enter_send(int fd, const struct iovec *pieces, unsigned n, unsigned flags)
