@@ -20,9 +20,8 @@
  * read waits in line for a buffer, and so does one whose read is to show a buffer that nobody has.
  * Each buffer that comes back arms one of them.
  *
- * With a pool that the kernel does not know, a receiver is always without a buffer of the kernel's:
- * its reads are by recv(2), and it is armed for one that has found nothing.  It is in line whenever
- * nothing is armed, so nothing is read for nobody. */
+ * With a pool that the kernel does not know, a receiver is without a buffer from the first.  So it
+ * is in line unless a read has found nothing and is armed for, and nothing is read for nobody. */
 #include "../lib/core/cancel.h"
 #include "arrivals.h"
 #include "cancel.h"
@@ -264,6 +263,15 @@ static bool receive_goes_on(struct unr_op *op, int res)
 
 /* ---- the poll that tells once ---- */
 
+static void wait_start(struct unr_op *op)
+{
+    unri_set_op_state(op, UNRI_IN_FLIGHT);
+    if (unlikely(unri_comes_too_late(op)))
+        unri_end_too_late(op);
+    else
+        join_line(receiver_of(op), false);
+}
+
 static bool fill_wait(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     (void)op;
@@ -298,11 +306,11 @@ static void armed_cancel(struct unr_op *op, struct unr_cancel_request request)
     }
 }
 
-#define ROW(call, code, fills, looks, on, ...)                                                     \
+#define ROW(call, code, starts, fills, looks, on, ...)                                             \
     static const struct unri_row call = { .type = { .size = sizeof(struct unr_op_type),            \
                                                     .supports = UNR_CANCEL_ALL,                    \
                                                     .name = "receiver",                            \
-                                                    .start = unri_row_start,                       \
+                                                    .start = starts,                               \
                                                     .cancel = armed_cancel,                        \
                                                     .private_fields = { .kind = UNRI_ARMED,        \
                                                                         .descriptors = 1 } },      \
@@ -313,11 +321,12 @@ static void armed_cancel(struct unr_op *op, struct unr_cancel_request request)
                                           .look = looks,                                           \
                                           .goes_on = on,                                           \
                                           __VA_ARGS__ }
-ROW(poll_row, IORING_OP_POLL_ADD, fill_poll, poll_told, poll_goes_on, .yields = UNRI_YIELDS_EVENTS);
-ROW(receive_row, IORING_OP_RECV, fill_receive, has_come, receive_goes_on,
+ROW(poll_row, IORING_OP_POLL_ADD, unri_row_start, fill_poll, poll_told, poll_goes_on,
+    .yields = UNRI_YIELDS_EVENTS);
+ROW(receive_row, IORING_OP_RECV, unri_row_start, fill_receive, has_come, receive_goes_on,
     .yields = UNRI_YIELDS_BYTES, .takes_buffers = true);
-ROW(wait_row, IORING_OP_POLL_ADD, fill_wait, NULL, wait_goes_on, .yields = UNRI_YIELDS_EVENTS,
-    .takes_buffers = true);
+ROW(wait_row, IORING_OP_POLL_ADD, wait_start, fill_wait, NULL, wait_goes_on,
+    .yields = UNRI_YIELDS_EVENTS, .takes_buffers = true);
 
 void unri_receiver_stopped(struct unr_receiver_private *r)
 {
@@ -337,8 +346,8 @@ static void armed_done(struct unr_op *op)
         unri_receiver_stopped(r);
     else if (op->private_fields.flags & UNRI_INVALID)
         unri_receiver_fail(r, op->result.error); /* the kernel lacks the call */
-    else if (r->read)
-        unri_receiver_begin(r, loop);
+    else
+        unri_receiver_go_on(r);
 }
 
 /* A closing loop has asked all that is armed to end, once. */
