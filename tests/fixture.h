@@ -92,7 +92,6 @@ static inline void close_loop(void)
     cr_assert_eq(count_descriptors(), open_descriptors, "descriptors leak");
 }
 
-/* Opens a pool, or skips the test on a kernel that is too old for one. */
 static inline struct unr_pool *open_pool_of(unsigned count, unsigned buffer_size,
                                             unsigned published)
 {
@@ -101,9 +100,29 @@ static inline struct unr_pool *open_pool_of(unsigned count, unsigned buffer_size
     };
     struct unr_pool *opened = NULL;
     int              error = unr_pool_open(&opened, loop, &options);
-    if (error == -EOPNOTSUPP)
-        cr_skip_test("there are no pools before Linux 6.7");
     cr_assert_eq(error, 0, "%s", unr_explain(error));
+    return opened;
+}
+
+/* Whether the kernel chooses from the pool's buffers. */
+static inline bool is_published(const struct unr_pool *pool)
+{
+    struct unr_pool_stats stats;
+    unr_pool_stats(pool, &stats, sizeof stats);
+    return stats.published;
+}
+
+static inline void skip_unpublished(const struct unr_pool *pool)
+{
+    if (!is_published(pool))
+        cr_skip_test("the kernel chooses from no pool before Linux 6.7");
+}
+
+static inline struct unr_pool *open_published_pool(unsigned count, unsigned buffer_size,
+                                                   unsigned published)
+{
+    struct unr_pool *opened = open_pool_of(count, buffer_size, published);
+    skip_unpublished(opened);
     return opened;
 }
 

@@ -248,6 +248,18 @@ static inline void forget_setup(unsigned flags)
     hook_init = init_without;
 }
 
+/* A kernel before Linux 6.7, of which a pool knows that by the lack of a multishot read. */
+static inline int register_before_6_7(unsigned fd, unsigned opcode, const void *argument,
+                                      unsigned count)
+{
+    enum { OP_READ_MULTISHOT = 49 };
+    int error = kernel_register(fd, opcode, argument, count);
+    cr_assert_neq(opcode, IORING_REGISTER_PBUF_RING, "it is told of no ring of buffers");
+    if (opcode == IORING_REGISTER_PROBE && error >= 0)
+        ((struct io_uring_probe *)(uintptr_t)argument)->ops[OP_READ_MULTISHOT].flags = 0;
+    return error;
+}
+
 /* A kernel that does not find what the next `cancels_to_lose` cancels are for, as if it were on its
  * way from one of its tables to another. */
 static unsigned cancels_to_lose, cancels_lost;

@@ -586,7 +586,7 @@ static void cancel_at_random_in_pools(enum link link, enum call call, unsigned r
     } pools[] = { { 8, 1 }, { 16, 4 }, { 256, 16 } };
     for (unsigned i = 0; i < LENGTH(pools); i++) {
         static struct taker t;
-        struct unr_pool    *pool = open_pool_of(pools[i].count, 512, pools[i].published);
+        struct unr_pool    *pool = open_published_pool(pools[i].count, 512, pools[i].published);
         begin(&t, link, call, pool);
         cancel_at_random(&t, 7 + i, rounds);
         cr_assert_eq(held_by(pool), 0);
@@ -617,7 +617,7 @@ static void cancel_taker(struct taker *t)
 
 Test(multishot, cancelled_in_a_shot_with_a_buffer)
 {
-    struct unr_pool *pool = open_pool_of(16, 512, 16);
+    struct unr_pool *pool = open_published_pool(16, 512, 16);
     for (unsigned i = 0; i < LENGTH(ways); i++) {
         static struct taker t;
         begin(&t, ways[i].link, ways[i].call, pool);
@@ -646,7 +646,7 @@ Test(multishot, last_shot_with_data_is_delivered)
     for (unsigned i = 0; i < LENGTH(ways); i++) {
         static struct taker t;
         loop = open_loop_with(4, 4);
-        struct unr_pool *pool = open_pool_of(256, 512, 256);
+        struct unr_pool *pool = open_published_pool(256, 512, 256);
         begin(&t, ways[i].link, ways[i].call, pool);
         for (unsigned round = 0; round < 20; round++) {
             for (unsigned j = 0; j < 20; j++)
@@ -676,7 +676,7 @@ Test(multishot, cq_overflow_ends_no_stream)
     static struct taker t;
     struct unr_loop    *outer = loop;
     loop = open_loop_with(4, 4);
-    struct unr_pool *pool = open_pool_of(64, 512, 64);
+    struct unr_pool *pool = open_published_pool(64, 512, 64);
     begin(&t, UNIX_STREAM, RECV, pool);
     for (unsigned i = 0; i < 20; i++)
         peer_writes(&t, 1024);
@@ -699,7 +699,7 @@ Test(multishot, cq_overflow_ends_no_stream)
 /* The end of a stream is a last `done` without a buffer. */
 Test(multishot, end_of_a_stream)
 {
-    struct unr_pool *pool = open_pool_of(16, 512, 4);
+    struct unr_pool *pool = open_published_pool(16, 512, 4);
     for (enum link link = UNIX_STREAM; link <= TCP; link++) {
         static struct taker t;
         struct msghdr       parts;
@@ -726,7 +726,7 @@ Test(multishot, end_of_a_stream)
 Test(multishot, end_of_a_pipe)
 {
     static struct taker t;
-    struct unr_pool    *pool = open_pool_of(16, 512, 4);
+    struct unr_pool    *pool = open_published_pool(16, 512, 4);
     begin(&t, PIPE, READ, pool);
     take(&t);
     peer_writes(&t, 2000);
@@ -751,7 +751,7 @@ static void reset(int fd)
 /* What came before the reset is handed out before the error, also if the reset was there first. */
 Test(multishot, reset_comes_behind_the_data)
 {
-    struct unr_pool *pool = open_pool_of(16, 512, 4);
+    struct unr_pool *pool = open_published_pool(16, 512, 4);
     for (unsigned early = 0; early < 2; early++) {
         static struct taker t;
         begin(&t, TCP, RECV, pool);
@@ -776,7 +776,7 @@ Test(multishot, reset_comes_behind_the_data)
 Test(multishot, errors_without_a_buffer)
 {
     static struct taker t;
-    struct unr_pool    *pool = open_pool_of(16, 512, 4);
+    struct unr_pool    *pool = open_published_pool(16, 512, 4);
     t = (struct taker){ .pool = pool, .from = -1, .to = -1 };
     for (t.call = RECV; t.call <= READ; t.call++) {
         take(&t);
@@ -798,7 +798,7 @@ Test(multishot, flags_that_make_no_sense)
     static struct taker t;
     static const int    flags[][3] = { { MSG_WAITALL, MSG_PEEK, MSG_TRUNC },
                                        { MSG_WAITALL, MSG_PEEK, (int)0x80000000 } };
-    struct unr_pool    *pool = open_pool_of(16, 512, 4);
+    struct unr_pool    *pool = open_published_pool(16, 512, 4);
     for (int call = RECV; call <= RECVMSG; call++)
         for (int i = 0; i < 3; i++) {
             begin(&t, UDP4, (enum call)call, pool);
@@ -815,7 +815,7 @@ Test(multishot, flags_that_make_no_sense)
 Test(multishot, file_is_not_read_so)
 {
     static struct taker t;
-    struct unr_pool    *pool = open_pool_of(16, 512, 4);
+    struct unr_pool    *pool = open_published_pool(16, 512, 4);
     t = (struct taker){ .call = READ, .pool = pool, .to = -1 };
     t.from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     take(&t);
@@ -839,7 +839,7 @@ Test(multishot, without_buffers_nothing_is_taken)
 {
     for (unsigned i = 0; i < LENGTH(ways); i++) {
         static struct taker t;
-        struct unr_pool    *pool = open_pool_of(4, 512, 1);
+        struct unr_pool    *pool = open_published_pool(4, 512, 1);
         begin(&t, ways[i].link, ways[i].call, pool);
         t.keeps = true;
         take(&t);
@@ -879,7 +879,7 @@ Test(multishot, limit)
     for (unsigned i = 0; i < LENGTH(published); i++)
         for (uint32_t limit = 1; limit < 6000; limit = limit * 3 + 1) {
             static struct taker t;
-            struct unr_pool    *pool = open_pool_of(64, 512, published[i]);
+            struct unr_pool    *pool = open_published_pool(64, 512, published[i]);
             begin(&t, UNIX_STREAM, RECV, pool);
             t.limit = limit;
             t.keeps = true;
@@ -905,7 +905,7 @@ Test(multishot, limit)
 static void name_senders(enum link link)
 {
     static struct taker     t;
-    struct unr_pool        *pool = open_pool_of(16, 1024, 4);
+    struct unr_pool        *pool = open_published_pool(16, 1024, 4);
     struct sockaddr_storage mine;
     socklen_t               len = sizeof mine;
     struct msghdr           parts;
@@ -944,7 +944,7 @@ Test(multishot, datagram_and_its_sender_over_ipv6)
 /* A name for which the layout keeps less room is cut, and one without room is left out. */
 Test(multishot, room_for_a_name)
 {
-    struct unr_pool *pool = open_pool_of(16, 512, 4);
+    struct unr_pool *pool = open_published_pool(16, 512, 4);
     for (socklen_t room = 0; room <= 24; room += 4) {
         static struct taker     t;
         struct sockaddr_storage mine;
@@ -1000,7 +1000,7 @@ static void end_letter(struct letter *l, struct unr_pool *pool)
 Test(multishot, datagram_longer_than_its_buffer)
 {
     enum { SIZE = 512, ROOM = SIZE - 16 - 128 - 64 };
-    struct unr_pool *pool = open_pool_of(16, SIZE, 4);
+    struct unr_pool *pool = open_published_pool(16, SIZE, 4);
     struct msghdr    layout = { .msg_namelen = 128, .msg_controllen = 64 };
     char             text[2000];
     int              from, to;
@@ -1047,7 +1047,7 @@ static struct cmsghdr *control_of(struct msghdr *parts, int level, int type)
 /* Control data stand in the buffer, too; where the layout keeps too little room, that is said. */
 Test(multishot, datagram_with_control_data)
 {
-    struct unr_pool *pool = open_pool_of(16, 1024, 4);
+    struct unr_pool *pool = open_published_pool(16, 1024, 4);
     struct msghdr    layout = { .msg_namelen = 128, .msg_controllen = 256 };
     struct letter    l = { 0 };
     int              from, to, on = 1;
@@ -1092,7 +1092,7 @@ Test(multishot, datagram_with_control_data)
 /* An empty datagram ends both: recv without a buffer, recvmsg with one, and its sender. */
 Test(multishot, empty_datagram_is_a_last_shot)
 {
-    struct unr_pool        *pool = open_pool_of(16, 512, 4);
+    struct unr_pool        *pool = open_published_pool(16, 512, 4);
     struct msghdr           layout = { .msg_namelen = 128 };
     struct sockaddr_storage mine;
     socklen_t               len = sizeof mine;
@@ -1130,7 +1130,7 @@ Test(multishot, empty_datagram_is_a_last_shot)
 /* So does a connection of records that has ended. */
 Test(multishot, records_end)
 {
-    struct unr_pool *pool = open_pool_of(16, 512, 4);
+    struct unr_pool *pool = open_published_pool(16, 512, 4);
     for (enum call call = RECV; call <= RECVMSG; call++) {
         static struct taker t;
         begin(&t, UNIX_RECORDS, call, pool);
@@ -1154,7 +1154,7 @@ Test(multishot, bound_to_a_slot)
 {
     static struct taker t;
     struct unr_signal   stop = { 0 };
-    struct unr_pool    *pool = open_pool_of(16, 512, 4);
+    struct unr_pool    *pool = open_published_pool(16, 512, 4);
     begin(&t, TCP, RECV, pool);
     for (unsigned i = 1; i <= 3; i++) {
         unr_start(loop, unr_bind_slot(describe_taker(&t), unr_signal_slot(&stop)), took, &t);
@@ -1176,7 +1176,7 @@ Test(multishot, bound_to_a_slot)
 /* Closed beneath it, or cancelled and closed: it ends once, and what it got it hands out. */
 Test(multishot, closed_meanwhile)
 {
-    struct unr_pool *pool = open_pool_of(16, 512, 4);
+    struct unr_pool *pool = open_published_pool(16, 512, 4);
     for (unsigned i = 0; i < LENGTH(ways); i++)
         for (unsigned way = 0; way < 4; way++) {
             static struct taker t;
@@ -1208,7 +1208,7 @@ Test(multishot, closing_loop_ends_each)
     for (unsigned i = 0; i < LENGTH(ways); i++)
         for (unsigned submitted = 0; submitted < 2; submitted++) {
             static struct taker t;
-            struct unr_pool    *pool = open_pool_of(16, 512, 4);
+            struct unr_pool    *pool = open_published_pool(16, 512, 4);
             begin(&t, ways[i].link, ways[i].call, pool);
             t.keeps = true;
             take(&t);
@@ -1246,7 +1246,7 @@ static void be_strange(int *fd)
 Test(multishot, cancelled_by_a_stranger)
 {
     static struct taker t;
-    struct unr_pool    *pool = open_pool_of(16, 512, 4);
+    struct unr_pool    *pool = open_published_pool(16, 512, 4);
     begin(&t, TCP, RECV, pool);
     take(&t);
     peer_writes(&t, 100);
@@ -1264,7 +1264,7 @@ Test(multishot, cancelled_by_a_stranger)
 Test(multishot, interrupted_shot_is_not_handed_out_twice)
 {
     static struct taker t;
-    struct unr_pool    *pool = open_pool_of(16, 512, 4);
+    struct unr_pool    *pool = open_published_pool(16, 512, 4);
     begin(&t, PIPE, READ, pool);
     close_pair((int[]){ t.from, t.to });
     if (openpty(&t.to, &t.from, NULL, NULL, NULL) < 0)

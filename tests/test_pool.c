@@ -9,13 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-static void open_loop_for_pools(void)
-{
-    open_loop();
-    unr_pool_close(open_pool_of(2, 512, 1));
-}
-
-TestSuite(pool, .init = open_loop_for_pools, .timeout = 60);
+TestSuite(pool, .init = open_loop, .timeout = 60);
 
 /* ---- helpers ---- */
 
@@ -79,6 +73,7 @@ static void serve(struct server *s)
 /* Datagrams, each of which fills a buffer. */
 static void begin(struct server *s, struct unr_pool *pool, bool keeps)
 {
+    skip_unpublished(pool);
     *s = (struct server){ .pool = pool, .keeps = keeps };
     cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s->fds), 0);
     serve(s);
@@ -105,15 +100,17 @@ static void until_shots(const struct server *s, unsigned shots)
 
 /* ---- options ---- */
 
-/* 1,024 buffers of 16 KiB, of which the kernel may choose from 64, and one is kept. */
+/* 1,024 buffers of 16 KiB, of which the kernel may choose from 64 since Linux 6.7, as old as a wait
+ * for a futex, and one is kept. */
 static void expect_defaults(const struct unr_pool_options *options)
 {
     static unsigned char *buffers[1024];
     struct unr_pool      *pool = NULL;
     cr_assert_eq(unr_pool_open(&pool, loop, options), 0);
-    cr_assert_eq(stats_of(pool).published, 64);
+    unsigned published = has_feature(loop, "futex_wait") ? 64 : 0;
+    cr_assert_eq(stats_of(pool).published, published);
     unsigned n = take_all(pool, buffers, 1024);
-    cr_assert_eq(n, 1024 - 64 - 1);
+    cr_assert_eq(n, 1024 - published - 1);
     for (unsigned i = 0; i < n; i++) {
         buffers[i][0] = buffers[i][16383] = 1;
         for (unsigned j = 0; j < i; j++)
@@ -189,6 +186,7 @@ Test(pool, options_at_their_limits)
         struct unr_pool *pool =
             open_pool_of(limits[i].count, limits[i].buffer_size, limits[i].published);
         static struct server s;
+        skip_unpublished(pool);
         cr_assert_eq(stats_of(pool).published, limits[i].expected);
         begin(&s, pool, false);
         for (unsigned j = 1; j <= 5; j++) {
@@ -214,12 +212,50 @@ static int register_without_rings(unsigned fd, unsigned opcode, const void *argu
 Test(pool, kernel_without_rings_of_buffers)
 {
     struct unr_pool *pool = NULL;
+    unr_pool_close(open_published_pool(2, 512, 1));
     hook_register = register_without_rings;
     cr_assert_eq(unr_pool_open(&pool, loop, NULL), -EINVAL);
     cr_assert_null(pool);
     hook_register = NULL;
     cr_assert_eq(unr_pool_open(&pool, loop, NULL), 0);
     unr_pool_close(pool);
+    close_loop();
+}
+
+/* All buffers are there for receivers, which test_receiver_older.c has, and none for the kernel. */
+Test(pool, kernel_before_6_7)
+{
+    struct unr_loop *outer = loop;
+    hook_register = register_before_6_7;
+    loop = open_loop_with(0, 0);
+    unsigned char   *buffers[8];
+    struct msghdr    layout = { 0 };
+    struct unr_pool *pool = open_pool_of(8, 512, 2);
+    cr_assert_eq(stats_of(pool).published, 0);
+    for (int i = 0; i < 3; i++) {
+        unsigned n = take_all(pool, buffers, 8);
+        cr_assert_eq(n, 7);
+        give_all(pool, buffers, n);
+    }
+    for (int i = 0; i < 3; i++) {
+        static const char *const names[] = { "recv_multishot", "recvmsg_multishot",
+                                             "read_multishot" };
+        static struct server     s;
+        s = (struct server){ .pool = pool };
+        unr_start(loop,
+                  i == 0   ? unr_recv_multishot(&s.op, 0, pool, 0, 0)
+                  : i == 1 ? unr_recvmsg_multishot(&s.op, 0, pool, &layout, 0)
+                           : unr_read_multishot(&s.op, 0, pool),
+                  served, &s);
+        run();
+        cr_assert_eq(s.ends, 1);
+        cr_assert_eq(s.last.error, -EOPNOTSUPP);
+        const char *words = unr_explain_op(&s.op);
+        cr_assert(strstr(words, names[i]) && strstr(words, "Linux 6.7 does"), "%s", words);
+    }
+    unr_pool_close(pool);
+    cr_assert_eq(unr_loop_close(loop), 0);
+    loop = outer;
     close_loop();
 }
 
@@ -337,7 +373,7 @@ Test(pool, takes_what_is_neither_published_nor_kept)
     unsigned char   *buffers[16];
     struct unr_pool *pool = open_pool_of(16, 512, 4);
     unsigned         n = take_all(pool, buffers, 16);
-    cr_assert_eq(n, 16 - 4 - 1);
+    cr_assert_eq(n, 16 - stats_of(pool).published - 1);
     cr_assert_null(unr_pool_take(pool));
     try_out(pool);
     unr_pool_give(pool, buffers[--n]);
@@ -851,13 +887,16 @@ Test(pool, broken_contracts_are_named)
         { gives_neighbour, &yes, { "unr_pool_give", "not the pool's" } },
         { gives_what_is_published, NULL, { "unr_pool_give", "not handed out" } },
         { closes_with_own_buffer, NULL, { "unr_pool_close", "unr_pool_take()", "1 buffer" } },
+        { takes_in_another_thread, NULL, { "thread" } },
         { closes_with_held_buffer, NULL, { "unr_pool_close", "descriptor 77", "1 buffer" } },
         { closes_with_held_buffer, &yes, { "unr_pool_close", "descriptor 77", "1 buffer" } },
         { closes_under_multishot, NULL, { "unr_pool_close", "recv_multishot", "in flight" } },
         { closes_under_multishot, &yes, { "unr_pool_close", "recv_multishot", "in flight" } },
-        { takes_in_another_thread, NULL, { "thread" } },
     };
-    for (unsigned i = 0; i < LENGTH(breaches); i++) {
+    struct unr_pool *pool = open_pool_of(2, 512, 1);
+    unsigned         without = is_published(pool) ? 0 : 4; /* the last ones need shots */
+    unr_pool_close(pool);
+    for (unsigned i = 0; i < LENGTH(breaches) - without; i++) {
         struct death death = in_child(breaches[i].breach, breaches[i].context);
         expect_abort(&death,
                      (const char *const[]){ "unring: broken contract:", breaches[i].words[0],

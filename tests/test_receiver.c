@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Receivers on the real kernel.  What the simulated one enumerates is in
- * tests/sim/scenarios/receivers.c.  test_receiver_pool.c runs the same tests with a pool, and more.
- */
+ * tests/sim/scenarios/receivers.c.  test_receiver_pool.c runs the same tests with a pool, and more;
+ * test_receiver_older.c with one that the kernel does not know. */
 #include "support.h"
 
 #include <netinet/tcp.h>
@@ -22,6 +22,9 @@ static void open_pool(void)
 
 static void open_all(void)
 {
+#ifdef WITH_OLDER_POOL
+    hook_register = register_before_6_7;
+#endif
     open_loop();
     open_pool();
 }
@@ -884,6 +887,7 @@ Test(receiver, errors_are_the_reads)
     init(&r);
     cr_assert_eq(read_once(&r, 64), -EBADF);
     cr_assert_eq(read_once(&r, 64), -EBADF, "each time");
+    stop(&r);
     unix_pair(r.fds);
     init(&r);
     cr_assert_eq(read_once(&r, 0), -EINVAL);
