@@ -1229,6 +1229,7 @@ static void published(const struct scenario *scenario)
     unr_sim_socketpair(s.peer.fds, CAPACITY);
     unr_sim_later(send_on, &s.peer);
     for (unsigned before = 1; s.got < 3000; before = stats_of(s.place.pool).published) {
+        give_shots(&s);
         begin_shots(&s);
         while (unr_in_flight(&s.op)) {
             struct unr_pool_stats stats = stats_of(s.place.pool);
@@ -1237,17 +1238,20 @@ static void published(const struct scenario *scenario)
                 unr_cancel(&s.op, UNR_CANCEL_ALL);
             turn(&s.place, UNR_NEVER);
         }
-        give_shots(&s);
     }
+    void *buffer = s.kept[--s.kept_count]; /* where all are published no other one can be taken */
+    give_shots(&s);
     struct unr_pool_stats stats = stats_of(s.place.pool);
     outcome("published %u", stats.published);
     unr_sim_check((stats.starved != 0) == (stats.published > 1), "doubled where one found none");
     while (stats.published > 1) {
         go_round(&s.place, 257);
-        unr_pool_give(s.place.pool, unr_pool_take(s.place.pool));
+        unr_pool_give(s.place.pool, buffer);
+        buffer = unr_pool_take(s.place.pool);
         unr_sim_check(stats_of(s.place.pool).published == stats.published / 2, "and halved");
         stats = stats_of(s.place.pool);
     }
+    unr_pool_give(s.place.pool, buffer);
     unr_start(s.place.loop, unr_cancel_close(&s.other, s.peer.fds[0]), count_run, &runs);
     end_of(&s.place, &s.other);
     unr_sim_close(s.peer.fds[1]);
