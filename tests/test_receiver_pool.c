@@ -467,6 +467,48 @@ Test(receiver, views_without_a_buffer_are_served_in_turn)
     close_all();
 }
 
+/* Makes a receiver wait in line: what has come for it found no buffer. */
+static void wait_in_line(struct reading *r)
+{
+    static const char bytes[1024];
+    unix_pair(r->fds);
+    init(r);
+    turn(1);
+    cr_assert_eq(write(r->fds[1], bytes, sizeof bytes), sizeof bytes);
+    turn(2);
+    cr_assert_eq(unr_receiver_held(&r->receiver), 0);
+}
+
+/* Nobody else has a use for the buffer that is published, and none comes back meanwhile. */
+Test(receiver, view_does_not_wait_beside_a_published_buffer)
+{
+    struct reading keeper = { .read.runs = 0 }, idle = { .read.runs = 0 }, r = { .read.runs = 0 };
+    size_t         len;
+    open_small_pool(2);
+    unix_pair(keeper.fds);
+    init(&keeper);
+    write_all(keeper.fds[1], "kept");
+    cr_assert_eq(view_once(&keeper), 4);
+    void *published = unr_receiver_keep(&keeper.receiver, &len);
+    finish_reading(&keeper);
+    wait_in_line(&idle);
+    cr_assert_eq(read_once(&idle, 1024), 1024, "from the socket");
+    wait_in_line(&r);
+    unr_pool_give(pool, published); /* for the first in line, to whom nothing comes */
+    turn(1);
+    cr_assert_eq(view_once(&r), 512, "in the spare buffer");
+    void *spare = unr_receiver_keep(&r.receiver, &len);
+    cr_assert_eq(held_buffers(), 1);
+    start_view(&r);
+    turn(3);
+    cr_assert_eq(r.read.runs, 1);
+    cr_assert_eq(r.read.result.bytes, 512);
+    unr_pool_give(pool, spare);
+    finish_reading(&idle);
+    finish_reading(&r);
+    close_all();
+}
+
 /* ---- ends of a receiver that is not armed ---- */
 
 enum waits_for { CREDIT, BUFFER };

@@ -17,8 +17,8 @@
  * Without a buffer the kernel ends a receive, tells nothing of an end, and would do the same again
  * at once.  A receiver with a read then reads by recv(2), and so it depends on nobody else's
  * buffers; one that finds nothing there is armed to wait for something first.  A receiver without a
- * read waits in line for a buffer, and so does one whose read is to show a buffer that nobody has.
- * Each buffer that comes back arms one of them.
+ * read waits in line for a buffer, and so does one whose read is to show a buffer where none is
+ * left.  Each buffer that comes back arms one of them.
  *
  * With a pool that the kernel does not know, a receiver is without a buffer from the first.  So it
  * is in line unless a read has found nothing and is armed for, and nothing is read for nobody. */
@@ -74,7 +74,7 @@ static void go_on_starved(struct unr_receiver_private *r)
     if (!r->read) {
         join_line(r, false);
     } else if (r->read->private_fields.other_fd == UNRI_READ_VIEW
-               && r->pool->spare == UNRI_NO_BUFFER) {
+               && r->pool->spare == UNRI_NO_BUFFER && !r->pool->published) {
         join_line(r, true);
     } else if (unri_receiver_attempt(r)) {
         if (!(r->state & UNRI_RECEIVER_IN_LINE))
