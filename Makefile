@@ -10,7 +10,7 @@
 #   make uninstall       with the same settings
 #
 #   make stress          random cancellations, millions; SEED=N repeats a run
-#   make fuzz            buffers, readers, frames and matches on hostile input, FUZZ_SECONDS=20 each; needs clang's libFuzzer
+#   make fuzz            buffers, readers, frames, matches and receivers on hostile input, FUZZ_SECONDS=20 each; needs clang's libFuzzer
 #   make check-sim       every scenario on the simulated kernel; make explore, mutants, check-conformance, coverage:
 #                        see tests/sim/sim.mk
 #   make check-model     the inbox of a loop, in every order of what three threads do with it
