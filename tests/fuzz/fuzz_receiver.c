@@ -361,15 +361,35 @@ static void finish(const struct unr_op *op)
 
 /* ---- its begin and its end ---- */
 
-static void open_pool(unsigned how)
+static void open_pool(unsigned buffers, unsigned published)
 {
-    count = 2u << how / 4 % 3;
     const struct unr_pool_options options = {
-        .size = sizeof options, .count = count, .buffer_size = SIZE, .published = 1 + how / 16 % 4
+        .size = sizeof options, .count = buffers, .buffer_size = SIZE, .published = published
     };
+    count = buffers;
     pool = NULL;
-    if (how & 3 && has_pools)
+    if (has_pools)
         has_pools = unr_pool_open(&pool, loop, &options) == 0;
+}
+
+/* Finds out whether the kernel ends a receive by itself after so many bytes: Linux 6.17. */
+static void look_for_limits(void)
+{
+    struct unr_op op = { .data = NULL };
+    int           fds[2];
+    open_pool(2, 1);
+    if (!pool)
+        return;
+    check(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0 && send(fds[1], "x", 1, 0) == 1);
+    unr_start(loop, unr_recv_multishot(&op, fds[0], pool, 1, 0), count_done, NULL);
+    for (int turns = 0; unr_in_flight(&op); turns++)
+        check(turns < TURNS_MAX && unr_loop_run_once(loop, 0) >= 0);
+    has_limits = op.result.error == 0;
+    if (has_limits)
+        unr_pool_give(pool, unr_shot_data(&op));
+    unr_pool_close(pool);
+    close(fds[0]);
+    close(fds[1]);
 }
 
 static void open_lane(struct lane *l)
@@ -459,6 +479,7 @@ static void set_up(void)
         whole_text[i] = (uint8_t)((x = x * 1664525 + 1013904223) >> 24);
     memset(untouched, 0xa5, sizeof untouched);
     loop = the_loop();
+    look_for_limits();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -467,8 +488,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         set_up();
     tape = (struct tape){ data, len };
     kept_count = 0;
-    open_pool(take(&tape));
-    unsigned ends = take(&tape);
+    unsigned how = take(&tape), ends = take(&tape);
+    pool = NULL;
+    if (how & 3)
+        open_pool(2u << how / 4 % 3, 1 + how / 16 % 4);
     for (struct lane *l = lanes; l < lanes + LANES; l++)
         open_lane(l);
     for (unsigned i = 0; i < COMMANDS_MAX && tape.len; i++) {
