@@ -259,6 +259,45 @@ Test(pool, kernel_before_6_7)
     close_loop();
 }
 
+/* Registers no ring: so many would cost time. */
+static int register_no_ring(unsigned fd, unsigned opcode, const void *argument, unsigned count)
+{
+    return opcode == IORING_REGISTER_PBUF_RING || opcode == IORING_UNREGISTER_PBUF_RING
+               ? 0
+               : kernel_register(fd, opcode, argument, count);
+}
+
+static int open_smallest(struct unr_pool **ret_pool)
+{
+    const struct unr_pool_options options = {
+        .size = sizeof options, .count = 2, .buffer_size = 512, .published = 1
+    };
+    return unr_pool_open(ret_pool, loop, &options);
+}
+
+/* An SQE names its pool in 16 bits.  A number that is free again is found. */
+Test(pool, no_more_than_an_sqe_can_name)
+{
+    enum { ALL = 65536 };
+    static struct unr_pool *pools[ALL];
+    struct unr_pool *const  untouched = (void *)&loop;
+    struct unr_pool        *another = untouched;
+    hook_register = register_no_ring;
+    for (unsigned i = 0; i < ALL; i++)
+        cr_assert_eq(open_smallest(&pools[i]), 0, "pool %u", i);
+    cr_assert_eq(open_smallest(&another), -ENOSPC);
+    cr_assert_eq(another, untouched);
+    for (unsigned i = 0; i < ALL; i += ALL / 4) {
+        unr_pool_close(pools[i]);
+        cr_assert_eq(open_smallest(&pools[i]), 0);
+        cr_assert_eq(open_smallest(&another), -ENOSPC);
+    }
+    for (unsigned i = ALL; i;)
+        unr_pool_close(pools[--i]);
+    hook_register = NULL;
+    close_loop();
+}
+
 /* ---- registered, and huge ---- */
 
 static int open_flagged(struct unr_pool **ret_pool, struct unr_loop *on, unsigned count,

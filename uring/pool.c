@@ -196,14 +196,16 @@ static bool set_options(struct unr_pool_options *known, const struct unr_pool_op
            && !(known->flags & ~(UNR_POOL_REGISTERED | UNR_POOL_HUGE)) && !known->abandoned_max;
 }
 
-/* Finds a number for the pool that no other pool of the loop has; the pools are in their order. */
+/* Finds a number for the pool that no other pool of the loop has.  The list begins with the
+ * highest; once that is the last one, there may be free ones below. */
 static int add_to_loop(struct unr_pool *pool)
 {
     struct unr_pool **at = &pool->loop->ring->pools;
-    unsigned          group = 0;
-    for (; *at && (*at)->group == group; at = &(*at)->next)
-        group++;
+    int               group = *at ? (*at)->group + 1 : 0;
     if (group == GROUPS)
+        for (group--; *at && (*at)->group == group; at = &(*at)->next)
+            group--;
+    if (group < 0)
         return -ENOSPC;
     pool->group = (uint16_t)group;
     pool->next = *at;
