@@ -12,6 +12,7 @@
 #include <unring/buffer.h>
 #include <unring/cancel.h>
 #include <unring/cancel_scope.h>
+#include <unring/channel.h>
 #include <unring/compose.h>
 #include <unring/connect.h>
 #include <unring/deadline.h>
@@ -36,6 +37,7 @@
 #include <unring/scope.h>
 #include <unring/state.h>
 #include <unring/stream.h>
+#include <unring/sync.h>
 #include <unring/system.h>
 #include <unring/thread.h>
 #include <unring/time.h>

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/* Mutexes, semaphores, events and conditions.  line.h has the lines in which operations wait for
+ * them; channel.c has channels.
+ *
+ * Whoever gives something gives it to the first in line, if there is one.  So these are never true
+ * at the same time: somebody waits for a mutex, and it is not locked; somebody waits for a
+ * semaphore, and its count is not 0; somebody waits for an event, and it is set.  That is why a
+ * try_ function overtakes nobody. */
+#include <limits.h>
+#include "line.h"
+
+/* ---- mutexes ---- */
+
+/* The owner of a mutex that is locked. */
+enum { SOMEBODY = 1 };
+
+static struct unr_mutex_private *mutex_of(const struct unr_op *lock)
+{
+    return unri_awaited(lock);
+}
+
+static bool try_lock(struct unr_mutex_private *m)
+{
+    if (m->owner)
+        return false;
+    m->owner = SOMEBODY;
+    return true;
+}
+
+static void end_with_lock(struct unr_op *op);
+
+static void unlock(struct unr_mutex_private *m)
+{
+    struct unr_op *next = unri_line_serve(&m->waiting);
+    m->owner = next ? SOMEBODY : 0;
+    if (next)
+        end_with_lock(next);
+}
+
+static void lock_start(struct unr_op *op)
+{
+    struct unr_mutex_private *m = mutex_of(op);
+    unri_begin_wait(op);
+    if (try_lock(m))
+        unri_end(op, 0);
+    else
+        unri_line_join(&m->waiting, unri_place_of(op));
+}
+
+static void lock_cancel(struct unr_op *op, struct unr_cancel_request request)
+{
+    (void)request;
+    unri_line_leave(&mutex_of(op)->waiting, unri_place_of(op));
+    unri_end(op, -ECANCELED);
+}
+
+static const struct unr_op_type lock_type = {
+    .size = sizeof(struct unr_op_type),
+    .supports = UNR_CANCEL_ALL,
+    .name = "mutex_lock",
+    .start = lock_start,
+    .cancel = lock_cancel,
+    .private_fields = { .kind = UNRI_PARKED },
+};
+
+struct unr_op *unr_mutex_lock(struct unr_waiter *waiter, struct unr_mutex *mutex)
+{
+    return unri_describe_waiter(waiter, &lock_type, &mutex->private_fields, NULL);
+}
+
+bool unr_mutex_try_lock(struct unr_mutex *mutex)
+{
+    return try_lock(&mutex->private_fields);
+}
+
+void unr_mutex_unlock(struct unr_mutex *mutex)
+{
+    if (unlikely(!mutex->private_fields.owner))
+        unri_broken("unr_mutex_unlock of a mutex that is not locked", NULL,
+                    "whoever has locked a mutex unlocks it, once");
+    unlock(&mutex->private_fields);
+}
+
+/* ---- semaphores ---- */
+
+static struct unr_semaphore_private *semaphore_of(const struct unr_op *wait)
+{
+    return unri_awaited(wait);
+}
+
+static bool try_take(struct unr_semaphore_private *s)
+{
+    if (s->count == 0)
+        return false;
+    s->count--;
+    return true;
+}
+
+static void semaphore_start(struct unr_op *op)
+{
+    struct unr_semaphore_private *s = semaphore_of(op);
+    unri_begin_wait(op);
+    if (try_take(s))
+        unri_end(op, 0);
+    else
+        unri_line_join(&s->waiting, unri_place_of(op));
+}
+
+static void semaphore_cancel(struct unr_op *op, struct unr_cancel_request request)
+{
+    (void)request;
+    unri_line_leave(&semaphore_of(op)->waiting, unri_place_of(op));
+    unri_end(op, -ECANCELED);
+}
+
+static const struct unr_op_type semaphore_type = {
+    .size = sizeof(struct unr_op_type),
+    .supports = UNR_CANCEL_ALL,
+    .name = "semaphore_wait",
+    .start = semaphore_start,
+    .cancel = semaphore_cancel,
+    .private_fields = { .kind = UNRI_PARKED },
+};
+
+void unr_semaphore_init(struct unr_semaphore *semaphore, unsigned count)
+{
+    semaphore->private_fields = (struct unr_semaphore_private){ .count = count };
+}
+
+struct unr_op *unr_semaphore_wait(struct unr_waiter *waiter, struct unr_semaphore *semaphore)
+{
+    return unri_describe_waiter(waiter, &semaphore_type, &semaphore->private_fields, NULL);
+}
+
+bool unr_semaphore_try_wait(struct unr_semaphore *semaphore)
+{
+    return try_take(&semaphore->private_fields);
+}
+
+void unr_semaphore_post(struct unr_semaphore *semaphore)
+{
+    struct unr_semaphore_private *s = &semaphore->private_fields;
+    struct unr_op                *next = unri_line_serve(&s->waiting);
+    if (next)
+        unri_end(next, 0);
+    else if (unlikely(s->count++ == UINT_MAX))
+        unri_broken("unr_semaphore_post beyond UINT_MAX", NULL,
+                    "the count of a semaphore is an unsigned int");
+}
+
+/* ---- events ---- */
+
+static struct unr_event_private *event_of(const struct unr_op *wait)
+{
+    return unri_awaited(wait);
+}
+
+static void event_start(struct unr_op *op)
+{
+    struct unr_event_private *e = event_of(op);
+    unri_begin_wait(op);
+    if (e->set)
+        unri_end(op, 0);
+    else
+        unri_line_join(&e->waiting, unri_place_of(op));
+}
+
+static void event_cancel(struct unr_op *op, struct unr_cancel_request request)
+{
+    (void)request;
+    unri_line_leave(&event_of(op)->waiting, unri_place_of(op));
+    unri_end(op, -ECANCELED);
+}
+
+static const struct unr_op_type event_type = {
+    .size = sizeof(struct unr_op_type),
+    .supports = UNR_CANCEL_ALL,
+    .name = "event_wait",
+    .start = event_start,
+    .cancel = event_cancel,
+    .private_fields = { .kind = UNRI_PARKED },
+};
+
+struct unr_op *unr_event_wait(struct unr_waiter *waiter, struct unr_event *event)
+{
+    return unri_describe_waiter(waiter, &event_type, &event->private_fields, NULL);
+}
+
+void unr_event_set(struct unr_event *event)
+{
+    struct unr_event_private *e = &event->private_fields;
+    e->set = true;
+    for (struct unr_op *op; (op = unri_line_serve(&e->waiting)) != NULL;)
+        unri_end(op, 0);
+}
+
+void unr_event_reset(struct unr_event *event)
+{
+    event->private_fields.set = false;
+}
+
+bool unr_event_is_set(const struct unr_event *event)
+{
+    return event->private_fields.set;
+}
+
+/* ---- conditions ----
+ *
+ * A wait for a condition is first in the line of the condition, and then, woken or cancelled, in
+ * that of the mutex.  It keeps the mutex where a system call has its address, and what has ended
+ * the first wait in call_flags, which is 0 when it is described, and 0 for a lock. */
+
+enum ended_by { NOBODY, A_SIGNAL, A_REQUEST };
+
+static struct unr_condition_private *condition_of(const struct unr_op *wait)
+{
+    return unri_awaited(wait);
+}
+
+static struct unr_mutex_private *mutex_of_condition(const struct unr_op *wait)
+{
+    return (struct unr_mutex_private *)(uintptr_t)wait->private_fields.address;
+}
+
+/* Ends a lock, or a wait for a condition, that has got the mutex.  A request that came to the
+ * latter behind a signal is TOO_LATE. */
+static void end_with_lock(struct unr_op *op)
+{
+    unri_end(op, op->private_fields.call_flags == A_REQUEST ? -ECANCELED : 0);
+}
+
+static void lock_again(struct unr_op *op, enum ended_by ended_by)
+{
+    struct unr_mutex_private *m = mutex_of_condition(op);
+    unri_private(op)->call_flags = ended_by;
+    if (try_lock(m))
+        end_with_lock(op);
+    else
+        unri_line_join(&m->waiting, unri_place_of(op));
+}
+
+/* It waits before it unlocks: so a signal of whoever is handed the mutex finds it. */
+static void condition_start(struct unr_op *op)
+{
+    struct unr_mutex_private *m = mutex_of_condition(op);
+    unri_begin_wait(op);
+    if (unlikely(!m->owner))
+        unri_broken("started with a mutex that is not locked", op,
+                    "a wait for a condition begins and ends with its mutex locked");
+    unri_line_join(&condition_of(op)->waiting, unri_place_of(op));
+    unlock(m);
+}
+
+static void condition_cancel(struct unr_op *op, struct unr_cancel_request request)
+{
+    (void)request;
+    if (op->private_fields.call_flags != NOBODY)
+        return; /* it waits for the mutex, which it ends with in any case */
+    unri_line_leave(&condition_of(op)->waiting, unri_place_of(op));
+    lock_again(op, A_REQUEST);
+}
+
+static const struct unr_op_type condition_type = {
+    .size = sizeof(struct unr_op_type),
+    .supports = UNR_CANCEL_ALL,
+    .name = "condition_wait",
+    .start = condition_start,
+    .cancel = condition_cancel,
+    .private_fields = { .kind = UNRI_PARKED },
+};
+
+struct unr_op *unr_condition_wait(struct unr_waiter *waiter, struct unr_condition *condition,
+                                  struct unr_mutex *mutex)
+{
+    unri_describe_waiter(waiter, &condition_type, &condition->private_fields, NULL);
+    unri_private(&waiter->op)->address = (uintptr_t)&mutex->private_fields;
+    return &waiter->op;
+}
+
+void unr_condition_signal(struct unr_condition *condition)
+{
+    struct unr_op *first = unri_line_serve(&condition->private_fields.waiting);
+    if (first)
+        lock_again(first, A_SIGNAL);
+}
+
+void unr_condition_broadcast(struct unr_condition *condition)
+{
+    for (struct unr_op *op; (op = unri_line_serve(&condition->private_fields.waiting)) != NULL;)
+        lock_again(op, A_SIGNAL);
+}
