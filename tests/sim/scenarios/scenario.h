@@ -14,6 +14,7 @@
  *   receivers.c    receivers: reads that wait in user space
  *   sends.c        sends that are tried at once
  *   acceptors.c    acceptors: connections that are waited for in user space
+ *   channels.c     channels, mutexes and their like
  *   pools.c        pools, and what takes buffers from them: multishot operations, receivers
  *   sessions.c     what users write: the talk's race, the proxy
  *   rules.c        the rules of lib/README.md that the others do not get to: timers, slots, types,
@@ -52,7 +53,8 @@ const struct scenario *scenarios_operations_table(void), *scenarios_pairs_table(
     *scenarios_combinators_table(void), *scenarios_composed_table(void),
     *scenarios_lent_table(void), *scenarios_unasked_table(void), *scenarios_checks_table(void),
     *scenarios_shots_table(void), *scenarios_receivers_table(void),
-    *scenarios_acceptors_table(void), *scenarios_pools_table(void), *scenarios_sends_table(void);
+    *scenarios_acceptors_table(void), *scenarios_pools_table(void), *scenarios_sends_table(void),
+    *scenarios_channels_table(void);
 
 /* Says how a schedule ended; on the real kernel, how a run did.  Compared between the two. */
 void outcome(const char *format, ...) __attribute__((format(printf, 1, 2)));
