@@ -217,6 +217,13 @@ END {
     row("compose.64", "64 at a time")
     row("compose.allocated.64", "pieces of memory allocated", "within", 0, "unring")
 
+    section("a value sent and received, ns of processor time")
+    row("channel.0.1", "capacity 0, one sender", "within", 250, "unring")
+    row("channel.0.64", "capacity 0, 64 senders", "within", 250, "unring")
+    row("channel.64.1", "capacity 64, one sender", "within", 150, "unring")
+    row("channel.64.64", "capacity 64, 64 senders", "within", 150, "unring")
+    row("channel.try", "without a wait, per call", "within", 10, "unring")
+
     section("lines of 64 bytes, thousands per second of processor time")
     row("lines.bulk", "1,024 at a time", "at least", 0.9, "liburing")
     row("lines.bulk_found", "the same, looked for by the caller", "at least", 0.9, "liburing")
