@@ -239,7 +239,6 @@ static void lock_again(struct unr_op *op, enum ended_by ended_by)
         unri_line_join(&m->waiting, unri_place_of(op));
 }
 
-/* It waits before it unlocks: so a signal of whoever is handed the mutex finds it. */
 static void condition_start(struct unr_op *op)
 {
     struct unr_mutex_private *m = mutex_of_condition(op);
