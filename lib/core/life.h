@@ -24,7 +24,8 @@
  *   DESCRIBED     -> IN_FLIGHT   [accept_start]         an accept from an acceptor
  *   DESCRIBED     -> IN_FLIGHT   [presence_start]       what stands for an acceptor
  *   DESCRIBED     -> IN_FLIGHT   [stop_start]           the stop of either
- *   DESCRIBED     -> IN_FLIGHT   [unri_begin_wait]      a channel's, a mutex's and their like
+ *   DESCRIBED     -> IN_FLIGHT   [unri_begin_wait]      for a channel, a mutex and their like
+ *   DESCRIBED     -> IN_FLIGHT   [select_start]         for one of several channels
  *   QUEUED        -> IN_FLIGHT   [fill_queued]          it gets its SQE
  *   IN_FLIGHT     -> QUEUED      [unri_enqueue]         a cancel_close is alone on its descriptor
  *   IN_FLIGHT     -> QUEUED      [unri_interrupted]     the kernel has given it back untouched

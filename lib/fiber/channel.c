@@ -16,11 +16,6 @@
 #include <unring/channel.h>
 #include "line.h"
 
-static struct unr_channel_private *channel_of(const struct unr_op *op)
-{
-    return unri_awaited(op);
-}
-
 /* ---- values ---- */
 
 static void copy(const struct unr_channel_private *c, void *to, const void *from)
@@ -119,21 +114,9 @@ static int try_receive(struct unr_channel_private *c, void *room)
 
 static void send_start(struct unr_op *op)
 {
-    struct unr_channel_private *c = channel_of(op);
-    struct unr_waiter_private  *place = unri_place_of(op);
-    unri_begin_wait(op);
-    int error = try_send(c, place->memory);
-    if (error == -EAGAIN)
-        unri_line_join(&c->senders, place);
-    else
-        unri_end(op, error);
-}
-
-static void send_cancel(struct unr_op *op, struct unr_cancel_request request)
-{
-    (void)request;
-    unri_line_leave(&channel_of(op)->senders, unri_place_of(op));
-    unri_end(op, -ECANCELED);
+    struct unr_channel_private *c =
+        unr_container_of(unri_line_of(op), struct unr_channel_private, senders);
+    unri_begin_wait(op, try_send(c, unri_place_of(op)->memory));
 }
 
 static const struct unr_op_type send_type = {
@@ -141,29 +124,17 @@ static const struct unr_op_type send_type = {
     .supports = UNR_CANCEL_ALL,
     .name = "channel_send",
     .start = send_start,
-    .cancel = send_cancel,
+    .cancel = unri_cancel_wait,
     .private_fields = { .kind = UNRI_PARKED },
 };
 
 static void receive_start(struct unr_op *op)
 {
-    struct unr_channel_private *c = channel_of(op);
-    struct unr_waiter_private  *place = unri_place_of(op);
-    unri_begin_wait(op);
-    int received = try_receive(c, place->memory);
-    if (received == -EAGAIN) {
-        unri_line_join(&c->receivers, place);
-        return;
-    }
-    op->result.value = received;
-    unri_end(op, 0);
-}
-
-static void receive_cancel(struct unr_op *op, struct unr_cancel_request request)
-{
-    (void)request;
-    unri_line_leave(&channel_of(op)->receivers, unri_place_of(op));
-    unri_end(op, -ECANCELED);
+    struct unr_channel_private *c =
+        unr_container_of(unri_line_of(op), struct unr_channel_private, receivers);
+    int received = try_receive(c, unri_place_of(op)->memory);
+    op->result.value = received > 0;
+    unri_begin_wait(op, received == -EAGAIN ? -EAGAIN : 0);
 }
 
 static const struct unr_op_type receive_type = {
@@ -171,7 +142,7 @@ static const struct unr_op_type receive_type = {
     .supports = UNR_CANCEL_ALL,
     .name = "channel_receive",
     .start = receive_start,
-    .cancel = receive_cancel,
+    .cancel = unri_cancel_wait,
     .private_fields = { .kind = UNRI_PARKED },
 };
 
@@ -189,14 +160,15 @@ void unr_channel_init(struct unr_channel *channel, void *storage, size_t size, s
 struct unr_op *unr_channel_send(struct unr_waiter *waiter, struct unr_channel *channel,
                                 const void *value)
 {
-    return unri_describe_waiter(waiter, &send_type, &channel->private_fields,
+    return unri_describe_waiter(waiter, &send_type, &channel->private_fields.senders,
                                 (void *)(uintptr_t)value);
 }
 
 struct unr_op *unr_channel_receive(struct unr_waiter *waiter, struct unr_channel *channel,
                                    void *ret_value)
 {
-    return unri_describe_waiter(waiter, &receive_type, &channel->private_fields, ret_value);
+    return unri_describe_waiter(waiter, &receive_type, &channel->private_fields.receivers,
+                                ret_value);
 }
 
 int unr_channel_try_send(struct unr_channel *channel, const void *value)
@@ -266,29 +238,34 @@ static int try_case(struct unr_channel_case *one)
     return done > 0 ? 0 : done;
 }
 
+static void select_wait(struct unr_op *op)
+{
+    struct unr_channel_case *cases = cases_of(op);
+    for (unsigned i = 0; i < op->private_fields.length; i++) {
+        struct unr_channel_case   *one = &cases[i];
+        struct unr_waiter_private *place = &one->private_fields;
+        place->op = op;
+        place->memory = one->send ? (void *)(uintptr_t)one->send : one->receive;
+        unri_line_join(line_of(one), place);
+    }
+}
+
 static void select_start(struct unr_op *op)
 {
     struct unr_channel_case *cases = cases_of(op);
-    unsigned                 n = op->private_fields.length;
+    unsigned                 n = op->private_fields.length, i = 0;
     int                      error = n ? -EAGAIN : -EINVAL;
-    unri_begin_wait(op);
-    for (unsigned i = 0; i < n; i++)
-        cases[i].closed = false;
-    for (unsigned i = 0; i < n && error == -EAGAIN; i++) {
-        error = try_case(&cases[i]);
-        op->result.value = i;
-    }
-    if (error != -EAGAIN) {
-        unri_end(op, error);
+    unri_set_op_state(op, UNRI_IN_FLIGHT);
+    for (unsigned k = 0; k < n; k++)
+        cases[k].closed = false;
+    while (i < n && (error = try_case(&cases[i])) == -EAGAIN)
+        i++;
+    if (error == -EAGAIN) {
+        select_wait(op);
         return;
     }
-    op->result.value = 0;
-    for (unsigned i = 0; i < n; i++) {
-        struct unr_channel_case *one = &cases[i];
-        one->private_fields.op = op;
-        one->private_fields.memory = one->send ? (void *)(uintptr_t)one->send : one->receive;
-        unri_line_join(line_of(one), &one->private_fields);
-    }
+    op->result.value = i;
+    unri_end(op, error);
 }
 
 static void select_cancel(struct unr_op *op, struct unr_cancel_request request)

@@ -9,38 +9,32 @@
 #ifndef UNRI_LINE_H
 #define UNRI_LINE_H
 
+#include <errno.h>
 #include <unring/sync.h>
 #include "../core/contract.h"
 #include "../core/op.h"
 #include "../core/type.h"
 
-/* Describes an operation that waits for `object`. */
+/* Describes an operation that may have to wait in `line`. */
 static inline struct unr_op *unri_describe_waiter(struct unr_waiter        *waiter,
-                                                  const struct unr_op_type *type, void *object,
-                                                  void *memory)
+                                                  const struct unr_op_type *type,
+                                                  struct unr_line *line, void *memory)
 {
     unr_describe(&waiter->op, type);
-    unri_private(&waiter->op)->offset = (uintptr_t)object;
+    unri_private(&waiter->op)->offset = (uintptr_t)line;
     waiter->private_fields.op = &waiter->op;
     waiter->private_fields.memory = memory;
     return &waiter->op;
 }
 
-/* What a described operation waits for. */
-static inline void *unri_awaited(const struct unr_op *op)
+static inline struct unr_line *unri_line_of(const struct unr_op *op)
 {
-    return (void *)(uintptr_t)op->private_fields.offset;
+    return (struct unr_line *)(uintptr_t)op->private_fields.offset;
 }
 
 static inline struct unr_waiter_private *unri_place_of(struct unr_op *op)
 {
     return &unr_container_of(op, struct unr_waiter, op)->private_fields;
-}
-
-/* Begins an operation, which then ends or joins a line. */
-static inline void unri_begin_wait(struct unr_op *op)
-{
-    unri_set_op_state(op, UNRI_IN_FLIGHT);
 }
 
 static inline void unri_line_join(struct unr_line *line, struct unr_waiter_private *place)
@@ -70,6 +64,24 @@ static inline void unri_line_leave(struct unr_line *line, struct unr_waiter_priv
                     "somebody waits");
     *from = place->next;
     *back = place->previous;
+}
+
+/* Begins an operation: it ends with `error`, or with -EAGAIN it waits in its line. */
+static inline void unri_begin_wait(struct unr_op *op, int error)
+{
+    unri_set_op_state(op, UNRI_IN_FLIGHT);
+    if (error == -EAGAIN)
+        unri_line_join(unri_line_of(op), unri_place_of(op));
+    else
+        unri_end(op, error);
+}
+
+/* Ends an operation that waits in its line, and is cancelled: nobody has served it. */
+static inline void unri_cancel_wait(struct unr_op *op, struct unr_cancel_request request)
+{
+    (void)request;
+    unri_line_leave(unri_line_of(op), unri_place_of(op));
+    unri_end(op, -ECANCELED);
 }
 
 /* Takes whoever is first out of a line, to be ended by the caller; NULL: nobody waits. */

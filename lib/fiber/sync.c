@@ -16,7 +16,7 @@ enum { SOMEBODY = 1 };
 
 static struct unr_mutex_private *mutex_of(const struct unr_op *lock)
 {
-    return unri_awaited(lock);
+    return unr_container_of(unri_line_of(lock), struct unr_mutex_private, waiting);
 }
 
 static bool try_lock(struct unr_mutex_private *m)
@@ -39,19 +39,7 @@ static void unlock(struct unr_mutex_private *m)
 
 static void lock_start(struct unr_op *op)
 {
-    struct unr_mutex_private *m = mutex_of(op);
-    unri_begin_wait(op);
-    if (try_lock(m))
-        unri_end(op, 0);
-    else
-        unri_line_join(&m->waiting, unri_place_of(op));
-}
-
-static void lock_cancel(struct unr_op *op, struct unr_cancel_request request)
-{
-    (void)request;
-    unri_line_leave(&mutex_of(op)->waiting, unri_place_of(op));
-    unri_end(op, -ECANCELED);
+    unri_begin_wait(op, try_lock(mutex_of(op)) ? 0 : -EAGAIN);
 }
 
 static const struct unr_op_type lock_type = {
@@ -59,13 +47,13 @@ static const struct unr_op_type lock_type = {
     .supports = UNR_CANCEL_ALL,
     .name = "mutex_lock",
     .start = lock_start,
-    .cancel = lock_cancel,
+    .cancel = unri_cancel_wait,
     .private_fields = { .kind = UNRI_PARKED },
 };
 
 struct unr_op *unr_mutex_lock(struct unr_waiter *waiter, struct unr_mutex *mutex)
 {
-    return unri_describe_waiter(waiter, &lock_type, &mutex->private_fields, NULL);
+    return unri_describe_waiter(waiter, &lock_type, &mutex->private_fields.waiting, NULL);
 }
 
 bool unr_mutex_try_lock(struct unr_mutex *mutex)
@@ -85,7 +73,7 @@ void unr_mutex_unlock(struct unr_mutex *mutex)
 
 static struct unr_semaphore_private *semaphore_of(const struct unr_op *wait)
 {
-    return unri_awaited(wait);
+    return unr_container_of(unri_line_of(wait), struct unr_semaphore_private, waiting);
 }
 
 static bool try_take(struct unr_semaphore_private *s)
@@ -98,19 +86,7 @@ static bool try_take(struct unr_semaphore_private *s)
 
 static void semaphore_start(struct unr_op *op)
 {
-    struct unr_semaphore_private *s = semaphore_of(op);
-    unri_begin_wait(op);
-    if (try_take(s))
-        unri_end(op, 0);
-    else
-        unri_line_join(&s->waiting, unri_place_of(op));
-}
-
-static void semaphore_cancel(struct unr_op *op, struct unr_cancel_request request)
-{
-    (void)request;
-    unri_line_leave(&semaphore_of(op)->waiting, unri_place_of(op));
-    unri_end(op, -ECANCELED);
+    unri_begin_wait(op, try_take(semaphore_of(op)) ? 0 : -EAGAIN);
 }
 
 static const struct unr_op_type semaphore_type = {
@@ -118,7 +94,7 @@ static const struct unr_op_type semaphore_type = {
     .supports = UNR_CANCEL_ALL,
     .name = "semaphore_wait",
     .start = semaphore_start,
-    .cancel = semaphore_cancel,
+    .cancel = unri_cancel_wait,
     .private_fields = { .kind = UNRI_PARKED },
 };
 
@@ -129,7 +105,7 @@ void unr_semaphore_init(struct unr_semaphore *semaphore, unsigned count)
 
 struct unr_op *unr_semaphore_wait(struct unr_waiter *waiter, struct unr_semaphore *semaphore)
 {
-    return unri_describe_waiter(waiter, &semaphore_type, &semaphore->private_fields, NULL);
+    return unri_describe_waiter(waiter, &semaphore_type, &semaphore->private_fields.waiting, NULL);
 }
 
 bool unr_semaphore_try_wait(struct unr_semaphore *semaphore)
@@ -152,24 +128,12 @@ void unr_semaphore_post(struct unr_semaphore *semaphore)
 
 static struct unr_event_private *event_of(const struct unr_op *wait)
 {
-    return unri_awaited(wait);
+    return unr_container_of(unri_line_of(wait), struct unr_event_private, waiting);
 }
 
 static void event_start(struct unr_op *op)
 {
-    struct unr_event_private *e = event_of(op);
-    unri_begin_wait(op);
-    if (e->set)
-        unri_end(op, 0);
-    else
-        unri_line_join(&e->waiting, unri_place_of(op));
-}
-
-static void event_cancel(struct unr_op *op, struct unr_cancel_request request)
-{
-    (void)request;
-    unri_line_leave(&event_of(op)->waiting, unri_place_of(op));
-    unri_end(op, -ECANCELED);
+    unri_begin_wait(op, event_of(op)->set ? 0 : -EAGAIN);
 }
 
 static const struct unr_op_type event_type = {
@@ -177,13 +141,13 @@ static const struct unr_op_type event_type = {
     .supports = UNR_CANCEL_ALL,
     .name = "event_wait",
     .start = event_start,
-    .cancel = event_cancel,
+    .cancel = unri_cancel_wait,
     .private_fields = { .kind = UNRI_PARKED },
 };
 
 struct unr_op *unr_event_wait(struct unr_waiter *waiter, struct unr_event *event)
 {
-    return unri_describe_waiter(waiter, &event_type, &event->private_fields, NULL);
+    return unri_describe_waiter(waiter, &event_type, &event->private_fields.waiting, NULL);
 }
 
 void unr_event_set(struct unr_event *event)
@@ -212,11 +176,6 @@ bool unr_event_is_set(const struct unr_event *event)
 
 enum ended_by { NOBODY, A_SIGNAL, A_REQUEST };
 
-static struct unr_condition_private *condition_of(const struct unr_op *wait)
-{
-    return unri_awaited(wait);
-}
-
 static struct unr_mutex_private *mutex_of_condition(const struct unr_op *wait)
 {
     return (struct unr_mutex_private *)(uintptr_t)wait->private_fields.address;
@@ -242,11 +201,10 @@ static void lock_again(struct unr_op *op, enum ended_by ended_by)
 static void condition_start(struct unr_op *op)
 {
     struct unr_mutex_private *m = mutex_of_condition(op);
-    unri_begin_wait(op);
     if (unlikely(!m->owner))
         unri_broken("started with a mutex that is not locked", op,
                     "a wait for a condition begins and ends with its mutex locked");
-    unri_line_join(&condition_of(op)->waiting, unri_place_of(op));
+    unri_begin_wait(op, -EAGAIN);
     unlock(m);
 }
 
@@ -255,7 +213,7 @@ static void condition_cancel(struct unr_op *op, struct unr_cancel_request reques
     (void)request;
     if (op->private_fields.call_flags != NOBODY)
         return; /* it waits for the mutex, which it ends with in any case */
-    unri_line_leave(&condition_of(op)->waiting, unri_place_of(op));
+    unri_line_leave(unri_line_of(op), unri_place_of(op));
     lock_again(op, A_REQUEST);
 }
 
@@ -271,7 +229,7 @@ static const struct unr_op_type condition_type = {
 struct unr_op *unr_condition_wait(struct unr_waiter *waiter, struct unr_condition *condition,
                                   struct unr_mutex *mutex)
 {
-    unri_describe_waiter(waiter, &condition_type, &condition->private_fields, NULL);
+    unri_describe_waiter(waiter, &condition_type, &condition->private_fields.waiting, NULL);
     unri_private(&waiter->op)->address = (uintptr_t)&mutex->private_fields;
     return &waiter->op;
 }
