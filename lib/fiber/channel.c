@@ -16,6 +16,8 @@
 #include <unring/channel.h>
 #include "line.h"
 
+static_assert(sizeof(struct unr_channel) == 80, "as channel.h says");
+
 /* ---- values ---- */
 
 static void copy(const struct unr_channel_private *c, void *to, const void *from)

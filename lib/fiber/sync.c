@@ -9,6 +9,10 @@
 #include <limits.h>
 #include "line.h"
 
+static_assert(sizeof(struct unr_waiter) == 160, "as sync.h says");
+static_assert(sizeof(struct unr_mutex) == 24 && sizeof(struct unr_semaphore) == 24, "");
+static_assert(sizeof(struct unr_event) == 24 && sizeof(struct unr_condition) == 16, "");
+
 /* ---- mutexes ---- */
 
 /* The owner of a mutex that is locked. */
