@@ -116,7 +116,7 @@ Test(channel, storage_is_a_queue_of_its_capacity)
     close_loop();
 }
 
-/* Values of any size are copied whole, and those of no size are counted. */
+/* Values of any size are copied whole, and values of no size are counted. */
 Test(channel, values_of_any_size)
 {
     static const size_t sizes[] = { 1, 3, 8, 1000 };
@@ -192,7 +192,7 @@ Test(channel, first_come_first_served)
     close_loop();
 }
 
-/* Those that end become idle in the order in which they were served. */
+/* Receivers end in the order in which they were served. */
 static int order[8], ended;
 
 static void note_order(struct seen *seen)
@@ -278,7 +278,7 @@ Test(channel, every_type_is_honoured)
     close_loop();
 }
 
-/* What was asked before the start ends it there: nothing is sent, and the verdict says so. */
+/* A request before the start ends it there: nothing is sent, and the verdict says so. */
 Test(channel, latched_request_comes_before_the_value)
 {
     struct party      sender = { .value = 0 }, receiver = { .value = 0 };
@@ -299,7 +299,7 @@ Test(channel, latched_request_comes_before_the_value)
     close_loop();
 }
 
-/* A deadline ends a wait, and not one that was served before. */
+/* A deadline ends a wait, but not a wait that was served before. */
 Test(channel, receive_has_a_deadline)
 {
     struct party        receiver = { .value = 0 };
@@ -326,7 +326,7 @@ Test(channel, receive_has_a_deadline)
 
 /* ---- the end ---- */
 
-/* Senders that wait keep their values; what is in the storage is received, and then the end. */
+/* Senders that wait keep their values; the values in the storage are received, and then the end. */
 Test(channel, close_wakes_both_sides)
 {
     struct party senders[2] = { { .value = 0 } }, receivers[4] = { { .value = 0 } };
@@ -365,7 +365,8 @@ Test(channel, close_wakes_both_sides)
     close_loop();
 }
 
-/* A loop that is closed ends those that wait; a value that had been handed over stays received. */
+/* A loop that is closed ends the operations that wait; a value that had been handed over stays
+ * received. */
 Test(channel, closing_loop_ends_those_that_wait)
 {
     struct party served = { .value = 0 }, receiver = { .value = 0 }, late = { .value = 0 };
@@ -489,7 +490,7 @@ Test(channel, any_over_two_receives_may_take_both)
     close_loop();
 }
 
-/* Sends are cases, too; those that are not done keep their values. */
+/* Sends are cases, too; cases that are not done keep their values. */
 Test(channel, select_sends)
 {
     struct seen             seen = { .runs = 0 };
@@ -733,7 +734,7 @@ Test(channel, every_value_sent_is_received_once_or_still_the_senders)
     close_loop();
 }
 
-/* ---- what it looks like ---- */
+/* ---- words for a person ---- */
 
 Test(channel, dump_names_those_that_wait)
 {

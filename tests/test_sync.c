@@ -224,7 +224,7 @@ Test(sync, event_lets_all_pass_until_it_is_reset)
     cr_assert(cancelled(&b));
     unr_event_set(&event);
     cr_assert(unr_event_is_set(&event));
-    unr_event_reset(&event); /* those that waited when it was set have passed */
+    unr_event_reset(&event); /* whoever waited when it was set has passed */
     cancel(&c);
     run();
     cr_assert(succeeded(&a));
@@ -426,7 +426,8 @@ Test(sync, producers_and_consumers)
 
 /* ---- in other operations, and closing ---- */
 
-/* A group over several kinds of waits: one that was served before the group's request stays so. */
+/* A group over several kinds of waits: a wait that was served before the group's request stays so.
+ */
 Test(sync, in_a_group)
 {
     struct party     p[3];

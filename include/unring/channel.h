@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Channels: values go from senders to receivers, in the order in which they were sent, on one loop.
- * A channel holds senders up that are faster than the receivers.
+ * A channel holds up senders that are faster than its receivers.
  *
  * To send and to receive are operations like any other, which wait in user space; what sync.h says
  * of its operations holds for them, too: first come, first served, in time that does not depend on
@@ -15,7 +15,7 @@ UNR_BEGIN
 
 /* unring's own part of a `struct unr_channel`: not to be read or written. */
 struct unr_channel_private {
-    struct unr_line senders, receivers; /* those that wait */
+    struct unr_line senders, receivers; /* the operations that wait */
     unsigned char  *storage;
     size_t          size, capacity; /* of a value; how many there is room for */
     size_t          oldest, count;  /* of the values in the storage */
@@ -34,7 +34,7 @@ struct unr_channel {
  *
  * channel   nobody waits for it: whoever does is forgotten, and its operation never ends.
  * storage   room for `capacity` values, the caller's, as long as the channel is used.
- * size      of a value in bytes.  0 is allowed, for values of which only the number matters.
+ * size      of a value in bytes.  0 is allowed: then only the number of values matters.
  * capacity  how many values may have been sent and not received.  0: `storage` is NULL, and each
  *           sender waits for a receiver.
  * Broken    a capacity without storage is a broken contract, unless the size is 0.
@@ -46,7 +46,7 @@ UNR_API void unr_channel_init(struct unr_channel *channel, void *storage, size_t
  *
  * waiter   lent until `done`.
  * value    `size` bytes, lent until `done`: they are copied when the operation ends.
- * Result   error 0: the value was received, or is in the storage for those that receive later.
+ * Result   error 0: the value was received, or is in the storage for a later receiver.
  * Cancels  TOTAL: the value was not sent, and is still the caller's.  Where it was sent before the
  *          request, the request is TOO_LATE.
  * Errors   -EPIPE: the channel was closed, before the start or while the sender waited, and the
@@ -98,7 +98,7 @@ UNR_API int unr_channel_try_receive(struct unr_channel *channel, void *ret_value
 /* Closes a channel: nobody sends any more.
  *
  * Senders    that wait end with -EPIPE, and keep their values.
- * Receivers  that wait end with value 0.  Later ones receive what is in the storage first.
+ * Receivers  that wait end with value 0.  Later receivers first get the values in the storage.
  * Again      to close a closed channel does nothing.
  * Inside     any `done`, task, handler, condition, filter and step.  It runs no `done`.
  * Threads    the loop's. */
@@ -130,8 +130,8 @@ struct unr_select {
  *
  * cases    `n` of them, lent until `done`, with their values and rooms.  Several may be of one
  *          channel.
- * Order    of several that are possible at the start, the first in the array is done.  If none is,
- *          the one that becomes possible first.
+ * Order    of several that are possible at the start, the first in the array is done.  If none is
+ *          possible then, the case is done that becomes possible first.
  * Result   value: the index of the case that was done.  `closed` of that case tells that nothing
  *          was sent or received, because its channel is closed; it is false in all others.
  * Cancels  TOTAL: none of them was done.  Where one was done before the request, the request is

@@ -11,7 +11,7 @@
  *            unlocked, for example, belongs to the first that waits at once, before the `done` of
  *            that one runs.  So nobody overtakes, and neither does a try_ function, which succeeds
  *            only where nobody waits.
- *   Turn     what can end at its start ends in the next turn.
+ *   Turn     an operation that can end at its start ends in the next turn.
  *   Truth    an operation that was served before a request to cancel it has succeeded, and the
  *            request is TOO_LATE: a lock is held then, and is to be unlocked.
  *   Cost     to start, to serve and to cancel one operation takes the same time however many wait.
@@ -34,7 +34,7 @@ struct unr_waiter_private {
     void                      *memory;          /* a channel's: the value, or the room for one */
 };
 
-/* unring's own: those that wait, in the order in which they came. */
+/* unring's own: the operations that wait, in the order in which they came. */
 struct unr_line {
     struct unr_waiter_private *first, *last;
 };
@@ -56,8 +56,7 @@ struct unr_mutex_private {
     uintptr_t       owner; /* 0: it is not locked */
 };
 
-/* A mutex: at most one holds it.  It keeps a file or a connection together over several
- * operations.
+/* A mutex: at most one holds it.  It protects data, or a connection, over several operations.
  *
  * Memory   the caller's, 24 bytes.  Zeroed memory is a mutex that is not locked. */
 struct unr_mutex {
@@ -68,8 +67,8 @@ struct unr_mutex {
  *
  * waiter   lent until `done`.
  * Result   error 0: the mutex is locked, and whoever started the operation is to unlock it.
- * Cancels  TOTAL: the mutex was not locked.  One that was handed over before the request is locked,
- *          and the request is TOO_LATE.
+ * Cancels  TOTAL: the mutex was not locked.  A mutex that was handed over before the request is
+ *          locked, and the request is TOO_LATE.
  * Again    who holds the mutex and locks it a second time waits for itself.
  * Memory   allocates nothing.
  * Returns  `&waiter->op`.
@@ -188,7 +187,7 @@ struct unr_condition_private {
     struct unr_line waiting;
 };
 
-/* A condition: a change of what a mutex keeps together, for which others wait.
+/* A condition: operations wait for it until somebody has changed the data that a mutex protects.
  *
  * Memory   the caller's, 16 bytes.  Zeroed memory is a condition. */
 struct unr_condition {
@@ -200,8 +199,8 @@ struct unr_condition {
  * waiter   lent until `done`.
  * mutex    locked when the operation starts; anything else is a broken contract.  It is locked when
  *          the operation ends, whatever the result says, and is the waiter's to unlock.
- * Result   error 0: a signal was taken.  Others may have had the mutex since the signal, so look at
- *          what you waited for again.
+ * Result   error 0: a signal was taken.  Others may have had the mutex since the signal, so the
+ *          caller looks again whether it has to wait.
  * Cancels  TOTAL: no signal was taken.  The operation ends once it has the mutex again, which may
  *          be later than a deadline says.  Where a signal was taken before the request, the request
  *          is TOO_LATE.  A request before it begins ends it at once, with the mutex still locked.
@@ -216,14 +215,15 @@ UNR_API struct unr_op *unr_condition_wait(struct unr_waiter    *waiter,
 
 /* Wakes the first that waits for a condition, if anybody does.
  *
- * Mutex    the one that is woken gets in line for its mutex; the caller need not hold that.
+ * Mutex    the operation that is woken gets in line for its mutex.  The caller need not hold it.
  * Inside   any `done`, task, handler, condition, filter and step.  It runs no `done`.
  * Threads  the loop's. */
 UNR_API void unr_condition_signal(struct unr_condition *condition);
 
 /* Wakes all that wait for a condition.
  *
- * Mutex    those that are woken get in line for their mutex; the caller need not hold that.
+ * Mutex    the operations that are woken get in line for their mutex.  The caller need not
+ *          hold it.
  * Inside   any `done`, task, handler, condition, filter and step.  It runs no `done`.
  * Threads  the loop's. */
 UNR_API void unr_condition_broadcast(struct unr_condition *condition);

@@ -2,8 +2,8 @@
 /* Channels.  line.h has the lines in which senders and receivers wait, sync.c mutexes and their
  * like.
  *
- * Whoever sends or receives serves the first of those that wait for it.  So these hold between any
- * two calls, which is why a try_ function overtakes nobody:
+ * Whoever sends serves the first receiver that waits, and whoever receives the first sender.  So
+ * these hold between any two calls, which is why a try_ function overtakes nobody:
  *
  *   A receiver waits    the storage is empty, and no sender waits
  *   A sender waits      the storage is full, and no receiver waits
@@ -48,7 +48,7 @@ static void take_oldest(struct unr_channel_private *c, void *room)
         c->oldest = 0;
 }
 
-/* ---- those that wait ---- */
+/* ---- operations that wait ---- */
 
 static const struct unr_op_type select_type;
 
@@ -59,7 +59,7 @@ static bool is_select(const struct unr_op *op)
     return op->type == &select_type;
 }
 
-/* What ends those that wait. */
+/* Why an operation that waits ends. */
 enum outcome { SENT, RECEIVED, CLOSED_FOR_SENDERS, CLOSED_FOR_RECEIVERS };
 
 /* Ends whoever is first in a line.  A select leaves its other lines. */

@@ -52,8 +52,8 @@ static inline void unri_line_join(struct unr_line *line, struct unr_waiter_priva
     line->last = place;
 }
 
-/* The neighbours are compared first: what they say tells whether the line is still what it was when
- * the place joined it. */
+/* The neighbours are compared first: they no longer point here if the memory of the line was used
+ * again. */
 static inline void unri_line_leave(struct unr_line *line, struct unr_waiter_private *place)
 {
     struct unr_waiter_private **from = place->previous ? &place->previous->next : &line->first;

@@ -175,8 +175,8 @@ bool unr_event_is_set(const struct unr_event *event)
 /* ---- conditions ----
  *
  * A wait for a condition is first in the line of the condition, and then, woken or cancelled, in
- * that of the mutex.  It keeps the mutex where a system call has its address, and what has ended
- * the first wait in call_flags, which is 0 when it is described, and 0 for a lock. */
+ * that of the mutex.  It keeps the mutex where a system call has its address, and the reason for
+ * which the first wait ended in call_flags, which are 0 when it is described, and 0 for a lock. */
 
 enum ended_by { NOBODY, A_SIGNAL, A_REQUEST };
 

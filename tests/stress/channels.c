@@ -7,7 +7,7 @@
 enum { CANCELS = 1000000, FEW_CANCELS = 40000 };
 enum { CHANNELS = 6, PARTIES = 40, VALUES = 2000 /* of a channel, until it is closed */ };
 
-/* What is known of a value: where it may be. */
+/* Where a value may be. */
 enum fate { NOT_YET, UNDER_WAY, SENT, STAYED, RECEIVED_UNDER_WAY, RECEIVED };
 
 struct line {
