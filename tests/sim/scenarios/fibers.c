@@ -68,8 +68,6 @@ static void check_truth(const struct unr_op *op)
                   "what never began left nothing");
     unr_sim_check((r->cause != 0) == (r->verdict != UNR_VERDICT_NONE),
                   "a cause exactly if there is a verdict");
-    unr_sim_check(r->verdict != UNR_VERDICT_NONE || r->requested == 0,
-                  "a verdict if something was asked");
     unr_sim_check(unr_outcome(r) == (took_effect(r) ? r->cause : r->error), "one number to test");
 }
 
@@ -369,6 +367,8 @@ static void check_session(struct session *s)
     if (s->began)
         unr_sim_check(r->error == s->returned || (r->error == -ECANCELED && r->cause == s->returned),
                       "it ends as its function returned");
+    unr_sim_check(r->verdict != UNR_VERDICT_NONE || r->requested == 0,
+                  "a verdict if something was asked");
     if (s->around != NOBODY)
         return;
     unr_sim_check(r->requested == (closed ? r->requested : s->requested), "requests are or-ed");
@@ -926,11 +926,315 @@ static void scopes(const struct scenario *scenario)
     close_loop(p.loop);
 }
 
+/* ---- deadlines of cancel scopes ---- */
+
+enum { DELAYS = 5, NEST = 3, ENDS_AT = 9, LEVEL_KINDS = 2 * DELAYS };
+
+/* A fiber in three scopes with deadlines, whole milliseconds from the beginning.  One may be moved.
+ */
+struct timed {
+    struct unr_fiber fiber;
+    struct unr_timer guard; /* ends what is awaited at last */
+    struct hears     heard;
+    struct model     model;
+    unr_time         begin;
+    unsigned         kinds[NEST], moves, to;
+    unsigned         ends[1 + NEST]; /* when each level asks itself; NO_END: it does not */
+    int              runs;
+};
+
+enum { NO_END = 100 };
+
+/* How many milliseconds; the last of them is never. */
+static const unsigned delays[DELAYS] = { 0, 1, 2, 3, NO_END };
+
+static unr_time in_ms(const struct timed *t, unsigned ms)
+{
+    return ms == NO_END ? UNR_NEVER : t->begin + UNR_MSEC(ms);
+}
+
+static unsigned end_of_outer_shields(const struct timed *t, unsigned level)
+{
+    unsigned end = NO_END;
+    for (unsigned i = 1; i < level; i++)
+        if (t->model.levels[i].is_shield && t->ends[i] < end)
+            end = t->ends[i];
+    return end;
+}
+
+static void model_time(struct timed *t, unsigned now)
+{
+    for (unsigned i = 1; i <= t->model.top; i++)
+        if (t->ends[i] <= now && !t->model.levels[i].own)
+            model_own(&t->model, i, UNR_CANCEL_ALL, -ETIMEDOUT);
+}
+
+static void enter_timed(struct timed *t, struct unr_cancel_scope *scope, unsigned kind)
+{
+    bool     is_shield = kind / DELAYS;
+    unsigned delay = delays[kind % DELAYS], level = t->model.top + 1;
+    model_enter(&t->model, is_shield);
+    t->ends[level] = delay;
+    if (is_shield) {
+        unsigned end = end_of_outer_shields(t, level);
+        t->ends[level] = delay < end ? delay : end;
+        unr_cancel_scope_enter_shield(scope, delay == NO_END ? UNR_NEVER : UNR_MSEC(delay));
+    } else {
+        unr_cancel_scope_enter_at(scope, in_ms(t, delay));
+    }
+    model_time(t, 0);
+}
+
+static void move_timed(struct timed *t, struct unr_cancel_scope *scope, unsigned level,
+                       unsigned to)
+{
+    struct level *l = &t->model.levels[level];
+    bool          moved = unr_cancel_scope_move(scope, in_ms(t, to));
+    unr_sim_check(moved == (t->ends[level] != 0), "moved unless its time had come");
+    if (!moved)
+        return;
+    if (l->is_shield) {
+        unsigned end = end_of_outer_shields(t, level);
+        to = to < end ? to : end;
+        for (unsigned i = level + 1; i <= t->model.top; i++)
+            if (t->model.levels[i].is_shield && !t->model.levels[i].own && t->ends[i] > to)
+                t->ends[i] = to;
+    }
+    t->ends[level] = to;
+}
+
+static int timed_runs(void *timed)
+{
+    struct timed           *t = timed;
+    struct unr_cancel_scope scopes[NEST];
+    bool                    caught;
+    t->begin = unr_loop_now(unr_fiber_loop());
+    for (unsigned i = 0; i < NEST; i++)
+        enter_timed(t, &scopes[i], t->kinds[i]);
+    if (t->moves < NEST)
+        move_timed(t, &scopes[t->moves], 1 + t->moves, delays[t->to]);
+    t->model.asked = model_preempting(&t->model.levels[NEST]);
+    unsigned now = 0;
+    for (; now < ENDS_AT && !t->model.asked; now += !t->model.asked)
+        model_time(t, now);
+    unr_timer_move(&t->guard, in_ms(t, ENDS_AT));
+    struct unr_result r = unr_await(hears(&t->heard, false));
+    unr_sim_check(r.error == (t->model.asked ? -ECANCELED : 0), "a deadline ends what is awaited");
+    unr_sim_check(!r.error || r.cause == -ETIMEDOUT, "and says so");
+    unr_sim_check(unr_loop_now(unr_fiber_loop()) == in_ms(t, now), "at its time");
+    int error = unr_outcome(&r);
+    while (t->model.top) {
+        struct unr_cancel_scope *scope = &scopes[t->model.top - 1];
+        int                      left = model_leave(&t->model, error, &caught);
+        error = unr_cancel_scope_leave(scope, error);
+        unr_sim_check(error == left && unr_cancel_scope_caught(scope) == caught,
+                      "whose deadline it was");
+        memset(scope, 0xff, sizeof *scope);
+    }
+    unr_sim_check(unr_sleep(UNR_MSEC(10)) == 0, "what was left asks nobody");
+    return 0;
+}
+
+static void guard_done(struct unr_op *op)
+{
+    struct timed *t = op->data;
+    end_hearing(&t->heard);
+}
+
+static void timed_scopes(const struct scenario *scenario)
+{
+    struct timed     t = { .runs = 0 };
+    struct unr_loop *loop = open_small_loop();
+    unsigned choice = unr_sim_choose(LEVEL_KINDS * LEVEL_KINDS * LEVEL_KINDS * (1 + NEST * DELAYS));
+    (void)scenario;
+    t.model.levels[0].is_bottom = true;
+    for (unsigned i = 0; i < NEST; i++)
+        t.kinds[i] = pick(&choice, LEVEL_KINDS);
+    t.moves = choice ? (choice - 1) / DELAYS : NEST;
+    t.to = choice ? (choice - 1) % DELAYS : 0;
+    unr_start(loop, unr_timer_after(&t.guard, UNR_SEC(1)), guard_done, &t);
+    unr_start(loop, unr_fiber(&t.fiber, timed_runs, &t), count_run, &t.runs);
+    run_to_the_end(loop);
+    check_truth(&t.fiber.op);
+    close_loop(loop);
+}
+
+/* ---- a loop that is closed while its fiber is in scopes ---- */
+
+struct closed {
+    struct unr_fiber fiber;
+    struct unr_loop *loop;
+    struct hears     heard;
+    unsigned         shields;
+    bool             lets_none, closing;
+    int              fds[2], runs, ends;
+};
+
+/* Goes on awaiting, whatever it was told. */
+static int closed_runs(void *closed)
+{
+    struct closed          *c = closed;
+    struct unr_cancel_scope scopes[NEST];
+    struct unr_op           op = { 0 };
+    struct unr_result       r;
+    int                     error;
+    if (c->lets_none)
+        unr_state_reset(unr_fiber_state(), unr_let_none, NULL, NULL);
+    for (unsigned i = 0; i < NEST; i++)
+        if (c->shields >> i & 1)
+            unr_cancel_scope_enter_shield(&scopes[i], UNR_NEVER);
+        else
+            unr_cancel_scope_enter(&scopes[i]);
+    for (int i = 0; i < 2; i++) {
+        bool closing = c->closing;
+        r = unr_await(hears(&c->heard, false));
+        unr_sim_check(r.error == -ECANCELED && r.cause == -ESHUTDOWN,
+                      "a closing loop goes through every shield");
+        unr_sim_check(!closing || never_began(&r), "and lets nothing begin");
+    }
+    r = unr_await(unr_close(&op, c->fds[0]));
+    unr_sim_check(r.error == 0, "but what supports none");
+    error = unr_sleep(UNR_MSEC(1));
+    unr_sim_check(error == -ESHUTDOWN, "nobody sleeps");
+    for (unsigned i = NEST; i-- > 0;)
+        error = unr_cancel_scope_leave(&scopes[i], error);
+    c->ends++;
+    return error;
+}
+
+static void closing_scopes(const struct scenario *scenario)
+{
+    struct closed c = { .loop = open_small_loop() };
+    unsigned      choice = unr_sim_choose(8 * 2 * 3), turns = 1 + pick(&choice, 3);
+    (void)scenario;
+    c.lets_none = pick(&choice, 2);
+    c.shields = choice;
+    unr_sim_socketpair(c.fds, 0);
+    unr_start(c.loop, unr_fiber(&c.fiber, closed_runs, &c), count_run, &c.runs);
+    for (unsigned i = 0; i < turns; i++)
+        unr_loop_run_once(c.loop, 0);
+    c.closing = true;
+    close_loop(c.loop);
+    unr_sim_check(c.runs == 1 && c.ends == 1, "the function has returned");
+    check_truth(&c.fiber.op);
+    unr_sim_check(unr_outcome(&c.fiber.op.result) == -ESHUTDOWN, "and says why it ended");
+    unr_sim_close(c.fds[1]);
+}
+
+/* ---- no memory ---- */
+
+static int short_runs(void *began)
+{
+    struct unr_cancel_scope scope;
+    struct hears            heard = { .heard = 0 };
+    *(bool *)began = true;
+    unr_cancel_scope_enter_after(&scope, UNR_SEC(1));
+    int cause = unr_cancel_scope_cause(&scope);
+    unr_sim_check(cause == 0 || cause == -ENOMEM, "no memory for its timer, or all is well");
+    unr_sim_check(unr_fiber_cancelled() == cause, "which is a request of the scope's own");
+    struct unr_result r = unr_await(hears(&heard, false));
+    unr_sim_check(cause ? never_began(&r) && r.cause == cause : r.cause == -ETIMEDOUT,
+                  "that ends what it awaits");
+    unr_sim_check(unr_cancel_scope_leave(&scope, r.error) == (cause ? cause : -ETIMEDOUT)
+                      && unr_cancel_scope_caught(&scope),
+                  "and is told to who leaves it");
+    return cause;
+}
+
+/* Without a stack the function never runs; without a timer a scope is asked to end at once. */
+static void no_memory(const struct scenario *scenario)
+{
+    struct unr_fiber fiber = { .op = { 0 } };
+    struct unr_loop *loop = open_small_loop();
+    bool             began = false;
+    int              runs = 0;
+    (void)scenario;
+    unr_start(loop, unr_fiber(&fiber, short_runs, &began), count_run, &runs);
+    run_to_the_end(loop);
+    unr_sim_check(runs == 1 && is_shortage(fiber.op.result.error) == (fiber.op.result.error != 0),
+                  "it ends, for want of memory or well");
+    unr_sim_check(began || fiber.op.result.error == -ENOMEM, "it runs, or there was no stack");
+    check_truth(&fiber.op);
+    close_loop(loop);
+}
+
+/* ---- schedules that fail on the stack of a fiber ---- */
+
+enum where { IN_FIBER, IN_FILTER, IN_START, OVERFLOWS };
+
+struct failing {
+    struct unr_fiber fiber;
+    struct unr_op    op;
+    enum where       where;
+    bool             fails;
+    int              runs;
+};
+
+static unsigned fails_in_filter(void *failing, unsigned type)
+{
+    struct failing *f = failing;
+    unr_sim_check(!f->fails, "it fails here");
+    return type;
+}
+
+static void fails_in_start(struct unr_op *op)
+{
+    struct failing *f = unr_container_of(op, struct failing, op);
+    unr_sim_check(!f->fails, "it fails here");
+    unr_finish(op, 0);
+}
+
+static const struct unr_op_type fails_type = { .size = sizeof fails_type,
+                                               .name = "fails",
+                                               .start = fails_in_start };
+
+/* The depth is more than any stack has room for. */
+__attribute__((noinline)) static unsigned recurses(unsigned depth)
+{
+    volatile unsigned char frame[1024];
+    frame[0] = (unsigned char)depth;
+    return depth ? recurses(depth - 1) + frame[0] : 0;
+}
+
+static int failing_runs(void *failing)
+{
+    struct failing         *f = failing;
+    struct unr_cancel_scope scope;
+    unr_cancel_scope_enter_after(&scope, UNR_SEC(1));
+    if (f->where == IN_FILTER) {
+        unr_state_reset(unr_fiber_state(), NULL, fails_in_filter, f);
+        unr_cancel_scope_cancel(&scope, UNR_CANCEL_ALL, CAUSE);
+    }
+    unr_await(f->where == IN_START ? unr_describe(&f->op, &fails_type) : unr_nop(&f->op));
+    unr_sim_check(unr_fiber_self() == &f->fiber, "this fiber runs");
+    if (f->where == OVERFLOWS)
+        recurses(f->fails ? 1u << 20 : 1);
+    unr_sim_check(f->where != IN_FIBER || !f->fails, "it fails here");
+    return unr_cancel_scope_leave(&scope, 0);
+}
+
+/* One schedule of three fails.  The others run behind it, while the failing one is made shorter:
+ * had it left anything behind, they would fail in other words. */
+static void failing(const struct scenario *scenario)
+{
+    struct failing f = { .where = *(const enum where *)scenario->parameter,
+                         .fails = unr_sim_choose(3) == 2 };
+    unr_sim_check(unr_fiber_self() == NULL, "no fiber runs");
+    struct unr_loop *loop = open_small_loop();
+    unr_start(loop, unr_fiber(&f.fiber, failing_runs, &f), count_run, &f.runs);
+    run_to_the_end(loop);
+    unr_sim_check(f.runs == 1 && f.fiber.op.result.error == 0, "it ended well");
+    close_loop(loop);
+}
+
 /* TABLE */
 static const unsigned deadline_around = DEADLINE, group_around = GROUP;
 
 /* How many scopes are entered first, and how many steps are chosen then. */
-static const struct shape from_outside = { 0, 3 }, three_deep = { 3, 3 }, long_ones = { 0, 16 };
+static const struct shape from_outside = { 0, 4 }, three_deep = { 3, 3 }, long_ones = { 0, 16 };
+
+static const enum where in_fiber = IN_FIBER, in_filter = IN_FILTER, in_start = IN_START,
+                        overflows = OVERFLOWS;
 
 const struct scenario *scenarios_fibers_table(void)
 {
@@ -943,6 +1247,25 @@ const struct scenario *scenarios_fibers_table(void)
         { .name = "cancel-scopes/from-outside", .run = scopes, .parameter = &from_outside },
         { .name = "cancel-scopes/three-deep", .run = scopes, .parameter = &three_deep },
         { .name = "cancel-scopes/long", .run = scopes, .parameter = &long_ones, .sampled = true },
+        { .name = "cancel-scopes/deadlines", .run = timed_scopes },
+        { .name = "cancel-scopes/closing", .run = closing_scopes },
+        { .name = "fibers/no-memory", .run = no_memory, .faults = UNR_FAULT_RESOURCES },
+        { .name = "fibers/fails-inside",
+          .run = failing,
+          .parameter = &in_fiber,
+          .fails_with = "it fails here" },
+        { .name = "fibers/fails-in-a-filter",
+          .run = failing,
+          .parameter = &in_filter,
+          .fails_with = "it fails here" },
+        { .name = "fibers/fails-in-a-start",
+          .run = failing,
+          .parameter = &in_start,
+          .fails_with = "it fails here" },
+        { .name = "fibers/overflows",
+          .run = failing,
+          .parameter = &overflows,
+          .fails_with = "ended by signal 11" },
         { .name = NULL },
     };
     return table;
