@@ -148,13 +148,16 @@ static bool set_timer(struct unr_cancel_scope *scope, unr_time when)
 {
     struct unr_timer *timer = &scope->private_fields.timer;
     struct unr_loop  *loop = loop_of(scope);
-    if (unri_timer_waits(timer) && when != UNR_NEVER)
+    if (when == UNR_NEVER) {
+        stop_timer(scope);
+        return true;
+    }
+    bool has_come = when <= unri_loop_time(loop);
+    if (unri_timer_waits(timer) && !has_come)
         return unri_timer_move(loop, timer, when);
     stop_timer(scope);
-    if (when == UNR_NEVER)
-        return true;
     unri_timer_set(timer, when, false);
-    if (unri_timer_is_past(loop, timer, UNR_NEVER)) {
+    if (has_come) {
         due(&timer->op);
         return true;
     }
@@ -166,8 +169,8 @@ static bool set_timer(struct unr_cancel_scope *scope, unr_time when)
     return inserted;
 }
 
-/* Sets the first deadline of a scope. */
-static void enter_until(struct unr_cancel_scope *scope, unr_time when)
+/* Has a scope asked at a time, or at once where there is no memory for a timer. */
+static void end_at(struct unr_cancel_scope *scope, unr_time when)
 {
     if (!set_timer(scope, when))
         unri_cancel_scope_request(scope, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ENOMEM });
@@ -186,13 +189,13 @@ void unr_cancel_scope_enter(struct unr_cancel_scope *scope)
 void unr_cancel_scope_enter_at(struct unr_cancel_scope *scope, unr_time when)
 {
     enter(scope, NULL, false);
-    enter_until(scope, when);
+    end_at(scope, when);
 }
 
 void unr_cancel_scope_enter_after(struct unr_cancel_scope *scope, unr_time delay)
 {
     enter(scope, NULL, false);
-    enter_until(scope, after(delay));
+    end_at(scope, after(delay));
 }
 
 /* When the shields around a scope end. */
@@ -210,17 +213,17 @@ void unr_cancel_scope_enter_shield(struct unr_cancel_scope *scope, unr_time grac
 {
     enter(scope, NULL, true);
     unr_time when = after(grace), end = end_of_shields(scope);
-    enter_until(scope, when < end ? when : end);
+    end_at(scope, when < end ? when : end);
 }
 
-/* The shields further in end no later. */
+/* The shields further in end no later: at once, where there is no memory for their timers. */
 static void end_inner_shields(struct unr_cancel_scope *scope, unr_time when)
 {
     struct unr_cancel_scope *inner = scope;
     while ((inner = inner->private_fields.inner) != NULL)
         if (inner->private_fields.is_shield && inner->private_fields.timer.deadline > when
             && !inner->private_fields.own.types)
-            set_timer(inner, when);
+            end_at(inner, when);
 }
 
 bool unr_cancel_scope_move(struct unr_cancel_scope *scope, unr_time when)
@@ -235,9 +238,12 @@ bool unr_cancel_scope_move(struct unr_cancel_scope *scope, unr_time when)
     if (s->is_shield) {
         unr_time end = end_of_shields(scope);
         when = when < end ? when : end;
-        end_inner_shields(scope, when);
     }
-    return set_timer(scope, when);
+    if (!set_timer(scope, when))
+        return false;
+    if (s->is_shield)
+        end_inner_shields(scope, when);
+    return true;
 }
 
 /* ---- leaving ---- */
