@@ -75,10 +75,10 @@ static void check_truth(const struct unr_op *op)
  * did. */
 static const char *fate(const struct unr_result *r)
 {
-    return never_began(r)                          ? "never began"
-           : r->verdict == UNR_VERDICT_REFUSED     ? "refused to end"
-           : r->error == -ECANCELED                ? "cancelled"
-                                                   : "ended";
+    return never_began(r)                      ? "never began"
+           : r->verdict == UNR_VERDICT_REFUSED ? "refused to end"
+           : r->error == -ECANCELED            ? "cancelled"
+                                               : "ended";
 }
 
 /* ---- an operation that only hears what it is asked ---- */
@@ -255,10 +255,10 @@ static struct unr_result await_in(struct session *s, unsigned n, struct unr_op *
     unsigned          supports = unr_supports(described);
     struct unr_result r = unr_await(described);
     unr_sim_check(unr_fiber_self() == &s->fiber, "the fiber runs again");
-    unr_sim_check(!before || !supports
-                      || (never_began(&r)
-                          && (r.cause == before || (!s->loop && r.cause == -ESHUTDOWN))),
-                  "what was let in pre-empts each later await");
+    unr_sim_check(
+        !before || !supports
+            || (never_began(&r) && (r.cause == before || (!s->loop && r.cause == -ESHUTDOWN))),
+        "what was let in pre-empts each later await");
     unr_sim_check(supports || r.error == 0, "what supports none still runs");
     unr_sim_check(!never_began(&r) || before || s->was_asked || s->around != NOBODY,
                   "and nothing else does");
@@ -365,7 +365,8 @@ static void check_session(struct session *s)
     check_truth(&s->fiber.op);
     unr_sim_check(never_began(r) == !s->began, "what never began has not run, and says so");
     if (s->began)
-        unr_sim_check(r->error == s->returned || (r->error == -ECANCELED && r->cause == s->returned),
+        unr_sim_check(r->error == s->returned
+                          || (r->error == -ECANCELED && r->cause == s->returned),
                       "it ends as its function returned");
     unr_sim_check(r->verdict != UNR_VERDICT_NONE || r->requested == 0,
                   "a verdict if something was asked");
@@ -478,8 +479,7 @@ static void states(const struct scenario *scenario)
             s.first_let_in = -10 - (int)i;
         s.let_in |= now;
         honoured |= now << 4 * i;
-        unr_sim_check(s.heard[i].op.result.requested
-                          == (before | let(s.out, now, UNR_CANCEL_ALL)),
+        unr_sim_check(s.heard[i].op.result.requested == (before | let(s.out, now, UNR_CANCEL_ALL)),
                       "what is awaited is asked what passes both filters");
         end_hearing(&s.heard[i]);
     }
@@ -488,8 +488,7 @@ static void states(const struct scenario *scenario)
     unr_sim_check(s.awaits == 2 && (asked == types[0] || asked == (types[0] | types[1])),
                   "requests are or-ed");
     unr_sim_check((s.fiber.op.result.verdict == UNR_VERDICT_REFUSED)
-                      == (s.resets ? !(honoured >> 4) && s.fiber.op.result.verdict
-                                   : !honoured),
+                      == (s.resets ? !(honoured >> 4) && s.fiber.op.result.verdict : !honoured),
                   "refused exactly what was not let in");
     check_truth(&s.fiber.op);
     close_loop(loop);
@@ -590,9 +589,7 @@ static struct unr_op *start_contained(struct contained *c, struct unr_loop *loop
     case ALL: op = describe_any(c); break;
     case AWAITED:
     case AWAITS_ANY: op = unr_fiber(&c->outer, outer_runs, c); break;
-    case IN_SCOPE:
-        op = unr_scope(&c->scope);
-        break;
+    case IN_SCOPE: op = unr_scope(&c->scope); break;
     default:
         unr_start(loop, c->members[0], count_run, &c->member_runs);
         unr_start(loop, c->members[1], count_run, &c->member_runs);
@@ -614,7 +611,7 @@ static void contained(const struct scenario *scenario)
     struct unr_loop *loop = open_small_loop();
     unsigned         choice = unr_sim_choose(5 * 2 * CONTAINERS);
     unsigned         turns = pick(&choice, 5);
-    bool             wide = !pick(&choice, 2); /* a request for all; or for TOTAL, which is refused */
+    bool wide = !pick(&choice, 2); /* a request for all; or for TOTAL, which is refused */
     (void)scenario;
     c.container = (enum container)choice;
     for (int i = 0; i < LEAVES; i++)
@@ -631,8 +628,7 @@ static void contained(const struct scenario *scenario)
     for (int i = 0; i < LEAVES; i++)
         ended_well += c.members[i]->result.value > 0;
     if (c.container == ANY && op->result.error == 0)
-        unr_sim_check(ended_well >= 1
-                          && c.members[op->result.value]->result.error == 0,
+        unr_sim_check(ended_well >= 1 && c.members[op->result.value]->result.error == 0,
                       "the winner is a success, and a second success is kept");
     if (c.container == ALL && op->result.error == 0)
         unr_sim_check(ended_well == LEAVES, "all of them");
@@ -841,8 +837,20 @@ static void leave(struct program *p, int error)
     p->error = left;
 }
 
-enum step { ENTER, SHIELD, RESET, RESET_NONE_OUT, RESET_NONE_IN, PREEMPT_OFF, LEAVE, LEAVE_WELL,
-            LEAVE_CANCELED, ASK, AWAIT = ASK + EVENTS, STEPS = AWAIT + EVENTS };
+enum step {
+    ENTER,
+    SHIELD,
+    RESET,
+    RESET_NONE_OUT,
+    RESET_NONE_IN,
+    PREEMPT_OFF,
+    LEAVE,
+    LEAVE_WELL,
+    LEAVE_CANCELED,
+    ASK,
+    AWAIT = ASK + EVENTS,
+    STEPS = AWAIT + EVENTS
+};
 
 static void reset(struct program *p, unsigned in, unsigned out)
 {
@@ -985,8 +993,7 @@ static void enter_timed(struct timed *t, struct unr_cancel_scope *scope, unsigne
     model_time(t, 0);
 }
 
-static void move_timed(struct timed *t, struct unr_cancel_scope *scope, unsigned level,
-                       unsigned to)
+static void move_timed(struct timed *t, struct unr_cancel_scope *scope, unsigned level, unsigned to)
 {
     struct level *l = &t->model.levels[level];
     bool          moved = unr_cancel_scope_move(scope, in_ms(t, to));
@@ -1001,6 +1008,7 @@ static void move_timed(struct timed *t, struct unr_cancel_scope *scope, unsigned
                 t->ends[i] = to;
     }
     t->ends[level] = to;
+    model_time(t, 0);
 }
 
 static int timed_runs(void *timed)
@@ -1020,6 +1028,8 @@ static int timed_runs(void *timed)
     unr_timer_move(&t->guard, in_ms(t, ENDS_AT));
     struct unr_result r = unr_await(hears(&t->heard, false));
     unr_sim_check(r.error == (t->model.asked ? -ECANCELED : 0), "a deadline ends what is awaited");
+    unr_sim_check(never_began(&r) == (t->model.asked && now == 0),
+                  "one that has come already, before that begins");
     unr_sim_check(!r.error || r.cause == -ETIMEDOUT, "and says so");
     unr_sim_check(unr_loop_now(unr_fiber_loop()) == in_ms(t, now), "at its time");
     int error = unr_outcome(&r);
@@ -1123,6 +1133,30 @@ static void closing_scopes(const struct scenario *scenario)
 
 /* ---- no memory ---- */
 
+/* Moves a shield around another one, which has to end as well. */
+static void move_shields(void)
+{
+    struct unr_cancel_scope outer, inner;
+    struct hears            heard = { .heard = 0 };
+    unr_cancel_scope_enter_shield(&outer, UNR_NEVER);
+    unr_cancel_scope_enter_shield(&inner, UNR_NEVER);
+    bool moved = unr_cancel_scope_move(&outer, unr_loop_now(unr_fiber_loop()) + UNR_SEC(1));
+    int  cause = unr_cancel_scope_cause(&inner);
+    unr_sim_check(moved ? cause == 0 || cause == -ENOMEM : cause == 0,
+                  "moved, or nothing has changed");
+    if (!moved)
+        unr_cancel_scope_cancel(&inner, UNR_CANCEL_ALL, CAUSE);
+    unr_await(hears(&heard, false));
+    int left = unr_cancel_scope_leave(&inner, -ECANCELED);
+    unr_sim_check(left
+                      == (!moved  ? CAUSE
+                          : cause ? cause
+                                  : -ECANCELED),
+                  "the inner one has ended, and where both have, the outer one counts");
+    left = unr_cancel_scope_leave(&outer, left);
+    unr_sim_check(left == (!moved ? CAUSE : cause ? cause : -ETIMEDOUT), "and so it says");
+}
+
 static int short_runs(void *began)
 {
     struct unr_cancel_scope scope;
@@ -1138,6 +1172,7 @@ static int short_runs(void *began)
     unr_sim_check(unr_cancel_scope_leave(&scope, r.error) == (cause ? cause : -ETIMEDOUT)
                       && unr_cancel_scope_caught(&scope),
                   "and is told to who leaves it");
+    move_shields();
     return cause;
 }
 
@@ -1231,7 +1266,7 @@ static void failing(const struct scenario *scenario)
 static const unsigned deadline_around = DEADLINE, group_around = GROUP;
 
 /* How many scopes are entered first, and how many steps are chosen then. */
-static const struct shape from_outside = { 0, 4 }, three_deep = { 3, 3 }, long_ones = { 0, 16 };
+static const struct shape from_outside = { 0, 3 }, three_deep = { 3, 3 }, long_ones = { 0, 16 };
 
 static const enum where in_fiber = IN_FIBER, in_filter = IN_FILTER, in_start = IN_START,
                         overflows = OVERFLOWS;
@@ -1240,7 +1275,10 @@ const struct scenario *scenarios_fibers_table(void)
 {
     static const struct scenario table[] = {
         { .name = "fibers/read-write-close", .run = read_write_close },
-        { .name = "fibers/in-a-deadline", .run = read_write_close, .parameter = &deadline_around, .deviations_max = 3 },
+        { .name = "fibers/in-a-deadline",
+          .run = read_write_close,
+          .parameter = &deadline_around,
+          .deviations_max = 3 },
         { .name = "fibers/states", .run = states, .deviations_max = 1 },
         { .name = "fibers/contained", .run = contained },
         { .name = "fibers/in-a-group", .run = read_write_close, .parameter = &group_around },
