@@ -384,6 +384,8 @@ static void check_session(struct session *s)
     if (s->point >= BEFORE_AWAIT && s->point < BEFORE_AWAIT + 2 && s->let_in
         && s->manner != PASSES_NONE_ON && s->manner != NOT_PREEMPTED && s->was_asked)
         unr_sim_check(r->error == -ECANCELED, "no request is lost between two awaits");
+    unr_sim_check(s->returned != CAUSE || r->error == -ECANCELED,
+                  "returning the cause is being cancelled");
     if (s->manner == PASSES_NONE_ON && s->began && !closed && s->let_in)
         unr_sim_check(r->error == 0 && s->written == 4, "recorded, and nothing is interrupted");
 }
@@ -492,6 +494,66 @@ static void states(const struct scenario *scenario)
                   "refused exactly what was not let in");
     check_truth(&s.fiber.op);
     close_loop(loop);
+}
+
+/* ---- what the awaited have proved ---- */
+
+/* Two awaits of bytes that do not all come, the first or the second of them without a part. */
+struct proves {
+    struct unr_fiber fiber;
+    struct unr_op    ops[2];
+    char             buf[2][4];
+    int              fds[2], runs;
+    bool             part_first, was_in_part;
+};
+
+static int proves_runs(void *proves)
+{
+    struct proves           *p = proves;
+    struct unr_cancel_state *state = unr_fiber_state();
+    unr_state_reset(state, unr_let_total, NULL, NULL);
+    for (int i = 0; i < 2; i++) {
+        if (p->part_first == (i == 0))
+            unr_sim_check(unr_sim_write(p->fds[1], "ab", 2) == 2, "there is room");
+        struct unr_result r = unr_await(unr_recv(&p->ops[i], p->fds[0], p->buf[i], 4, MSG_WAITALL));
+        unr_sim_check(r.error == -ECANCELED, "all of it never comes");
+        p->was_in_part |= r.bytes != 0;
+        if (i == 0)
+            unr_state_reset(state, unr_let_total, NULL, NULL);
+        else
+            return r.error;
+    }
+    return 0;
+}
+
+/* The guarantee is the weakest that one of them has proved. */
+static void proofs(const struct scenario *scenario)
+{
+    struct proves    p = { .part_first = unr_sim_choose(2) };
+    struct unr_loop *loop = open_small_loop();
+    (void)scenario;
+    unr_sim_socketpair(p.fds, 0);
+    unr_start(loop, unr_fiber(&p.fiber, proves_runs, &p), count_run, &p.runs);
+    for (unsigned i = 0; i < 2; i++) {
+        do
+            unr_loop_run_once(loop, 0);
+        while (!unr_in_flight(&p.ops[i]));
+        for (unsigned turns = unr_sim_choose(3); turns; turns--)
+            unr_loop_run_once(loop, 0);
+        unr_cancel_cause(&p.fiber.op, UNR_CANCEL_PARTIAL, CAUSE);
+    }
+    run_to_the_end(loop);
+    const struct unr_result *r = &p.fiber.op.result;
+    check_truth(&p.fiber.op);
+    unsigned weakest = p.ops[0].result.guarantee < p.ops[1].result.guarantee
+                           ? p.ops[0].result.guarantee
+                           : p.ops[1].result.guarantee;
+    unr_sim_check(r->error == -ECANCELED && r->guarantee == weakest, "the weakest that was proved");
+    unr_sim_check(!p.was_in_part || weakest == UNR_CANCEL_PARTIAL, "a part is in its buffer");
+    outcome("%s", p.was_in_part ? "in part" : "wholly");
+    close_loop(loop);
+    unr_sim_close(p.fds[0]);
+    unr_sim_close(p.fds[1]);
 }
 
 /* ---- fibers in what operations are put into ---- */
@@ -1280,6 +1342,7 @@ const struct scenario *scenarios_fibers_table(void)
           .parameter = &deadline_around,
           .deviations_max = 3 },
         { .name = "fibers/states", .run = states, .deviations_max = 1 },
+        { .name = "fibers/proofs", .run = proofs },
         { .name = "fibers/contained", .run = contained },
         { .name = "fibers/in-a-group", .run = read_write_close, .parameter = &group_around },
         { .name = "cancel-scopes/from-outside", .run = scopes, .parameter = &from_outside },
