@@ -536,9 +536,9 @@ static void proofs(const struct scenario *scenario)
     unr_start(loop, unr_fiber(&p.fiber, proves_runs, &p), count_run, &p.runs);
     for (unsigned i = 0; i < 2; i++) {
         do
-            unr_loop_run_once(loop, 0);
+            unr_loop_run_once(loop, i ? UNR_NEVER : 0);
         while (!unr_in_flight(&p.ops[i]));
-        for (unsigned turns = unr_sim_choose(3); turns; turns--)
+        for (unsigned turns = unr_sim_choose(2); turns; turns--)
             unr_loop_run_once(loop, 0);
         unr_cancel_cause(&p.fiber.op, UNR_CANCEL_PARTIAL, CAUSE);
     }
