@@ -7,6 +7,7 @@
  * The calls into the kernel are interposed: io_uring_enter2(), to act before, during and after it;
  * and io_uring_queue_init_params(), to refuse setups, so that all kinds of rings are seen.  For
  * that liburing is linked as a shared library. */
+#undef _FORTIFY_SOURCE /* its longjmp(3) knows one stack, and a run may fail on a fiber's */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -41,6 +42,7 @@
 #include <unistd.h>
 #include <unring/sim.h>
 
+#include "../../../lib/fiber/fiber.h"
 #include "../../../uring/newer.h"
 
 enum { FDS = 1024, RUNS = 300, RUN_SECONDS_MAX = 10, CHILDREN = 16, LATERS = 64, PORTS = 16 };
@@ -50,10 +52,17 @@ enum { FDS = 1024, RUNS = 300, RUN_SECONDS_MAX = 10, CHILDREN = 16, LATERS = 64,
 static struct {
     sigjmp_buf  failed, action_failed;
     pthread_t   thread; /* of the scenario */
-    bool        running;
+    bool        running, on_fiber;
     atomic_bool failed_elsewhere;
     char        failure[sizeof((struct unr_exploration *)0)->failure];
 } run;
+
+/* Leaves the run from where it is, the stack of a fiber perhaps. */
+static _Noreturn void leave_run(void)
+{
+    run.on_fiber = unri_fiber_abandon();
+    siglongjmp(run.failed, 1);
+}
 
 static _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static _Noreturn void fail(const char *format, ...)
@@ -67,7 +76,7 @@ static _Noreturn void fail(const char *format, ...)
         abort();
     }
     if (pthread_equal(pthread_self(), run.thread))
-        siglongjmp(run.failed, 1);
+        leave_run();
     atomic_store(&run.failed_elsewhere, true);
     siglongjmp(run.action_failed, 1);
 }
@@ -760,7 +769,7 @@ static void stop_others(void)
         pthread_cond_wait(&others.changed, &others.lock);
     pthread_mutex_unlock(&others.lock);
     if (atomic_load(&run.failed_elsewhere))
-        siglongjmp(run.failed, 1);
+        leave_run();
 }
 
 static bool others_have_plans(void)
@@ -1068,6 +1077,8 @@ static bool run_once(unr_scenario_fn *scenario, void *context, uint64_t seed)
         if (left)
             fail("%u descriptors were not closed", left);
     } else {
+        if (run.on_fiber)
+            unri_context_left();
         clean_up();
     }
     alarm(0);
