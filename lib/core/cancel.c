@@ -7,6 +7,7 @@
  * their children is in lib/combine/. */
 #include "cancel.h"
 #include "contract.h"
+#include "fiber_running.h"
 #include "life.h"
 #include "refusal.h"
 #include "signal.h"
@@ -90,7 +91,13 @@ void unri_tell_type(struct unr_op *op, struct unr_cancel_request request)
     struct unr_op_private *p = unri_private(op);
     if (p->state != UNRI_QUEUED)
         unri_set_op_state(op, UNRI_CANCELLING);
-    op->type->cancel(op, request);
+    if (unlikely(unri_kind(op) == UNRI_CALLERS)) {
+        struct unr_op *left = unri_leave_fiber();
+        op->type->cancel(op, request);
+        unri_return_to_fiber(left);
+    } else {
+        op->type->cancel(op, request);
+    }
     unri_notice(p->loop);
 }
 
