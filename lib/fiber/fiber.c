@@ -129,7 +129,7 @@ static void check_place(struct unr_op *op, void *context)
     const struct ending *ending = context;
     const char          *low = ending->stack->context.bounds.low;
     if ((char *)op >= low && op < (struct unr_op *)ending->stack)
-        unri_broken("in flight in the stack of a fiber that has ended", op,
+        unri_broken("ended with an operation in flight in its stack", ending->fiber,
                     "a fiber awaits what it starts in its stack, or starts it in a nursery");
 }
 
