@@ -171,7 +171,7 @@ $(EXAMPLES): $(BUILD)/%: $(BUILD)/%.o $(EXAMPLE_COMMON) $(BUILD)/libunring.a
 	$(call link,-lm)
 
 $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_COMMON) $(BUILD)/libunring.a
-	$(call link,$(CRITERION_LIBS))
+	$(call link,$(CRITERION_LIBS) -lm)
 
 $(STRESS) $(TOOLS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libunring.a
 	$(call link)
