@@ -65,12 +65,14 @@ struct unr_cancel_state *unr_fiber_state(void)
     return unri_fiber_state_of(unri_fiber_check("unr_fiber_state called outside of a fiber"));
 }
 
-/* The `out` filter of the state is the caller's code. */
+/* The `out` filter of the state is the caller's code.  A closing loop goes through every state. */
 int unr_fiber_cancelled(void)
 {
     struct unr_fiber *fiber = unri_fiber_check("unr_fiber_cancelled called outside of a fiber");
     struct unr_op    *left = unri_leave_fiber();
     struct unr_cancel_request asked = unri_cancel_state_preempting(unri_fiber_state_of(fiber));
     unri_return_to_fiber(left);
-    return asked.types ? asked.cause : 0;
+    if (asked.types)
+        return asked.cause;
+    return fiber->op.private_fields.loop->closing ? -ESHUTDOWN : 0;
 }

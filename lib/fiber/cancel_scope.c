@@ -169,7 +169,7 @@ static bool set_timer(struct unr_cancel_scope *scope, unr_time when)
     return inserted;
 }
 
-/* Has a scope asked at a time, or at once where there is no memory for a timer. */
+/* Sets the deadline of a scope, which is to end then in any case. */
 static void end_at(struct unr_cancel_scope *scope, unr_time when)
 {
     if (!set_timer(scope, when))
@@ -216,13 +216,19 @@ void unr_cancel_scope_enter_shield(struct unr_cancel_scope *scope, unr_time grac
     end_at(scope, when < end ? when : end);
 }
 
+static bool deadline_has_passed(const struct unr_cancel_scope *scope)
+{
+    const struct unr_timer *timer = &scope->private_fields.timer;
+    return !unri_timer_waits(timer) && timer->deadline != UNR_NEVER;
+}
+
 /* The shields further in end no later: at once, where there is no memory for their timers. */
 static void end_inner_shields(struct unr_cancel_scope *scope, unr_time when)
 {
     struct unr_cancel_scope *inner = scope;
     while ((inner = inner->private_fields.inner) != NULL)
         if (inner->private_fields.is_shield && inner->private_fields.timer.deadline > when
-            && !inner->private_fields.own.types)
+            && !deadline_has_passed(inner))
             end_at(inner, when);
 }
 
@@ -232,8 +238,7 @@ bool unr_cancel_scope_move(struct unr_cancel_scope *scope, unr_time when)
     if (!s->fiber)
         return false;
     unri_check_thread(loop_of(scope));
-    bool has_passed = !unri_timer_waits(&s->timer) && s->timer.deadline != UNR_NEVER;
-    if (has_passed)
+    if (deadline_has_passed(scope))
         return false;
     if (s->is_shield) {
         unr_time end = end_of_shields(scope);
