@@ -25,6 +25,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -35,6 +36,9 @@
 #define VALGRIND_STACK_DEREGISTER(id)      (void)(id)
 #endif
 
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ 51
+#endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
@@ -265,11 +269,27 @@ bool unri_stack_overflowed(const struct unri_stack *stack)
 
 /* ---- the pools ---- */
 
+/* The smallest stack has room for a signal handler, and for the registers that the kernel saves for
+ * it, which are 3 KiB on most processors and above 10 KiB on some. */
+static size_t smallest(void)
+{
+    enum { HANDLER = 12 << 10 };
+    static _Atomic size_t known;
+    size_t                size = atomic_load_explicit(&known, memory_order_relaxed);
+    if (likely(size != 0))
+        return size;
+    size = SIZE_MIN;
+    while (size < getauxval(AT_MINSIGSTKSZ) + HANDLER)
+        size *= 2;
+    atomic_store_explicit(&known, size, memory_order_relaxed);
+    return size;
+}
+
 size_t unri_stack_size(size_t size)
 {
     if (size > SIZE_MAX_)
         return 0;
-    size_t rounded = SIZE_MIN;
+    size_t rounded = smallest();
     while (rounded < size)
         rounded *= 2;
     return rounded;

@@ -128,6 +128,17 @@ uint64_t *unri_context_cxa(void)
     return find ? find() : NULL;
 }
 
+/* AddressSanitizer knows the bounds of the stack that was left for this one.  It is a thread's own
+ * perhaps, or that of a fiber which runs another loop, and so not always the same. */
+static void finish_switch(void *fake_stack, struct unri_context *left)
+{
+    const void *low = NULL;
+    if (!__sanitizer_finish_switch_fiber)
+        return;
+    __sanitizer_finish_switch_fiber(fake_stack, &low, &left->bounds.size);
+    left->bounds.low = (void *)(uintptr_t)low;
+}
+
 enum { NO_SYNCHRONISATION = 0 }; /* a switch orders what was before it and what is behind it */
 
 void unri_context_switch(struct unri_context *from, struct unri_context *to, bool ends,
@@ -144,20 +155,14 @@ void unri_context_switch(struct unri_context *from, struct unri_context *to, boo
         __tsan_switch_to_fiber(to->bounds.tsan, NO_SYNCHRONISATION);
     }
     unri_switch(&from->sp, to->sp, argument);
-    if (__sanitizer_finish_switch_fiber)
-        __sanitizer_finish_switch_fiber(fake_stack, NULL, NULL);
+    finish_switch(fake_stack, to);
     if (cxa)
         memcpy(cxa, exceptions, sizeof exceptions);
 }
 
-/* AddressSanitizer knows the bounds of the stack that was left, a thread's own perhaps. */
 void unri_context_entered(struct unri_context *from, uint64_t *cxa)
 {
-    const void *low = NULL;
-    if (__sanitizer_finish_switch_fiber) {
-        __sanitizer_finish_switch_fiber(NULL, &low, &from->bounds.size);
-        from->bounds.low = (void *)(uintptr_t)low;
-    }
+    finish_switch(NULL, from);
     if (cxa)
         memset(cxa, 0, 2 * sizeof *cxa);
 }
