@@ -7,7 +7,11 @@
  *   - An acceptor: connections wait for the server in user space, no more than a few of them.
  *   - A receiver for each connection: what an idle session waits in costs no system call to begin,
  *     none to cancel, and takes nothing when it is cancelled.
- *   - unr_read_more(): a session takes whatever has come, and answers all requests that are whole.
+ *   - A pool: the kernel puts what comes into buffers that all sessions share.  A session looks at
+ *     it there and answers all requests that are whole; only one that has come in part is copied.
+ *     So an idle session has no buffer at all.
+ *   - Where the kernel has no pools (before Linux 6.7) the receivers have none, and a session waits
+ *     in unr_read_more(), with a buffer of its own.
  *   - A deadline around that wait: who says nothing for a minute is closed.
  *   - A latched signal around it: Ctrl-C ends each session where it only waits.
  *
@@ -233,8 +237,11 @@ struct session {
     int                 fd;
     struct unr_receiver receiver;
     struct unr_stream   stream;
-    struct unr_buffer   in, out;
-    struct unr_reader   reader;
+    struct unr_buffer   in, out; /* in: requests that have not come whole, or without a pool all */
+    union {
+        struct unr_op     view;
+        struct unr_reader reader; /* without a pool */
+    };
     struct unr_deadline idle;
     struct unr_signal   waiting; /* a child of `ending` */
     struct unr_transfer send;
@@ -242,6 +249,7 @@ struct session {
 };
 
 static struct {
+    struct unr_pool    *pool; /* NULL: the kernel has none */
     struct unr_acceptor acceptor;
     struct unr_op       accept, stop;
     struct unr_scope    sessions;
@@ -255,35 +263,89 @@ static void end_session(struct session *s)
     unr_compose_next(&s->compose, unr_cancel_close(&s->close, s->fd));
 }
 
+static size_t bytes_in(const struct unr_buffer *buffer)
+{
+    size_t len;
+    unr_buffer_data(buffer, &len);
+    return len;
+}
+
+/* Who waits may wait for long: an empty buffer's memory is given back. */
+static void free_if_empty(struct unr_buffer *buffer)
+{
+    if (!bytes_in(buffer))
+        unr_buffer_free(buffer);
+}
+
 /* Waits for more: nothing is lost if that is cancelled, by time or by the end of the server. */
 static void wait_for_more(struct session *s)
 {
-    struct unr_op *more = unr_read_more(&s->reader, &s->stream, &s->in);
+    struct unr_op *more = server.pool ? unr_receive_view(&s->view, &s->receiver)
+                                      : unr_read_more(&s->reader, &s->stream, &s->in);
+    free_if_empty(&s->in);
+    free_if_empty(&s->out);
     unr_compose_next(&s->compose, unr_bind_slot(unr_cancel_after(&s->idle, more, IDLE_MAX),
                                                 unr_signal_slot(&s->waiting)));
 }
 
-/* Answers each request that has come whole.  False: what came is none. */
-static bool answer_all(struct session *s)
+/* Answers each request that lies whole in these bytes.  Returns how many bytes these requests are;
+ * -1: what came is no request, or there is no memory. */
+static ssize_t answer_all(struct session *s, const char *data, size_t len)
 {
     struct text words[WORDS_MAX];
-    size_t      count, len;
-    for (;;) {
-        const char *data = unr_buffer_data(&s->in, &len);
-        ssize_t     n = len ? parse(data, len, words, &count) : 0;
-        if (n <= 0)
-            return n == 0;
-        if (answer(&s->out, words, count) != 0)
-            return false;
-        unr_buffer_consume(&s->in, (size_t)n);
+    size_t      count, done = 0;
+    while (done < len) {
+        ssize_t n = parse(data + done, len - done, words, &count);
+        if (n < 0 || (n > 0 && answer(&s->out, words, count) != 0))
+            return -1;
+        if (n == 0)
+            break;
+        done += (size_t)n;
         server.requests++;
     }
+    return (ssize_t)done;
+}
+
+static bool answer_buffer(struct session *s)
+{
+    size_t      len;
+    const char *data = unr_buffer_data(&s->in, &len);
+    ssize_t     n = answer_all(s, data, len);
+    if (n > 0)
+        unr_buffer_consume(&s->in, (size_t)n);
+    return n >= 0;
+}
+
+/* Answers what lies in one piece where it is.  The rest of the piece begins a request, which is
+ * joined in the buffer with what comes behind it. */
+static bool answer_view(struct session *s)
+{
+    size_t      len;
+    const char *data;
+    while ((data = unr_receiver_data(&s->receiver, &len))) {
+        ssize_t n = bytes_in(&s->in) ? 0 : answer_all(s, data, len);
+        if (n < 0 || ((size_t)n < len && unr_buffer_append(&s->in, data + n, len - (size_t)n) != 0))
+            return false;
+        unr_receiver_consume(&s->receiver, len);
+        if (!answer_buffer(s))
+            return false;
+    }
+    return true;
+}
+
+static void send_answers(struct session *s)
+{
+    size_t      len;
+    const void *data = unr_buffer_data(&s->out, &len);
+    if (len)
+        unr_compose_next(&s->compose, unr_write_all(&s->send, &s->stream, data, len));
+    else
+        wait_for_more(s);
 }
 
 static void serve(struct unr_compose *self, struct unr_op *finished)
 {
     struct session *s = unr_container_of(self, struct session, compose);
-    size_t          len;
     if (!finished) {
         wait_for_more(s);
     } else if (finished == &s->close) {
@@ -291,20 +353,13 @@ static void serve(struct unr_compose *self, struct unr_op *finished)
     } else if (finished->result.error) {
         server.timed_out += unr_timed_out(&finished->result);
         end_session(s);
-    } else if (finished == &s->idle.op) {
-        if (!answer_all(s)) {
-            end_session(s);
-            return;
-        }
-        const void *data = unr_buffer_data(&s->out, &len);
-        if (len)
-            unr_compose_next(self, unr_write_all(&s->send, &s->stream, data, len));
-        else
-            wait_for_more(s);
-    } else {
-        unr_buffer_data(&s->out, &len);
-        unr_buffer_consume(&s->out, len);
+    } else if (finished != &s->idle.op) {
+        unr_buffer_consume(&s->out, bytes_in(&s->out));
         wait_for_more(s);
+    } else if (finished->result.bytes && (server.pool ? answer_view(s) : answer_buffer(s))) {
+        send_answers(s);
+    } else { /* the end, or no request */
+        end_session(s);
     }
 }
 
@@ -312,6 +367,7 @@ static void session_ended(struct unr_op *op)
 {
     struct session *s = unr_container_of(op, struct session, op);
     unr_signal_detach(&s->waiting);
+    unr_receiver_free(&s->receiver); /* what nobody has read goes back to the pool */
     unr_buffer_free(&s->in);
     unr_buffer_free(&s->out);
     free(s);
@@ -331,7 +387,7 @@ static void begin_session(int fd)
     unr_buffer_init(&s->out, 16 * REQUEST_MAX);
     unr_signal_init_latched(&s->waiting);
     unr_signal_attach(&s->waiting, &server.ending);
-    unr_receiver_init(&s->receiver, loop, NULL, fd, 0);
+    unr_receiver_init(&s->receiver, loop, server.pool, fd, 0);
     unr_stream_receiver(&s->stream, &s->receiver);
     unr_scope_start(&server.sessions, unr_compose(&s->compose, "session", UNR_CANCEL_ALL, serve),
                     session_ended, NULL);
@@ -373,6 +429,9 @@ int main(int argc, char **argv)
     int error = unr_loop_open(&loop, NULL);
     if (error)
         die(0, unr_explain(error));
+    error = unr_pool_open(&server.pool, loop, NULL);
+    if (error)
+        fprintf(stderr, "store: without a pool: %s\n", unr_explain(error));
     unr_signal_init_latched(ending);
     unr_acceptor_init(&server.acceptor, loop, listener, 0, 0);
     unr_start(loop, unr_scope(&server.sessions), NULL, NULL);
@@ -381,5 +440,7 @@ int main(int argc, char **argv)
     error = unr_loop_run(loop);
     printf("%" PRIu64 " requests in %" PRIu64 " sessions, of which %" PRIu64 " fell silent\n",
            server.requests, server.served, server.timed_out);
-    return unr_loop_close(loop) || error;
+    int close_error = unr_loop_close(loop);
+    unr_pool_close(server.pool);
+    return close_error || error;
 }
