@@ -10,7 +10,9 @@
  *            connecting      a deadline around the connect: --connect
  *            idle            a deadline that is put off whenever bytes are delivered: --idle
  *              both          a group of the two directions
- *                forward     a composed operation: relay; at the end of the stream shut down
+ *                forward     a composed operation: read and send in turn; at the end of the
+ *                            stream shut down
+ *            stop            of each receiver: the kernel has let go of the socket, it may be closed
  *
  * So most cancellations need no code.  A deadline ends an operation that takes too long.  The group
  * ends one direction when the other has failed.  A cancelled scope ends all that is left.  Each
@@ -22,9 +24,14 @@
  *        accepting           accept_clients, which then ends
  *        reading             of each direction: its read, while that waits
  *
- * A read that was cancelled under TOTAL has taken nothing from its socket, so a second relay goes
- * on where the first one stopped.  The heartbeat interrupts the read from a silent target in this
- * way.  The drain interrupts each read once; the reads that follow have a deadline: --linger.
+ * A read that was cancelled under TOTAL has taken nothing, so the next one goes on where it
+ * stopped.  The heartbeat interrupts the read from a silent target in this way.  The drain
+ * interrupts each read once; the reads that follow have a deadline: --linger.
+ *
+ * Each socket has a receiver, so to interrupt a read and to start the next one costs no system
+ * call.  The receivers share a pool: bytes are sent from where the kernel has put them, and leave
+ * the receiver when they were delivered; a connection that waits has no buffer.  Where the kernel
+ * has no pools (before Linux 6.7), each direction has a buffer of its own.
  *
  *      proxy 8080 9000       # then: socat - TCP:127.0.0.1:8080
  *      proxy --help */
@@ -44,6 +51,8 @@
 
 #define RETRY_PAUSE UNR_MSEC(100)
 
+enum { ROOM = 16384 }; /* of a direction's own buffer, without a pool */
+
 struct options {
     struct address listen, target;
     unr_time       idle, heartbeat, connect, linger, grace; /* UNR_NEVER: off */
@@ -62,13 +71,19 @@ static const char *const outcome_names[OUTCOMES] = {
     [WITHOUT_MEMORY] = "for want of memory",
 };
 
+struct end {
+    int                 fd;
+    struct unr_receiver receiver;
+    struct unr_op       stop;
+};
+
 struct direction {
     struct unr_compose  forward;
     struct session     *session;
-    struct unr_stream  *from, *to;    /* the sockets */
-    struct unr_stream   source, sink; /* layers over these, between which the relay runs */
-    struct unr_relay    relay;
-    struct unr_op       shutdown;
+    struct end         *from, *to;
+    struct unr_op       read, send, shutdown;
+    struct iovec        rest;     /* what was read and is not delivered */
+    char               *room;     /* to read into; NULL with a pool */
     struct unr_signal   reading;  /* to its slot each read is bound */
     struct unr_deadline patience; /* of that read */
     unr_time            heartbeat, next_heartbeat;
@@ -79,21 +94,25 @@ struct session {
     struct unr_compose  serve;
     struct proxy       *proxy;
     struct address      peer;
-    struct unr_stream   client, target;
+    struct end          client, target;
     struct unr_op       connect;
     struct unr_deadline connecting, idle;
     struct unr_group    both;
     struct direction    up, down; /* up: from the client to the target */
     unr_time            last_moved;
+    int                 error; /* how both directions have ended */
     enum outcome        outcome;
+    struct unr_stream   line_to;    /* the client */
     struct unr_transfer write_line; /* a heartbeat's */
     char                line[32];
-    unsigned            beats; /* since the target last said something */
+    unsigned            beats;         /* since the target last said something */
+    char                rooms[][ROOM]; /* two, or none with a pool */
 };
 
 struct proxy {
     struct options      options;
     struct unr_loop    *loop;
+    struct unr_pool    *pool; /* NULL: the kernel has none */
     struct unr_deadline grace;
     struct unr_scope    scope;
     struct unr_signal   drain, accepting;
@@ -207,16 +226,16 @@ static void accept_clients(struct unr_compose *self, struct unr_op *finished)
         return;
     }
     if (finished == &p->socket)
-        unr_stream_socket(&p->next->target, finished->result.fd);
+        p->next->target.fd = finished->result.fd;
     if (finished == &p->accept) {
-        unr_stream_socket(&p->next->client, finished->result.fd);
+        p->next->client.fd = finished->result.fd;
         begin_session(p->next);
         p->next = NULL;
     }
     accept_next(p);
 }
 
-/* ---- serve: connect, then both directions until both have ended ---- */
+/* ---- serve: connect, then both directions until both have ended, then no receiver is left ---- */
 
 static void ends_as(struct session *s, enum outcome outcome)
 {
@@ -244,37 +263,99 @@ static void connect_failed(struct session *s, const struct unr_result *result)
     unr_compose_end(&s->serve, result->error);
 }
 
+static void begin_end(struct end *end, struct proxy *p)
+{
+    send_at_once(end->fd); /* waiting to fill a segment is the peers' to decide */
+    unr_receiver_init(&end->receiver, p->loop, p->pool, end->fd, 0);
+}
+
 static struct unr_op *forward_both(struct session *s)
 {
     struct unr_op *directions[] = {
         unr_compose(&s->up.forward, "forward", UNR_CANCEL_TERMINAL, forward),
         unr_compose(&s->down.forward, "forward", UNR_CANCEL_TERMINAL, forward),
     };
-    send_at_once(s->client.fd); /* waiting to fill a segment is the peers' to decide */
-    send_at_once(s->target.fd);
+    begin_end(&s->client, s->proxy);
+    begin_end(&s->target, s->proxy);
+    unr_stream_socket(&s->line_to, s->client.fd);
     s->last_moved = unr_loop_now(s->proxy->loop);
     return unr_cancel_after(&s->idle, unr_all(&s->both, directions, 2), s->proxy->options.idle);
 }
 
+static void stop_receiver(struct session *s, struct end *end)
+{
+    unr_compose_next(&s->serve, unr_receiver_stop(&end->stop, &end->receiver));
+}
+
+/* The stops run also when the connection is cut: they cannot be cancelled. */
 static void serve(struct unr_compose *self, struct unr_op *finished)
 {
     struct session *s = unr_container_of(self, struct session, serve);
 
-    if (!finished)
+    if (!finished) {
         unr_compose_next(self, connect_to_target(s));
-    else if (finished == &s->idle.op)
-        unr_compose_end(self, finished->result.error);
-    else if (finished->result.error)
+    } else if (finished == &s->idle.op) {
+        s->error = finished->result.error;
+        stop_receiver(s, &s->client);
+    } else if (finished == &s->client.stop) {
+        stop_receiver(s, &s->target);
+    } else if (finished == &s->target.stop) {
+        unr_compose_end(self, s->error);
+    } else if (finished->result.error) {
         connect_failed(s, &finished->result);
-    else
+    } else {
         unr_compose_next(self, forward_both(s));
+    }
 }
 
-/* ---- forward: relay until the end of the stream, and pass that on ---- */
+/* ---- forward: read and send until the end of the stream, and pass that on ---- */
 
-static void relay(struct direction *d)
+/* When a connection is closed on which nothing moves while the proxy is draining. */
+static unr_time drain_time(const struct session *s)
 {
-    unr_compose_next(&d->forward, unr_relay(&d->relay, &d->source, &d->sink));
+    return s->proxy->draining ? add(s->last_moved, s->proxy->options.linger) : UNR_NEVER;
+}
+
+static void read_next(struct direction *d)
+{
+    struct unr_receiver *from = &d->from->receiver;
+    struct unr_op       *read =
+        d->room ? unr_receive(&d->read, from, d->room, ROOM) : unr_receive_view(&d->read, from);
+    unr_time until = drain_time(d->session);
+
+    d->next_heartbeat = add(unr_loop_now(d->session->proxy->loop), d->heartbeat);
+    if (d->next_heartbeat < until)
+        until = d->next_heartbeat;
+    unr_compose_next(&d->forward, unr_bind_slot(unr_cancel_at(&d->patience, read, until),
+                                                unr_signal_slot(&d->reading)));
+}
+
+/* Sends what was read; with a pool from where the receiver shows it. */
+static void go_on(struct direction *d)
+{
+    if (!d->room)
+        d->rest.iov_base = unr_receiver_data(&d->from->receiver, &d->rest.iov_len);
+    if (d->rest.iov_len)
+        unr_compose_next(&d->forward,
+                         unr_send(&d->send, d->to->fd, d->rest.iov_base, d->rest.iov_len, 0));
+    else
+        read_next(d);
+}
+
+static void delivered(struct direction *d, size_t bytes)
+{
+    struct session *s = d->session;
+
+    if (!d->room)
+        unr_receiver_consume(&d->from->receiver, bytes);
+    d->rest.iov_base = (char *)d->rest.iov_base + bytes;
+    d->rest.iov_len -= bytes;
+    *d->delivered += bytes;
+    if (d == &s->down)
+        s->beats = 0;
+    s->last_moved = unr_loop_now(s->proxy->loop);
+    /* False: it was too late, and the connection ends. */
+    unr_deadline_move(&s->idle, add(s->last_moved, s->proxy->options.idle));
 }
 
 /* Half-close: the other direction goes on. */
@@ -289,17 +370,12 @@ static void beat(struct direction *down)
 
     s->proxy->heartbeats++;
     if (!s->proxy->options.heartbeat_line) {
-        relay(down);
+        go_on(down);
         return;
     }
     int len = snprintf(s->line, sizeof s->line, "<heartbeat %u>\r\n", ++s->beats);
-    unr_compose_next(&down->forward, unr_write_all(&s->write_line, down->to, s->line, (size_t)len));
-}
-
-/* When a connection is closed on which nothing moves while the proxy is draining. */
-static unr_time drain_time(const struct session *s)
-{
-    return s->proxy->draining ? add(s->last_moved, s->proxy->options.linger) : UNR_NEVER;
+    unr_compose_next(&down->forward,
+                     unr_write_all(&s->write_line, &s->line_to, s->line, (size_t)len));
 }
 
 /* The read has taken nothing. */
@@ -313,7 +389,7 @@ static void read_interrupted(struct direction *d)
     } else if (d->next_heartbeat <= now) {
         beat(d);
     } else {
-        relay(d);
+        go_on(d);
     }
 }
 
@@ -325,18 +401,17 @@ static void send_failed(struct direction *d)
     unr_compose_end(&d->forward, 0);
 }
 
-static void relay_ended(struct direction *d, const struct unr_result *result)
+static void read_ended(struct direction *d, const struct unr_result *result)
 {
-    size_t left;
+    bool cut = unr_state_cancelled(unr_compose_state(&d->forward));
 
-    unr_buffer_data(&d->relay.rest, &left);
-    unr_buffer_free(&d->relay.rest); /* it cannot be delivered any more */
-    if (!result->error)
+    d->rest = (struct iovec){ d->room, (size_t)result->bytes };
+    if (!result->error && !result->bytes)
         pass_end_on(d);
-    else if (result->error == -ECANCELED && !result->requested)
-        read_interrupted(d); /* as nothing was asked of the relay itself */
-    else if (result->error != -ECANCELED && left)
-        send_failed(d);
+    else if (!result->error)
+        go_on(d);
+    else if (result->error == -ECANCELED && !cut)
+        read_interrupted(d);
     else
         unr_compose_end(&d->forward, result->error);
 }
@@ -346,86 +421,37 @@ static void forward(struct unr_compose *self, struct unr_op *finished)
     struct direction *d = unr_container_of(self, struct direction, forward);
     int               error = finished ? finished->result.error : 0;
 
-    if (finished == &d->relay.op)
-        relay_ended(d, &finished->result);
-    else if (error == -ECANCELED)
+    if (finished == &d->patience.op) {
+        read_ended(d, &finished->result);
+    } else if (error == -ECANCELED) {
         unr_compose_end(self, error);
-    else if (finished == &d->shutdown)
+    } else if (finished == &d->shutdown) {
         unr_compose_end(self, 0); /* an error says that the socket is disconnected already */
-    else if (error)
+    } else if (error) {
         send_failed(d);
-    else
-        relay(d);
+    } else {
+        if (finished == &d->send)
+            delivered(d, (size_t)finished->result.bytes);
+        go_on(d);
+    }
 }
-
-/* ---- the streams of a relay: the sockets, with a deadline and a slot for each read, and an eye on
- * what is delivered ---- */
-
-static struct unr_op *read_source(struct unr_stream *stream, struct unr_some *some,
-                                  const struct iovec *iov, unsigned n)
-{
-    struct direction *d = unr_container_of(stream, struct direction, source);
-    unr_time          until = drain_time(d->session);
-
-    d->next_heartbeat = add(unr_loop_now(d->session->proxy->loop), d->heartbeat);
-    if (d->next_heartbeat < until)
-        until = d->next_heartbeat;
-    return unr_bind_slot(unr_cancel_at(&d->patience, unr_read_some(some, d->from, iov, n), until),
-                         unr_signal_slot(&d->reading));
-}
-
-static struct unr_op *write_sink(struct unr_stream *stream, struct unr_some *some,
-                                 const struct iovec *iov, unsigned n)
-{
-    return unr_write_some(some, unr_container_of(stream, struct direction, sink)->to, iov, n);
-}
-
-static void sink_moved(struct unr_stream *stream, uint64_t bytes)
-{
-    struct direction *d = unr_container_of(stream, struct direction, sink);
-    struct session   *s = d->session;
-
-    if (!bytes)
-        return;
-    *d->delivered += bytes;
-    if (d == &s->down)
-        s->beats = 0;
-    s->last_moved = unr_loop_now(s->proxy->loop);
-    /* False: it was too late, and the connection ends. */
-    unr_deadline_move(&s->idle, add(s->last_moved, s->proxy->options.idle));
-}
-
-static const struct unr_stream_type source_type = {
-    .size = sizeof source_type,
-    .name = "source",
-    .read_some = read_source,
-};
-
-static const struct unr_stream_type sink_type = {
-    .size = sizeof sink_type,
-    .name = "sink",
-    .write_some = write_sink,
-    .moved = sink_moved,
-};
 
 /* ---- a connection's memory, and its end ---- */
 
-static void init_direction(struct direction *d, struct session *s, struct unr_stream *from,
-                           struct unr_stream *to, unr_time heartbeat, uint64_t *delivered)
+static void init_direction(struct direction *d, struct session *s, struct end *from, struct end *to,
+                           unr_time heartbeat, uint64_t *delivered)
 {
     d->session = s;
     d->from = from;
     d->to = to;
     d->heartbeat = heartbeat;
     d->delivered = delivered;
-    unr_stream_layer(&d->source, &source_type);
-    unr_stream_layer(&d->sink, &sink_type);
     unr_signal_attach(&d->reading, &s->proxy->drain);
 }
 
 static struct session *make_session(struct proxy *p)
 {
-    struct session *s = calloc(1, sizeof *s);
+    struct session *s = calloc(1, sizeof *s + (p->pool ? 0 : 2 * sizeof s->rooms[0]));
     if (!s)
         return NULL;
     s->proxy = p;
@@ -433,15 +459,24 @@ static struct session *make_session(struct proxy *p)
     s->client.fd = s->target.fd = -1;
     init_direction(&s->up, s, &s->client, &s->target, UNR_NEVER, &p->bytes_up);
     init_direction(&s->down, s, &s->target, &s->client, p->options.heartbeat, &p->bytes_down);
+    if (!p->pool) {
+        s->up.room = s->rooms[0];
+        s->down.room = s->rooms[1];
+    }
     return s;
+}
+
+static void free_end(struct end *end)
+{
+    unr_receiver_free(&end->receiver); /* what was not delivered goes back to the pool */
+    if (end->fd >= 0)
+        close(end->fd);
 }
 
 static void free_session(struct session *s)
 {
-    if (s->client.fd >= 0)
-        close(s->client.fd);
-    if (s->target.fd >= 0)
-        close(s->target.fd);
+    free_end(&s->client);
+    free_end(&s->target);
     unr_signal_detach(&s->up.reading);
     unr_signal_detach(&s->down.reading);
     free(s);
@@ -680,6 +715,9 @@ int main(int argc, char **argv)
     int error = unr_loop_open(&proxy.loop, NULL);
     if (error)
         die(0, unr_explain(error));
+    error = unr_pool_open(&proxy.pool, proxy.loop, NULL);
+    if (error)
+        warnx("receivers without a pool: %s", strerror(-error));
     start_listening(&proxy);
     start(&proxy);
     error = unr_loop_run(proxy.loop);
@@ -689,5 +727,6 @@ int main(int argc, char **argv)
      * the output. */
     print_statistics(&proxy);
     int close_error = unr_loop_close(proxy.loop);
+    unr_pool_close(proxy.pool);
     return error || close_error || proxy.failed ? 1 : 0;
 }

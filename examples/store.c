@@ -431,7 +431,7 @@ int main(int argc, char **argv)
         die(0, unr_explain(error));
     error = unr_pool_open(&server.pool, loop, NULL);
     if (error)
-        fprintf(stderr, "store: without a pool: %s\n", unr_explain(error));
+        fprintf(stderr, "store: receivers without a pool: %s\n", strerror(-error));
     unr_signal_init_latched(ending);
     unr_acceptor_init(&server.acceptor, loop, listener, 0, 0);
     unr_start(loop, unr_scope(&server.sessions), NULL, NULL);
