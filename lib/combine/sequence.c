@@ -58,8 +58,10 @@ bool unri_sequence_request_while_held(struct unr_op *held, struct unr_cancel_req
 void unri_sequence_next(struct unri_sequence *sequence, const struct unr_cancel_state *state,
                         struct unr_op *described)
 {
+    struct unr_cancel_request asked = { 0 };
     unri_hold(described);
-    struct unr_cancel_request asked = unri_cancel_state_preempting(state);
+    if (unlikely(unr_state_cancelled(state)))
+        asked = unri_cancel_state_preempting(state);
     sequence->private_fields.phase = UNRI_WAITING;
     unri_private(&sequence->op)->address = (uintptr_t)described;
     unri_start_child(&sequence->op, described, asked);

@@ -50,14 +50,30 @@ struct unri_fibers *unri_fibers(struct unr_loop *loop)
         free(fibers);
         return NULL;
     }
-    fibers->cxa = unri_context_cxa();
-    fibers->alternate_stack = unri_overflow_watch();
     loop->fibers = fibers;
     loop->close_fibers = close_fibers;
     return fibers;
 }
 
+/* What is this thread's is known when the first fiber begins: until then the loop is no thread's. */
+static void prepare_thread(struct unri_fibers *fibers)
+{
+    fibers->cxa = unri_context_cxa();
+    fibers->is_listened = fibers->cxa || unri_context_is_watched();
+    fibers->alternate_stack = unri_overflow_watch();
+    fibers->has_begun = true;
+}
+
 /* ---- the two sides of a switch ---- */
+
+static inline void switch_stacks(struct unri_fibers *fibers, struct unri_context *from,
+                                 struct unri_context *to, bool ends, void *argument)
+{
+    if (unlikely(fibers->is_listened))
+        unri_context_switch(from, to, ends, fibers->cxa, argument);
+    else
+        unri_switch(&from->sp, to->sp, argument);
+}
 
 static struct unri_stack *stack_of(const struct unr_fiber *fiber)
 {
@@ -71,7 +87,7 @@ void unri_fiber_suspend(struct unr_fiber *fiber)
     if (unlikely(stack->has_no_guard) && unri_stack_overflowed(stack))
         unri_broken("the stack of a fiber has overflowed", &fiber->op,
                     "give it a larger one: unr_fiber_options.stack");
-    unri_context_switch(&stack->context, &fibers->home, false, fibers->cxa, NULL);
+    switch_stacks(fibers, &stack->context, &fibers->home, false, NULL);
 }
 
 /* What the loop whose fiber has the present stack has for its fibers; NULL: the stack is no
@@ -88,7 +104,7 @@ static void resume(struct unr_fiber *fiber)
     fiber->private_fields.sequence.phase = UNRI_STEPPING;
     unri_running = &fiber->op;
     resumed = fibers;
-    unri_context_switch(&fibers->home, &stack_of(fiber)->context, false, fibers->cxa, fiber);
+    switch_stacks(fibers, &fibers->home, &stack_of(fiber)->context, false, fiber);
     resumed = outer;
     unri_running = NULL;
 }
@@ -113,7 +129,7 @@ _Noreturn void unri_fiber_main(void *argument)
     if (unlikely(f->locals != NULL))
         unri_locals_destroy(fiber);
     f->sequence.phase = UNRI_ENDED;
-    unri_context_switch(&stack_of(fiber)->context, &fibers->home, true, fibers->cxa, NULL);
+    switch_stacks(fibers, &stack_of(fiber)->context, &fibers->home, true, NULL);
     __builtin_unreachable();
 }
 
@@ -207,6 +223,8 @@ static int give_stack(struct unr_fiber *fiber)
     if (!stack)
         return -ENOMEM;
     unri_context_make(&stack->context, unri_stack_top(stack));
+    if (unlikely(!fibers->has_begun))
+        prepare_thread(fibers);
     stack->owner = unr_fiber_name(fiber);
     f->stack = stack;
     return 0;

@@ -19,7 +19,9 @@ struct unri_spawned {
 /* What a loop has for its fibers, from the beginning of its first one on. */
 struct unri_fibers {
     struct unri_context home; /* the loop's own stack, while a fiber runs */
-    uint64_t           *cxa;  /* unri_context_cxa() */
+    bool                has_begun;   /* a fiber has, and the rest is known */
+    bool                is_listened; /* somebody is to be told of each switch */
+    uint64_t           *cxa;         /* unri_context_cxa() */
     struct unri_stacks *stacks;
     void               *alternate_stack; /* unri_overflow_watch() */
 

@@ -21,8 +21,6 @@
 
 /* ---- the bare switch ---- */
 
-void *unri_switch(void **save, void *to, void *argument);
-
 bool unri_context_exists(void)
 {
 #if defined(HAS_ASSEMBLY) || defined(__GLIBC__)
@@ -137,6 +135,11 @@ static void finish_switch(void *fake_stack, struct unri_context *left)
         return;
     __sanitizer_finish_switch_fiber(fake_stack, &low, &left->bounds.size);
     left->bounds.low = (void *)(uintptr_t)low;
+}
+
+bool unri_context_is_watched(void)
+{
+    return __sanitizer_start_switch_fiber || __tsan_switch_to_fiber;
 }
 
 enum { NO_SYNCHRONISATION = 0 }; /* a switch orders what was before it and what is behind it */

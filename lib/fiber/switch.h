@@ -37,6 +37,13 @@ bool unri_context_exists(void);
  * unri_fiber_main(argument) when it is first switched to.  Rounding modes are those of now. */
 void unri_context_make(struct unri_context *context, void *top);
 
+/* Tells whether the program is linked with a sanitizer that is to be told of each switch. */
+bool unri_context_is_watched(void);
+
+/* The bare switch: saves what a called function preserves, and the stack pointer in *save, and goes
+ * on at `to`.  Returns, there, `argument`. */
+void *unri_switch(void **save, void *to, void *argument);
+
 /* Puts the running stack aside in `from`, and goes on where `to` was put aside.  What a stack keeps
  * of C++ exceptions goes with it; *cxa is where the runtime of C++ has it for this thread, or NULL.
  * `ends`: `from` is never gone on with.  `argument` is unri_fiber_main()'s. */

@@ -90,7 +90,7 @@ static void yield_alone(void)
 static int any(void *argument)
 {
     (void)argument;
-    for (int i = 0; i < WINDOW; i++) {
+    for (int i = 0; i < WINDOW / BATCH; i++) {
         struct unr_op    op = { 0 };
         struct unr_timer timer = { 0 };
         struct unr_group group = { 0 };
@@ -102,7 +102,7 @@ static int any(void *argument)
 
 static void await_any(void)
 {
-    in_fibers(any, 1);
+    in_fibers(any, BATCH);
 }
 
 /* ---- lives ---- */
