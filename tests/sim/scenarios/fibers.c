@@ -1237,17 +1237,30 @@ static int short_runs(void *began)
     return cause;
 }
 
-/* Without a stack the function never runs; without a timer a scope is asked to end at once. */
+/* So many timers need no more memory than a loop of the simulation begins with. */
+enum { TIMERS = 256 };
+
+/* Without a stack the function never runs; without a timer a scope is asked to end at once.  So
+ * many other timers wait that there is room for up to three. */
 static void no_memory(const struct scenario *scenario)
 {
-    struct unr_fiber fiber = { .op = { 0 } };
-    struct unr_loop *loop = open_small_loop();
-    bool             began = false;
-    int              runs = 0;
+    static struct unr_timer others[TIMERS];
+    struct unr_fiber        fiber = { .op = { 0 } };
+    struct unr_loop        *loop = open_small_loop();
+    bool                    began = false;
+    int                     runs = 0, ended = 0, n = TIMERS - (int)unr_sim_choose(4);
     (void)scenario;
+    for (int i = 0; i < n; i++)
+        unr_start(loop, unr_timer_at(&others[i], unr_loop_now(loop) + UNR_SEC(100)), count_run,
+                  &ended);
     unr_start(loop, unr_fiber(&fiber, short_runs, &began), count_run, &runs);
+    while (!runs)
+        unr_sim_check(unr_loop_run_once(loop, UNR_NEVER) >= 0, "a turn");
+    unr_sim_check(ended == 0, "it ends before the other timers");
+    for (int i = 0; i < n; i++)
+        unr_cancel(&others[i].op, UNR_CANCEL_ALL);
     run_to_the_end(loop);
-    unr_sim_check(runs == 1 && is_shortage(fiber.op.result.error) == (fiber.op.result.error != 0),
+    unr_sim_check(is_shortage(fiber.op.result.error) == (fiber.op.result.error != 0),
                   "it ends, for want of memory or well");
     unr_sim_check(began || fiber.op.result.error == -ENOMEM, "it runs, or there was no stack");
     check_truth(&fiber.op);
