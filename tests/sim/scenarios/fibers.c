@@ -1137,7 +1137,7 @@ struct closed {
     struct unr_loop *loop;
     struct hears     heard;
     unsigned         shields;
-    bool             lets_none, closing;
+    bool             lets_none, has_deadlines, closing;
     int              fds[2], runs, ends;
 };
 
@@ -1153,9 +1153,9 @@ static int closed_runs(void *closed)
         unr_state_reset(unr_fiber_state(), unr_let_none, NULL, NULL);
     for (unsigned i = 0; i < NEST; i++)
         if (c->shields >> i & 1)
-            unr_cancel_scope_enter_shield(&scopes[i], UNR_NEVER);
+            unr_cancel_scope_enter_shield(&scopes[i], c->has_deadlines ? UNR_SEC(1) : UNR_NEVER);
         else
-            unr_cancel_scope_enter(&scopes[i]);
+            unr_cancel_scope_enter_after(&scopes[i], c->has_deadlines ? UNR_SEC(1) : UNR_NEVER);
     for (int i = 0; i < 2; i++) {
         bool closing = c->closing;
         r = unr_await(hears(&c->heard, false));
@@ -1176,9 +1176,10 @@ static int closed_runs(void *closed)
 static void closing_scopes(const struct scenario *scenario)
 {
     struct closed c = { .loop = open_small_loop() };
-    unsigned      choice = unr_sim_choose(8 * 2 * 3), turns = 1 + pick(&choice, 3);
+    unsigned      choice = unr_sim_choose(8 * 2 * 2 * 3), turns = 1 + pick(&choice, 3);
     (void)scenario;
     c.lets_none = pick(&choice, 2);
+    c.has_deadlines = pick(&choice, 2);
     c.shields = choice;
     unr_sim_socketpair(c.fds, 0);
     unr_start(c.loop, unr_fiber(&c.fiber, closed_runs, &c), count_run, &c.runs);
@@ -1356,6 +1357,7 @@ const struct scenario *scenarios_fibers_table(void)
           .run = read_write_close,
           .parameter = &deadline_around,
           .deviations_max = 3 },
+        { .name = "fibers/read-write-close-older", .run = read_write_close, .linux_version = 601 },
         { .name = "fibers/states", .run = states, .deviations_max = 1 },
         { .name = "fibers/proofs", .run = proofs },
         { .name = "fibers/any", .run = contained, .parameter = &any },

@@ -66,6 +66,8 @@ static void verify_balance(const struct unr_loop *loop)
                              == s.cancels_won + s.cancels_too_late + s.cancels_running
                                     + s.cancels_unsubmitted + s.cancels_refused + s.cancels_added,
                   "the statistics balance");
+    unr_sim_check(s.started != s.finished || s.fibers_begun == s.fibers_ended,
+                  "each fiber that has begun has ended");
 }
 
 void close_loop(struct unr_loop *loop)
