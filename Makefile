@@ -22,6 +22,7 @@
 #   make check-tsan      the tests under ThreadSanitizer (clang's, unless CC is given)
 #   make check-valgrind  a part of the tests under valgrind; FILTER picks another
 #   make check-headers   each public header alone, as C11, C++11 and C++20; and its comments
+#   make check-exception exceptions of C++ that are thrown, caught and thrown again in fibers
 #   make check-floors    no file of the library knows one of a higher floor; its README names what is there
 #   make check-refused   the suite itself, tried where io_uring is refused
 #   make check-install   the examples built against an installed library
@@ -254,7 +255,7 @@ ci-deps: deps tsan-deps valgrind-deps cross-deps
 # A target that may install packages goes on in a make of its own, which finds them.
 again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: demo check kernel-programs check-programs check-tests check-demo check-proxy check-headers check-install check-floors check-readme
+.PHONY: demo check kernel-programs check-programs check-tests check-exception check-demo check-proxy check-headers check-install check-floors check-readme
 .PHONY: check-plain check-asan check-tsan check-valgrind check-refused
 demo: demo-deps
 	@+$(again) $(BUILD)/examples/demo
@@ -265,7 +266,7 @@ LEFT_OUT := $(BUILD)/tests/tools/left_out
 
 # Most parts keep one core busy, so there are two rows of them, which take about as long.  What the second row prints is shown
 # behind the first.
-ROW        := tests floors demo proxy stress headers install
+ROW        := tests floors exception demo proxy stress headers install
 ROW_BESIDE := sim model
 
 check: deps
@@ -315,6 +316,9 @@ check-demo: $(BUILD)/examples/demo $(LEFT_OUT)
 
 check-proxy: $(BUILD)/examples/proxy $(LEFT_OUT)
 	@tests/test_proxy.sh $^
+
+check-exception: lib $(LEFT_OUT)
+	@LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CXX='$(CXX)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_exception.sh
 
 # The suite itself, tried where io_uring is refused.
 check-refused: check-programs

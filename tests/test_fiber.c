@@ -2079,10 +2079,21 @@ static void go_with_checks(unr_fiber_fn *fn)
     go(fn);
 }
 
-/* With checks, what is in flight in the stack of a fiber that ends is found. */
-BREACH(ends_with_a_receive_in_its_stack, "fiber: ended with an operation in flight in its stack")
+static void left_in_its_stack(void *context)
 {
+    (void)context;
+    must(unr_loop_open(&loop, NULL) == 0);
     go_with_checks(leaves_a_receive);
+}
+
+/* With checks, what is in flight in the stack of a fiber that ends is found. */
+Test(fiber_contract, ends_with_a_receive_in_its_stack)
+{
+    if (SUPPORT_SANITIZED)
+        cr_skip_test("a sanitizer may have the operation elsewhere, and free it at the return");
+    struct death death = in_child(left_in_its_stack, NULL);
+    expect_abort(&death, (const char *const[]){
+                             "fiber: ended with an operation in flight in its stack", NULL });
 }
 
 static int awaits_forever(void *argument)

@@ -75,6 +75,19 @@ say "these includes run up:" "$(upward <<<"$all_includes")"
 say "these files call each other:" "$(circles <<<"$all_calls")"
 say "these files include each other:" "$(circles <<<"$all_includes")"
 
+# ---- shadow stacks ----
+
+# The switch from one stack to another is not compatible with them.  A compiler may mark each object of C as compatible; the
+# linker keeps the mark only if all have it, so the file of the switch must not.
+shadowed() {
+    local file
+    for file; do
+        [ ! -e "$file" ] || ! readelf -nW "$file" 2>/dev/null | grep -q SHSTK || echo "$file"
+    done
+}
+say "these claim to be compatible with shadow stacks:" \
+    "$(shadowed "$build"/lib/fiber/switch_*.o "$build/unring.o" "$build/libunring.so")"
+
 # ---- does the test see what it is for? ----
 
 plant() { # WHAT LINES PART

@@ -64,6 +64,7 @@ struct unri_slab {
     uint64_t          guarded[WORDS];  /* its guard is there */
     struct unri_slab *next, *previous; /* those of its size with cold stacks */
     struct unri_slab *next_record;     /* all that there ever were */
+    bool              is_taken;        /* the record; under the lock */
 };
 
 struct pool {
@@ -98,14 +99,14 @@ static struct unri_slab *take_record(void)
 {
     struct unri_slab *slab;
     pthread_mutex_lock(&lock);
-    for (slab = atomic_load(&records); slab && slab->stack_size; slab = slab->next_record)
+    for (slab = atomic_load(&records); slab && slab->is_taken; slab = slab->next_record)
         ;
     if (!slab && (slab = calloc(1, sizeof *slab)) != NULL) {
         slab->next_record = atomic_load(&records);
         atomic_store(&records, slab);
     }
     if (slab)
-        slab->stack_size = 1; /* taken */
+        slab->is_taken = true;
     pthread_mutex_unlock(&lock);
     return slab;
 }
@@ -114,7 +115,7 @@ static void free_record(struct unri_slab *slab)
 {
     pthread_mutex_lock(&lock);
     atomic_store(&slab->base, NULL);
-    slab->stack_size = 0;
+    slab->is_taken = false;
     pthread_mutex_unlock(&lock);
 }
 
