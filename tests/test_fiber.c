@@ -319,7 +319,7 @@ Test(fiber, a_fiber_cancelled_at_each_await_in_each_order)
                 run();
                 cr_assert_eq(r.seen.runs, 1);
                 cr_assert_eq(r.ran, 1);
-                cr_assert_eq(r.op.result.bytes + drain(r.fds[0]), given,
+                cr_assert_eq(r.op.result.bytes + drain(r.fds[0]), (size_t)given,
                              "way %d, receive %d, order %d", way, at, order);
                 if (r.op.result.error)
                     cr_assert_eq(r.op.result.error, -ECANCELED);
@@ -1419,7 +1419,7 @@ Test(fiber, stats)
     run();
     s = stats();
     cr_assert_eq(s.fibers_ended, 2);
-    cr_assert_eq(s.fiber_switches, 2 * (count + 1));
+    cr_assert_eq(s.fiber_switches, 2u * ((unsigned)count + 1));
     cr_assert_eq(s.stacks_kept, 2);
     cr_assert_eq(s.stacks_given_back, 0);
     cr_assert_eq(s.started, s.finished);
@@ -1547,7 +1547,7 @@ Test(fiber, rounding_modes_stay_with_their_fiber)
 static _Thread_local int of_thread;
 
 /* Not what a compiler knows from before a switch. */
-static __attribute__((noinline, noclone)) void *address_of_it(void)
+static __attribute__((noinline)) void *address_of_it(void)
 {
     __asm__ volatile("");
     return &of_thread;

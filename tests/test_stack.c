@@ -326,7 +326,7 @@ Test(stack, no_memory_for_a_slab)
                 failed += error != 0;
             }
         s = stats();
-        cr_assert_eq(s.fibers_begun, SIZES * EACH - failed);
+        cr_assert_eq(s.fibers_begun, (unsigned)(SIZES * EACH - failed));
         cr_assert_eq(s.fibers_ended, s.fibers_begun);
         cr_assert_geq(s.stacks_given_back + s.stacks_kept, s.stacks_made, "none is lost");
         cr_assert_leq(s.stacks_kept, SIZES);
