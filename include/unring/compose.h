@@ -39,8 +39,8 @@ typedef void unr_step_fn(struct unr_compose *self, struct unr_op *finished);
 
 /* unring's own part of a `struct unr_compose`: not to be read or written. */
 struct unr_compose_private {
-    struct unr_sequence_private sequence;
-    unr_step_fn                *step;
+    struct unr_sequence sequence;
+    unr_step_fn        *step;
     const char *(*explain)(const struct unr_op *op); /* NULL: unr_explain_op() knows no more */
 };
 

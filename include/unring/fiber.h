@@ -38,17 +38,17 @@ typedef int unr_fiber_fn(void *argument);
 
 /* unring's own part of a `struct unr_fiber`: not to be read or written. */
 struct unr_fiber_private {
-    struct unr_sequence_private sequence; /* right behind the operation */
-    struct unr_op               pause;    /* with which it begins and yields */
-    unr_fiber_fn               *fn;
-    void                       *argument;
-    void                       *stack;     /* NULL: it has not begun, or has ended */
-    struct unr_cancel_scope    *innermost; /* of those that it is in; NULL: it is in none */
-    struct unr_cancel_scope    *outermost;
-    void                       *locals; /* values of its own */
-    size_t                      stack_size;
-    int32_t                     returned;
-    bool                        always_begins;
+    struct unr_sequence      sequence; /* right behind the operation */
+    struct unr_op            pause;    /* with which it begins and yields */
+    unr_fiber_fn            *fn;
+    void                    *argument;
+    void                    *stack;     /* NULL: it has not begun, or has ended */
+    struct unr_cancel_scope *innermost; /* of those that it is in; NULL: it is in none */
+    struct unr_cancel_scope *outermost;
+    void                    *locals; /* values of its own */
+    size_t                   stack_size;
+    int32_t                  returned;
+    bool                     always_begins;
 };
 
 /* A fiber, which is an operation.
@@ -102,8 +102,9 @@ struct unr_fiber_options {
 UNR_API struct unr_op *unr_fiber_with(struct unr_fiber *fiber, unr_fiber_fn *fn, void *argument,
                                       const struct unr_fiber_options *options);
 
-/* Opens a loop, runs one fiber in it, and closes it: the main() of a program of fibers.
+/* Opens a loop, runs one fiber in it, and closes the loop.
  *
+ * Use      the main() of a program of fibers.
  * options  of the loop; NULL: the defaults.
  * Returns  what the function returned, or a negative errno of unr_loop_open() or unr_loop_run().
  *          Returns when nothing is left in flight on the loop.

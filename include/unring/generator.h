@@ -77,7 +77,7 @@ UNR_API struct unr_op *unr_generator_next(struct unr_generator *generator, void 
  * Threads  the loop's. */
 UNR_API int unr_generator_yield(void *value, void **ret_in);
 
-/* Describes the end of a generator: it is resumed, if it is suspended, and asked to end.
+/* Describes the end of a generator, which is resumed and asked to end.
  *
  * Use        before the memory of a generator goes that has not returned.
  * Requests   UNR_CANCEL_ALL, cause -ECANCELED, of the generator.

@@ -56,8 +56,9 @@ struct unr_nursery {
  * Threads  the loop's. */
 UNR_API void unr_nursery_open(struct unr_nursery *nursery, unsigned flags);
 
-/* Starts a fiber in a nursery; its structure and stack are the loop's, and go when it ends.
+/* Starts a fiber in a nursery.
  *
+ * Memory    its structure and its stack are the loop's, and go when it ends.
  * nursery   open.  Anything else is a broken contract.
  * argument  the function's from here on: it always runs, at least to its first await, also in a
  *           nursery that was asked to end, and on a loop that is being closed.
@@ -86,8 +87,9 @@ UNR_API int unr_nursery_spawn_with(struct unr_nursery *nursery, unr_fiber_fn *fn
  * Threads    the loop's. */
 UNR_API void unr_nursery_start(struct unr_nursery *nursery, struct unr_op *described);
 
-/* Makes a request to all children of a nursery, present and to come, and to its body.
+/* Makes a request to a nursery: to its body and all its children.
  *
+ * Later    children are asked, too, before they begin.
  * types    a mask of UNR_CANCEL_*, not 0.  UNR_CANCEL_TOTAL alone, say, ends idle reads and lets
  *          work under way go on; UNR_CANCEL_ALL may follow.
  * cause    below 0.  -ECANCELED: on purpose, and the nursery's close has nothing to report.
@@ -96,8 +98,9 @@ UNR_API void unr_nursery_start(struct unr_nursery *nursery, struct unr_op *descr
  * Threads  the loop's. */
 UNR_API bool unr_nursery_cancel(struct unr_nursery *nursery, unsigned types, int cause);
 
-/* Returns the nursery as a cancel scope: for its deadline, its cause and its state.
+/* Returns the nursery as a cancel scope.
  *
+ * Use      its deadline, its cause and its state.
  * Threads  the loop's. */
 UNR_API struct unr_cancel_scope *unr_nursery_scope(struct unr_nursery *nursery);
 
@@ -106,8 +109,9 @@ UNR_API struct unr_cancel_scope *unr_nursery_scope(struct unr_nursery *nursery);
  * Threads  the loop's. */
 UNR_API unsigned unr_nursery_children(const struct unr_nursery *nursery);
 
-/* Waits until all children have ended, closes a nursery, and leaves its cancel scope.
+/* Waits until all children have ended, and closes a nursery.
  *
+ * Leaves    its cancel scope.
  * Requests  go to the children meanwhile, and do not end the wait.  Children may start others.
  * error     how the body ended; below 0 it cancels the children.
  * Returns   the first error of the body or of a child, in the order in which they came, whatever was

@@ -63,9 +63,9 @@ struct unr_cancel_state {
     struct unr_cancel_state_private private_fields;
 };
 
-/* unring's own part of a composed operation or a fiber, whose children come one after another: not
- * to be read or written. */
-struct unr_sequence_private {
+/* What a composed operation, and a fiber, keep of their children, which come one after another:
+ * unring's own, not to be read or written. */
+struct unr_sequence {
     struct unr_cancel_state state;        /* right behind the operation */
     int32_t                 child_cause;  /* of the last child that was cancelled; 0: none was */
     uint8_t                 proven;       /* the weakest guarantee that a child has proved */

@@ -10,7 +10,7 @@ static_assert(offsetof(struct unri_sequence, private_fields.state) == sizeof(str
 
 void unri_sequence_init(struct unri_sequence *sequence)
 {
-    struct unr_sequence_private *s = &sequence->private_fields;
+    struct unr_sequence *s = &sequence->private_fields;
     unri_cancel_state_init(&s->state, &sequence->op);
     s->child_cause = 0;
     s->child_failed = false;
@@ -69,7 +69,7 @@ void unri_sequence_next(struct unri_sequence *sequence, const struct unr_cancel_
 
 void unri_sequence_child_ended(struct unri_sequence *sequence, const struct unr_op *child)
 {
-    struct unr_sequence_private *s = &sequence->private_fields;
+    struct unr_sequence *s = &sequence->private_fields;
     if (child->result.error == -ECANCELED)
         s->child_failed = !unri_was_cancelled(&child->result);
     if (unri_was_cancelled(&child->result)) {
@@ -85,9 +85,9 @@ void unri_sequence_child_ended(struct unri_sequence *sequence, const struct unr_
  * say, and cause and verdict are those of that cancellation. */
 static void end_cancelled(struct unri_sequence *sequence)
 {
-    const struct unr_sequence_private *s = &sequence->private_fields;
-    struct unr_op                     *op = &sequence->op;
-    unsigned                           guarantee = unri_strongest(unri_own_supports(op));
+    const struct unr_sequence *s = &sequence->private_fields;
+    struct unr_op             *op = &sequence->op;
+    unsigned                   guarantee = unri_strongest(unri_own_supports(op));
     if (!guarantee)
         guarantee = UNR_CANCEL_TERMINAL;
     if (s->proven < guarantee)

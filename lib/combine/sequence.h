@@ -23,8 +23,8 @@ enum unri_phase { UNRI_NOT_BEGUN, UNRI_STEPPING, UNRI_WAITING, UNRI_ENDED };
 
 /* What a struct unr_compose and a struct unr_fiber begin with. */
 struct unri_sequence {
-    struct unr_op               op;
-    struct unr_sequence_private private_fields;
+    struct unr_op       op;
+    struct unr_sequence private_fields;
 };
 
 static inline struct unri_sequence *unri_sequence_of(struct unr_op *op)

@@ -55,7 +55,8 @@ struct unri_fibers *unri_fibers(struct unr_loop *loop)
     return fibers;
 }
 
-/* What is this thread's is known when the first fiber begins: until then the loop is no thread's. */
+/* What is this thread's is known when the first fiber begins: until then the loop is no thread's.
+ */
 static void prepare_thread(struct unri_fibers *fibers)
 {
     fibers->cxa = unri_context_cxa();
@@ -170,7 +171,8 @@ static void end(struct unr_fiber *fiber)
     loop->stats.fibers_ended++;
     if (f->returned > 0)
         fiber->op.result.value = f->returned;
-    if (error && unr_state_cancelled(state) && error == unr_state_cause(state))
+    bool is_cause = unr_state_cancelled(state) && error == unr_state_cause(state);
+    if (is_cause || (error == -ESHUTDOWN && loop->closing)) /* which goes past every state */
         error = -ECANCELED;
     unri_sequence_end(unri_fiber_sequence(fiber), error);
 }

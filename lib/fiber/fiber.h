@@ -18,7 +18,7 @@ struct unri_spawned {
 
 /* What a loop has for its fibers, from the beginning of its first one on. */
 struct unri_fibers {
-    struct unri_context home; /* the loop's own stack, while a fiber runs */
+    struct unri_context home;        /* the loop's own stack, while a fiber runs */
     bool                has_begun;   /* a fiber has, and the rest is known */
     bool                is_listened; /* somebody is to be told of each switch */
     uint64_t           *cxa;         /* unri_context_cxa() */

@@ -214,11 +214,16 @@ static const struct workload {
     const char *name;
     void (*run)(void);
 } workloads[] = {
-    { "fiber.callback", callback },         { "fiber.await", await },
-    { "fiber.yield.64", yield_ready },      { "fiber.yield.1", yield_alone },
-    { "fiber.any", await_any },             { "fiber.life", life },
-    { "fiber.life.awaited", life_awaited }, { "fiber.life.spawned", spawn },
-    { "fiber.scope", scope },               { "fiber.scope.timed", scope_timed },
+    { "fiber.callback", callback },
+    { "fiber.await", await },
+    { "fiber.yield.64", yield_ready },
+    { "fiber.yield.1", yield_alone },
+    { "fiber.any", await_any },
+    { "fiber.life", life },
+    { "fiber.life.awaited", life_awaited },
+    { "fiber.life.spawned", spawn },
+    { "fiber.scope", scope },
+    { "fiber.scope.timed", scope_timed },
     { "fiber.nursery", nursery },
 };
 enum { WORKLOADS = sizeof workloads / sizeof *workloads };
