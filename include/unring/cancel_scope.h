@@ -87,7 +87,7 @@ UNR_API void unr_cancel_scope_enter_shield(struct unr_cancel_scope *scope, unr_t
  * Threads  the loop's. */
 UNR_API int unr_cancel_scope_leave(struct unr_cancel_scope *scope, int error);
 
-/* Makes a request to a cancel scope: its own, which no filter and no shield keeps out.
+/* Makes a request to a cancel scope, which no filter and no shield keeps out.
  *
  * types    a mask of UNR_CANCEL_*, not 0.
  * cause    below 0.

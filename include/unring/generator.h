@@ -43,14 +43,15 @@ struct unr_generator {
     struct unr_generator_private private_fields;
 };
 
-/* Prepares a generator, which runs fn(argument) from the first unr_generator_next() on.
+/* Prepares a generator.
  *
+ * Runs       fn(argument), from the first unr_generator_next() on.
  * Suspended  it keeps no loop running.  A loop that is closed resumes it with -ESHUTDOWN, so that
  *            its function unwinds.
  * Threads    any. */
 UNR_API void unr_generator_init(struct unr_generator *generator, unr_fiber_fn *fn, void *argument);
 
-/* Describes the resumption of a generator, until it yields a value or its function returns.
+/* Describes the resumption of a generator until its next value.
  *
  * in         for the generator: the `ret_in` of the yield that it is resumed from.
  * ret_value  set when a value was yielded; what it points to is the generator's, and valid until
