@@ -250,7 +250,8 @@ static struct unr_result await_in(struct session *s, unsigned n, struct unr_op *
     unr_sim_check(s->around != NOBODY || unr_state_cancelled(unr_fiber_state()) == s->let_in
                       || !s->loop,
                   "what passes the filter is recorded, nothing else, and stays");
-    unr_sim_check(!before || (s->manner != PASSES_NONE_ON && s->manner != NOT_PREEMPTED),
+    unr_sim_check(!before || !s->loop
+                      || (s->manner != PASSES_NONE_ON && s->manner != NOT_PREEMPTED),
                   "only what is passed on would end the next await");
     unsigned          supports = unr_supports(described);
     struct unr_result r = unr_await(described);
@@ -365,9 +366,11 @@ static void check_session(struct session *s)
     check_truth(&s->fiber.op);
     unr_sim_check(never_began(r) == !s->began, "what never began has not run, and says so");
     if (s->began)
-        unr_sim_check(r->error == s->returned
-                          || (r->error == -ECANCELED && r->cause == s->returned),
-                      "it ends as its function returned");
+        unr_sim_check(
+            r->error == s->returned
+                || (r->error == -ECANCELED
+                    && (r->cause == s->returned || (s->returned == -ESHUTDOWN && !s->loop))),
+            "it ends as its function returned");
     unr_sim_check(r->verdict != UNR_VERDICT_NONE || r->requested == 0,
                   "a verdict if something was asked");
     if (s->around != NOBODY)
