@@ -24,9 +24,9 @@ struct unr_cancel_scope;
  * argument  as given to unr_fiber().
  * Returns   0 or a number above it, which is the fiber's result.value; or a negative errno.
  *           -ECANCELED, and the cause of a request that was let in, both say that the cancellation
- *           took effect: the result is then -ECANCELED with that cause.  So `return r.error` and
- *           `return unr_outcome(&r)` both tell the truth.  Any other return is a completion,
- *           whatever was requested.
+ *           took effect: the result is then -ECANCELED with that cause.  So does -ESHUTDOWN on a
+ *           loop that is being closed.  So `return r.error` and `return unr_outcome(&r)` both tell
+ *           the truth.  Any other return is a completion, whatever was requested.
  * Inside    everything is allowed that is allowed in a `done`, and awaiting.
  * Kept      errno, the signal mask and the locale of uselocale(3) are the thread's: an await does
  *           not preserve them.  The rounding mode is the fiber's own, and begins as the loop's.
