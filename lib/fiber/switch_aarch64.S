@@ -35,17 +35,17 @@ unri_switch:
     .cfi_rel_offset x27, 80
     .cfi_rel_offset x28, 88
     stp d8, d9, [sp, #96]
-    .cfi_rel_offset v8, 96
-    .cfi_rel_offset v9, 104
+    .cfi_rel_offset d8, 96
+    .cfi_rel_offset d9, 104
     stp d10, d11, [sp, #112]
-    .cfi_rel_offset v10, 112
-    .cfi_rel_offset v11, 120
+    .cfi_rel_offset d10, 112
+    .cfi_rel_offset d11, 120
     stp d12, d13, [sp, #128]
-    .cfi_rel_offset v12, 128
-    .cfi_rel_offset v13, 136
+    .cfi_rel_offset d12, 128
+    .cfi_rel_offset d13, 136
     stp d14, d15, [sp, #144]
-    .cfi_rel_offset v14, 144
-    .cfi_rel_offset v15, 152
+    .cfi_rel_offset d14, 144
+    .cfi_rel_offset d15, 152
     mrs x9, fpcr
     str x9, [sp, #160]
     mov x10, sp
@@ -76,14 +76,14 @@ unri_switch:
     .cfi_same_value x28
     .cfi_same_value x29
     .cfi_same_value x30
-    .cfi_same_value v8
-    .cfi_same_value v9
-    .cfi_same_value v10
-    .cfi_same_value v11
-    .cfi_same_value v12
-    .cfi_same_value v13
-    .cfi_same_value v14
-    .cfi_same_value v15
+    .cfi_same_value d8
+    .cfi_same_value d9
+    .cfi_same_value d10
+    .cfi_same_value d11
+    .cfi_same_value d12
+    .cfi_same_value d13
+    .cfi_same_value d14
+    .cfi_same_value d15
     mov x0, x2
     ret
     .cfi_endproc
