@@ -5,6 +5,11 @@
 
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
 
 TestSuite(stack, .init = open_loop, .timeout = 60);
 TestSuite(stack_contract, .timeout = 60);
@@ -153,7 +158,8 @@ static void end_many(struct unr_fiber *fibers, int count)
 Test(stack, a_hundred_thousand_idle_fibers)
 {
     enum { COUNT = 100000 };
-    if (SUPPORT_SANITIZED)
+    skip_with_checks();
+    if (SUPPORT_SANITIZED || RUNNING_ON_VALGRIND)
         cr_skip_test("a sanitizer's own memory is more than that of the stacks");
     if (!guards_cost_no_mapping())
         cr_skip_test("Linux before 6.13 has no guards inside a mapping");
@@ -184,7 +190,7 @@ Test(stack, a_hundred_thousand_idle_fibers)
 Test(stack, forty_thousand_where_guards_are_mprotect)
 {
     enum { COUNT = 40000 };
-    if (SUPPORT_SANITIZED)
+    if (SUPPORT_SANITIZED || RUNNING_ON_VALGRIND)
         cr_skip_test("a sanitizer's own memory is more than that of the stacks");
     refuses_guards = true;
     long              maps = mappings();
@@ -248,7 +254,7 @@ Test(stack_contract, guards)
     int          below = -1, lowest = 0, far_enough = 64;
     struct death death;
     skip_if_refused();
-    if (SUPPORT_SANITIZED)
+    if (SUPPORT_SANITIZED || RUNNING_ON_VALGRIND)
         cr_skip_test("the sanitizer has words of its own for it");
     for (int way = 0; way < 2; way++) {
         death = in_child(way ? overflow_with_mprotect : overflow, &below);
@@ -288,7 +294,7 @@ static void lock_memory(void *context)
 Test(stack_contract, mlockall)
 {
     skip_if_refused();
-    if (SUPPORT_SANITIZED)
+    if (SUPPORT_SANITIZED || RUNNING_ON_VALGRIND)
         cr_skip_test("a sanitizer needs more than can be locked");
     struct death death = in_child(lock_memory, NULL);
     if (strstr(death.words, "no right"))
@@ -376,7 +382,7 @@ static void little_address_space(void *context)
 Test(stack_contract, little_address_space)
 {
     skip_if_refused();
-    if (SUPPORT_SANITIZED)
+    if (SUPPORT_SANITIZED || RUNNING_ON_VALGRIND)
         cr_skip_test("a sanitizer needs address space of its own");
     struct death death = in_child(little_address_space, NULL);
     expect_success(&death);
@@ -397,7 +403,7 @@ Test(stack, a_pool_that_shrinks)
     struct unr_stats s = stats();
     cr_assert_eq(s.stacks_kept, KEPT);
     cr_assert_eq(s.stacks_given_back, COUNT - KEPT);
-    if (!SUPPORT_SANITIZED)
+    if (!SUPPORT_SANITIZED && !RUNNING_ON_VALGRIND)
         cr_assert_leq(kib_of("/proc/self/status", "VmSize:"), size - 100 * KIB);
     fibers = start_many(COUNT, 0);
     end_many(fibers, COUNT);
@@ -513,7 +519,7 @@ static int uses_its_stack(void *argument)
 Test(stack, use_and_trim)
 {
     static struct depth d;
-    if (SUPPORT_SANITIZED)
+    if (SUPPORT_SANITIZED || RUNNING_ON_VALGRIND)
         cr_skip_test("a sanitizer's frames are others");
     unr_start(loop, unr_fiber(&d.fiber, uses_its_stack, &d), NULL, NULL);
     run();
@@ -534,7 +540,7 @@ Test(stack, use_and_trim)
 Test(stack, what_was_used_deeply_is_trimmed_when_it_is_idle)
 {
     static struct depth d;
-    if (SUPPORT_SANITIZED)
+    if (SUPPORT_SANITIZED || RUNNING_ON_VALGRIND)
         cr_skip_test("a sanitizer's frames are others");
     for (int i = 0; i < 2; i++) {
         unr_start(loop, unr_fiber(&d.fiber, uses_its_stack, &d), NULL, NULL);
@@ -659,7 +665,7 @@ Test(stack, a_signal_handler_on_the_smallest_stack)
     struct unr_fiber         fiber = { 0 };
     struct unr_fiber_options options = { .size = sizeof options, .stack = 1 };
     struct sigaction         action = { .sa_handler = large_handler }, before;
-    if (SUPPORT_SANITIZED)
+    if (SUPPORT_SANITIZED || RUNNING_ON_VALGRIND)
         cr_skip_test("a sanitizer's frames are others");
     cr_assert_eq(sigaction(SIGUSR1, &action, &before), 0);
     unr_start(loop, unr_fiber_with(&fiber, is_interrupted, NULL, &options), NULL, NULL);
