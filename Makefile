@@ -22,6 +22,7 @@
 #   make check-tsan      the tests under ThreadSanitizer (clang's, unless CC is given)
 #   make check-valgrind  a part of the tests under valgrind; FILTER picks another
 #   make check-headers   each public header alone, as C11, C++11 and C++20; and its comments
+#   make check-gdb       gdb lists fibers and operations, of a process and of a stripped one, where gdb is installed
 #   make check-exception exceptions of C++ that are thrown, caught and thrown again in fibers
 #   make check-floors    no file of the library knows one of a higher floor; its README names what is there
 #   make check-refused   the suite itself, tried where io_uring is refused
@@ -48,6 +49,9 @@ PREFIX     ?= /usr/local
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR     ?= $(PREFIX)/bin
+
+# gdb loads a script by itself that is here under the name of the library, if PREFIX is /usr; README has the line for others.
+GDB_AUTOLOAD = $(PREFIX)/share/gdb/auto-load$(LIBDIR)
 
 VARIANT ?= release
 BUILD   ?= build/$(VARIANT)
@@ -255,7 +259,7 @@ ci-deps: deps tsan-deps valgrind-deps cross-deps
 # A target that may install packages goes on in a make of its own, which finds them.
 again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: demo check kernel-programs check-programs check-tests check-exception check-demo check-proxy check-headers check-install check-floors check-readme
+.PHONY: demo check kernel-programs check-programs check-tests check-exception check-gdb check-demo check-proxy check-headers check-install check-floors check-readme
 .PHONY: check-plain check-asan check-tsan check-valgrind check-refused
 demo: demo-deps
 	@+$(again) $(BUILD)/examples/demo
@@ -266,7 +270,7 @@ LEFT_OUT := $(BUILD)/tests/tools/left_out
 
 # Most parts keep one core busy, so there are two rows of them, which take about as long.  What the second row prints is shown
 # behind the first.
-ROW        := tests floors exception demo proxy stress headers install
+ROW        := tests floors exception gdb demo proxy stress headers install
 ROW_BESIDE := sim model
 
 check: deps
@@ -316,6 +320,9 @@ check-demo: $(BUILD)/examples/demo $(LEFT_OUT)
 
 check-proxy: $(BUILD)/examples/proxy $(LEFT_OUT)
 	@tests/test_proxy.sh $^
+
+check-gdb: lib $(LEFT_OUT)
+	@LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_gdb.sh
 
 check-exception: lib $(LEFT_OUT)
 	@LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CXX='$(CXX)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_exception.sh
@@ -486,6 +493,8 @@ install: lib $(SIM_LIBRARY) $(FEATURES)
 	$(file >$(BUILD)/unring.pc,$(unring_pc))$(file >$(BUILD)/unring-sim.pc,$(unring_sim_pc))
 	install -m 644 $(BUILD)/unring.pc $(BUILD)/unring-sim.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
 	install -m 755 $(FEATURES) '$(DESTDIR)$(BINDIR)/unring-features'
+	install -d '$(DESTDIR)$(GDB_AUTOLOAD)'
+	install -m 644 lib/unring-gdb.py '$(DESTDIR)$(GDB_AUTOLOAD)/libunring.so.$(VERSION)-gdb.py'
 	$(tell_loader)
 	$(if $(DESTDIR),,$(say_how_to_link))
 
@@ -494,7 +503,7 @@ uninstall:
 	rm -f '$(DESTDIR)$(INCLUDEDIR)/unring.h' $(patsubst %,'$(DESTDIR)$(LIBDIR)/pkgconfig/%.pc',unring unring-sim)
 	rm -f $(patsubst %,'$(DESTDIR)$(LIBDIR)/%',libunring.a libunring.so $(SONAME) libunring.so.$(VERSION) \
 		libunring-sim.a libunring-sim.so $(SIM_SONAME) libunring-sim.so.$(VERSION))
-	rm -f '$(DESTDIR)$(BINDIR)/unring-features'
+	rm -f '$(DESTDIR)$(BINDIR)/unring-features' '$(DESTDIR)$(GDB_AUTOLOAD)/libunring.so.$(VERSION)-gdb.py'
 	$(tell_loader)
 
 # ---- the look of the code ----

@@ -3,6 +3,7 @@
  * would be ignored.  Each check is where its rule is kept; the checks that many files need are in
  * contract.h. */
 #include "contract.h"
+#include "life.h"
 #include "name.h"
 
 #include <stdio.h>
@@ -10,7 +11,13 @@
 
 void unri_broken(const char *what, const struct unr_op *op, const char *rule)
 {
-    if (op)
+    const struct unr_op *inside = NULL;
+    if (op && unri_live(op) && op->private_fields.flags & UNRI_CHILD)
+        inside = op->private_fields.combinator;
+    if (inside)
+        fprintf(stderr, "unring: broken contract: %s: %s (operation %p, inside %s)\n",
+                unri_name(op), what, (const void *)op, unri_name(inside));
+    else if (op)
         fprintf(stderr, "unring: broken contract: %s: %s (operation %p)\n", unri_name(op), what,
                 (const void *)op);
     else

@@ -28,7 +28,12 @@ struct unri_whole_loop {
         int64_t       at[2];    /* a struct __kernel_timespec, lent to it */
         unr_time      deadline; /* when it goes off, if it is in flight */
     } alarm;
+
+    struct unri_whole_loop *next_loop, *previous_loop; /* unri_loops */
 };
+
+/* All loops of the process, for debuggers: ../unring-gdb.py. */
+extern struct unri_whole_loop *unri_loops;
 
 /* The core of a loop is all that other floors see; in lib/loop/ it is always part of a whole. */
 static inline struct unri_whole_loop *unri_whole(const struct unr_loop *loop)

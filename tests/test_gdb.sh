@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# lib/unring-gdb.py on a program with fibers, and on the same without debugging information.
+#
+#     BUILD=build/release LEFT_OUT=... CC=gcc PKG_CONFIG=pkg-config tests/test_gdb.sh
+set -u
+cd "$(dirname "$0")/.." || exit
+
+command -v gdb >/dev/null || { echo "gdb: skipped: gdb is not installed"; exit 0; }
+! $LEFT_OUT gdb || exit 0
+read -ra libraries <<<"$(${PKG_CONFIG:-pkg-config} --libs liburing 2>/dev/null || echo -luring)"
+folder=$BUILD/tests/gdb
+program=$folder/subject
+failed=0
+mkdir -p "$folder"
+
+# shellcheck disable=SC2086
+$CC -std=gnu11 -O0 -g -Wall -Wextra ${SANITIZE-} -Iinclude -o "$program" tests/tools/gdb_subject.c "$BUILD/libunring.a" \
+    "${libraries[@]}" -pthread || exit
+strip -o "$program-stripped" "$program"
+
+look() { # PROGRAM
+    timeout 60 gdb -q -nx -batch -iex 'set debuginfod enabled off' -x lib/unring-gdb.py -ex run -ex 'info fibers' \
+        -ex unring-ops -ex 'fiber 2' -ex bt -ex 'fiber 1' -ex bt -ex fiber -ex bt "$1" 2>&1
+}
+
+expect() { # PATTERN, which has to be in a line of $words
+    grep -Eq -- "$1" <<<"$words" || { echo "gdb: no line matches: $1"; failed=1; }
+}
+
+words=$(look "$program")
+if grep -q 'ptrace: Operation not permitted' <<<"$words"; then
+    echo "gdb: skipped: this process may not trace another"
+    exit 0
+fi
+expect 'the reader \(reads\) awaits recv, in flight, fd [0-9]+, waits for its completion, stack '
+expect 'fiber \(sleeps\) awaits timer, in flight'
+expect 'fiber \(top\) runs'
+expect '^loop 0x[0-9a-f]+: [0-9]+ in flight'
+expect 'recv, in flight, fd [0-9]+.* in the reader 0x[0-9a-f]+ in scope'
+expect '^#[0-9]+ .* deep \(depth=0\)'
+expect '^#[0-9]+ .* deep \(depth=3\)'
+expect '^#[0-9]+ .* reads '
+expect '^#[0-9]+ .* sleeps '
+expect '^#[0-9]+ .*(entry|unri_fiber_main)'
+expect '^#[0-9]+ .* top '
+grep -qi 'exception\|corrupt' <<<"$words" && { echo "gdb: it did not unwind"; failed=1; }
+[ "$failed" = 0 ] || echo "$words"
+
+words=$(look "$program-stripped")
+expect 'unring: .* is not known: the library was stripped'
+[ "$failed" = 0 ] && echo "gdb: fibers and operations are listed, and fibers unwind to their beginning"
+exit "$failed"

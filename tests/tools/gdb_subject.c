@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* What tests/test_gdb.sh looks at: three fibers, two of which wait, and a thread that is in a call.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unring.h>
+
+static int fds[2];
+
+static int deep(int depth)
+{
+    char          byte;
+    struct unr_op op = { 0 };
+    if (depth)
+        return deep(depth - 1) + 1;
+    return (int)unr_await_value(unr_recv(&op, fds[0], &byte, 1, 0));
+}
+
+static int reads(void *argument)
+{
+    (void)argument;
+    return deep(3);
+}
+
+static int sleeps(void *argument)
+{
+    (void)argument;
+    return unr_sleep(UNR_SEC(50));
+}
+
+static int top(void *argument)
+{
+    static const struct unr_fiber_options named = { .size = sizeof named, .name = "the reader" };
+    struct unr_nursery                    nursery;
+    (void)argument;
+    socketpair(AF_UNIX, SOCK_STREAM, 0, fds);
+    unr_nursery_open(&nursery, 0);
+    unr_nursery_spawn_with(&nursery, reads, NULL, &named);
+    unr_nursery_spawn(&nursery, sleeps, NULL);
+    unr_yield();
+    unr_yield();
+    raise(SIGUSR1);
+    unr_nursery_cancel(&nursery, UNR_CANCEL_ALL, -ECANCELED);
+    return unr_nursery_close(&nursery, 0);
+}
+
+int main(void)
+{
+    return unr_run_fiber(NULL, top, NULL);
+}
