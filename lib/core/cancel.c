@@ -86,18 +86,24 @@ void unri_count_request(struct unr_loop *loop, struct unr_op *op)
     p->flags |= UNRI_ASKED;
 }
 
+/* Apart from the rest, which keeps its few instructions. */
+__attribute__((noinline, cold)) static void tell_outside_of_fiber(struct unr_op            *op,
+                                                                  struct unr_cancel_request request)
+{
+    struct unr_op *left = unri_leave_fiber();
+    op->type->cancel(op, request);
+    unri_return_to_fiber(left);
+}
+
 void unri_tell_type(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_op_private *p = unri_private(op);
     if (p->state != UNRI_QUEUED)
         unri_set_op_state(op, UNRI_CANCELLING);
-    if (unlikely(unri_kind(op) == UNRI_CALLERS)) {
-        struct unr_op *left = unri_leave_fiber();
+    if (unlikely(unri_running != NULL))
+        tell_outside_of_fiber(op, request);
+    else
         op->type->cancel(op, request);
-        unri_return_to_fiber(left);
-    } else {
-        op->type->cancel(op, request);
-    }
     unri_notice(p->loop);
 }
 

@@ -179,10 +179,21 @@ int unr_loop_run(struct unr_loop *loop)
     return error;
 }
 
+__attribute__((noinline, cold)) static int run_once_outside_of_fiber(struct unr_loop *loop,
+                                                                     unr_time         timeout)
+{
+    struct unr_op *left = unri_leave_fiber();
+    int            ran = unr_loop_run_once(loop, timeout);
+    unri_return_to_fiber(left);
+    return ran;
+}
+
 /* An embedded loop turns also when it is idle: its turn is what resets its descriptor.  A stop that
  * comes during the turn has ended this call, and must not end the next one. */
 int unr_loop_run_once(struct unr_loop *loop, unr_time timeout)
 {
+    if (unlikely(unri_running != NULL))
+        return run_once_outside_of_fiber(loop, timeout);
     struct unri_inbox *inbox = unri_inbox(loop);
     int error = enter_run(loop, "unr_loop_run_once called inside a turn of the same loop");
     if (error < 0 || unri_inbox_take_stop(inbox))
@@ -196,9 +207,7 @@ int unr_loop_run_once(struct unr_loop *loop, unr_time timeout)
         deadline = INT64_MIN;
     else if (timeout != UNR_NEVER)
         deadline = unri_sum(unri_now(loop), timeout);
-    struct unr_op *left = unri_leave_fiber();
     error = unri_loop_turn(loop, deadline);
-    unri_return_to_fiber(left);
     unri_inbox_take_stop(inbox);
     if (loop->embed_fd >= 0)
         unri_embed_end(loop);
