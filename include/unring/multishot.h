@@ -56,6 +56,7 @@ UNR_API struct unr_op *unr_poll_multishot(struct unr_op *op, int fd, uint32_t ev
  *            is the caller's from then on, who gives it back to the pool.  A `done` without a
  *            buffer (an end, an error) has none to give back.
  *   Pool     of the same loop, open until the last `done`.
+ *   Before   Linux 6.7 each ends with -EOPNOTSUPP: pool.h says why.  A receiver serves there.
  *   Errors   -ENOBUFS: no buffer is left but the one that the pool keeps for receivers.  Nothing was
  *            taken, and an end of the stream is not seen either.  It may come at once behind the
  * shot with the last buffer, and an operation that is started without a buffer in the pool ends
@@ -99,7 +100,7 @@ UNR_API struct unr_op *unr_recvmsg_multishot(struct unr_op *op, int fd, struct u
  * Result   bytes: so many are in the buffer.  The end of a pipe is a last `done` with error 0 and 0
  *          bytes, perhaps with a buffer.
  * Cancels  TOTAL: since the last shot nothing was read.
- * Errors   of read(2); -ENOBUFS; -EBADFD: the file cannot be polled; -EOPNOTSUPP: before Linux 6.7.
+ * Errors   of read(2); -ENOBUFS; -EBADFD: the file cannot be polled.
  * Source   read(2), io_uring_prep_read_multishot(3); tests/test_multishot.c. */
 UNR_API struct unr_op *unr_read_multishot(struct unr_op *op, int fd, struct unr_pool *pool);
 

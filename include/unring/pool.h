@@ -3,7 +3,9 @@
  * waits needs no buffer: ten thousand idle connections need none, and those that are busy share a
  * few that stay in the processor's cache.
  *
- * multishot.h and receiver.h take buffers from a pool. */
+ * multishot.h and receiver.h take buffers from a pool.  Before Linux 6.7 the kernel chooses none:
+ * receivers read into the buffers themselves, and the multishot operations end with -EOPNOTSUPP.  A
+ * kernel of 6.1 writes into buffers that it was not given once a ring of them was empty. */
 #ifndef UNRING_POOL_H
 #define UNRING_POOL_H
 
@@ -29,7 +31,8 @@ struct unr_pool_options {
     unsigned count;       /* of buffers: a power of two from 2 to 32,768; 0: 1,024 */
     unsigned buffer_size; /* of each: a multiple of 512 bytes, up to 1 GiB; 0: 16 KiB */
     /* How many buffers the kernel may choose from, those that were given back last; 0: 64.  It is
-     * doubled while arrivals find none, up to all, and halved after 256 turns without that. */
+     * doubled while arrivals find none, up to all, and halved after 256 turns without that.  Before
+     * Linux 6.7 it is none, whatever stands here. */
     unsigned published;
     unsigned flags;         /* UNR_POOL_* */
     unsigned abandoned_max; /* 0; anything else is -EINVAL */
@@ -40,8 +43,7 @@ struct unr_pool_options {
  * ret_pool  set on success only; given back with unr_pool_close().
  * options   NULL: the defaults.
  * Returns   0, or a negative errno: -EINVAL (an option; more than 1 GiB in a registered pool),
- *           -EOPNOTSUPP (before Linux 6.7, as a kernel of 6.1 writes into buffers that it was not
- *           given once a ring of them was empty), -ENOMEM, -EPERM (a registered pool:
+ *           -ENOMEM, -EPERM (a registered pool:
  *           RLIMIT_MEMLOCK does not allow its memory to be pinned), -EBUSY (a second registered
  *           pool of the loop), -ENOSPC (65,536 pools).
  * Memory    all buffers are mapped here.  Those that nobody has used yet cost address space alone,
@@ -83,7 +85,7 @@ UNR_API void unr_pool_give(struct unr_pool *pool, void *buffer);
 struct unr_pool_stats {
     uint64_t taken;     /* buffers that were handed out, to whomever */
     uint64_t given;     /* and that came back */
-    uint64_t starved;   /* arrivals that found none */
+    uint64_t starved;   /* arrivals that found none; 0 before Linux 6.7 */
     unsigned held;      /* buffers that are handed out */
     unsigned abandoned; /* 0 */
     unsigned published; /* as many the kernel may choose from at present, at most */

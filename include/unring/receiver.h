@@ -10,6 +10,10 @@
  *                   and a read copies from there or looks at it in place, without a system call.
  *                   What nobody reads waits in the receiver, as much as its credit allows.
  *
+ * Before Linux 6.7 the kernel does not know the pool.  Reads are the same, and what nobody reads
+ * stays in the socket: a read that copies is a recv(2), one that looks a recv(2) into one buffer of
+ * the pool, and for one that has found nothing a poll is armed.
+ *
  * With a pool is better for many small messages, and for bytes that are looked at or sent on where
  * they are.  Without one it needs no memory of its own, and hands the descriptor on as it is.
  * unr_recv() and unr_read() are the better choice for large transfers, and where reads are neither
@@ -101,7 +105,8 @@ UNR_API void unr_receiver_init(struct unr_receiver *receiver, struct unr_loop *l
  *           -EINVAL: `len` is 0; -ESHUTDOWN: the receiver was stopped, from the start of the stop
  *           on, and with a pool nothing is left in it.
  * Cost      no system call of the ring's.  Without a pool one recv(2) takes the bytes, and one more
- *           finds out that nothing is left, before a read waits.
+ *           finds out that nothing is left, before a read waits.  With a pool before Linux 6.7 the
+ *           same, and one SQE for a read that waits, unless one is armed since an earlier read.
  * Threads   the loop's.
  * Source    recv(2), poll(2); tests/test_receiver.c. */
 UNR_API struct unr_op *unr_receive(struct unr_op *op, struct unr_receiver *receiver, void *buf,
