@@ -30,6 +30,7 @@ programs := load serve_haproxy cancel_receivers cancel_pooled lines_receivers li
     $(patsubst %,channel_%,$(filter asio_%,$(present))) \
     $(foreach library,unring liburing $(present),cancel_$(library) serve_$(library)) \
     $(foreach library,unring liburing $(filter-out libev,$(present)),deadline_$(library)) \
+    $(foreach library,$(present),echo_$(library)) \
     $(foreach library,unring $(present),timers_$(library))
 binaries := $(programs:%=$(BUILD)/%)
 headers  := $(wildcard $(here)/*.h)
@@ -59,6 +60,14 @@ $(BUILD)/%_pooled: $(here)/%_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
 $(BUILD)/echo: $(echo_sources) $(headers) $(BENCH_LIB) | $(BUILD)
 	$(CC) $(CPPFLAGS) -D_GNU_SOURCE -std=gnu11 $(warnings) $(CFLAGS) $(echo_sources) -o $@ \
 	    -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
+
+# echo.c with the server of another library.
+$(BUILD)/echo_peer.o: $(here)/echo.c $(headers) | $(BUILD)
+	$(compile_c) -DPEER -c
+
+echo_peers := $(foreach library,$(present),$(BUILD)/echo_$(library))
+$(echo_peers): $(BUILD)/echo_peer.o
+$(echo_peers): LDFLAGS := $(BUILD)/echo_peer.o $(LDFLAGS)
 
 $(BUILD)/%_liburing: $(here)/%_liburing.c $(headers) | $(BUILD)
 	$(compile_c) $(LDFLAGS) -luring

@@ -8,7 +8,11 @@
  * server's figure is the 10th percentile of its rounds, in ns per message; so rounds that something
  * else disturbed are not in it.  Without a SERVER all are measured.
  *
- * It prints "SERVER NAME VALUE UNIT" for each. */
+ * It prints "SERVER NAME VALUE UNIT" for each.
+ *
+ * The servers of other libraries are programs beside this one, echo_libuv and so on: the same
+ * source with PEER defined, and one server, which is given the pipes to take turns by.  Those that
+ * were not built are left out. */
 #include "echo.h"
 
 #include <fcntl.h>
@@ -16,12 +20,21 @@
 
 #define PROCESSOR_TIME_FROM 16 /* connections: for less, reading that clock would be seen */
 
+#ifdef PEER
+static const struct echo_server *const servers[] = { &echo_peer };
+static const char *const               peers[] = { NULL };
+#else
 static const struct echo_server *const servers[] = {
     &echo_liburing,      &echo_liburing_recv, &echo_epoll,     &echo_unring,   &echo_receiver,
     &echo_receiver_copy, &echo_receiver_view, &echo_multishot, &echo_send_now,
 };
 
-#define SERVERS (long)(sizeof servers / sizeof *servers)
+static const char *const peers[] = { "libuv", "libev", "asio_uring", "asio_epoll", NULL };
+#endif
+
+#define SERVERS   (long)(sizeof servers / sizeof *servers)
+#define PEERS     (long)(sizeof peers / sizeof *peers)
+#define ENV_TURNS "BENCH_ECHO_TURNS" /* the two pipes that a peer is given */
 
 static long   connections, windows, rounds;
 static size_t size, left;
@@ -29,11 +42,12 @@ static int    is_tcp;
 static int   *clients, *served;
 static char  *said, *heard;
 
-void echo_sent(size_t asked, int64_t sent)
+int echo_sent(size_t asked, int64_t sent)
 {
     if (sent < 0 || (size_t)sent != asked)
         die("a short answer", sent < 0 ? (int)sent : EPROTO);
     left -= asked;
+    return left == 0;
 }
 
 /* ---- sockets ---- */
@@ -188,25 +202,56 @@ static void serve(const struct echo_server *server, int go, int done)
     _exit(0);
 }
 
-static struct turns fork_server(const struct echo_server *server)
+/* Forks a process with the ends of the pipes that are its own: true in that. */
+static int fork_turns(struct turns *ret_turns, int *ret_go, int *ret_done)
 {
-    struct turns turns;
-    int          go[2], done[2];
+    int go[2], done[2];
 
     if (pipe2(go, O_CLOEXEC) < 0 || pipe2(done, O_CLOEXEC) < 0)
         die("pipe2", errno);
-    turns.pid = fork();
-    if (turns.pid < 0)
+    ret_turns->pid = fork();
+    if (ret_turns->pid < 0)
         die("fork", errno);
-    if (turns.pid == 0) {
+    *ret_go = go[0];
+    *ret_done = done[1];
+    ret_turns->go = go[1];
+    ret_turns->done = done[0];
+    if (ret_turns->pid == 0) {
         close(go[1]);
-        bench_begin();
-        serve(server, go[0], done[1]);
+        close(done[0]);
+        return 1;
     }
     close(go[0]);
     close(done[1]);
-    turns.go = go[1];
-    turns.done = done[0];
+    return 0;
+}
+
+static struct turns fork_server(const struct echo_server *server)
+{
+    struct turns turns;
+    int          go, done;
+
+    if (fork_turns(&turns, &go, &done)) {
+        bench_begin();
+        serve(server, go, done);
+    }
+    return turns;
+}
+
+static struct turns start_peer(const char *program, char **argv)
+{
+    struct turns turns;
+    int          go, done;
+    char         text[32];
+
+    if (fork_turns(&turns, &go, &done)) {
+        snprintf(text, sizeof text, "%d %d", go, done);
+        if (fcntl(go, F_SETFD, 0) < 0 || fcntl(done, F_SETFD, 0) < 0
+            || setenv(ENV_TURNS, text, 1) < 0)
+            die("a peer", errno);
+        execv(program, argv);
+        die(program, errno);
+    }
     return turns;
 }
 
@@ -222,9 +267,11 @@ static int wanted(int argc, char **argv, const char *name)
 
 int main(int argc, char **argv)
 {
-    struct turns turns[SERVERS];
+    struct turns turns[SERVERS + PEERS];
     long         n = 0, i, w;
-    int          status, failed = 0;
+    int          status, failed = 0, go, done;
+    char         program[4096];
+    const char  *given = getenv(ENV_TURNS);
 
     bench_begin();
     is_tcp = strcmp(argument(argc, argv, 1), "tcp") == 0;
@@ -233,9 +280,16 @@ int main(int argc, char **argv)
     windows = number(argc, argv, 4);
     rounds = number(argc, argv, 5);
     pin(PLACE_SERVER);
+    if (given && sscanf(given, "%d %d", &go, &done) == 2)
+        serve(servers[0], go, done);
     for (i = 0; i < SERVERS; i++)
         if (wanted(argc, argv, servers[i]->name))
             turns[n++] = fork_server(servers[i]);
+    for (i = 0; peers[i]; i++) {
+        snprintf(program, sizeof program, "%s_%s", argv[0], peers[i]);
+        if (wanted(argc, argv, peers[i]) && access(program, X_OK) == 0)
+            turns[n++] = start_peer(program, argv);
+    }
     for (w = 0; w <= windows; w++)
         for (i = 0; i < n; i++) {
             pass(turns[i].go, WINDOW);
