@@ -141,13 +141,15 @@ function echo_alone(mode, case, text,    way, n, i, bound) {
 }
 
 # Makes a row of one way's figures and of those that it is compared with.
-function alias(name, way,    sample) {
+function alias(name, way,    sample, other, n, i) {
+    n = split("liburing epoll libuv libev asio_epoll asio_uring", other)
     for (sample = 1; sample <= samples; sample++)
         if ((name, way, sample) in value) {
             measured[name "." way] = seen["unring"] = 1
             value[name "." way, "unring", sample] = value[name, way, sample]
-            value[name "." way, "liburing", sample] = value[name, "liburing", sample]
-            value[name "." way, "epoll", sample] = value[name, "epoll", sample]
+            for (i = 1; i <= n; i++)
+                if ((name, other[i], sample) in value)
+                    value[name "." way, other[i], sample] = value[name, other[i], sample]
         }
 }
 
