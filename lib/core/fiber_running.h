@@ -5,6 +5,7 @@
 #define UNRI_FIBER_RUNNING_H
 
 #include <unring/op.h>
+#include "base.h"
 
 /* The fiber that runs on this thread, as an operation; NULL: none does.  What unring calls of the
  * caller's while a fiber calls unring - slot handlers, filters, conditions, steps, starts - is not
@@ -16,13 +17,15 @@ extern _Thread_local struct unr_op *unri_running __attribute__((tls_model("initi
 static inline struct unr_op *unri_leave_fiber(void)
 {
     struct unr_op *left = unri_running;
-    unri_running = NULL;
+    if (unlikely(left != NULL))
+        unri_running = NULL;
     return left;
 }
 
 static inline void unri_return_to_fiber(struct unr_op *left)
 {
-    unri_running = left;
+    if (unlikely(left != NULL))
+        unri_running = left;
 }
 
 #endif

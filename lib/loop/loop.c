@@ -11,36 +11,8 @@
 #include "../core/type.h"
 #include "loop.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- the loops of the process ---- */
-
-struct unri_whole_loop *unri_loops;
-static pthread_mutex_t  loops_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static void enter_loops(struct unri_whole_loop *whole)
-{
-    pthread_mutex_lock(&loops_lock);
-    whole->next_loop = unri_loops;
-    if (unri_loops)
-        unri_loops->previous_loop = whole;
-    unri_loops = whole;
-    pthread_mutex_unlock(&loops_lock);
-}
-
-static void leave_loops(struct unri_whole_loop *whole)
-{
-    pthread_mutex_lock(&loops_lock);
-    if (whole->next_loop)
-        whole->next_loop->previous_loop = whole->previous_loop;
-    if (whole->previous_loop)
-        whole->previous_loop->next_loop = whole->next_loop;
-    else
-        unri_loops = whole->next_loop;
-    pthread_mutex_unlock(&loops_lock);
-}
 
 /* ---- open ---- */
 
@@ -115,7 +87,7 @@ int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *opt
     }
     set_fiber_options(loop, &known);
     unri_forget_time(loop);
-    enter_loops(whole);
+    unri_loops_enter(whole);
     *ret_loop = loop;
     return 0;
 }
@@ -314,7 +286,7 @@ int unr_loop_close(struct unr_loop *loop)
         unri_return_to_fiber(left);
         unri_ring_close(loop);
     }
-    leave_loops(unri_whole(loop));
+    unri_loops_leave(unri_whole(loop));
     free_loop(loop);
     return error;
 }

@@ -32,8 +32,9 @@ struct unri_whole_loop {
     struct unri_whole_loop *next_loop, *previous_loop; /* unri_loops */
 };
 
-/* All loops of the process, for debuggers: ../unring-gdb.py. */
-extern struct unri_whole_loop *unri_loops;
+/* Puts a loop among all loops of the process, and takes it out again. */
+void unri_loops_enter(struct unri_whole_loop *whole);
+void unri_loops_leave(struct unri_whole_loop *whole);
 
 /* The core of a loop is all that other floors see; in lib/loop/ it is always part of a whole. */
 static inline struct unri_whole_loop *unri_whole(const struct unr_loop *loop)

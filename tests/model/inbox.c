@@ -278,7 +278,8 @@ int unri_ring_open(struct unr_loop *loop, const struct unr_loop_options *options
 }
 
 /* The loop's thread alone asks whose the loop is. */
-_Thread_local uintptr_t unri_thread_number = UNRI_UNNUMBERED + 1;
+_Thread_local uintptr_t      unri_thread_number = UNRI_UNNUMBERED + 1;
+_Thread_local struct unr_op *unri_running;
 
 uintptr_t unri_number_thread(void)
 {
@@ -296,6 +297,8 @@ uintptr_t unri_number_thread(void)
 NOTHING(int, unri_ring_enable, struct unr_loop *loop)
 NOTHING(int, unri_ring_catch_up, struct unr_loop *loop)
 NOTHING(void, unri_ring_close, struct unr_loop *loop)
+NOTHING(void, unri_loops_enter, struct unri_whole_loop *whole)
+NOTHING(void, unri_loops_leave, struct unri_whole_loop *whole)
 NOTHING(void, unri_ring_abandon, struct unr_loop *loop)
 NOTHING(void, unri_os_unmap, void *memory, size_t size)
 NOTHING(void, unri_os_wake_close, int fd)

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* A server of fibers: a nursery for its connections, a nursery in each connection, and a graceful
+ * end.
+ *
+ * Each connection has two fibers.  One sends back the lines that come; the other sends a heartbeat
+ * every ten seconds, and if that fails it ends the first, as the two are in one nursery.
+ *
+ * Ctrl-C or SIGTERM: connections that only wait for a line end at once, because their reads are
+ * bound to a signal that is latched.  The others have ten seconds, which is the deadline of the
+ * nursery they are in.  Each says goodbye, for a second at most, behind a shield.
+ *
+ *      fiber_server 7000                     # then: socat - TCP:127.0.0.1:7000 */
+#include "common.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <unring.h>
+
+static struct {
+    struct unr_nursery connections;
+    struct unr_signal  stop; /* latched: idle reads end, and what is under way goes on */
+    int                listener;
+} server;
+
+static int send_text(int fd, const char *text, size_t len)
+{
+    struct unr_stream   stream;
+    struct unr_transfer transfer = { 0 };
+
+    unr_stream_socket(&stream, fd);
+    int64_t sent = unr_await_value(unr_write_all(&transfer, &stream, text, len));
+    return sent < 0 ? (int)sent : 0;
+}
+
+static int heartbeat(void *argument)
+{
+    int fd = *(int *)argument, error;
+
+    while ((error = unr_sleep(UNR_SEC(10))) == 0)
+        if ((error = send_text(fd, "<heartbeat>\n", 12)) < 0)
+            break;
+    return error;
+}
+
+/* Until the end of the stream, or of the server. */
+static int echo(int fd)
+{
+    struct unr_signal idle = { 0 };
+    struct unr_op     op = { 0 };
+    char              buf[4096];
+    int64_t           n;
+
+    unr_signal_attach(&idle, &server.stop);
+    while ((n = unr_await_value(
+                unr_bind_slot(unr_recv(&op, fd, buf, sizeof buf, 0), unr_signal_slot(&idle))))
+           > 0)
+        if ((n = send_text(fd, buf, (size_t)n)) < 0)
+            break;
+    unr_signal_detach(&idle);
+    return n == -ESHUTDOWN ? 0 : (int)n;
+}
+
+static int connection(void *argument)
+{
+    int                fd = (int)(intptr_t)argument, error;
+    struct unr_op      op = { 0 };
+    struct unr_nursery nursery;
+
+    unr_nursery_open(&nursery, 0);
+    error = unr_nursery_spawn(&nursery, heartbeat, &fd);
+    if (error == 0)
+        error = echo(fd);
+    unr_nursery_cancel(&nursery, UNR_CANCEL_ALL, -ECANCELED); /* the heartbeat */
+    error = unr_nursery_close(&nursery, error);
+
+    if (error == 0 || error == -ECANCELED) { /* the latter from outside */
+        struct unr_cancel_scope goodbye;
+        unr_cancel_scope_enter_shield(&goodbye, UNR_SEC(1));
+        send_text(fd, "bye\n", 4);
+        unr_cancel_scope_leave(&goodbye, 0);
+    }
+    printf("connection %d: %s\n", fd, error ? unr_explain(error) : "over");
+    unr_await(unr_close(&op, fd)); /* it supports NONE: it runs whatever was requested */
+    return error;
+}
+
+static int accept_all(void *argument)
+{
+    struct unr_op op = { 0 };
+    int64_t       fd;
+
+    (void)argument;
+    while ((fd = unr_await_value(unr_accept(&op, server.listener, NULL, NULL, SOCK_CLOEXEC))) >= 0)
+        if (unr_nursery_spawn(&server.connections, connection, (void *)(intptr_t)fd) < 0)
+            unr_await(unr_close(&op, (int)fd));
+    return (int)fd;
+}
+
+static int serve(void *argument)
+{
+    struct unr_fiber   acceptor = { 0 };
+    struct unr_sigwait interrupt = { 0 };
+    struct unr_group   group = { 0 };
+
+    (void)argument;
+    unr_signal_init_latched(&server.stop);
+    unr_nursery_open(&server.connections, UNR_NURSERY_INDEPENDENT);
+    struct unr_op *either[] = { unr_fiber(&acceptor, accept_all, NULL),
+                                unr_sigwait(&interrupt, interrupts, 2) };
+    unr_await(unr_group(&group, either, 2, unr_wait_one, NULL));
+
+    printf("ending %u connections\n", unr_nursery_children(&server.connections));
+    unr_signal_emit_cause(&server.stop, UNR_CANCEL_TOTAL, -ESHUTDOWN);
+    unr_cancel_scope_move(unr_nursery_scope(&server.connections),
+                          unr_loop_now(unr_fiber_loop()) + UNR_SEC(10));
+    int error = unr_nursery_close(&server.connections, 0);
+    return error == -ETIMEDOUT ? 0 : error;
+}
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    block_interrupts();
+    server.listener = listen_on_argument(argc, argv);
+    int error = unr_run_fiber(NULL, serve, NULL);
+    if (error < 0)
+        die(error, "fiber_server");
+    return 0;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* Step 8 of the talk with fibers, as it is shown there: a message reader whose cancellation state
+ * makes PARTIAL of TOTAL, raced against a timer.  step8_state.c is the same in callbacks.
+ *
+ * read_message() is a fiber of its own, as in the talk the operand of `||` is a coroutine of its
+ * own.  A request for TOTAL that it lets in becomes PARTIAL for its read, which takes bytes into
+ * the buffer and says so; the next read_message() finds them there.  So for its user nothing has
+ * happened.
+ *
+ *      step8_fiber 8080                      # then: socat - TCP:127.0.0.1:8080
+ *                                            # and type "one|tw", Enter, wait, "o|" */
+#include "common.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <unring.h>
+
+#define MESSAGE_MAX 4096
+#define PATIENCE    UNR_SEC(5)
+
+struct message_reader {
+    struct unr_stream stream;
+    struct unr_buffer buffer;
+    struct unr_reader until;
+    size_t            taken; /* of the buffer: the message that was read last, with its '|' */
+};
+
+static int                listener;
+static struct unr_nursery sessions;
+
+static unsigned total_is_partial(void *context, unsigned type)
+{
+    (void)context;
+    return type == UNR_CANCEL_TOTAL ? UNR_CANCEL_PARTIAL : type;
+}
+
+/* Returns the length of the message with its '|'; 0: the session is over. */
+static int read_message(void *argument)
+{
+    struct message_reader   *reader = argument;
+    struct unr_cancel_state *state = unr_fiber_state();
+
+    unr_buffer_consume(&reader->buffer, reader->taken);
+    reader->taken = 0;
+    unr_state_reset(state, unr_let_total, total_is_partial, NULL);
+    struct unr_result r =
+        unr_await(unr_read_until(&reader->until, &reader->stream, &reader->buffer, "|", 1));
+    if (unr_state_cancelled(state) && r.error)
+        return -ECANCELED; /* what has come of the message stays in the buffer */
+    if (r.error)
+        return 0;
+    reader->taken = r.bytes;
+    return (int)r.bytes;
+}
+
+static int read_messages(struct message_reader *reader, int fd)
+{
+    for (;;) {
+        struct unr_fiber  message = { 0 };
+        struct unr_timer  patience = { 0 };
+        struct unr_group  either = { 0 };
+        struct unr_op    *both[] = { unr_fiber(&message, read_message, reader),
+                                     unr_timer_after(&patience, PATIENCE) };
+        struct unr_result r = unr_await(unr_any(&either, both, 2));
+
+        if (message.op.result.error == 0 && message.op.result.value == 0)
+            return 0;
+        if (message.op.result.error == 0) /* also if both came at once: it is not lost */
+            printf("%d: message: %.*s\n", fd, (int)message.op.result.value - 1,
+                   (char *)unr_buffer_data(&reader->buffer, NULL));
+        else if (r.error == 0 && r.value == 1)
+            printf("%d: nothing for %g seconds\n", fd, PATIENCE / 1e9);
+        else
+            return r.error ? unr_outcome(&r) : unr_outcome(&message.op.result);
+    }
+}
+
+static int session(void *argument)
+{
+    int                   fd = (int)(intptr_t)argument;
+    struct message_reader reader = { .taken = 0 };
+    struct unr_op         op = { 0 };
+
+    unr_stream_socket(&reader.stream, fd);
+    unr_buffer_init(&reader.buffer, MESSAGE_MAX);
+    int error = read_messages(&reader, fd);
+    printf("%d: the session is over\n", fd);
+    unr_buffer_free(&reader.buffer);
+    unr_await(unr_close(&op, fd)); /* it supports NONE: it runs whatever was requested */
+    return error;
+}
+
+static int serve(void *argument)
+{
+    struct unr_op op = { 0 };
+    int64_t       fd;
+
+    (void)argument;
+    unr_nursery_open(&sessions, UNR_NURSERY_INDEPENDENT);
+    while ((fd = unr_await_value(unr_accept(&op, listener, NULL, NULL, SOCK_CLOEXEC))) >= 0)
+        if (unr_nursery_spawn(&sessions, session, (void *)(intptr_t)fd) < 0)
+            unr_await(unr_close(&op, (int)fd));
+    return unr_nursery_close(&sessions, (int)fd);
+}
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    listener = listen_on_argument(argc, argv);
+    int error = unr_run_fiber(NULL, serve, NULL);
+    if (error < 0)
+        die(error, "step8_fiber");
+    return 0;
+}

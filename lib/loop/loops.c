@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* All loops of the process, for debuggers: ../unring-gdb.py finds them by the name unri_loops. */
+#include "loop.h"
+
+#include <pthread.h>
+
+extern struct unri_whole_loop *unri_loops;
+struct unri_whole_loop        *unri_loops;
+static pthread_mutex_t         lock = PTHREAD_MUTEX_INITIALIZER;
+
+void unri_loops_enter(struct unri_whole_loop *whole)
+{
+    pthread_mutex_lock(&lock);
+    whole->next_loop = unri_loops;
+    whole->previous_loop = NULL;
+    if (unri_loops)
+        unri_loops->previous_loop = whole;
+    unri_loops = whole;
+    pthread_mutex_unlock(&lock);
+}
+
+void unri_loops_leave(struct unri_whole_loop *whole)
+{
+    pthread_mutex_lock(&lock);
+    if (whole->next_loop)
+        whole->next_loop->previous_loop = whole->previous_loop;
+    if (whole->previous_loop)
+        whole->previous_loop->next_loop = whole->next_loop;
+    else
+        unri_loops = whole->next_loop;
+    pthread_mutex_unlock(&lock);
+}
