@@ -6,6 +6,7 @@
  * has only `due`, and the operation that the timer is has the scope's cancellation state behind it.
  */
 #include "cancel_scope.h"
+#include "../core/cancel.h"
 #include "../core/clock.h"
 #include "../core/contract.h"
 #include "../core/op.h"
@@ -77,14 +78,28 @@ static struct unr_cancel_request from_outside(struct unr_fiber        *fiber,
     return asked;
 }
 
+/* The children of a nursery are asked as well: those that it has, and with that all later ones. */
+static void ask_children(struct unr_cancel_scope *scope, struct unr_cancel_request request)
+{
+    struct unr_cancel_scope_private *s = &scope->private_fields;
+    struct unr_op                   *left = unri_leave_fiber();
+    request.types = unri_cancel_state_let_out(&s->state, request.types);
+    if (request.types)
+        unri_request(s->children, request);
+    unri_return_to_fiber(left);
+}
+
 static void let_outside_in(struct unr_cancel_scope *scope)
 {
     struct unr_cancel_scope_private *s = &scope->private_fields;
     if (s->is_shield)
         return;
     struct unr_cancel_request asked = from_outside(s->fiber, s->outer);
-    if (asked.types)
-        unri_cancel_state_let_in(&s->state, asked);
+    if (!asked.types)
+        return;
+    asked.types = unri_cancel_state_let_in(&s->state, asked);
+    if (asked.types && s->children)
+        ask_children(scope, asked);
 }
 
 static void state_was_reset(struct unr_op *owner)
