@@ -112,6 +112,17 @@ static void state_was_reset(struct unr_op *owner)
         let_own_in(scope, scope->private_fields.own);
 }
 
+void unri_cancel_scopes_forget(struct unr_fiber *fiber)
+{
+    struct unr_cancel_scope *scope = fiber->private_fields.outermost;
+    for (; scope; scope = scope->private_fields.inner) {
+        struct unr_cancel_state_private *state = &scope->private_fields.state.private_fields;
+        state->let_in = 0;
+        state->cause = 0;
+        state_was_reset(&scope->private_fields.timer.op);
+    }
+}
+
 static const struct unri_combinator combinator = { .due = due, .state_was_reset = state_was_reset };
 
 static const struct unr_op_type type = {

@@ -5,13 +5,14 @@
  * closed waits for it (loop->armed).  Between two resumptions it waits in an operation, `sleep`,
  * that the next one ends.  A closing loop cancels that as everything that is in flight; so does a
  * cancel scope around the yield, whose generator then runs though nobody asked: what it yields is
- * kept for whoever asks next.
+ * kept for whoever asks while it is suspended there.
  *
  * The phases: READY -> LIVE [next_start], LIVE -> OVER [fiber_done]. */
 #include "../core/cancel.h"
 #include "../core/contract.h"
 #include "../core/op.h"
 #include "../core/type.h"
+#include "cancel_scope.h"
 #include "fiber.h"
 
 #include <unring/generator.h>
@@ -72,6 +73,7 @@ static void forget_requests(struct unr_fiber *fiber)
     fiber->op.result.requested = 0;
     fiber->op.result.verdict = UNR_VERDICT_NONE;
     fiber->op.result.cause = 0;
+    unri_cancel_scopes_forget(fiber);
 }
 
 static void hand_over(struct unr_generator_private *g)
@@ -106,6 +108,7 @@ int unr_generator_yield(void *value, void **ret_in)
     }
     forget_requests(fiber);
     struct unr_result r = unr_await(unr_describe(&g->sleep, &sleep_type));
+    g->has_value = false; /* it may have lain in the block that this one goes on to leave */
     if (ret_in)
         *ret_in = g->in;
     return unr_outcome(&r);
