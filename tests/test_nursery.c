@@ -807,6 +807,76 @@ Test(nursery, a_closing_loop_ends_them)
     close_loop();
 }
 
+/* ---- the dump ---- */
+
+static const char *dump(void)
+{
+    static char text[16384];
+    int         ends[2];
+    cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+    unr_loop_dump(loop, ends[1]);
+    close(ends[1]);
+    ssize_t n = read(ends[0], text, sizeof text - 1);
+    close(ends[0]);
+    cr_assert_gt(n, 0);
+    text[n] = 0;
+    return text;
+}
+
+static void expect_line(const char *text, const char *first, const char *const *words)
+{
+    char        line[1024];
+    const char *begin = strstr(text, first);
+    cr_assert_not_null(begin, "\"%s\" is missing in: %s", first, text);
+    snprintf(line, sizeof line, "%.*s", (int)strcspn(begin, "\n"), begin);
+    for (; *words; words++)
+        cr_assert_not_null(strstr(line, *words), "\"%s\" is missing in: %s", *words, line);
+}
+
+static int waits_in_scopes(void *argument)
+{
+    struct play            *p = argument;
+    struct unr_cancel_scope scopes[2];
+    struct unr_nursery      nursery;
+    unr_cancel_scope_enter_after(&scopes[0], UNR_SEC(3600));
+    unr_nursery_open(&nursery, 0);
+    unr_cancel_scope_enter_shield(&scopes[1], UNR_NEVER);
+    int64_t n = unr_await_value(unr_recv(&p->ops[0], p->fds[0], &p->byte, 1, 0));
+    unr_cancel_scope_leave(&scopes[1], 0);
+    unr_nursery_close(&nursery, 0);
+    return unr_cancel_scope_leave(&scopes[0], n < 0 ? (int)n : 0);
+}
+
+/* The dump lists fibers: by name, with function, scopes and stack, and what each awaits. */
+Test(nursery, dump_of_fibers)
+{
+    struct play              p = { .count = 0 }, q = { .count = 0 };
+    struct unr_fiber_options options = { .size = sizeof options,
+                                         .name = "oarsman",
+                                         .stack = 64 << 10 };
+    char                     awaited[64], function[64];
+    unr_fiber_fn            *fn = waits_in_scopes;
+    void                    *address;
+    memcpy(&address, &fn, sizeof address);
+    unix_pair(p.fds);
+    start(&p.seen, unr_fiber_with(&p.fiber, fn, &p, &options));
+    options.name = "not yet";
+    submit();
+    start(&q.seen, unr_fiber_with(&q.fiber, opens_and_closes, &q, &options));
+    const char *text = dump();
+    snprintf(awaited, sizeof awaited, "awaits recv %p", (void *)&p.ops[0]);
+    snprintf(function, sizeof function, "function %p", address);
+    expect_line(text, "oarsman",
+                (const char *const[]){ awaited, function, ", in scope until +359",
+                                       " > nursery > shield", "of 64 KiB", NULL });
+    expect_line(text, "not yet", (const char *const[]){ "not begun", NULL });
+    unr_cancel_cause(&p.fiber.op, UNR_CANCEL_TERMINAL, OUTSIDE);
+    cr_assert_eq(write(p.fds[1], "x", 1), 1);
+    run();
+    close_pair(p.fds);
+    close_loop();
+}
+
 /* ---- broken contracts ---- */
 
 #define BREACH(name, ...)                                                                          \

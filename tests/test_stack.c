@@ -270,6 +270,133 @@ Test(stack_contract, guards)
     expect_success(&death);
 }
 
+/* ---- overflows ---- */
+
+/* The depth is more than any stack has room for. */
+__attribute__((noinline)) static unsigned recurses(unsigned depth)
+{
+    volatile unsigned char frame[1024];
+    frame[0] = (unsigned char)depth;
+    return depth ? recurses(depth - 1) + frame[0] : 0;
+}
+
+__attribute__((noinline)) static unsigned large_frame(void)
+{
+    volatile unsigned char frame[64 * KIB];
+    for (size_t i = sizeof frame; i > 0; i -= PAGE) /* as -fstack-clash-protection has it */
+        frame[i - 1] = 1;
+    return frame[0];
+}
+
+enum { BY_RECURSION, BY_A_FRAME };
+
+static int overflows(void *argument)
+{
+    return (int)(*(int *)argument == BY_RECURSION ? recurses(1u << 20) : large_frame());
+}
+
+static void overflow_really(void *context)
+{
+    struct unr_fiber         fiber = { 0 }, other = { 0 };
+    struct unr_fiber_options options = { .size = sizeof options,
+                                         .name = "ferry",
+                                         .stack = 16 * KIB };
+    int                      lowest = 0;
+    must(unr_loop_open(&loop, NULL) == 0);
+    options.name = "other";
+    unr_start(loop, unr_fiber_with(&other, writes_low, &lowest, &options), NULL, NULL);
+    must(unr_loop_run_once(loop, 0) >= 0);
+    options.name = "ferry";
+    unr_start(loop, unr_fiber_with(&fiber, overflows, context, &options), NULL, NULL);
+    unr_loop_run(loop);
+}
+
+static void overflow_really_with_mprotect(void *context)
+{
+    refuses_guards = true;
+    overflow_really(context);
+}
+
+/* A recursion, and a frame that is larger than the stack, in the words of the handler; and it is
+ * SIGSEGV that ends the process. */
+Test(stack_contract, an_overflow_names_its_fiber)
+{
+    skip_if_refused();
+    if (SUPPORT_SANITIZED)
+        cr_skip_test("the sanitizer has words of its own for it");
+    for (int by = BY_RECURSION; by <= BY_A_FRAME; by++)
+        for (int way = 0; way < 2; way++) {
+            struct death death =
+                in_child(way ? overflow_really_with_mprotect : overflow_really, &by);
+            cr_assert(WIFSIGNALED(death.status) && WTERMSIG(death.status) == SIGSEGV,
+                      "status %#x: %s", (unsigned)death.status, death.words);
+            cr_assert_str_eq(death.words, "unring: the stack of a fiber has overflowed: ferry, "
+                                          "which has 16 KiB; unr_fiber_options.stack gives it "
+                                          "more\n");
+        }
+}
+
+static void own_handler(int number)
+{
+    (void)number;
+    ssize_t ignored = write(STDERR_FILENO, "own words", 9);
+    (void)ignored;
+    _exit(3);
+}
+
+static void overflow_with_a_handler(void *context)
+{
+    static char      alternate[64 * KIB];
+    stack_t          own = { .ss_sp = alternate, .ss_size = sizeof alternate }, present;
+    struct sigaction action = { .sa_handler = own_handler, .sa_flags = SA_ONSTACK };
+    must(sigaltstack(&own, NULL) == 0);
+    must(sigaction(SIGSEGV, &action, NULL) == 0);
+    overflow_really(context);
+    must(sigaltstack(NULL, &present) == 0);
+}
+
+/* A program that has a handler for SIGSEGV keeps it, and its alternate stack. */
+Test(stack_contract, an_own_handler_of_the_program_is_kept)
+{
+    int by = BY_RECURSION;
+    skip_if_refused();
+    if (SUPPORT_SANITIZED)
+        cr_skip_test("the sanitizer has a handler of its own");
+    struct death death = in_child(overflow_with_a_handler, &by);
+    cr_assert(WIFEXITED(death.status) && WEXITSTATUS(death.status) == 3, "status %#x: %s",
+              (unsigned)death.status, death.words);
+    cr_assert_str_eq(death.words, "own words");
+}
+
+static int returns_at_once(void *argument)
+{
+    return argument != NULL;
+}
+
+static void signalled_or_faults(void *context)
+{
+    must(unr_run_fiber(NULL, returns_at_once, NULL) == 0);
+    if (*(int *)context)
+        kill(getpid(), SIGSEGV);
+    else
+        *(volatile char *)context = *(volatile char *)(uintptr_t) * (int *)context;
+    _exit(4);
+}
+
+/* What is no overflow ends the process as before, without a word; the signal of kill(2), too. */
+Test(stack_contract, other_faults_are_not_the_handlers)
+{
+    skip_if_refused();
+    if (SUPPORT_SANITIZED)
+        cr_skip_test("the sanitizer has a handler of its own");
+    for (int sent = 0; sent < 2; sent++) {
+        struct death death = in_child(signalled_or_faults, &sent);
+        cr_assert(WIFSIGNALED(death.status) && WTERMSIG(death.status) == SIGSEGV, "%d: status %#x",
+                  sent, (unsigned)death.status);
+        cr_assert_str_eq(death.words, "");
+    }
+}
+
 static void lock_memory(void *context)
 {
     static int low = 0, below = -1;

@@ -143,9 +143,11 @@ static void next_start(struct unr_op *op)
         unri_start_housekeeping(loop, &g->fiber.op, fiber_done);
         return;
     case LIVE:
+        if (!sleeps(g))
+            return; /* a value of before is no more: the block that it lies in may be left first */
         if (g->has_value)
             hand_over(g);
-        else if (sleeps(g))
+        else
             unri_end(&g->sleep, 0);
         return;
     case OVER: unri_end(op, 0); return;

@@ -50,10 +50,13 @@ static void tell(const struct unri_stack *stack)
 static void faulted(int number, siginfo_t *info, void *context)
 {
     (void)context;
-    const struct unri_stack *stack = unri_stack_guarding(info->si_addr);
+    bool                     was_sent = info->si_code <= 0; /* by kill(2): nothing faults again */
+    const struct unri_stack *stack = was_sent ? NULL : unri_stack_guarding(info->si_addr);
     if (stack)
         tell(stack);
     signal(number, SIG_DFL);
+    if (was_sent)
+        raise(number); /* it is blocked until this returns */
 }
 
 extern __attribute__((weak)) void __asan_init(void);
