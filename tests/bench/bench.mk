@@ -8,7 +8,7 @@ BENCH_LIB ?= build/release/libunring.a
 CFLAGS    ?= -O2 -g
 CXXFLAGS  ?= $(CFLAGS)
 ROUNDS    ?= 5
-ONLY      ?= nop cancel timers deadline group compose channel lines write_all alone echo proxy memory instructions syscalls
+ONLY      ?= nop cancel timers deadline group compose channel fiber lines write_all alone echo proxy memory instructions syscalls
 
 here     := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 warnings := -Wall -Wextra
@@ -26,8 +26,8 @@ missing         := $(filter-out $(present),$(optional))
 
 # Which workload exists for which library.
 programs := load serve_haproxy cancel_receivers cancel_pooled lines_receivers lines_pooled echo \
-    $(foreach library,unring liburing,nop_$(library) lines_$(library) write_all_$(library)) group_unring compose_unring channel_unring \
-    $(patsubst %,channel_%,$(filter asio_%,$(present))) \
+    $(foreach library,unring liburing,nop_$(library) lines_$(library) write_all_$(library)) group_unring compose_unring channel_unring fiber_unring \
+    $(patsubst %,channel_%,$(filter asio_%,$(present))) $(patsubst %,fiber_%,$(filter asio_%,$(present))) \
     $(foreach library,unring liburing $(present),cancel_$(library) serve_$(library)) \
     $(foreach library,unring liburing $(filter-out libev,$(present)),deadline_$(library)) \
     $(foreach library,$(present),echo_$(library)) \
@@ -46,7 +46,7 @@ $(BENCH_LIB):
 	@echo "bench: $(BENCH_LIB) is not there: build the library first (make), or say BENCH_LIB=..." >&2; exit 1
 
 compile_c  = $(CC) $(CPPFLAGS) -D_GNU_SOURCE -std=gnu11 $(warnings) $(CFLAGS) $< -o $@
-compile_cc = $(CXX) $(CPPFLAGS) -D_GNU_SOURCE -std=gnu++17 $(warnings) $(CXXFLAGS) $< -o $@
+compile_cc = $(CXX) $(CPPFLAGS) -D_GNU_SOURCE -std=gnu++20 $(warnings) $(CXXFLAGS) $< -o $@
 
 $(BUILD)/%_unring: $(here)/%_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
 	$(compile_c) -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
