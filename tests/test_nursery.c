@@ -12,6 +12,8 @@ enum { CHILDREN = 4, FAILURE = -70, OUTSIDE = -60, OWN = -50, FOR_EVER = 1000 };
 
 /* ---- memory, as the library sees it ---- */
 
+#if !SUPPORT_SANITIZED
+
 void         *__libc_calloc(size_t count, size_t size);
 static int    refused_after = -1; /* so many allocations succeed; below 0: all do */
 static size_t slab_size = 1024 * 1024;
@@ -34,6 +36,8 @@ void *mmap(void *address, size_t size, int protection, int flags, int of, off_t 
     }
     return (void *)syscall(SYS_mmap, address, size, protection, flags, of, offset);
 }
+
+#endif
 
 /* ---- a fiber with a nursery ---- */
 
@@ -479,6 +483,8 @@ Test(nursery, a_childs_spawn_during_the_close_is_awaited)
     close_loop();
 }
 
+#if !SUPPORT_SANITIZED
+
 static int counts(void *argument)
 {
     struct child *c = argument;
@@ -526,6 +532,8 @@ Test(nursery, no_memory_for_a_child_leaves_its_argument)
     cr_assert(refused_one && took_one);
     close_loop();
 }
+
+#endif
 
 enum { MANY = 1000 };
 

@@ -297,12 +297,12 @@ int main(int argc, char **argv)
     if (!parse(argc, argv, &settings))
         return usage();
     const struct scenario *tables[] = {
-        scenarios_operations_table(), scenarios_pairs_table(), scenarios_loops_table(),
-        scenarios_sessions_table(),   scenarios_rules_table(), scenarios_combinators_table(),
-        scenarios_composed_table(),   scenarios_lent_table(),  scenarios_unasked_table(),
-        scenarios_checks_table(),     scenarios_shots_table(), scenarios_receivers_table(),
-        scenarios_acceptors_table(),  scenarios_pools_table(), scenarios_sends_table(),
-        scenarios_channels_table(),   scenarios_fibers_table()
+        scenarios_operations_table(), scenarios_pairs_table(),  scenarios_loops_table(),
+        scenarios_sessions_table(),   scenarios_rules_table(),  scenarios_combinators_table(),
+        scenarios_composed_table(),   scenarios_lent_table(),   scenarios_unasked_table(),
+        scenarios_checks_table(),     scenarios_shots_table(),  scenarios_receivers_table(),
+        scenarios_acceptors_table(),  scenarios_pools_table(),  scenarios_sends_table(),
+        scenarios_channels_table(),   scenarios_fibers_table(), scenarios_nurseries_table()
     };
     unsigned passed = 0, failed = 0;
     double   begin = now();

@@ -22,6 +22,7 @@
  *   combinators.c  composed operations, deadlines, delays, filters, groups, scopes, joins
  *   shots.c        multishot requests and provided buffers
  *   fibers.c       fibers and cancel scopes
+ *   nurseries.c    nurseries and generators
  *   composed.c     the library's own composed operations: transfers, readers, frames, connect_any,
  *                  relay, processes */
 #ifndef UNRI_SCENARIO_H
@@ -55,7 +56,8 @@ const struct scenario *scenarios_operations_table(void), *scenarios_pairs_table(
     *scenarios_lent_table(void), *scenarios_unasked_table(void), *scenarios_checks_table(void),
     *scenarios_shots_table(void), *scenarios_receivers_table(void),
     *scenarios_acceptors_table(void), *scenarios_pools_table(void), *scenarios_sends_table(void),
-    *scenarios_channels_table(void), *scenarios_fibers_table(void);
+    *scenarios_channels_table(void), *scenarios_fibers_table(void),
+    *scenarios_nurseries_table(void);
 
 /* Says how a schedule ended; on the real kernel, how a run did.  Compared between the two. */
 void outcome(const char *format, ...) __attribute__((format(printf, 1, 2)));
