@@ -135,9 +135,6 @@ static int body_runs(void *garden)
     struct party  *body = &g->parties[BODY];
     unr_nursery_open(&g->nursery, g->flags);
     g->is_open = true;
-    if (g->ask == BY_DEADLINE)
-        unr_cancel_scope_move(unr_nursery_scope(&g->nursery),
-                              unr_loop_now(unr_fiber_loop()) + UNR_MSEC(1));
     for (unsigned i = 0; i < CHILDREN; i++)
         spawn(g, i);
     int error = wait_and_end(body);
@@ -178,6 +175,10 @@ static void ask(struct unr_op *op)
             g->own = cause;
         break;
     }
+    case BY_DEADLINE:
+        if (g->is_open)
+            unr_cancel_scope_move(unr_nursery_scope(&g->nursery), 1); /* it has passed */
+        break;
     case CLOSES: g->closes = true; break;
     default: break;
     }
@@ -226,15 +227,17 @@ static void nursery(const struct scenario *scenario)
 enum { VALUES = 3 };
 
 struct mill {
-    struct unr_loop     *loop;
-    struct unr_fiber     consumer;
-    struct unr_generator generator;
-    struct unr_op        ask_op, op;
-    int                  fds[2], ask_fds[2];
-    bool                 in_scope, ends_it, closes, asked, forgets;
-    int                  began, unwound, received, got, fails;
-    char                 byte, ask_byte;
-    unsigned             written;
+    struct unr_loop         *loop;
+    struct unr_fiber         consumer;
+    struct unr_generator     generator;
+    struct unr_op            ask_op, op;
+    int                      fds[2], ask_fds[2];
+    struct unr_cancel_scope *scope; /* that the generator is in, NULL: in none */
+    enum ask                 ask;
+    bool                     in_scope, ends_it, closes;
+    int                      began, unwound, received, got;
+    char                     byte, ask_byte;
+    unsigned                 written;
 };
 
 static void mill_writes(void *mill)
@@ -260,8 +263,10 @@ static int mills(void *mill)
     struct unr_cancel_scope scope;
     int                     error = 0;
     m->began++;
-    if (m->in_scope)
-        unr_cancel_scope_enter_after(&scope, UNR_MSEC(1));
+    if (m->in_scope) {
+        unr_cancel_scope_enter(&scope);
+        m->scope = &scope;
+    }
     while (!error) {
         struct unr_result r = unr_await(unr_recv(&m->op, m->fds[0], &m->byte, 1, 0));
         error = unr_outcome(&r);
@@ -272,6 +277,7 @@ static int mills(void *mill)
         error = unr_generator_yield(&value, NULL);
         value = -1;
     }
+    m->scope = NULL;
     if (m->in_scope)
         error = unr_cancel_scope_leave(&scope, error);
     m->unwound++;
@@ -301,20 +307,26 @@ static void mill_asked(struct unr_op *op)
     struct mill *m = op->data;
     if (op->result.error)
         return;
-    if (m->closes)
-        m->asked = true;
-    else
-        unr_cancel_cause(&m->consumer.op, UNR_CANCEL_TERMINAL, OUTSIDE);
+    switch (m->ask) {
+    case FROM_OUTSIDE: unr_cancel_cause(&m->consumer.op, UNR_CANCEL_TERMINAL, OUTSIDE); break;
+    case BY_DEADLINE:
+        if (m->scope)
+            unr_cancel_scope_move(m->scope, 1);
+        break;
+    case CLOSES: m->closes = true; break;
+    default: break;
+    }
 }
 
 static void generator(const struct scenario *scenario)
 {
-    struct mill m = { .loop = open_small_loop() };
-    unsigned    choice = unr_sim_choose(8);
+    struct mill           m = { .loop = open_small_loop() };
+    static const enum ask asks[] = { NOBODY, FROM_OUTSIDE, BY_DEADLINE, CLOSES };
+    unsigned              choice = unr_sim_choose(16);
     (void)scenario;
     m.in_scope = choice & 1;
     m.ends_it = choice & 2;
-    m.closes = choice & 4;
+    m.ask = asks[choice / 4];
     unr_sim_socketpair(m.fds, 0);
     unr_sim_socketpair(m.ask_fds, 0);
     unr_sim_later(mill_writes, &m);
@@ -322,7 +334,7 @@ static void generator(const struct scenario *scenario)
     unr_generator_init(&m.generator, mills, &m);
     unr_start(m.loop, unr_fiber(&m.consumer, consumes, &m), NULL, NULL);
     unr_start(m.loop, unr_recv(&m.ask_op, m.ask_fds[0], &m.ask_byte, 1, 0), mill_asked, &m);
-    for (int turns = 0; unr_loop_in_flight(m.loop) && !m.asked; turns++) {
+    for (int turns = 0; unr_loop_in_flight(m.loop) && !m.closes; turns++) {
         unr_sim_check(turns < TURNS_MAX, "it ends within a hundred turns");
         unr_sim_check(unr_loop_run_once(m.loop, UNR_NEVER) >= 0, "a turn");
     }
