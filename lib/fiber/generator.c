@@ -108,7 +108,6 @@ int unr_generator_yield(void *value, void **ret_in)
     }
     forget_requests(fiber);
     struct unr_result r = unr_await(unr_describe(&g->sleep, &sleep_type));
-    g->has_value = false; /* it may have lain in the block that this one goes on to leave */
     if (ret_in)
         *ret_in = g->in;
     return unr_outcome(&r);
