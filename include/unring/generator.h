@@ -59,8 +59,8 @@ UNR_API void unr_generator_init(struct unr_generator *generator, unr_fiber_fn *f
  * Result     value 1: *ret_value was yielded.  value 0: the function has returned, with its error;
  *            each further `next` gives 0 and no error.
  * Cancels    the types that the generator's state lets in, TERMINAL at first.  The request is the
- *            generator's for this resumption: its awaits end; what it yields after all was
- * TOO_LATE.
+ *            generator's for this resumption, and its awaits end.  It is TOO_LATE if the generator
+ *            yields after all.
  * Errors     as unr_fiber(): there was no stack.
  * Broken     a second `next` while one is in flight.
  * Returns    the operation, which lies in the generator.
@@ -71,6 +71,9 @@ UNR_API struct unr_op *unr_generator_next(struct unr_generator *generator, void 
 
 /* Yields a value, inside a generator, and sleeps until the next resumption.
  *
+ * value    lent until the next resumption.  Where a cancel scope has resumed the generator, nobody
+ *          may have asked: the next unr_generator_next() takes the value if the generator still
+ *          sleeps in this yield by then.
  * ret_in   set to the `in` of that resumption; NULL is allowed.
  * Returns  0; or below 0 the cause of a request to end, and `in` is NULL: by unr_generator_end(), by
  *          a loop that is being closed, or by a cancel scope that the generator is in.
