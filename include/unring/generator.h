@@ -60,7 +60,8 @@ UNR_API void unr_generator_init(struct unr_generator *generator, unr_fiber_fn *f
  *            each further `next` gives 0 and no error.
  * Cancels    the types that the generator's state lets in, TERMINAL at first.  The request is the
  *            generator's for this resumption, and its awaits end.  It is TOO_LATE if the generator
- *            yields after all.
+ *            yields after all.  One that is cancelled before the function begins ends the
+ * generator.
  * Errors     as unr_fiber(): there was no stack.
  * Broken     a second `next` while one is in flight.
  * Returns    the operation, which lies in the generator.

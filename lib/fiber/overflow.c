@@ -39,7 +39,7 @@ static void add_number(char *text, size_t size, size_t number)
 static void tell(const struct unri_stack *stack)
 {
     char text[512] = "unring: the stack of a fiber has overflowed: ";
-    add(text, sizeof text, stack->owner);
+    add(text, sizeof text, stack->owner ? stack->owner : "one that has ended");
     add(text, sizeof text, ", which has ");
     add_number(text, sizeof text, unri_stack_whole_size(stack) / 1024);
     add(text, sizeof text, " KiB; unr_fiber_options.stack gives it more\n");

@@ -426,6 +426,7 @@ void unri_stack_give(struct unri_stacks *stacks, struct unri_stack *stack)
 {
     struct pool *pool = pool_of(stacks, stack->slab->stack_size);
     unri_context_tell_idle(&stack->context.bounds);
+    stack->owner = NULL;
     if (unlikely(pool->idle_count >= stacks->kept)) {
         cool(stacks, pool, stack);
         return;
