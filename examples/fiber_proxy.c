@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <unring.h>
 
 static int            listener;
@@ -83,7 +84,7 @@ static int session(void *argument)
                r.value == 2 ? "its hour is over" : "one side is done");
         unr_await(unr_close(&op, server)); /* it supports NONE: it runs whatever was requested */
     } else {
-        printf("%d: no connection to the target: %s\n", client, unr_explain(server));
+        printf("%d: no connection to the target: %s\n", client, strerror(-server));
     }
     unr_await(unr_close(&op, client));
     return 0;

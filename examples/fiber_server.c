@@ -3,7 +3,8 @@
  * end.
  *
  * Each connection has two fibers.  One sends back the lines that come; the other sends a heartbeat
- * every ten seconds, and if that fails it ends the first, as the two are in one nursery.
+ * every ten seconds, and if that fails it ends the first, as the two are in one nursery.  A mutex
+ * keeps a heartbeat out of the middle of a line.
  *
  * Ctrl-C or SIGTERM: connections that only wait for a line end at once, because their reads are
  * bound to a signal that is latched.  The others have ten seconds, which is the deadline of the
@@ -16,6 +17,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <unring.h>
 
 static struct {
@@ -24,28 +26,38 @@ static struct {
     int                listener;
 } server;
 
-static int send_text(int fd, const char *text, size_t len)
+struct session {
+    int              fd;
+    struct unr_mutex writes; /* two fibers write to the socket, and each a whole line */
+};
+
+static int send_text(struct session *s, const char *text, size_t len)
 {
+    struct unr_waiter   lock = { 0 };
     struct unr_stream   stream;
     struct unr_transfer transfer = { 0 };
+    int64_t             done = unr_await_value(unr_mutex_lock(&lock, &s->writes));
 
-    unr_stream_socket(&stream, fd);
-    int64_t sent = unr_await_value(unr_write_all(&transfer, &stream, text, len));
-    return sent < 0 ? (int)sent : 0;
+    if (done < 0)
+        return (int)done;
+    unr_stream_socket(&stream, s->fd);
+    done = unr_await_value(unr_write_all(&transfer, &stream, text, len));
+    unr_mutex_unlock(&s->writes);
+    return done < 0 ? (int)done : 0;
 }
 
 static int heartbeat(void *argument)
 {
-    int fd = *(int *)argument, error;
+    int error;
 
     while ((error = unr_sleep(UNR_SEC(10))) == 0)
-        if ((error = send_text(fd, "<heartbeat>\n", 12)) < 0)
+        if ((error = send_text(argument, "<heartbeat>\n", 12)) < 0)
             break;
     return error;
 }
 
 /* Until the end of the stream, or of the server. */
-static int echo(int fd)
+static int echo(struct session *s)
 {
     struct unr_signal idle = { 0 };
     struct unr_op     op = { 0 };
@@ -54,9 +66,9 @@ static int echo(int fd)
 
     unr_signal_attach(&idle, &server.stop);
     while ((n = unr_await_value(
-                unr_bind_slot(unr_recv(&op, fd, buf, sizeof buf, 0), unr_signal_slot(&idle))))
+                unr_bind_slot(unr_recv(&op, s->fd, buf, sizeof buf, 0), unr_signal_slot(&idle))))
            > 0)
-        if ((n = send_text(fd, buf, (size_t)n)) < 0)
+        if ((n = send_text(s, buf, (size_t)n)) < 0)
             break;
     unr_signal_detach(&idle);
     return n == -ESHUTDOWN ? 0 : (int)n;
@@ -64,25 +76,25 @@ static int echo(int fd)
 
 static int connection(void *argument)
 {
-    int                fd = (int)(intptr_t)argument, error;
+    struct session     s = { .fd = (int)(intptr_t)argument };
     struct unr_op      op = { 0 };
     struct unr_nursery nursery;
 
     unr_nursery_open(&nursery, 0);
-    error = unr_nursery_spawn(&nursery, heartbeat, &fd);
+    int error = unr_nursery_spawn(&nursery, heartbeat, &s);
     if (error == 0)
-        error = echo(fd);
+        error = echo(&s);
     unr_nursery_cancel(&nursery, UNR_CANCEL_ALL, -ECANCELED); /* the heartbeat */
     error = unr_nursery_close(&nursery, error);
 
     if (error == 0 || error == -ECANCELED) { /* the latter from outside */
         struct unr_cancel_scope goodbye;
         unr_cancel_scope_enter_shield(&goodbye, UNR_SEC(1));
-        send_text(fd, "bye\n", 4);
+        send_text(&s, "bye\n", 4);
         unr_cancel_scope_leave(&goodbye, 0);
     }
-    printf("connection %d: %s\n", fd, error ? unr_explain(error) : "over");
-    unr_await(unr_close(&op, fd)); /* it supports NONE: it runs whatever was requested */
+    printf("connection %d: %s\n", s.fd, error ? strerror(-error) : "over");
+    unr_await(unr_close(&op, s.fd)); /* it supports NONE: it runs whatever was requested */
     return error;
 }
 
