@@ -210,7 +210,7 @@ const char *unr_explain(int error)
                    "(EXT_ARG, NODROP, RW_CUR_POS): "
                    "unring needs Linux 6.1 or later");
         break;
-    default: add(&text, "not one that opening a loop is known to end with"); break;
+    default: add(&text, "an error of something else than opening a loop"); break;
     }
     return text.data;
 }
