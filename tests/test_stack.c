@@ -23,7 +23,8 @@ enum { KIB = 1024, PAGE = 4096, SLAB = 4096 * KIB };
 #endif
 
 static bool refuses_guards, refuses_protection;
-static int  maps_left = -1; /* how many slabs are still mapped; below 0: all */
+static long guards_protected; /* by mprotect(2) */
+static int  maps_left = -1;   /* how many slabs are still mapped; below 0: all */
 
 int madvise(void *address, size_t size, int advice)
 {
@@ -40,6 +41,7 @@ int mprotect(void *address, size_t size, int protection)
         errno = ENOMEM;
         return -1;
     }
+    guards_protected += protection == PROT_NONE && size == PAGE;
     return (int)syscall(SYS_mprotect, address, size, protection);
 }
 
@@ -456,6 +458,7 @@ Test(stack, no_memory_for_a_slab)
             for (int j = 0; j < EACH; j++) {
                 int error = fibers[i][j].op.result.error;
                 cr_assert(error == 0 || error == -ENOMEM, "error %d", error);
+                cr_assert(!error || strstr(unr_explain_op(&fibers[i][j].op), "for its stack"));
                 failed += error != 0;
             }
         s = stats();
@@ -537,6 +540,23 @@ Test(stack, a_pool_that_shrinks)
     s = stats();
     cr_assert_eq(s.stacks_made, 2 * COUNT - KEPT);
     cr_assert_eq(s.stacks_made, s.stacks_kept + s.stacks_given_back);
+    close_loop();
+}
+
+/* A process has guards for a quarter of its mappings.  A loop that maps and unmaps slabs for longer
+ * than that gets as many as it has stacks. */
+Test(stack, guards_of_slabs_that_are_gone_are_made_anew)
+{
+    enum { COUNT = 1024 };
+    if (SUPPORT_SANITIZED || RUNNING_ON_VALGRIND)
+        cr_skip_test("a sanitizer's own memory is more than that of the stacks");
+    refuses_guards = true;
+    reopen(1, 16 * KIB);
+    for (long made = 0; made <= max_map_count() / 4; made += COUNT / 2)
+        end_many(start_many(COUNT, 0), COUNT);
+    long before = guards_protected;
+    end_many(start_many(4 * COUNT, 0), 4 * COUNT);
+    cr_assert_geq(guards_protected - before, 2 * COUNT, "%ld", guards_protected - before);
     close_loop();
 }
 

@@ -76,16 +76,22 @@ unsigned unri_cancel_state_let_out(const struct unr_cancel_state *state, unsigne
     return s->out ? unri_filter_types(s->out, s->context, types) : types;
 }
 
-/* Rule 12, Stickiness: types are or-ed to those of earlier requests, and the first cause stays.  A
- * request leaves no trace here if none of its types comes through. */
-unsigned unri_cancel_state_let_in(struct unr_cancel_state *state, struct unr_cancel_request request)
+/* Rule 12, Stickiness: types are or-ed to those of earlier requests, and the first cause stays. */
+void unri_cancel_state_record(struct unr_cancel_state *state, struct unr_cancel_request request)
 {
     struct unr_cancel_state_private *s = &state->private_fields;
-    unsigned                         let = filter_in(s, request.types);
-    if (let && !s->let_in)
+    if (!s->let_in)
         s->cause = request.cause;
-    s->let_in |= (uint8_t)let;
-    return let;
+    s->let_in |= (uint8_t)request.types;
+}
+
+/* A request leaves no trace here if none of its types comes through. */
+unsigned unri_cancel_state_let_in(struct unr_cancel_state *state, struct unr_cancel_request request)
+{
+    request.types = filter_in(&state->private_fields, request.types);
+    if (request.types)
+        unri_cancel_state_record(state, request);
+    return request.types;
 }
 
 /* The `out` filter is the caller's code and may cancel the operation (rule 9, Re-entrancy).  That
@@ -126,18 +132,23 @@ static void forget_honoured(struct unr_op *op)
     }
 }
 
+void unri_cancel_state_forget(struct unr_cancel_state *state)
+{
+    state->private_fields.let_in = 0;
+    state->private_fields.cause = 0;
+    forget_honoured(owner_of(state));
+}
+
 /* The filters are set before the new `in` filter is asked, type by type, what the operation
  * supports from now on (rule 5, Guarantees). */
 void unr_state_reset(struct unr_cancel_state *state, unr_filter_fn *in, unr_filter_fn *out,
                      void *context)
 {
     struct unr_cancel_state_private *s = &state->private_fields;
-    s->let_in = 0;
-    s->cause = 0;
+    unri_cancel_state_forget(state);
     s->in = in;
     s->out = out;
     s->context = context;
-    forget_honoured(owner_of(state));
     unsigned supports = 0;
     for (unsigned type = UNR_CANCEL_TERMINAL; type <= UNR_CANCEL_TOTAL; type <<= 1)
         if (filter_in(s, type))

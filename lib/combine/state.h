@@ -21,6 +21,12 @@ void unri_cancel_state_init(struct unr_cancel_state *state, struct unr_op *op);
 unsigned unri_cancel_state_let_in(struct unr_cancel_state  *state,
                                   struct unr_cancel_request request);
 
+/* Keeps types for later children, past the `in` filter. */
+void unri_cancel_state_record(struct unr_cancel_state *state, struct unr_cancel_request request);
+
+/* Forgets what was let in, and in the owner's result which request was honoured. */
+void unri_cancel_state_forget(struct unr_cancel_state *state);
+
 /* Puts types that were let in to the `out` filter.  Returns the types that are to be requested of
  * the child in flight. */
 unsigned unri_cancel_state_let_out(const struct unr_cancel_state *state, unsigned types);

@@ -5,13 +5,10 @@
 
 #include <unring/timer.h>
 
-/* While the child is being started no fiber runs: what the start runs of the caller's code is not
- * this fiber.  It is again when it is resumed. */
 struct unr_result unr_await(struct unr_op *described)
 {
     struct unr_fiber *fiber = unri_fiber_check("unr_await called outside of a fiber");
     unri_check_thread(fiber->op.private_fields.loop);
-    unri_running = NULL;
     unri_sequence_next(unri_fiber_sequence(fiber), unri_fiber_state_of(fiber), described);
     unri_fiber_suspend(fiber);
     return described->result;
@@ -25,27 +22,28 @@ int64_t unr_await_value(struct unr_op *described)
     return r.fd >= 0 ? r.fd : r.value;
 }
 
-/* ---- pauses ---- */
+static int await_outcome(struct unr_op *described)
+{
+    struct unr_result r = unr_await(described);
+    return unr_outcome(&r);
+}
 
 int unr_yield(void)
 {
     struct unr_fiber *fiber = unri_fiber_check("unr_yield called outside of a fiber");
-    struct unr_result r = unr_await(unri_fiber_pause(fiber));
-    return unr_outcome(&r);
+    return await_outcome(unri_fiber_pause(fiber));
 }
 
 int unr_sleep_until(unr_time when)
 {
-    struct unr_timer  timer = { 0 };
-    struct unr_result r = unr_await(unr_timer_at(&timer, when));
-    return unr_outcome(&r);
+    struct unr_timer timer = { 0 };
+    return await_outcome(unr_timer_at(&timer, when));
 }
 
 int unr_sleep(unr_time delay)
 {
-    struct unr_timer  timer = { 0 };
-    struct unr_result r = unr_await(unr_timer_after(&timer, delay));
-    return unr_outcome(&r);
+    struct unr_timer timer = { 0 };
+    return await_outcome(unr_timer_after(&timer, delay));
 }
 
 /* ---- about itself ---- */
@@ -65,13 +63,11 @@ struct unr_cancel_state *unr_fiber_state(void)
     return unri_fiber_state_of(unri_fiber_check("unr_fiber_state called outside of a fiber"));
 }
 
-/* The `out` filter of the state is the caller's code.  A closing loop goes through every state. */
+/* A closing loop goes through every state. */
 int unr_fiber_cancelled(void)
 {
     struct unr_fiber *fiber = unri_fiber_check("unr_fiber_cancelled called outside of a fiber");
-    struct unr_op    *left = unri_leave_fiber();
     struct unr_cancel_request asked = unri_cancel_state_preempting(unri_fiber_state_of(fiber));
-    unri_return_to_fiber(left);
     if (asked.types)
         return asked.cause;
     return fiber->op.private_fields.loop->closing ? -ESHUTDOWN : 0;

@@ -28,24 +28,14 @@ static struct unr_loop *loop_of(const struct unr_cancel_scope *scope)
 
 /* ---- its own requests ---- */
 
-static void let_own_in(struct unr_cancel_scope *scope, struct unr_cancel_request request)
-{
-    struct unr_cancel_state_private *state = &scope->private_fields.state.private_fields;
-    if (!state->let_in)
-        state->cause = request.cause;
-    state->let_in |= (uint8_t)request.types;
-}
-
 void unri_cancel_scope_request(struct unr_cancel_scope *scope, struct unr_cancel_request request)
 {
     struct unr_cancel_scope_private *s = &scope->private_fields;
     if (!s->own.types)
         s->own.cause = request.cause;
     s->own.types |= request.types;
-    let_own_in(scope, request);
-    struct unr_op *left = unri_leave_fiber();
+    unri_cancel_state_record(&s->state, request);
     unri_fiber_pass_on(s->fiber, scope, request.types, request.cause);
-    unri_return_to_fiber(left);
 }
 
 bool unr_cancel_scope_cancel(struct unr_cancel_scope *scope, unsigned types, int cause)
@@ -70,23 +60,16 @@ static void due(struct unr_op *op)
 static struct unr_cancel_request from_outside(struct unr_fiber        *fiber,
                                               struct unr_cancel_scope *outer)
 {
-    const struct unr_cancel_state *state =
-        outer ? &outer->private_fields.state : &fiber->private_fields.sequence.state;
-    struct unr_op            *left = unri_leave_fiber();
-    struct unr_cancel_request asked = unri_cancel_state_preempting(state);
-    unri_return_to_fiber(left);
-    return asked;
+    return unri_cancel_state_preempting(unri_fiber_state_at(fiber, outer));
 }
 
 /* The children of a nursery are asked as well: those that it has, and with that all later ones. */
 static void ask_children(struct unr_cancel_scope *scope, struct unr_cancel_request request)
 {
     struct unr_cancel_scope_private *s = &scope->private_fields;
-    struct unr_op                   *left = unri_leave_fiber();
     request.types = unri_cancel_state_let_out(&s->state, request.types);
     if (request.types)
         unri_request(s->children, request);
-    unri_return_to_fiber(left);
 }
 
 static void let_outside_in(struct unr_cancel_scope *scope)
@@ -109,16 +92,14 @@ static void state_was_reset(struct unr_op *owner)
         return;
     let_outside_in(scope);
     if (scope->private_fields.own.types)
-        let_own_in(scope, scope->private_fields.own);
+        unri_cancel_state_record(&scope->private_fields.state, scope->private_fields.own);
 }
 
 void unri_cancel_scopes_forget(struct unr_fiber *fiber)
 {
     struct unr_cancel_scope *scope = fiber->private_fields.outermost;
     for (; scope; scope = scope->private_fields.inner) {
-        struct unr_cancel_state_private *state = &scope->private_fields.state.private_fields;
-        state->let_in = 0;
-        state->cause = 0;
+        unri_cancel_state_forget(&scope->private_fields.state);
         state_was_reset(&scope->private_fields.timer.op);
     }
 }

@@ -177,6 +177,13 @@ static void end(struct unr_fiber *fiber)
     unri_sequence_end(unri_fiber_sequence(fiber), error);
 }
 
+static void go_on(struct unr_fiber *fiber)
+{
+    resume(fiber);
+    if (fiber->private_fields.sequence.phase == UNRI_ENDED)
+        end(fiber);
+}
+
 /* ---- the pause, with which a fiber begins and yields ---- */
 
 static void pause_start(struct unr_op *op)
@@ -248,23 +255,18 @@ static void begin(struct unr_fiber *fiber)
         return;
     }
     fiber->op.private_fields.loop->stats.fibers_begun++;
-    resume(fiber);
-    if (f->sequence.phase == UNRI_ENDED)
-        end(fiber);
+    go_on(fiber);
 }
 
 static void child_done(struct unr_op *combinator, struct unr_op *child)
 {
-    struct unr_fiber         *fiber = unri_fiber_of(combinator);
-    struct unr_fiber_private *f = &fiber->private_fields;
-    if (f->sequence.phase == UNRI_NOT_BEGUN) {
+    struct unr_fiber *fiber = unri_fiber_of(combinator);
+    if (fiber->private_fields.sequence.phase == UNRI_NOT_BEGUN) {
         begin(fiber);
         return;
     }
     unri_sequence_child_ended(unri_fiber_sequence(fiber), child);
-    resume(fiber);
-    if (f->sequence.phase == UNRI_ENDED)
-        end(fiber);
+    go_on(fiber);
 }
 
 /* The pause is no child in flight: whoever asks meanwhile asks the cancellation state, and the
@@ -321,8 +323,8 @@ static void dump_scope(const struct unr_cancel_scope *scope, int fd)
 
 static void dump(const struct unr_op *op, int fd)
 {
-    const struct unr_fiber         *fiber = (const struct unr_fiber *)op;
-    const struct unr_fiber_private *f = &fiber->private_fields;
+    const struct unr_fiber_private *f = &((const struct unr_fiber *)op)->private_fields;
+    const struct unr_op            *child = unri_sequence_child((const struct unri_sequence *)op);
     void                           *fn = NULL;
     memcpy(&fn, &f->fn, sizeof fn);
     dprintf(fd, ", function %p", fn);
@@ -331,9 +333,7 @@ static void dump(const struct unr_op *op, int fd)
         return;
     }
     if (f->sequence.phase == UNRI_WAITING)
-        dprintf(fd, ", awaits %s %p",
-                unri_name(unri_sequence_child(unri_sequence_of((struct unr_op *)op))),
-                (void *)unri_sequence_child(unri_sequence_of((struct unr_op *)op)));
+        dprintf(fd, ", awaits %s %p", unri_name(child), (const void *)child);
     for (const struct unr_cancel_scope *scope = f->outermost; scope;
          scope = scope->private_fields.inner) {
         dprintf(fd, scope == f->outermost ? ", in " : " > ");
@@ -343,8 +343,24 @@ static void dump(const struct unr_op *op, int fd)
             unri_stack_whole_size(f->stack) / 1024);
 }
 
+/* Only of a fiber that never ran is it unring's error; otherwise the function has returned it. */
+static const char *explain(const struct unr_op *op)
+{
+    const struct unr_fiber_private *f = &((const struct unr_fiber *)op)->private_fields;
+    if (f->sequence.phase != UNRI_NOT_BEGUN)
+        return NULL;
+    if (op->result.error == -ENOMEM)
+        return "its function never ran, as there was no memory for its stack "
+               "(RLIMIT_AS, vm.overcommit_memory, vm.max_map_count)";
+    if (op->result.error == -EOPNOTSUPP)
+        return "its function never ran, as there is no switch of stacks for this processor and C "
+               "library";
+    return NULL;
+}
+
 static const struct unri_combinator combinator = {
     .dump = dump,
+    .explain = explain,
     .child_done = child_done,
     .handle_request = handle_request,
     .start_with_request = start_with_request,

@@ -58,6 +58,10 @@ struct unr_op *unri_fiber_pause(struct unr_fiber *fiber);
 /* Puts a fiber that has begun a child aside, until that has ended. */
 void unri_fiber_suspend(struct unr_fiber *fiber);
 
+/* The cancellation state of a cancel scope that a fiber is in, or its own (NULL). */
+struct unr_cancel_state *unri_fiber_state_at(struct unr_fiber        *fiber,
+                                             struct unr_cancel_scope *scope);
+
 /* The cancellation state of the innermost cancel scope of a fiber, or its own. */
 struct unr_cancel_state *unri_fiber_state_of(struct unr_fiber *fiber);
 

@@ -58,20 +58,18 @@ static const struct unr_op_type sleep_type = {
     .cancel = sleep_cancel,
 };
 
-static bool sleeps(const struct unr_generator_private *g)
+/* Tells whether an operation of a generator has begun and not ended. */
+static bool goes_on(const struct unr_op *op)
 {
-    return unri_live(&g->sleep) && g->sleep.private_fields.state != UNRI_FINISHED;
+    return unri_live(op) && !unri_has_ended(op);
 }
 
 /* A request counts for one resumption, so it is forgotten when that is over. */
 static void forget_requests(struct unr_fiber *fiber)
 {
-    struct unr_cancel_state_private *state = &fiber->private_fields.sequence.state.private_fields;
-    state->let_in = 0;
-    state->cause = 0;
-    unri_clear_flags(&fiber->op, UNRI_HONOURED);
+    unri_cancel_state_forget(&fiber->private_fields.sequence.state);
     fiber->op.result.requested = 0;
-    fiber->op.result.verdict = UNR_VERDICT_NONE;
+    fiber->op.result.verdict = UNR_VERDICT_NONE; /* also that of one that was refused */
     fiber->op.result.cause = 0;
     unri_cancel_scopes_forget(fiber);
 }
@@ -82,11 +80,6 @@ static void hand_over(struct unr_generator_private *g)
     g->has_value = false;
     g->next.result.value = 1;
     unri_end(&g->next, 0);
-}
-
-static bool is_asked_for(const struct unr_generator_private *g)
-{
-    return unri_live(&g->next) && g->next.private_fields.state != UNRI_FINISHED;
 }
 
 int unr_generator_yield(void *value, void **ret_in)
@@ -100,7 +93,7 @@ int unr_generator_yield(void *value, void **ret_in)
     g->value = value;
     g->has_value = true;
     g->in = NULL;
-    if (is_asked_for(g))
+    if (goes_on(&g->next))
         hand_over(g);
     if (unri_live(&g->end)) { /* nobody will ask for this value */
         unr_yield();
@@ -120,7 +113,7 @@ static void fiber_done(struct unr_op *op)
     struct unr_generator_private *g = &generator->private_fields;
     g->phase = OVER;
     op->private_fields.loop->armed--;
-    if (is_asked_for(g)) {
+    if (goes_on(&g->next)) {
         struct unr_result result = op->result;
         result.value = 0;
         unri_end_with_result(&g->next, op, &result);
@@ -142,7 +135,7 @@ static void next_start(struct unr_op *op)
         unri_start_housekeeping(loop, &g->fiber.op, fiber_done);
         return;
     case LIVE:
-        if (!sleeps(g))
+        if (!goes_on(&g->sleep))
             return; /* a value of before is no more: the block that it lies in may be left first */
         if (g->has_value)
             hand_over(g);
@@ -194,7 +187,7 @@ static void end_start(struct unr_op *op)
         unri_request(&g->fiber.op, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ECANCELED });
     else
         unri_end(op, 0);
-    if (g->phase == LIVE && sleeps(g)) /* its state may let nothing in */
+    if (g->phase == LIVE && goes_on(&g->sleep)) /* its state may let nothing in */
         unri_request(&g->sleep, (struct unr_cancel_request){ UNR_CANCEL_ALL, -ECANCELED });
 }
 

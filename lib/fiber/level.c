@@ -22,14 +22,15 @@ struct unr_fiber *unri_fiber_check(const char *what)
     return unri_fiber_of(op);
 }
 
-static struct unr_cancel_state *state_at(struct unr_fiber *fiber, struct unr_cancel_scope *scope)
+struct unr_cancel_state *unri_fiber_state_at(struct unr_fiber        *fiber,
+                                             struct unr_cancel_scope *scope)
 {
     return scope ? &scope->private_fields.state : &fiber->private_fields.sequence.state;
 }
 
 struct unr_cancel_state *unri_fiber_state_of(struct unr_fiber *fiber)
 {
-    return state_at(fiber, fiber->private_fields.innermost);
+    return unri_fiber_state_at(fiber, fiber->private_fields.innermost);
 }
 
 /* Filters run in here, which may make further requests.  The levels stay the same meanwhile,
@@ -39,7 +40,7 @@ void unri_fiber_pass_on(struct unr_fiber *fiber, struct unr_cancel_scope *from, 
 {
     struct unr_cancel_scope *scope = from, *inner;
     for (;; scope = inner) {
-        types = unri_cancel_state_let_out(state_at(fiber, scope), types);
+        types = unri_cancel_state_let_out(unri_fiber_state_at(fiber, scope), types);
         if (types && scope && scope->private_fields.children)
             unri_request(scope->private_fields.children,
                          (struct unr_cancel_request){ types, cause });

@@ -225,7 +225,7 @@ int unr_nursery_close(struct unr_nursery *nursery, int error)
     if (error < 0)
         end_children(n, error);
     unr_scope_close(&n->scope);
-    if (!is_empty(n)) {
+    while (!is_empty(n)) { /* a closing loop may be given more between the end and here */
         n->waits = true;
         unr_await(unr_describe(&n->wait, &wait_type));
     }

@@ -60,6 +60,7 @@ struct unri_slab {
     _Atomic(char *)   base; /* NULL: unmapped; the record waits to be used again */
     size_t            stack_size;
     unsigned          count, cold_count;
+    unsigned          protects;        /* guards of it that are mprotect(2)'s */
     uint64_t          cold[WORDS];     /* a bit for each stack that has no memory */
     uint64_t          guarded[WORDS];  /* its guard is there */
     struct unri_slab *next, *previous; /* those of its size with cold stacks */
@@ -138,20 +139,13 @@ static struct unri_slab *map_slab(size_t stack_size)
     madvise(base, count * stack_size, MADV_NOHUGEPAGE);
     slab->stack_size = stack_size;
     slab->count = slab->cold_count = count;
+    slab->protects = 0;
     for (unsigned i = 0; i < WORDS; i++)
         slab->guarded[i] = slab->cold[i] = 0;
     for (unsigned i = 0; i < count; i++)
         slab->cold[i / 64] |= UINT64_C(1) << i % 64;
     atomic_store(&slab->base, base);
     return slab;
-}
-
-static void unmap_slab(struct unri_slab *slab)
-{
-    char  *base = atomic_load(&slab->base);
-    size_t size = slab_size(slab);
-    free_record(slab);
-    unri_os_unmap(base, size);
 }
 
 const struct unri_stack *unri_stack_guarding(const void *address)
@@ -170,8 +164,10 @@ const struct unri_stack *unri_stack_guarding(const void *address)
 
 /* ---- guards ---- */
 
-/* How many guards may be made by mprotect(2), read once. */
-static long read_mprotects(void)
+/* How many more guards may be made by mprotect(2). */
+static atomic_long protects_left;
+
+static void count_protects(void)
 {
     long  count = 65530;
     FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
@@ -180,24 +176,34 @@ static long read_mprotects(void)
             count = 65530;
         fclose(file);
     }
-    return count / 4;
+    atomic_store(&protects_left, count / 4);
 }
 
-static bool protect(char *page)
+static bool protect(struct unri_slab *slab, char *page)
 {
-    static atomic_long left;
-    static atomic_bool known;
-    if (!atomic_exchange(&known, true))
-        atomic_store(&left, read_mprotects());
-    if (atomic_fetch_sub(&left, 1) > 0 && mprotect(page, PAGE, PROT_NONE) == 0)
+    static pthread_once_t counted = PTHREAD_ONCE_INIT;
+    pthread_once(&counted, count_protects);
+    if (atomic_fetch_sub(&protects_left, 1) > 0 && mprotect(page, PAGE, PROT_NONE) == 0) {
+        slab->protects++;
         return true;
-    atomic_fetch_add(&left, 1);
+    }
+    atomic_fetch_add(&protects_left, 1);
     return false;
 }
 
-static bool guard(char *page)
+static bool guard(struct unri_slab *slab, char *page)
 {
-    return madvise(page, PAGE, MADV_GUARD_INSTALL) == 0 || protect(page);
+    return madvise(page, PAGE, MADV_GUARD_INSTALL) == 0 || protect(slab, page);
+}
+
+/* Its guards may be made anew elsewhere. */
+static void unmap_slab(struct unri_slab *slab)
+{
+    char  *base = atomic_load(&slab->base);
+    size_t size = slab_size(slab);
+    atomic_fetch_add(&protects_left, slab->protects);
+    free_record(slab);
+    unri_os_unmap(base, size);
 }
 
 /* ---- one stack ---- */
@@ -333,7 +339,7 @@ static struct unri_stack *warm(struct pool *pool, struct unri_slab *slab)
     if (--slab->cold_count == 0)
         unlink_slab(pool, slab);
     char *low = atomic_load(&slab->base) + i * slab->stack_size;
-    if (!(slab->guarded[i / 64] & bit) && guard(low))
+    if (!(slab->guarded[i / 64] & bit) && guard(slab, low))
         slab->guarded[i / 64] |= bit;
 
     struct unri_stack *stack = (struct unri_stack *)(low + slab->stack_size) - 1;

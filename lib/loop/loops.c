@@ -4,8 +4,7 @@
 
 #include <pthread.h>
 
-extern struct unri_whole_loop *unri_loops;
-struct unri_whole_loop        *unri_loops;
+static struct unri_whole_loop *unri_loops;
 static pthread_mutex_t         lock = PTHREAD_MUTEX_INITIALIZER;
 
 void unri_loops_enter(struct unri_whole_loop *whole)
