@@ -163,6 +163,30 @@ static inline void expect_abort(const struct death *death, const char *const *wo
                            death->words);
 }
 
+/* Opens a loop in a child. */
+static inline void open_loop_of_child(void)
+{
+    must(unr_loop_open(&loop, NULL) == 0);
+}
+
+/* Begins the body of a test of `suite` that breaks a rule in a child, behind `opens`: the child is
+ * to end with these words. */
+#define BREACH_IN(suite, opens, name, ...)                                                         \
+    static void name(void);                                                                        \
+    static void name##_in_child(void *context)                                                     \
+    {                                                                                              \
+        (void)context;                                                                             \
+        opens;                                                                                     \
+        name();                                                                                    \
+    }                                                                                              \
+    Test(suite, name)                                                                              \
+    {                                                                                              \
+        struct death death = in_child(name##_in_child, NULL);                                      \
+        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
+                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
+    }                                                                                              \
+    static void name(void)
+
 /* ---- the kernel, hooked ---- */
 
 #ifdef SUPPORT_KERNEL

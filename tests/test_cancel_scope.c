@@ -724,21 +724,7 @@ Test(cancel_scope, no_memory_for_the_timer)
 
 /* ---- broken contracts ---- */
 
-#define BREACH(name, ...)                                                                          \
-    static void name(void);                                                                        \
-    static void name##_in_child(void *context)                                                     \
-    {                                                                                              \
-        (void)context;                                                                             \
-        must(unr_loop_open(&loop, NULL) == 0);                                                     \
-        name();                                                                                    \
-    }                                                                                              \
-    Test(cancel_scope_contract, name)                                                              \
-    {                                                                                              \
-        struct death death = in_child(name##_in_child, NULL);                                      \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
-                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
-    }                                                                                              \
-    static void name(void)
+#define BREACH(name, ...) BREACH_IN(cancel_scope_contract, open_loop_of_child(), name, __VA_ARGS__)
 
 static struct unr_cancel_scope outer, inner;
 

@@ -24,21 +24,7 @@ static void open_checked(void)
 
 /* A test whose body, run in a child with such a loop, ends in abort() with words that contain all
  * of the strings given. */
-#define BREACH(name, ...)                                                                          \
-    static void name(void);                                                                        \
-    static void name##_in_child(void *context)                                                     \
-    {                                                                                              \
-        (void)context;                                                                             \
-        open_checked();                                                                            \
-        name();                                                                                    \
-    }                                                                                              \
-    Test(checks, name)                                                                             \
-    {                                                                                              \
-        struct death death = in_child(name##_in_child, NULL);                                      \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
-                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
-    }                                                                                              \
-    static void name(void)
+#define BREACH(name, ...) BREACH_IN(checks, open_checked(), name, __VA_ARGS__)
 
 /* A test whose body ends well, and in which exactly `said` is written to standard error. */
 #define SAYS(name, said)                                                                           \

@@ -1467,21 +1467,7 @@ Test(compose, binding_what_a_combinator_holds_is_allowed)
 
 /* ---- broken contracts ---- */
 
-#define BREACH(name, ...)                                                                          \
-    static void name(void);                                                                        \
-    static void name##_in_child(void *context)                                                     \
-    {                                                                                              \
-        (void)context;                                                                             \
-        must(unr_loop_open(&loop, NULL) == 0);                                                     \
-        name();                                                                                    \
-    }                                                                                              \
-    Test(compose_contract, name)                                                                   \
-    {                                                                                              \
-        struct death death = in_child(name##_in_child, NULL);                                      \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
-                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
-    }                                                                                              \
-    static void name(void)
+#define BREACH(name, ...) BREACH_IN(compose_contract, open_loop_of_child(), name, __VA_ARGS__)
 
 #define STEP_RULE                                                                                  \
     "each step begins one child with unr_compose_next() or ends with unr_compose_end()"

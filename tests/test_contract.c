@@ -21,21 +21,7 @@ const char *__tsan_default_options(void)
 
 /* A test whose body, run in a child with an open loop, ends in abort() with words that contain all
  * of the strings given. */
-#define BREACH(name, ...)                                                                          \
-    static void name(void);                                                                        \
-    static void name##_in_child(void *context)                                                     \
-    {                                                                                              \
-        (void)context;                                                                             \
-        must(unr_loop_open(&loop, NULL) == 0);                                                     \
-        name();                                                                                    \
-    }                                                                                              \
-    Test(contract, name)                                                                           \
-    {                                                                                              \
-        struct death death = in_child(name##_in_child, NULL);                                      \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
-                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
-    }                                                                                              \
-    static void name(void)
+#define BREACH(name, ...) BREACH_IN(contract, open_loop_of_child(), name, __VA_ARGS__)
 
 static int never_ready(void)
 {

@@ -739,21 +739,7 @@ Test(filter, both_are_the_callers_again_in_its_done)
 
 /* ---- broken contracts ---- */
 
-#define BREACH(name, ...)                                                                          \
-    static void name(void);                                                                        \
-    static void name##_in_child(void *context)                                                     \
-    {                                                                                              \
-        (void)context;                                                                             \
-        must(unr_loop_open(&loop, NULL) == 0);                                                     \
-        name();                                                                                    \
-    }                                                                                              \
-    Test(filter_contract, name)                                                                    \
-    {                                                                                              \
-        struct death death = in_child(name##_in_child, NULL);                                      \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
-                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
-    }                                                                                              \
-    static void name(void)
+#define BREACH(name, ...) BREACH_IN(filter_contract, open_loop_of_child(), name, __VA_ARGS__)
 
 static struct unr_op     inner;
 static struct unr_filter first, second;

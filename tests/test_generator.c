@@ -491,21 +491,7 @@ Test(generator, no_stack)
 
 /* ---- broken contracts ---- */
 
-#define BREACH(name, ...)                                                                          \
-    static void name(void);                                                                        \
-    static void name##_in_child(void *context)                                                     \
-    {                                                                                              \
-        (void)context;                                                                             \
-        must(unr_loop_open(&loop, NULL) == 0);                                                     \
-        name();                                                                                    \
-    }                                                                                              \
-    Test(generator_contract, name)                                                                 \
-    {                                                                                              \
-        struct death death = in_child(name##_in_child, NULL);                                      \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
-                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
-    }                                                                                              \
-    static void name(void)
+#define BREACH(name, ...) BREACH_IN(generator_contract, open_loop_of_child(), name, __VA_ARGS__)
 
 static struct unr_fiber     fiber;
 static struct unr_generator generator;

@@ -750,21 +750,7 @@ Test(state, filter_may_request_while_it_is_asked_for_the_next_child)
 
 /* ---- broken contracts ---- */
 
-#define BREACH(name, ...)                                                                          \
-    static void name(void);                                                                        \
-    static void name##_in_child(void *context)                                                     \
-    {                                                                                              \
-        (void)context;                                                                             \
-        must(unr_loop_open(&loop, NULL) == 0);                                                     \
-        name();                                                                                    \
-    }                                                                                              \
-    Test(state_contract, name)                                                                     \
-    {                                                                                              \
-        struct death death = in_child(name##_in_child, NULL);                                      \
-        expect_abort(&death, (const char *const[]){ "unring: broken contract:",                    \
-                                                    "unring: the rule:", __VA_ARGS__, NULL });     \
-    }                                                                                              \
-    static void name(void)
+#define BREACH(name, ...) BREACH_IN(state_contract, open_loop_of_child(), name, __VA_ARGS__)
 
 #define FILTER_BREACH                                                                              \
     "a filter that answers with types that do not exist", "a filter returns a mask of "            \

@@ -181,9 +181,10 @@ UNR_API int unr_sleep_until(unr_time when);
  *
  * Without  a cancel scope it is the state of the fiber itself, which lets TERMINAL in and passes it
  *          on, as Asio's does.  That of a cancel scope lets everything in.
- * Reset    inside a cancel scope sets that scope's filters, and lets in again, through them, what
- *          those around it have let in: it forgets what this scope was asked from outside, and not
- *          what they were, nor the scope's own requests.  In the fiber's own state it forgets all.
+ * Reset    inside a cancel scope sets the filters of that scope, and forgets what came through its
+ *          state from outside.  Then it lets in again, through the new filters, what the scopes
+ *          around it still keep.  The scope's own requests stay.  In the fiber's own state a reset
+ *          forgets all.
  * Asio     reset_cancellation_state(f) is unr_state_reset(unr_fiber_state(), f, f, context);
  *          (co_await cancellation_state).cancelled() is unr_state_cancelled(unr_fiber_state());
  *          throw_if_cancelled(false) is unr_state_preempt(unr_fiber_state(), false).
