@@ -63,12 +63,14 @@ static void caught(int number)
 static const int caught_signals[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE };
 enum { CAUGHT = sizeof caught_signals / sizeof *caught_signals };
 
-/* Each schedule opens a loop and closes it.  Where its memory lies at the end of the heap, the heap
- * would shrink and grow again each time: three system calls, which took most of a schedule. */
+/* Each schedule opens a loop and closes it, and so takes and frees memory: some at the end of the
+ * heap, which would shrink and grow again each time, some so large that it would be mapped.  These
+ * system calls would take most of a schedule. */
 static void keep_heap(void)
 {
 #ifdef M_TRIM_THRESHOLD
     mallopt(M_TRIM_THRESHOLD, 16 << 20);
+    mallopt(M_MMAP_THRESHOLD, 16 << 20); /* it no longer adapts once the other is set */
 #endif
 }
 
