@@ -28,12 +28,14 @@ def struct(name):
 
 
 def variable(name):
-    symbol = gdb.lookup_global_symbol(name) or gdb.lookup_static_symbol(name)
-    if symbol is None:
-        raise Missing(
-            f"unring: the variable {name} is not known: the library was stripped, or the program does not use it"
-        )
-    return symbol.value()
+    """Link-time optimisation describes a variable twice, once without its place: which of them comes first is chance."""
+    for symbol in gdb.lookup_static_symbols(name):
+        value = symbol.value()
+        if not value.is_optimized_out:
+            return value
+    raise Missing(
+        f"unring: the variable {name} is not known: the library was stripped, or the program does not use it"
+    )
 
 
 def enumerator(name):
