@@ -43,5 +43,6 @@
 #include <unring/time.h>
 #include <unring/timer.h>
 #include <unring/transfer.h>
+#include <unring/work.h>
 
 #endif

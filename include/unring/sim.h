@@ -295,6 +295,11 @@ UNR_API void unr_sim_child_exit(pid_t pid, int status);
 /* Reads the kernel's CLOCK_MONOTONIC, as another process would. */
 UNR_API unr_time unr_sim_clock(void);
 
+/* Waits until the functions of all work have returned, abandoned ones included.
+ *
+ * Meanwhile  other processes go on; no loop is in the kernel. */
+UNR_API void unr_sim_join_threads(void);
+
 /* Waits until `fd` is readable, as another event loop would with poll(2).
  *
  * fd         unr_loop_fd(), say.

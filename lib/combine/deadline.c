@@ -43,7 +43,7 @@ static bool start_with_request(struct unr_op *op, struct unr_cancel_request aske
         unri_count_request(loop, unri_child(op));
         asked = add_time_out(unri_child(op), asked);
     } else if (timer->deadline != UNR_NEVER && !unri_timer_insert(loop, timer, delay)) {
-        unri_fail_wrapper(op, -ENOMEM);
+        unri_fail_unbegun(op, -ENOMEM);
         return false;
     }
     return unri_start_child(op, unri_child(op), asked);

@@ -41,7 +41,7 @@ static void delay_start(struct unr_op *op)
     if (loop->closing)
         due(op);
     else if (!unri_timer_insert(loop, timer, delay))
-        unri_fail_wrapper(op, -ENOMEM);
+        unri_fail_unbegun(op, -ENOMEM);
 }
 
 /* Ends the pause if the child honours a request that is made during or before it.  The child is

@@ -387,11 +387,19 @@ struct unr_op *unr_group_next(const struct unr_op *member)
 
 /* ---- describe ---- */
 
+static void never_began(struct unr_op *op, int error)
+{
+    struct unr_op *member = group_of(op)->private_fields.members;
+    for (; member; member = next_member(member))
+        unri_tell_never_began(member, error);
+}
+
 static const struct unri_combinator combinator = {
     .child_done = child_done,
     .handle_request = handle_request,
     .start_with_request = start_with_request,
     .request_while_held = request_while_held,
+    .never_began = never_began,
     .supports = supports,
 };
 

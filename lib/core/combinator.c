@@ -85,8 +85,6 @@ bool unri_start_child(struct unr_op *combinator, struct unr_op *child,
     return unri_start_op(combinator->private_fields.loop, child, asked);
 }
 
-/* A child that is a wrapper fails together with its own child, whose result has the error too, as
- * if it had been started. */
 bool unri_request_held(struct unr_op *held, struct unr_cancel_request request)
 {
     const struct unri_combinator *combinator = unri_combinator_of(held);
@@ -97,16 +95,34 @@ bool unri_request_held(struct unr_op *held, struct unr_cancel_request request)
     return request.types & unr_supports(held);
 }
 
+/* ---- failing in place of beginning ----
+ *
+ * What fails so fails together with what it contains, whose results have the error too, as if it
+ * had been started. */
+
+void unri_tell_never_began(struct unr_op *op, int error)
+{
+    const struct unri_combinator *combinator = unri_combinator_of(op);
+    op->result.error = error;
+    if (combinator && combinator->never_began)
+        combinator->never_began(op, error);
+    else if (unri_is_wrapper(op))
+        unri_tell_never_began(unri_child(op), error);
+}
+
+void unri_fail_unbegun(struct unr_op *op, int error)
+{
+    unri_tell_never_began(op, error);
+    unri_end(op, error);
+}
+
 void unri_fail_child(struct unr_op *combinator, struct unr_op *child, int error)
 {
     struct unr_loop *loop = combinator->private_fields.loop;
     adopt_child(combinator, child);
     unri_private(child)->loop = loop;
     unri_count_start(loop, child);
-    if (unri_is_wrapper(child))
-        unri_fail_wrapper(child, error);
-    else
-        unri_end(child, error);
+    unri_fail_unbegun(child, error);
 }
 
 /* ---- wrappers ---- */
@@ -120,12 +136,6 @@ void unri_describe_wrapper(struct unr_op *op, const struct unr_op_type *type, st
     unri_set_supports(op, unri_own_supports(child));
     p->address = (uintptr_t)child;
     p->offset = (uintptr_t)unri_name(child);
-}
-
-void unri_fail_wrapper(struct unr_op *op, int error)
-{
-    unri_child(op)->result.error = error;
-    unri_end(op, error);
 }
 
 void unri_end_as_child(struct unr_op *wrapper, struct unr_op *child)

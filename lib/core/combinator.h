@@ -32,13 +32,17 @@ bool unri_request_held(struct unr_op *held, struct unr_cancel_request request);
 /* Ends a child with `error`, in place of starting it: there is no memory for its beginning. */
 void unri_fail_child(struct unr_op *combinator, struct unr_op *child, int error);
 
+/* Ends an operation with `error`, in place of beginning, and with it what it contains. */
+void unri_fail_unbegun(struct unr_op *op, int error);
+
+/* Tells an operation that it, and what it contains, never begins because of `error`.  Its result
+ * has the error, and whoever contains it ends it. */
+void unri_tell_never_began(struct unr_op *op, int error);
+
 /* ---- wrappers ---- */
 
 /* Describes `op` as a wrapper of `child`, and takes the child for it. */
 void unri_describe_wrapper(struct unr_op *op, const struct unr_op_type *type, struct unr_op *child);
-
-/* Ends a wrapper with `error`, in place of starting its child, which never begins. */
-void unri_fail_wrapper(struct unr_op *op, int error);
 
 /* Ends a wrapper with its child's result: the child_done() of wrappers that add nothing to it. */
 void unri_end_as_child(struct unr_op *wrapper, struct unr_op *child);

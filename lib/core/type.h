@@ -115,6 +115,10 @@ struct unri_combinator {
      * waits there. */
     void (*due)(struct unr_op *combinator);
 
+    /* Hears that the combinator, and with it its children, fails with `error` in place of
+     * beginning. NULL: a wrapper's child is told, and nobody else. */
+    void (*never_began)(struct unr_op *combinator, int error);
+
     /* Writes to `fd`, behind what unr_loop_dump() says of every operation, what else there is to
      * say.  NULL: nothing. */
     void (*dump)(const struct unr_op *combinator, int fd);

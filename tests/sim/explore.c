@@ -122,6 +122,7 @@ static bool run_schedule(struct unri_choices *choices, unr_scenario_fn *scenario
 {
     sim_world_reset();
     sim_stacks_reset();
+    sim_thread_pool_reset();
     sim_kernel_reset(choices->options);
     unri_choices_begin(choices);
     run.choices = choices;

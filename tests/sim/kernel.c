@@ -1415,6 +1415,26 @@ void unr_sim_later(void (*action)(void *context), void *context)
     *end = later;
 }
 
+void sim_kernel_forget_later(void *context)
+{
+    struct later **at = &kernel.later;
+    while (*at && (*at)->context != context)
+        at = &(*at)->next;
+    if (*at)
+        *at = (*at)->next;
+}
+
+void sim_kernel_act(void)
+{
+    unsigned      count = 0;
+    struct later *later = kernel.later;
+    for (struct later *other = kernel.later; other; other = other->next)
+        count++;
+    for (unsigned i = unri_choose(count); i > 0; i--)
+        later = later->next;
+    act(later);
+}
+
 struct sim_request *sim_futex_waiter(uint64_t address, uint64_t mask)
 {
     for (struct sim_request *request = kernel.requests; request; request = request->next)

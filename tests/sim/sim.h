@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the simulated kernel share.
  *
- *   choose.c   the stream of choices, and the drivers behind it
- *   explore.c  unr_explore: one schedule after another, failures caught, shrunk and replayed
- *   kernel.c   uring/enter.h over plain memory: rings, requests, cancels, time
- *   calls.c    what each opcode does to descriptors, buffers and names
- *   buffers.c  rings of provided buffers, and registered buffers
- *   stacks.c   stacks of fibers
- *   world.c    descriptors and what is behind them; what other processes do */
+ *   choose.c       the stream of choices, and the drivers behind it
+ *   explore.c      unr_explore: one schedule after another, failures caught, shrunk and replayed
+ *   kernel.c       uring/enter.h over plain memory: rings, requests, cancels, time
+ *   calls.c        what each opcode does to descriptors, buffers and names
+ *   buffers.c      rings of provided buffers, and registered buffers
+ *   stacks.c       stacks of fibers
+ *   thread_pool.c  threads that run what blocks
+ *   world.c        descriptors and what is behind them; what other processes do */
 #ifndef UNRI_SIM_H
 #define UNRI_SIM_H
 
@@ -357,6 +358,12 @@ struct sim_request *sim_futex_waiter(uint64_t address, uint64_t mask);
 /* Fails the schedule if the open descriptor `fd` is lent to a request in flight. */
 void sim_kernel_check_close(int fd);
 
+/* Takes an action of another process back that was to be called with `context`. */
+void sim_kernel_forget_later(void *context);
+
+/* Has another process act, of those that are still to. */
+void sim_kernel_act(void);
+
 /* The kernel's own. */
 void sim_kernel_reset(const struct unr_explore_options *options);
 bool sim_kernel_is_before(unsigned linux_version);
@@ -367,6 +374,9 @@ bool sim_kernel_lacks_memory(void);
 
 /* Takes all stacks of fibers back: those of a schedule that failed, too. */
 void sim_stacks_reset(void);
+
+/* Forgets the jobs of the schedule before. */
+void sim_thread_pool_reset(void);
 
 /* What a call that opens a descriptor is short of, by choice: -EMFILE, -ENOMEM, or 0 for nothing.
  */

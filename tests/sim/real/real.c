@@ -43,6 +43,7 @@
 #include <unring/sim.h>
 
 #include "../../../lib/fiber/fiber.h"
+#include "../../../lib/loop/thread_pool.h"
 #include "../../../uring/newer.h"
 
 enum { FDS = 1024, RUNS = 300, RUN_SECONDS_MAX = 10, CHILDREN = 16, LATERS = 64, PORTS = 16 };
@@ -798,6 +799,12 @@ unr_time unr_sim_clock(void)
 void unr_sim_shift_clock(unr_time shift)
 {
     (void)shift;
+}
+
+void unr_sim_join_threads(void)
+{
+    while (!unri_workers_are_idle())
+        usleep(50);
 }
 
 void unr_sim_wait_readable(int fd)

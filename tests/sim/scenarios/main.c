@@ -302,7 +302,8 @@ int main(int argc, char **argv)
         scenarios_composed_table(),   scenarios_lent_table(),   scenarios_unasked_table(),
         scenarios_checks_table(),     scenarios_shots_table(),  scenarios_receivers_table(),
         scenarios_acceptors_table(),  scenarios_pools_table(),  scenarios_sends_table(),
-        scenarios_channels_table(),   scenarios_fibers_table(), scenarios_nurseries_table()
+        scenarios_channels_table(),   scenarios_fibers_table(), scenarios_nurseries_table(),
+        scenarios_work_table()
     };
     unsigned passed = 0, failed = 0;
     double   begin = now();

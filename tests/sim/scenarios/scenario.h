@@ -23,6 +23,7 @@
  *   shots.c        multishot requests and provided buffers
  *   fibers.c       fibers and cancel scopes
  *   nurseries.c    nurseries and generators
+ *   work.c         work on other threads
  *   composed.c     the library's own composed operations: transfers, readers, frames, connect_any,
  *                  relay, processes */
 #ifndef UNRI_SCENARIO_H
@@ -57,7 +58,7 @@ const struct scenario *scenarios_operations_table(void), *scenarios_pairs_table(
     *scenarios_shots_table(void), *scenarios_receivers_table(void),
     *scenarios_acceptors_table(void), *scenarios_pools_table(void), *scenarios_sends_table(void),
     *scenarios_channels_table(void), *scenarios_fibers_table(void),
-    *scenarios_nurseries_table(void);
+    *scenarios_nurseries_table(void), *scenarios_work_table(void);
 
 /* Says how a schedule ended; on the real kernel, how a run did.  Compared between the two. */
 void outcome(const char *format, ...) __attribute__((format(printf, 1, 2)));

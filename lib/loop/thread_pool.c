@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* Threads that run what blocks.  One lock guards all pools, and the states of all jobs.  It is held
+ * for a few instructions, and while a thread is made or a loop is woken; never while a job runs.
+ *
+ * A thread posts a job to its loop while it holds the lock.  The loop's thread takes the lock once,
+ * in unri_job_arrived(), before it ends the job's operation: so the thread has left the loop by
+ * then, and the loop may be closed and freed. */
+#include "thread_pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+struct pool {
+    const char     *name; /* of its threads, at most 15 characters */
+    pthread_cond_t  more; /* jobs, or a smaller limit */
+    struct unr_job *first, *last;
+    unsigned        waiting; /* jobs */
+    unsigned        threads, busy, limit;
+};
+
+enum { IDLE_SECONDS = 10, WORKERS_MIN = 4, RESOLVERS = 4, STACK_MIN = 1 << 20 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t  once = PTHREAD_ONCE_INIT;
+static struct pool     pools[UNRI_THREAD_POOLS] = { { .name = "unring-work" },
+                                                    { .name = "unring-names" } };
+
+/* What this thread runs; NULL: nothing, as the threads of loops. */
+static _Thread_local struct unr_job *running;
+
+/* ---- once, and in a child of fork(2) ---- */
+
+static unsigned processors(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        return (unsigned)CPU_COUNT(&set);
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (unsigned)online : 1;
+}
+
+static unsigned workers_by_default(void)
+{
+    unsigned n = processors();
+    return n > WORKERS_MIN ? n : WORKERS_MIN;
+}
+
+/* Waiting is by CLOCK_MONOTONIC, which nobody sets. */
+static void prepare_conditions(void)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    for (unsigned i = 0; i < UNRI_THREAD_POOLS; i++)
+        pthread_cond_init(&pools[i].more, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void in_parent(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+/* The child has this one thread.  The jobs are the parent's. */
+static void in_child(void)
+{
+    pthread_mutex_init(&lock, NULL);
+    prepare_conditions();
+    for (unsigned i = 0; i < UNRI_THREAD_POOLS; i++) {
+        struct pool *pool = &pools[i];
+        pool->first = pool->last = NULL;
+        pool->waiting = pool->threads = pool->busy = 0;
+    }
+}
+
+static void prepare(void)
+{
+    prepare_conditions();
+    if (!pools[UNRI_WORKERS].limit)
+        pools[UNRI_WORKERS].limit = workers_by_default();
+    pools[UNRI_RESOLVERS].limit = RESOLVERS;
+    pthread_atfork(before_fork, in_parent, in_child);
+}
+
+/* ---- a thread ---- */
+
+static void append(struct pool *pool, struct unr_job *job)
+{
+    job->next = NULL;
+    if (pool->last)
+        pool->last->next = job;
+    else
+        pool->first = job;
+    pool->last = job;
+    pool->waiting++;
+}
+
+static void take_out(struct pool *pool, struct unr_job *job)
+{
+    struct unr_job **at = &pool->first, *previous = NULL;
+    for (; *at != job; at = &previous->next)
+        previous = *at;
+    *at = job->next;
+    if (pool->last == job)
+        pool->last = previous;
+    pool->waiting--;
+}
+
+/* Runs a job.  The lock is held before and after. */
+static void run(struct pool *pool, struct unr_job *job)
+{
+    job->state = UNRI_JOB_RUNS;
+    running = job;
+    pool->busy++;
+    pthread_mutex_unlock(&lock);
+    job->run(job);
+    pthread_mutex_lock(&lock);
+    if (job->state == UNRI_JOB_ABANDONED) {
+        pthread_mutex_unlock(&lock);
+        job->orphaned(job);
+        pthread_mutex_lock(&lock);
+    } else {
+        job->state = UNRI_JOB_RETURNED;
+        unr_loop_post(job->loop, &job->task);
+    }
+    running = NULL;
+    pool->busy--;
+}
+
+/* Waits for a job.  False: there was none for so long that the thread is to end. */
+static bool wait_for_job(struct pool *pool)
+{
+    struct timespec until;
+    int             error = 0;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += IDLE_SECONDS;
+    while (!pool->first && pool->threads <= pool->limit && error != ETIMEDOUT)
+        error = pthread_cond_timedwait(&pool->more, &lock, &until);
+    return pool->first;
+}
+
+static void *run_jobs(void *argument)
+{
+    struct pool *pool = argument;
+    pthread_mutex_lock(&lock);
+    while (pool->threads <= pool->limit && (pool->first || wait_for_job(pool))) {
+        struct unr_job *job = pool->first;
+        take_out(pool, job);
+        run(pool, job);
+    }
+    pool->threads--;
+    pthread_mutex_unlock(&lock);
+    return NULL;
+}
+
+/* Makes a thread, in which all signals are blocked, because a program expects them in its own
+ * threads.  The stacks of musl are too small for what a caller may run. */
+static bool make_thread(struct pool *pool)
+{
+    pthread_attr_t attributes;
+    pthread_t      thread;
+    sigset_t       all, before;
+    size_t         stack;
+    sigfillset(&all);
+    if (pthread_attr_init(&attributes))
+        return false;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (pthread_attr_getstacksize(&attributes, &stack) == 0 && stack < STACK_MIN)
+        pthread_attr_setstacksize(&attributes, STACK_MIN);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&thread, &attributes, run_jobs, pool);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    if (error)
+        return false;
+    pthread_setname_np(thread, pool->name);
+    pool->threads++;
+    return true;
+}
+
+/* Sees to it that each job that waits is looked for, by a thread that has nothing to do or by a new
+ * one. */
+static void man(struct pool *pool)
+{
+    while (pool->waiting > pool->threads - pool->busy && pool->threads < pool->limit)
+        if (!make_thread(pool))
+            break;
+    pthread_cond_signal(&pool->more);
+}
+
+/* ---- for a loop ---- */
+
+int unri_job_start(enum unri_thread_pool which, struct unr_job *job)
+{
+    struct pool *pool = &pools[which];
+    int          error = 0;
+    pthread_once(&once, prepare);
+    job->state = UNRI_JOB_WAITS;
+    job->asked = false;
+    pthread_mutex_lock(&lock);
+    append(pool, job);
+    man(pool);
+    if (pool->threads == 0) {
+        take_out(pool, job);
+        error = -EAGAIN;
+    }
+    pthread_mutex_unlock(&lock);
+    return error;
+}
+
+enum unri_job_state unri_job_cancel(enum unri_thread_pool which, struct unr_job *job,
+                                    enum unri_job_cancel how)
+{
+    pthread_mutex_lock(&lock);
+    enum unri_job_state state = (enum unri_job_state)job->state;
+    if (state == UNRI_JOB_WAITS) {
+        take_out(&pools[which], job);
+    } else if (state == UNRI_JOB_RUNS && how != UNRI_JOB_LET) {
+        __atomic_store_n(&job->asked, true, __ATOMIC_RELAXED);
+        if (how == UNRI_JOB_ABANDON)
+            job->state = UNRI_JOB_ABANDONED;
+    }
+    pthread_mutex_unlock(&lock);
+    return state;
+}
+
+void unri_job_arrived(void)
+{
+    pthread_mutex_lock(&lock);
+    pthread_mutex_unlock(&lock);
+}
+
+bool unri_job_is_asked(void)
+{
+    return running && __atomic_load_n(&running->asked, __ATOMIC_RELAXED);
+}
+
+bool unri_workers_are_idle(void)
+{
+    const struct pool *pool = &pools[UNRI_WORKERS];
+    pthread_mutex_lock(&lock);
+    bool idle = pool->waiting + pool->busy == 0;
+    pthread_mutex_unlock(&lock);
+    return idle;
+}
+
+void unri_workers_limit(unsigned threads)
+{
+    struct pool *pool = &pools[UNRI_WORKERS];
+    pthread_once(&once, prepare);
+    pthread_mutex_lock(&lock);
+    pool->limit = threads ? threads : workers_by_default();
+    if (pool->waiting)
+        man(pool);
+    pthread_cond_broadcast(&pool->more);
+    pthread_mutex_unlock(&lock);
+}

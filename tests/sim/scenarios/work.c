@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* Work on other threads, which is asked to end in every order of asking, returning and closing. */
+#include "scenario.h"
+
+#include <errno.h>
+
+enum { PARTIES = 2, TURNS_MAX = 30, RESULT = 7, LOOKS = 200 };
+
+/* How the function answers a request. */
+enum answer { PASSES_OVER, SAYS_CANCELLED, SAYS_THE_CAUSE, ANSWERS };
+
+/* What asks. */
+enum ask { NOBODY, TERMINAL, TOTAL_ALONE, BOTH, ASKS };
+
+enum { CAUSE = -40 };
+
+struct errand {
+    struct unr_work     work;
+    struct unr_deadline deadline;
+    struct unr_op      *op;
+    enum answer         answer;
+    bool                may_be_abandoned;
+    int                 ran, runs; /* the function; `done` */
+    int                 disposed;  /* 0; 1: before `done`; 2: by the thread */
+    bool                told;      /* its function was */
+};
+
+struct office {
+    struct unr_loop *loop;
+    struct unr_op    read;
+    char             byte;
+    int              fds[2]; /* [1] is another process's */
+    enum ask         ask;
+    struct errand    errands[PARTIES];
+};
+
+static int answers(void *argument)
+{
+    struct errand *e = argument;
+    bool           asked = false;
+    unr_sim_check(e->runs == 0 || e->may_be_abandoned, "nothing runs behind its `done`");
+    e->ran++;
+    for (int i = 0; i < LOOKS && !asked; i++)
+        asked = unr_work_cancelled();
+    e->told = asked;
+    if (asked && e->answer == SAYS_CANCELLED)
+        return -ECANCELED;
+    return asked && e->answer == SAYS_THE_CAUSE ? CAUSE : RESULT;
+}
+
+static void dispose(void *argument)
+{
+    struct errand *e = argument;
+    unr_sim_check(e->disposed == 0, "disposed of once");
+    e->disposed = unr_work_cancelled() ? 2 : 1;
+}
+
+static void done(struct unr_op *op)
+{
+    struct errand *e = op->data;
+    e->runs++;
+    const struct unr_result *r = &op->result;
+    if (r->error == -ECANCELED && r->verdict == UNR_VERDICT_CANCELLED && e->may_be_abandoned)
+        unr_sim_check(r->guarantee == UNR_CANCEL_TERMINAL, "an abandoned function may do anything");
+    else if (e->may_be_abandoned)
+        unr_sim_check(e->disposed == 1, "disposed of right before its `done`");
+}
+
+static void on_read(struct unr_op *op)
+{
+    static const unsigned types[] = { 0, UNR_CANCEL_TERMINAL, UNR_CANCEL_TOTAL, UNR_CANCEL_TOTAL };
+    struct office        *o = op->data;
+    if (o->ask == NOBODY || op->result.error)
+        return;
+    for (int i = 0; i < PARTIES; i++) {
+        if (!o->errands[i].op)
+            continue;
+        unr_cancel_cause(o->errands[i].op, types[o->ask], CAUSE);
+        if (o->ask == BOTH)
+            unr_cancel_cause(o->errands[i].op, UNR_CANCEL_TERMINAL, CAUSE);
+    }
+}
+
+static void writes(void *office)
+{
+    struct office *o = office;
+    if (o->fds[1] >= 0)
+        unr_sim_write(o->fds[1], "x", 1);
+}
+
+/* Others than the reader may ask: the deadline, and the loop that is closed. */
+static const char *verify_end(const struct errand *e, const struct office *o, bool other)
+{
+    const struct unr_result *r = &e->op->result;
+    unr_sim_check(e->runs == 1, "its `done` has run once");
+    unr_sim_check(e->disposed == (e->may_be_abandoned ? e->disposed : 0),
+                  "its argument is its own");
+    if (r->error == -EAGAIN) {
+        unr_sim_check(!e->ran, "there was no thread");
+        return "no thread";
+    }
+    unr_sim_check(r->error != -ECANCELED || r->cause == CAUSE || other, "why it was cancelled");
+    switch (r->verdict) {
+    case UNR_VERDICT_UNSUBMITTED:
+        unr_sim_check(!e->ran && r->error == -ECANCELED && r->guarantee == UNR_CANCEL_TOTAL,
+                      "its function never ran");
+        return "unsubmitted";
+    case UNR_VERDICT_CANCELLED:
+        unr_sim_check(r->error == -ECANCELED && r->guarantee == UNR_CANCEL_TERMINAL && e->ran
+                          && (o->ask != TOTAL_ALONE || other),
+                      "its function has begun, and somebody accepted that");
+        if (!e->may_be_abandoned)
+            unr_sim_check(e->told && e->answer != PASSES_OVER, "its function said so");
+        unr_sim_check(!e->may_be_abandoned || e->disposed == 2, "the thread disposed of it");
+        return "cancelled";
+    case UNR_VERDICT_RUNNING:
+        unr_sim_check((r->error == 0 && r->value == RESULT) || (r->error == CAUSE && other),
+                      "it ran to its end");
+        return "running";
+    case UNR_VERDICT_TOO_LATE:
+        unr_sim_check(r->error == 0 && r->value == RESULT && !e->told, "it had returned before");
+        return "too late";
+    default:
+        unr_sim_check(r->verdict == UNR_VERDICT_NONE && r->error == 0 && r->value == RESULT,
+                      "nobody asked");
+        return "done";
+    }
+}
+
+static void run_work(const struct scenario *scenario)
+{
+    struct office o = { .ask = (enum ask)unr_sim_choose(ASKS) };
+    enum answer   answer = o.ask == NOBODY ? PASSES_OVER : (enum answer)unr_sim_choose(ANSWERS);
+    bool          closes = unr_sim_choose(2),
+         waits = (scenario->faults || scenario->sampled) && unr_sim_choose(2);
+    const char *which = scenario->parameter, *ends[PARTIES] = { "-", "-" };
+    o.loop = open_small_loop();
+    if (!o.loop)
+        return;
+    unr_sim_socketpair(o.fds, 0);
+    unr_start(o.loop, unr_read(&o.read, o.fds[0], &o.byte, 1, -1), on_read, &o);
+    unr_sim_later(writes, &o);
+    for (int i = 0; i < PARTIES; i++) {
+        struct errand *e = &o.errands[i];
+        if (which && i != *which - '0')
+            continue;
+        e->answer = answer;
+        e->may_be_abandoned = i;
+        e->op = i ? unr_work_abandonable(&e->work, answers, e, dispose)
+                  : unr_work(&e->work, answers, e);
+        if (waits)
+            e->op = unr_cancel_after(&e->deadline, e->op, UNR_SEC(100));
+        unr_start(o.loop, e->op, done, e);
+    }
+    for (unsigned turns = closes ? unr_sim_choose(3) : TURNS_MAX; turns; turns--)
+        if (unr_loop_in_flight(o.loop))
+            unr_sim_check(unr_loop_run_once(o.loop, UNR_NEVER) >= 0, "a turn");
+    unr_sim_check(closes || !unr_loop_in_flight(o.loop), "it comes to an end");
+    close_loop(o.loop);
+    unr_sim_join_threads();
+    unr_sim_close(o.fds[0]);
+    unr_sim_close(o.fds[1]);
+    o.fds[1] = -1;
+    for (int i = 0; i < PARTIES; i++)
+        if (o.errands[i].op)
+            ends[i] = verify_end(&o.errands[i], &o, closes || waits);
+    outcome("%s, %s", ends[0], ends[1]);
+}
+
+static const struct scenario table[] = {
+    { .name = "work/asked", .run = run_work, .parameter = "0" },
+    { .name = "work/abandoned", .run = run_work, .parameter = "1" },
+    { .name = "work/without-memory",
+      .run = run_work,
+      .parameter = "1",
+      .faults = UNR_FAULT_RESOURCES },
+    { .name = "work/both", .run = run_work, .sampled = true },
+    { .name = NULL },
+};
+
+const struct scenario *scenarios_work_table(void)
+{
+    return table;
+}
