@@ -34,6 +34,7 @@
 #include <unring/reader.h>
 #include <unring/receiver.h>
 #include <unring/relay.h>
+#include <unring/resolve.h>
 #include <unring/scope.h>
 #include <unring/state.h>
 #include <unring/stream.h>

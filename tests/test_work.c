@@ -3,7 +3,6 @@
  * and what becomes of it when its loop is closed or the process ends. */
 #include "support.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -69,6 +68,11 @@ static int count_disposals(struct blocker *b)
     int count;
     sem_getvalue(&b->disposed, &count);
     return count;
+}
+
+static bool was_disposed_of(struct blocker *b)
+{
+    return count_disposals(b) == 1 && pthread_equal(b->disposer, pthread_self());
 }
 
 static void start_blocker(struct blocker *b)
@@ -373,8 +377,7 @@ Test(work, abandonable_work_is_not_abandoned_for_a_stronger_promise)
 static void is_disposed_of(struct seen *seen)
 {
     struct blocker *b = seen->context;
-    cr_assert_eq(count_disposals(b), 1, "right before its done");
-    cr_assert(pthread_equal(b->disposer, pthread_self()));
+    cr_assert(was_disposed_of(b), "right before its done");
     cr_assert_not(b->told_at_disposal);
 }
 
@@ -551,37 +554,34 @@ Test(work_contract, exit_waits_for_nobody)
 
 /* ---- there is no thread ---- */
 
-static bool no_threads;
-
-int seam_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run_it)(void *),
-                void *argument) __asm__("pthread_create");
-
-int seam_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run_it)(void *),
-                void *argument)
+/* The limit of threads is one of the user's, and root has none. */
+static void lacks_threads(void *context)
 {
-    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-    if (!real)
-        *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
-    return no_threads ? EAGAIN : real(thread, attributes, run_it, argument);
-}
-
-Test(work, without_a_thread_it_says_so)
-{
+    enum { NOBODY = 65534 };
     struct unr_work work = { 0 };
     struct blocker  b = { .calls = 0 };
-    no_threads = true;
-    cr_assert_eq(of_number(&work, RESULT), -EAGAIN);
-    b.seen.then = is_disposed_of;
-    b.seen.context = &b;
+    struct rlimit   before, none;
+    (void)context;
+    open_loop_of_child();
+    must(getuid() != 0 || setuid(NOBODY) == 0);
+    must(getrlimit(RLIMIT_NPROC, &before) == 0);
+    none = (struct rlimit){ 0, before.rlim_max };
+    must(setrlimit(RLIMIT_NPROC, &none) == 0);
+    must(of_number(&work, RESULT) == -EAGAIN);
     start_abandonable(&b);
-    run();
-    cr_assert_eq(b.seen.result.error, -EAGAIN);
-    no_threads = false;
-    cr_assert_eq(of_number(&work, RESULT), RESULT);
-    no_threads = true;
-    cr_assert_eq(of_number(&work, RESULT), RESULT, "one is there");
-    no_threads = false;
-    close_loop();
+    must(unr_loop_run(loop) == 0);
+    must(b.seen.result.error == -EAGAIN && was_disposed_of(&b));
+    must(setrlimit(RLIMIT_NPROC, &before) == 0);
+    must(of_number(&work, RESULT) == RESULT);
+    must(setrlimit(RLIMIT_NPROC, &none) == 0);
+    must(of_number(&work, RESULT) == RESULT); /* one is there */
+    must(unr_loop_close(loop) == 0);
+}
+
+Test(work_contract, without_a_thread_it_says_so)
+{
+    struct death death = in_child(lacks_threads, NULL);
+    expect_success(&death);
 }
 
 /* ---- rules ---- */

@@ -295,6 +295,13 @@ UNR_API void unr_sim_child_exit(pid_t pid, int status);
 /* Reads the kernel's CLOCK_MONOTONIC, as another process would. */
 UNR_API unr_time unr_sim_clock(void);
 
+/* Has lookups of a name find an address, behind those that they find already.
+ *
+ * name     lent until the schedule ends, as is `address`.  Names that nobody has named are not
+ *          found.
+ * address  a number: "127.0.0.1", "::1". */
+UNR_API void unr_sim_host(const char *name, const char *address);
+
 /* Waits until the functions of all work have returned, abandoned ones included.
  *
  * Meanwhile  other processes go on; no loop is in the kernel. */

@@ -2,6 +2,7 @@
 /* The real system: every call here leaves the process, but for the clock. */
 #include "os.h"
 
+#include <netdb.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -165,4 +166,15 @@ int unri_os_reap(pid_t pid, void *ret_siginfo)
         if (errno != EINTR)
             return -errno;
     return info->si_pid ? 0 : -EAGAIN;
+}
+
+int unri_os_lookup(const char *host, const char *service, const struct addrinfo *hints,
+                   struct addrinfo **ret_found)
+{
+    return getaddrinfo(host, service, hints, ret_found);
+}
+
+void unri_os_lookup_free(struct addrinfo *found)
+{
+    freeaddrinfo(found);
 }

@@ -59,6 +59,13 @@ int unri_os_signalfd(uint64_t signals);
 /* Opens a pidfd_open(2). */
 int unri_os_pidfd(pid_t pid);
 
+/* Looks a name up, as getaddrinfo(3), and gives back what was found, as freeaddrinfo(3).  Any
+ * thread may do so. */
+struct addrinfo;
+int  unri_os_lookup(const char *host, const char *service, const struct addrinfo *hints,
+                    struct addrinfo **ret_found);
+void unri_os_lookup_free(struct addrinfo *found);
+
 /* Reaps a child process that has ended: waitid(2).  0; -EAGAIN while the child runs; -ECHILD. */
 int unri_os_reap(pid_t pid, void *ret_siginfo);
 

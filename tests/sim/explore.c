@@ -115,6 +115,8 @@ static void check_end(void)
         unri_sim_fail("%u descriptors were not closed", sim_world.open_fds);
     if (sim_world.maps)
         unri_sim_fail("%u maps of memory were not given back", sim_world.maps);
+    if (sim_names_found())
+        unri_sim_fail("%u addresses were not given back", sim_names_found());
 }
 
 /* Runs one schedule.  False: it failed. */
@@ -123,6 +125,7 @@ static bool run_schedule(struct unri_choices *choices, unr_scenario_fn *scenario
     sim_world_reset();
     sim_stacks_reset();
     sim_thread_pool_reset();
+    sim_names_reset();
     sim_kernel_reset(choices->options);
     unri_choices_begin(choices);
     run.choices = choices;

@@ -8,6 +8,7 @@
  *   buffers.c      rings of provided buffers, and registered buffers
  *   stacks.c       stacks of fibers
  *   thread_pool.c  threads that run what blocks
+ *   names.c        names and their addresses
  *   world.c        descriptors and what is behind them; what other processes do */
 #ifndef UNRI_SIM_H
 #define UNRI_SIM_H
@@ -377,6 +378,12 @@ void sim_stacks_reset(void);
 
 /* Forgets the jobs of the schedule before. */
 void sim_thread_pool_reset(void);
+
+/* Forgets the names of the schedule before. */
+void sim_names_reset(void);
+
+/* How many addresses were found and not given back. */
+unsigned sim_names_found(void);
 
 /* What a call that opens a descriptor is short of, by choice: -EMFILE, -ENOMEM, or 0 for nothing.
  */

@@ -15,6 +15,7 @@
 #include <liburing.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -799,6 +800,33 @@ unr_time unr_sim_clock(void)
 void unr_sim_shift_clock(unr_time shift)
 {
     (void)shift;
+}
+
+static const char *hosts[8][2];
+static unsigned    hosts_count;
+
+void unr_sim_host(const char *name, const char *address)
+{
+    need(hosts_count < 8 ? 0 : -1, "names");
+    hosts[hosts_count][0] = name;
+    hosts[hosts_count++][1] = address;
+}
+
+/* Takes the place of the C library's, which is asked for the numbers. */
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                struct addrinfo **ret_found)
+{
+    static __typeof__(getaddrinfo) *real;
+    struct addrinfo               **end = ret_found;
+    if (!real)
+        real = (__typeof__(real))(uintptr_t)dlsym(RTLD_NEXT, "getaddrinfo");
+    *ret_found = NULL;
+    if (!(hints && hints->ai_flags & AI_NUMERICHOST))
+        for (unsigned i = 0; i < hosts_count; i++)
+            if (strcmp(hosts[i][0], host) == 0 && real(hosts[i][1], service, hints, end) == 0)
+                while (*end)
+                    end = &(*end)->ai_next;
+    return *ret_found ? 0 : real(host, service, hints, ret_found);
 }
 
 void unr_sim_join_threads(void)

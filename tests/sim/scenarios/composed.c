@@ -763,6 +763,8 @@ struct connect_type {
     uint16_t ports[ADDRESSES]; /* 0: there is none; LIVE: one that answers; UNUSABLE: no address */
     int      tried;            /* to the end, and failed; -1: all */
     int      error;            /* of the last */
+
+    const char *host, *service; /* NULL: addresses are given */
 };
 
 enum { LIVE = 80, REFUSES = 81, UNUSABLE = 1 };
@@ -771,6 +773,7 @@ struct connect_job {
     struct job                 job;
     const struct connect_type *type;
     struct unr_connect_any     connect;
+    struct unr_connect_name    by_name;
     struct sockaddr_in         in[ADDRESSES];
     struct unr_address         addresses[ADDRESSES];
     unsigned                   n;
@@ -786,10 +789,20 @@ static void peer_accepts(void *job)
 
 /* The statistics do not tell, because a child that its combinator asks does not count.  `error` is
  * the last connect's; a socket that was cancelled is the last child. */
-static bool has_cancelled_child(const struct unr_connect_any *connect)
+static bool has_cancelled_child(const struct connect_job *c)
 {
+    const struct unr_connect_name_private *by_name = &c->by_name.private_fields;
+    const struct unr_connect_any *connect = c->type->host ? &by_name->connect : &c->connect;
     return connect->private_fields.error == -ECANCELED
-           || connect->private_fields.child.result.error == -ECANCELED;
+           || connect->private_fields.child.result.error == -ECANCELED
+           || (c->type->host && by_name->resolve.op.result.error == -ECANCELED)
+           || (c->type->host && connect->op.result.verdict == UNR_VERDICT_UNSUBMITTED);
+}
+
+/* A lookup may be short of a thread, too; unring says so with -EAGAIN. */
+static bool lacks_something(const struct connect_job *c, int error)
+{
+    return is_shortage(error) || (c->type->host && error == -EAGAIN);
 }
 
 /* The peer's end of what was connected; of what was not, whatever came is over. */
@@ -800,9 +813,10 @@ static void verify_connect(struct connect_job *c)
     unsigned                 said_to_us = 0, thrown_away = 0;
     unr_sim_check((r->fd >= 0) == (r->error == 0), "a descriptor exactly with success");
     unr_sim_check(r->error == 0 || r->error == -ECANCELED || r->error == c->type->error
-                      || is_shortage(r->error),
+                      || lacks_something(c, r->error),
                   "no error that nobody caused");
-    unr_sim_check(r->error == -ECANCELED || is_shortage(r->error) || r->value == c->type->tried,
+    unr_sim_check(r->error == -ECANCELED || lacks_something(c, r->error)
+                      || r->value == c->type->tried,
                   "it says how many failed");
     unr_sim_check(r->value <= c->type->tried, "no address is left out");
     if (r->fd >= 0)
@@ -817,7 +831,7 @@ static void verify_connect(struct connect_job *c)
     }
     unr_sim_check(said_to_us == (r->fd >= 0), "one connection is ours, and only with success");
     unr_sim_check(r->error != -ECANCELED || never_began(&c->job)
-                      || (has_cancelled_child(&c->connect) && !thrown_away),
+                      || (has_cancelled_child(c) && !thrown_away),
                   "a connection that was made is not thrown away");
     check(&c->job, r->fd >= 0 ? "connected" : "nothing");
     if (r->fd >= 0)
@@ -839,7 +853,12 @@ static void connect_any(const struct scenario *scenario)
     c.listener = unr_sim_listener(LIVE, 0);
     c.first = unr_sim_connect(LIVE); /* it is full */
     unr_sim_later(peer_accepts, &c);
-    run(&c.job, unr_connect_any(&c.connect, c.addresses, c.n), false);
+    unr_sim_host("here", "127.0.0.1");
+    run(&c.job,
+        c.type->host ? unr_connect_name(&c.by_name, c.type->host, c.type->service)
+                     : unr_connect_any(&c.connect, c.addresses, c.n),
+        false);
+    unr_sim_join_threads();
     verify_connect(&c);
     end(&c.job);
     close_fd(&c.first);
@@ -1211,6 +1230,11 @@ static const struct scenario table[] = {
     { .name = "process-wait/exits", .run = process_wait },
     { .name = "process-wait/older", .run = process_wait, .linux_version = 601 },
     CONNECT("resources/connect-any", { REFUSES, LIVE }, .tried = 1) SHORT,
+    CONNECT("connect-name/answers", { 0 }, 0, 0, "here", "80") COMPLETE,
+    CONNECT("connect-name/refuses", { 0 }, 1, -ECONNREFUSED, "here", "81") COMPLETE,
+    CONNECT("connect-name/number", { 0 }, 0, 0, "127.0.0.1", "80") COMPLETE,
+    CONNECT("connect-name/nowhere", { 0 }, 0, -ENOENT, "nowhere", "80") COMPLETE,
+    CONNECT("connect-name/short", { 0 }, 0, 0, "here", "80") SHORT,
     { .name = "resources/sigwait", .run = sigwait_of_two SHORT,
     { .name = "resources/process-wait", .run = process_wait, .linux_version = 601 SHORT,
     { .name = NULL },
