@@ -812,7 +812,7 @@ void unr_sim_host(const char *name, const char *address)
     hosts[hosts_count++][1] = address;
 }
 
-/* Takes the place of the C library's, which is asked for the numbers. */
+/* Takes the place of the C library's, which is asked for numbers only: no server is. */
 int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                 struct addrinfo **ret_found)
 {
@@ -821,12 +821,13 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
     if (!real)
         real = (__typeof__(real))(uintptr_t)dlsym(RTLD_NEXT, "getaddrinfo");
     *ret_found = NULL;
-    if (!(hints && hints->ai_flags & AI_NUMERICHOST))
-        for (unsigned i = 0; i < hosts_count; i++)
-            if (strcmp(hosts[i][0], host) == 0 && real(hosts[i][1], service, hints, end) == 0)
-                while (*end)
-                    end = &(*end)->ai_next;
-    return *ret_found ? 0 : real(host, service, hints, ret_found);
+    if (hints && hints->ai_flags & AI_NUMERICHOST)
+        return real(host, service, hints, ret_found);
+    for (unsigned i = 0; i < hosts_count; i++)
+        if (strcmp(hosts[i][0], host) == 0 && real(hosts[i][1], service, hints, end) == 0)
+            while (*end)
+                end = &(*end)->ai_next;
+    return *ret_found ? 0 : EAI_NONAME;
 }
 
 void unr_sim_join_threads(void)
@@ -1102,6 +1103,7 @@ static bool run_once(unr_scenario_fn *scenario, void *context, uint64_t seed)
     atomic_store(&chance, seed * 0x2545f4914f6cdd1du);
     atomic_store(&run.failed_elsewhere, false);
     ring_kind = ring_kinds[unr_sim_choose(8)];
+    hosts_count = 0;
     run.running = true;
     alarm(RUN_SECONDS_MAX);
     bool passed = sigsetjmp(run.failed, 1) == 0;
