@@ -92,7 +92,7 @@ static void end_all(void)
 
 /* ---- memory that is lent twice ---- */
 
-#define LENT_RULE "to one operation at a time if the kernel writes it"
+#define LENT_RULE "to one operation at a time if it is written"
 
 /* Two reads into one buffer, of which the second begins at the last byte of the first. */
 BREACH(two_reads, "read (operation", "is lent to recv", LENT_RULE)
@@ -227,6 +227,219 @@ BREACH(child_of_a_combinator, "recv (operation", "is lent to recv", LENT_RULE)
     struct unr_op             *child = unr_recv(&first, a_socket(), memory, 8, 0);
     begin(unr_cancel_after(&deadline, child, UNR_SEC(1000)));
     begin(unr_recv(&second, a_socket(), memory, 8, 0));
+}
+
+/* ---- memory that is lent to what waits in user space ---- */
+
+static struct unr_receiver receiver;
+static struct unr_pool    *pool;
+
+/* A receiver of a socket of that type, whose peer is silent: in most tests its reads wait. */
+static void make_receiver(int type, bool pooled)
+{
+    struct unr_pool_options options = { .size = sizeof options, .count = 4, .buffer_size = 4096 };
+    int                     ends[2];
+    must(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) == 0);
+    must(!pooled || unr_pool_open(&pool, loop, &options) == 0);
+    unr_receiver_init(&receiver, loop, pooled ? pool : NULL, ends[0], 0);
+    turn();
+}
+
+static void end_receiver(void)
+{
+    end_all();
+    begin(unr_receiver_stop(&first, &receiver));
+    must(unr_loop_run(loop) == 0);
+    unr_receiver_free(&receiver);
+    unr_pool_close(pool);
+    pool = NULL;
+}
+
+/* A test for a receiver without a pool, and one for a receiver with one. */
+#define BREACH_FOR_BOTH(name, type, ...)                                                           \
+    static void name(void);                                                                        \
+    BREACH(name##_without_a_pool, __VA_ARGS__)                                                     \
+    {                                                                                              \
+        make_receiver(type, false);                                                                \
+        name();                                                                                    \
+    }                                                                                              \
+    BREACH(name##_with_a_pool, __VA_ARGS__)                                                        \
+    {                                                                                              \
+        make_receiver(type, true);                                                                 \
+        name();                                                                                    \
+    }                                                                                              \
+    static void name(void)
+
+/* A read of the kernel's into the memory of a read that waits in a receiver. */
+BREACH_FOR_BOTH(read_into_a_waiting_receive, SOCK_STREAM, "recv (operation", "is lent to receive",
+                LENT_RULE)
+{
+    begin(unr_receive(&first, &receiver, memory, 8));
+    turn();
+    begin(unr_recv(&second, a_socket(), memory + 7, 8, 0));
+}
+
+/* The other way round. */
+BREACH_FOR_BOTH(receive_into_what_is_sent, SOCK_STREAM, "receive (operation", "is lent to send",
+                LENT_RULE)
+{
+    begin(unr_send(&first, a_socket(), memory, 8, 0));
+    begin(unr_receive(&second, &receiver, memory, 8));
+}
+
+/* A receive counts as one that waits from its start, though it ends there. */
+BREACH(receive_of_what_has_come, "receive (operation", "is lent to recv", LENT_RULE)
+{
+    int ends[2];
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    must(write(ends[1], "x", 1) == 1);
+    unr_receiver_init(&receiver, loop, NULL, ends[0], 0);
+    begin(unr_recv(&first, a_socket(), memory, 8, 0));
+    begin(unr_receive(&second, &receiver, memory, 8));
+}
+
+/* A message: its pieces, its name, itself. */
+static char                    text[2][8];
+static struct iovec            of_message[2] = { { text[0], 8 }, { text[1], 8 } };
+static struct sockaddr_storage sender;
+static struct msghdr           message = {
+              .msg_name = &sender, .msg_namelen = sizeof sender, .msg_iov = of_message, .msg_iovlen = 2
+};
+
+BREACH_FOR_BOTH(read_into_a_piece_of_a_message, SOCK_DGRAM, "recv (operation", "is lent to receive",
+                LENT_RULE)
+{
+    begin(unr_receive_message(&first, &receiver, &message));
+    begin(unr_recv(&second, a_socket(), text[1], 8, 0));
+}
+
+BREACH_FOR_BOTH(read_into_the_name_of_a_message, SOCK_DGRAM, "recv (operation",
+                "is lent to receive", LENT_RULE)
+{
+    begin(unr_receive_message(&first, &receiver, &message));
+    begin(unr_recv(&second, a_socket(), &sender, 8, 0));
+}
+
+BREACH_FOR_BOTH(send_of_a_waiting_message, SOCK_DGRAM, "send (operation", "is lent to receive",
+                LENT_RULE)
+{
+    begin(unr_receive_message(&first, &receiver, &message));
+    begin(unr_send(&second, a_socket(), &message, sizeof message, 0));
+}
+
+/* The pieces into which a composed operation reads through a receiver. */
+BREACH_FOR_BOTH(read_into_a_piece_of_a_transfer, SOCK_STREAM, "recv (operation",
+                "is lent to receive", LENT_RULE)
+{
+    static struct unr_transfer transfer;
+    static struct unr_stream   stream;
+    unr_stream_receiver(&stream, &receiver);
+    begin(unr_readv_exact(&transfer, &stream, of_message, 2));
+    begin(unr_recv(&second, a_socket(), text[1], 8, 0));
+}
+
+/* One of its arguments is overwritten. */
+BREACH_FOR_BOTH(argument_of_a_receive_overwritten, SOCK_STREAM, "receive (operation",
+                "was freed, moved or overwritten while it was in flight")
+{
+    begin(unr_receive(&first, &receiver, memory, 8));
+    first.private_fields.address++;
+    complete_something();
+}
+
+/* A receive that has ended has given its memory back; a view is lent none. */
+static void receive_lawfully(bool pooled)
+{
+    make_receiver(SOCK_STREAM, pooled);
+    begin(unr_receive(&first, &receiver, memory, 8));
+    turn();
+    begin(unr_recv(&second, a_socket(), memory + 8, 8, 0));
+    turn();
+    end_all();
+    begin(unr_recv(&second, a_socket(), memory, 8, 0));
+    if (pooled)
+        begin(unr_receive_view(&first, &receiver));
+    turn();
+    end_receiver();
+}
+
+LAWFUL(received_lawfully_without_a_pool)
+{
+    receive_lawfully(false);
+}
+
+LAWFUL(received_lawfully_with_a_pool)
+{
+    receive_lawfully(true);
+}
+
+static struct unr_channel channel;
+static struct unr_waiter  waiter;
+static struct unr_select  choice;
+
+/* The value of a sender that waits. */
+BREACH(read_into_a_value_that_waits, "recv (operation", "is lent to channel_send", LENT_RULE)
+{
+    unr_channel_init(&channel, NULL, 8, 0);
+    begin(unr_channel_send(&waiter, &channel, memory));
+    begin(unr_recv(&first, a_socket(), memory + 7, 8, 0));
+}
+
+/* The room of a receiver that waits. */
+BREACH(send_of_room_for_a_value, "send (operation", "is lent to channel_receive", LENT_RULE)
+{
+    unr_channel_init(&channel, NULL, 8, 0);
+    begin(unr_channel_receive(&waiter, &channel, memory));
+    begin(unr_send(&first, a_socket(), memory + 7, 8, 0));
+}
+
+/* The room of one case among several, and the cases themselves. */
+static void choose(void)
+{
+    static struct unr_channel_case cases[2];
+    unr_channel_init(&channel, NULL, 8, 0);
+    cases[0] = (struct unr_channel_case){ .channel = &channel, .send = memory };
+    cases[1] = (struct unr_channel_case){ .channel = &channel, .receive = memory + 8 };
+    begin(unr_channel_select(&choice, cases, 2));
+    begin(unr_send(&first, a_socket(), memory, 8, 0));
+}
+
+BREACH(send_of_room_of_a_case, "send (operation", "is lent to channel_select", LENT_RULE)
+{
+    choose();
+    begin(unr_send(&second, a_socket(), memory + 15, 1, 0));
+}
+
+BREACH(read_into_a_case, "recv (operation", "is lent to channel_select", LENT_RULE)
+{
+    choose();
+    begin(unr_recv(&second, a_socket(), (void *)(uintptr_t)choice.op.private_fields.address, 1, 0));
+}
+
+/* One value may be sent to several channels, one room may serve all cases of a choice, as one of
+ * them is done, and values without a size are lent nothing. */
+LAWFUL(values_lent_lawfully)
+{
+    static struct unr_channel_case cases[2];
+    static struct unr_channel      other, empty;
+    static struct unr_waiter       waiters[3];
+    unr_channel_init(&channel, NULL, 8, 0);
+    unr_channel_init(&other, NULL, 8, 0);
+    unr_channel_init(&empty, NULL, 0, 0);
+    begin(unr_channel_send(&waiters[0], &channel, memory));
+    begin(unr_channel_send(&waiters[1], &other, memory));
+    begin(unr_channel_receive(&waiters[2], &empty, NULL));
+    must(unr_channel_try_receive(&channel, memory + 8) == 1);
+    must(unr_channel_try_receive(&other, memory + 8) == 1);
+    turn();
+    cases[0] = (struct unr_channel_case){ .channel = &channel, .receive = memory };
+    cases[1] = (struct unr_channel_case){ .channel = &other, .receive = memory };
+    begin(unr_channel_select(&choice, cases, 2));
+    must(unr_channel_try_send(&other, memory + 16) == 0);
+    must(unr_channel_try_send(&empty, NULL) == 0);
+    must(unr_loop_run(loop) == 0);
+    begin(unr_recv(&first, a_socket(), memory, 8, 0));
+    end_all();
 }
 
 /* Many are in flight, and one is longer than the others, which are in front of it, within it and

@@ -84,7 +84,7 @@ static const struct unr_op_type receive = {
     .name = "receive",
     .start = read_start,
     .cancel = read_cancel,
-    .private_fields = { .kind = UNRI_PARKED, .descriptors = 1 },
+    .private_fields = { .kind = UNRI_PARKED, .descriptors = 1, .lend = unri_receiver_lend },
 };
 
 static struct unr_op *describe(struct unr_op *op, const struct unr_op_type *type,

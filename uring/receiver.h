@@ -40,6 +40,9 @@ bool unri_receiver_attempt(struct unr_receiver_private *r);
 /* Ends the read that waits, if there is one, with an error, or with 0: the end. */
 void unri_receiver_fail(struct unr_receiver_private *r, int error);
 
+/* Visits the memory into which a read is going to be copied. */
+void unri_receiver_lend(const struct unr_op *read, const struct unri_lent_visitor *visitor);
+
 /* ---- the armed call ---- */
 
 /* In unr_receiver_private.state. */

@@ -2,6 +2,7 @@
 /* The read that waits in a receiver, and how it is served: from what a pool's buffers hold, or by
  * recv(2) into its own memory. */
 #include "arrivals.h"
+#include "lent.h"
 #include "message.h"
 #include "receiver.h"
 
@@ -26,6 +27,17 @@ static unsigned pieces_of(const struct unr_op *read, struct iovec *room,
     *room = (struct iovec){ memory_of(read), p->length };
     *ret_pieces = p->other_fd > 0 ? memory_of(read) : room;
     return p->other_fd > 0 ? (unsigned)p->other_fd : 1;
+}
+
+void unri_receiver_lend(const struct unr_op *read, const struct unri_lent_visitor *visitor)
+{
+    const struct unr_op_private *p = &read->private_fields;
+    if (p->other_fd == UNRI_READ_MESSAGE)
+        unri_lent_message(visitor, memory_of(read), UNRI_FILLS);
+    else if (p->other_fd > 0)
+        unri_lent_pieces(visitor, memory_of(read), (size_t)p->other_fd, UNRI_FILLS);
+    else if (!is_view(read))
+        visitor->visit(visitor->context, memory_of(read), p->length, UNRI_FILLS);
 }
 
 static void end(struct unr_receiver_private *r, uint64_t bytes, int error)

@@ -19,9 +19,11 @@ UNR_BEGIN
  * pays two comparisons in each turn, and nothing for an operation.
  *
  * These are broken contracts, and end the process in words that name the operations:
- *   Lent twice   An operation is started, and memory that the kernel writes for it or for another
- *                one in flight overlaps with what is lent to the other.  Two operations may read
- *                the same memory.  Strings, and the words of futexes, are not looked at.
+ *   Lent twice   An operation is started, and memory that is written for it or for another one in
+ *                flight overlaps with what is lent to the other.  Two operations may read the same
+ *                memory.  Looked at is what system calls are lent, what is to be received through a
+ *                receiver, and what waits to be sent or received through a channel; not strings,
+ *                nor the words of futexes.
  *   Closed       A descriptor was closed, or is another file's, while an operation was in flight on
  *                it.  unr_close() and unr_cancel_close() may do so, on a loop with checks.  It is
  *                found when the kernel's completions are taken: that of the operation, or others.

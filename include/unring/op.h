@@ -239,11 +239,15 @@ UNR_API struct unr_loop *unr_loop_of(const struct unr_op *started);
 
 /* ---- operation types of one's own ---- */
 
+struct unri_lent_visitor;
+
 /* unring's own part of a `struct unr_op_type`: not to be read or written. */
 struct unr_op_type_private {
     const struct unri_combinator *combinator; /* NULL: operations of this type have no children */
     void (*peer_left)(struct unr_op *op);     /* another operation on its descriptor has left */
-    uint8_t kind;                             /* enum unri_kind; 0: a caller's own type */
+    /* Visits the memory that is lent to an operation which waits in user space; NULL: none is. */
+    void (*lend)(const struct unr_op *op, const struct unri_lent_visitor *visitor);
+    uint8_t kind;        /* enum unri_kind; 0: a caller's own type */
     uint8_t descriptors; /* on how many it works: none, fd, or fd and other_fd */
 };
 

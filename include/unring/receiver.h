@@ -114,8 +114,9 @@ UNR_API struct unr_op *unr_receive(struct unr_op *op, struct unr_receiver *recei
 
 /* Describes a read of a message with its sender, as recvmsg(2).
  *
- * message  lent until `done`, with its pieces.  Its name, the lengths and msg_flags are set when the
- *          read succeeds.  With a pool it gets no control data: msg_controllen becomes 0.
+ * message  lent until `done`, with all that it points to.  Its name, the lengths and msg_flags are
+ *          set when the read succeeds.  With a pool it gets no control data: msg_controllen becomes
+ *          0.
  * Result   bytes, as of unr_receive(); a message that is longer than the room has MSG_TRUNC.
  * Stream   of a stream it has bytes as they come, and no name.
  * Cancels  TOTAL, as unr_receive().

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The checks of UNR_LOOP_CHECKS.  For every operation in flight, the loop remembers where it is,
- * what the kernel is lent for it, which files its descriptors were, and those of its fields that
- * nobody changes before its end.
+ * what memory is lent for it, which files its descriptors were, and those of its fields that nobody
+ * changes before its end.
  *
  * What is remembered is never in the operation, whose memory is what is in doubt.  It is found by
- * address, in three trees of spans: the operations themselves, the memory that the kernel reads,
- * and the memory that it writes.  Only the second may hold spans that overlap. */
+ * address, in three trees of spans: the operations themselves, the memory that is read, and the
+ * memory that is written.  In the third only spans of one operation may overlap. */
 #include "check.h"
 #include "contract.h"
 #include "life.h"
@@ -120,8 +120,9 @@ static struct span *find_behind(struct span *tree, uintptr_t address)
 
 /* ---- what is remembered ---- */
 
-/* The fields that stay as they are from the start to the end.  Of a system call these are also its
- * arguments, but for those that its row may still change. */
+/* The fields that stay as they are from the start to the end.  Of an operation that memory may be
+ * lent to these are also its arguments, but for those that the row of a system call may still
+ * change. */
 struct lasting {
     const struct unr_op_type *type;
     struct unr_loop          *loop;
@@ -181,11 +182,29 @@ void unri_checks_close(struct unr_loop *loop)
     loop->checks = NULL;
 }
 
-static struct lasting lasting_of(const struct unr_op *op, bool is_call)
+/* ---- what is lent ---- */
+
+static void lend_parked(const void *described, unri_lent_fn *visit, void *context)
+{
+    const struct unr_op           *op = described;
+    const struct unri_lent_visitor visitor = { visit, context };
+    op->type->private_fields.lend(op, &visitor);
+}
+
+/* Returns what knows of the memory that is lent to an operation; NULL: none is. */
+static unri_lend_fn *lend_of(const struct unr_loop *loop, const struct unr_op *op)
+{
+    enum unri_kind kind = unri_kind(op);
+    if (unri_kind_is_call(kind))
+        return loop->checks->lend;
+    return kind == UNRI_PARKED && op->type->private_fields.lend ? lend_parked : NULL;
+}
+
+static struct lasting lasting_of(const struct unr_op *op, bool has_arguments)
 {
     const struct unr_op_private *p = &op->private_fields;
     struct lasting               l = { .type = op->type, .loop = p->loop, .slot = p->slot };
-    if (is_call) {
+    if (has_arguments) {
         l.address = p->address;
         l.offset = p->offset;
         l.length = p->length;
@@ -283,8 +302,9 @@ static void check_memory(const struct watched *watched)
         broken_memory(watched);
     if (!unri_live(watched->op))
         broken_memory(watched);
-    bool is_call = watched->op->type == watched->lasting.type && unri_is_call(watched->op);
-    struct lasting now = lasting_of(watched->op, is_call);
+    bool has_arguments =
+        watched->op->type == watched->lasting.type && lend_of(watched->lasting.loop, watched->op);
+    struct lasting now = lasting_of(watched->op, has_arguments);
     if (!are_same(&now, &watched->lasting))
         broken_memory(watched);
 }
@@ -354,14 +374,13 @@ static void check_apart(struct span *tree, const struct span *span)
     const struct watched *watched = span->watched;
     char                  words[300];
     snprintf(words, sizeof words,
-             "is lent memory that %s %s (operation %p) as well, and the kernel writes it: "
+             "is lent memory that %s %s (operation %p) as well, and it is written for one: "
              "%p to %p and %p to %p",
              is_operation(other) ? "belongs to" : "is lent to", other->watched->name,
              (void *)other->watched->op, (void *)span->begin, (void *)(span->end - 1),
              (void *)other->begin, (void *)(other->end - 1));
     broken(watched, words,
-           "memory is lent from start until done, and to one operation at a time if the kernel "
-           "writes it");
+           "memory is lent from start until done, and to one operation at a time if it is written");
 }
 
 static struct span **tree_of(struct unri_checks *checks, const struct span *span)
@@ -422,21 +441,20 @@ static void take_descriptors(struct watched *watched)
 static void watch(struct unr_loop *loop, struct unr_op *op, unri_lend_fn *lend, const void *lender)
 {
     struct unri_checks *checks = loop->checks;
-    bool                is_call = unri_is_call(op);
     size_t              count = 1;
     if (op->private_fields.flags & UNRI_INVALID)
         lend = NULL; /* it ends at once, and its arguments may be anything */
-    if (is_call && lend)
+    if (lend)
         lend(lender, count_span, &count);
     struct watched *watched = malloc(sizeof *watched + count * sizeof *watched->spans);
     if (!watched)
         return;
     watched->op = op;
     watched->name = unri_name(op);
-    watched->lasting = lasting_of(op, is_call);
+    watched->lasting = lasting_of(op, lend_of(loop, op));
     watched->count = 0;
     set_span(watched, op, sizeof *op, UNRI_FILLS);
-    if (is_call && lend)
+    if (lend)
         lend(lender, set_span, watched);
     check_spans(checks, watched);
     take_descriptors(watched);
@@ -463,7 +481,7 @@ void unri_check_start(struct unr_loop *loop, struct unr_op *described)
 {
     if (!(described->private_fields.flags & UNRI_HOUSEKEEPING)
         || unri_stands_for_structure(described))
-        watch(loop, described, loop->checks->lend, described);
+        watch(loop, described, lend_of(loop, described), described);
 }
 
 void unri_check_again(struct unr_op *op, unri_lend_fn *lend, const void *lender)

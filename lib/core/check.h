@@ -24,6 +24,13 @@ typedef void unri_lent_fn(void *context, void *at, size_t len, enum unri_use use
  * what else the function knows. */
 typedef void unri_lend_fn(const void *lender, unri_lent_fn *visit, void *context);
 
+/* For unr_op_type_private.lend, which tells the same of an operation that waits in user space:
+ * unring reads and writes that memory, or a call of its own does. */
+struct unri_lent_visitor {
+    unri_lent_fn *visit;
+    void         *context;
+};
+
 /* Has a loop check its operations.  `lend` knows what each system call is lent. */
 int  unri_checks_open(struct unr_loop *loop, unri_lend_fn *lend);
 void unri_checks_close(struct unr_loop *loop);

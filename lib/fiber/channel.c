@@ -14,6 +14,7 @@
  * possible, and leaves all of them when one of its cases is done. */
 #include <string.h>
 #include <unring/channel.h>
+#include "../core/check.h"
 #include "line.h"
 
 static_assert(sizeof(struct unr_channel) == 80, "as channel.h says");
@@ -114,6 +115,20 @@ static int try_receive(struct unr_channel_private *c, void *room)
 
 /* ---- one send, one receive ---- */
 
+static void lend_value(const struct unr_op *send, const struct unri_lent_visitor *visitor)
+{
+    const struct unr_channel_private *c =
+        unr_container_of(unri_line_of(send), struct unr_channel_private, senders);
+    visitor->visit(visitor->context, unri_place_of(send)->memory, c->size, UNRI_READS);
+}
+
+static void lend_room(const struct unr_op *receive, const struct unri_lent_visitor *visitor)
+{
+    const struct unr_channel_private *c =
+        unr_container_of(unri_line_of(receive), struct unr_channel_private, receivers);
+    visitor->visit(visitor->context, unri_place_of(receive)->memory, c->size, UNRI_SETS);
+}
+
 static void send_start(struct unr_op *op)
 {
     struct unr_channel_private *c =
@@ -127,7 +142,7 @@ static const struct unr_op_type send_type = {
     .name = "channel_send",
     .start = send_start,
     .cancel = unri_cancel_wait,
-    .private_fields = { .kind = UNRI_PARKED },
+    .private_fields = { .kind = UNRI_PARKED, .lend = lend_value },
 };
 
 static void receive_start(struct unr_op *op)
@@ -145,7 +160,7 @@ static const struct unr_op_type receive_type = {
     .name = "channel_receive",
     .start = receive_start,
     .cancel = unri_cancel_wait,
-    .private_fields = { .kind = UNRI_PARKED },
+    .private_fields = { .kind = UNRI_PARKED, .lend = lend_room },
 };
 
 /* ---- the channel ---- */
@@ -212,6 +227,21 @@ static struct unr_line *line_of(const struct unr_channel_case *one)
 {
     struct unr_channel_private *c = &one->channel->private_fields;
     return one->send ? &c->senders : &c->receivers;
+}
+
+static void lend_cases(const struct unr_op *select, const struct unri_lent_visitor *visitor)
+{
+    struct unr_channel_case *cases = cases_of(select);
+    size_t                   n = select->private_fields.length;
+    visitor->visit(visitor->context, cases, n * sizeof *cases, UNRI_FILLS);
+    for (size_t i = 0; i < n; i++) {
+        size_t      size = cases[i].channel->private_fields.size;
+        const void *value = cases[i].send;
+        if (value)
+            visitor->visit(visitor->context, (void *)(uintptr_t)value, size, UNRI_READS);
+        else
+            visitor->visit(visitor->context, cases[i].receive, size, UNRI_SETS);
+    }
 }
 
 static void leave_all(const struct unr_op *select)
@@ -283,7 +313,7 @@ static const struct unr_op_type select_type = {
     .name = "channel_select",
     .start = select_start,
     .cancel = select_cancel,
-    .private_fields = { .kind = UNRI_PARKED },
+    .private_fields = { .kind = UNRI_PARKED, .lend = lend_cases },
 };
 
 struct unr_op *unr_channel_select(struct unr_select *select, struct unr_channel_case *cases,

@@ -32,7 +32,7 @@ static inline struct unr_line *unri_line_of(const struct unr_op *op)
     return (struct unr_line *)(uintptr_t)op->private_fields.offset;
 }
 
-static inline struct unr_waiter_private *unri_place_of(struct unr_op *op)
+static inline struct unr_waiter_private *unri_place_of(const struct unr_op *op)
 {
     return &unr_container_of(op, struct unr_waiter, op)->private_fields;
 }
