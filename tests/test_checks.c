@@ -255,6 +255,11 @@ static void end_receiver(void)
     pool = NULL;
 }
 
+static void shot(struct unr_op *op)
+{
+    (void)op;
+}
+
 /* A test for a receiver without a pool, and one for a receiver with one. */
 #define BREACH_FOR_BOTH(name, type, ...)                                                           \
     static void name(void);                                                                        \
@@ -371,6 +376,30 @@ LAWFUL(received_lawfully_without_a_pool)
 LAWFUL(received_lawfully_with_a_pool)
 {
     receive_lawfully(true);
+}
+
+/* Two operations may be given one layout, which nobody writes. */
+LAWFUL(layout_of_two)
+{
+    static struct msghdr layout = { .msg_namelen = sizeof sender };
+    make_receiver(SOCK_DGRAM, true);
+    for (int i = 0; i < 2; i++) {
+        int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        unr_start(loop, unr_recvmsg_multishot(i ? &second : &first, fd, pool, &layout, 0), shot,
+                  NULL);
+    }
+    turn();
+    end_receiver();
+}
+
+/* But it is not to be written. */
+BREACH(read_into_a_layout, "recv (operation", "is lent to recvmsg_multishot", LENT_RULE)
+{
+    static struct msghdr layout = { .msg_namelen = sizeof sender };
+    make_receiver(SOCK_DGRAM, true);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    unr_start(loop, unr_recvmsg_multishot(&first, fd, pool, &layout, 0), shot, NULL);
+    begin(unr_recv(&second, a_socket(), &layout, 8, 0));
 }
 
 static struct unr_channel channel;

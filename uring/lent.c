@@ -50,13 +50,24 @@ static void lend_peer_address(const struct unri_lent_visitor *visitor, uint64_t 
     lend(visitor, (uintptr_t)len, sizeof *len, UNRI_ADJUSTS);
 }
 
+/* The kernel takes a buffer that it was given before.  A message says how it is to be used, and is
+ * written by a receive that has one shot. */
+static void lend_layout(const struct unri_lent_visitor *visitor, const struct io_uring_sqe *sqe)
+{
+    if (sqe->opcode == IORING_OP_RECVMSG)
+        lend(visitor, sqe->addr, sizeof(struct msghdr),
+             sqe->ioprio & IORING_RECV_MULTISHOT ? UNRI_READS : UNRI_ADJUSTS);
+}
+
 void unri_lent_by_sqe(const void *of_sqe, unri_lent_fn *visit, void *context)
 {
     const struct io_uring_sqe     *sqe = of_sqe;
     const struct unri_lent_visitor visitor = { visit, context };
     void                          *address = (void *)(uintptr_t)sqe->addr;
-    if (sqe->flags & IOSQE_BUFFER_SELECT)
-        return; /* the kernel takes a buffer that it was given before */
+    if (sqe->flags & IOSQE_BUFFER_SELECT) {
+        lend_layout(&visitor, sqe);
+        return;
+    }
     switch (sqe->opcode) {
     case IORING_OP_READ:
     case IORING_OP_READ_FIXED:

@@ -201,6 +201,10 @@ void unri_lend(const void *described, unri_lent_fn *visit, void *context)
         &((const struct unr_datagram *)described)->private_fields;
     struct io_uring_sqe sqe;
     unri_fill_row(&sqe, op);
+    if (unri_row_of(op)->takes_buffers) {
+        sqe.flags = IOSQE_BUFFER_SELECT;
+        sqe.ioprio = IORING_RECV_MULTISHOT;
+    }
     unri_lent_by_sqe(&sqe, visit, context);
     if (op->type == &unri_row_recvfrom.type && d->addrlen) {
         visit(context, d->message.msg_name, *d->addrlen, UNRI_SETS);
