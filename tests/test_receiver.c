@@ -147,6 +147,17 @@ static void record_pair(int fds[2])
     }                                                                                              \
     static void name(pair_fn *pair)
 
+/* Turns that take what has come though nobody waits for it: the loop has other work. */
+static void turn(int times)
+{
+    struct unr_timer other = { 0 };
+    unr_start(loop, unr_timer_after(&other, UNR_NEVER), NULL, NULL);
+    for (int i = 0; i < times; i++)
+        submit();
+    unr_cancel(&other.op, UNR_CANCEL_ALL);
+    submit();
+}
+
 /* ---- reads ---- */
 
 ON_EACH(reads_what_is_there_and_what_comes)
@@ -476,6 +487,30 @@ Test(receiver, end_behind_a_short_read_is_seen_reset_at_once)
 Test(receiver, end_behind_a_short_read_is_seen_reset_later)
 {
     end_behind_data(RESET, false);
+}
+
+/* The data has come before the reset, and is the next read's, wherever it waits. */
+Test(receiver, reset_after_data_gives_the_data_first)
+{
+    for (int turns = 0; turns < 3; turns++) {
+        struct reading r = { .read.runs = 0 };
+        struct linger  reset = { .l_onoff = 1 };
+        tcp_pair(r.fds);
+        init(&r);
+        turn(2);
+        cr_assert_eq(write(r.fds[1], "data", 4), 4);
+        turn(turns);
+        setsockopt(r.fds[1], SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        close(r.fds[1]);
+        r.fds[1] = -1;
+        turn(turns);
+        cr_assert_eq(read_once(&r, 64), 4, "%d", turns);
+        cr_assert_eq(memcmp(r.buf, "data", 4), 0);
+        cr_assert_eq(read_once(&r, 64), -ECONNRESET);
+        cr_assert_eq(read_once(&r, 64), 0, "the end stays");
+        finish_reading(&r);
+    }
+    close_all();
 }
 
 /* recv(2) stops at urgent data, so that a short read does not mean that nothing is left. */

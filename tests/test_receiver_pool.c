@@ -7,17 +7,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 
-/* Turns that take what has come though nobody waits for it: the loop has other work. */
-static void turn(int times)
-{
-    struct unr_timer other = { 0 };
-    unr_start(loop, unr_timer_after(&other, UNR_NEVER), NULL, NULL);
-    for (int i = 0; i < times; i++)
-        submit();
-    unr_cancel(&other.op, UNR_CANCEL_ALL);
-    submit();
-}
-
 /* A pool of so few buffers that they run out. */
 static void open_small_pool(unsigned count)
 {
@@ -201,6 +190,46 @@ Test(receiver, small_messages_share_buffers)
     close_all();
 }
 
+/* The kernel exceeds a credit by less than a buffer where it counts itself, and otherwise by what
+ * is published.  Where it does not know the pool, nothing waits unread. */
+static size_t credit_and_more(size_t credit)
+{
+    struct unr_pool_stats stats;
+    if (!is_published(pool))
+        return 0;
+    unr_pool_stats(pool, &stats, sizeof stats);
+    return credit + 4096 * (has_receive_limit() ? 1 : stats.published);
+}
+
+/* The kernel goes on when half of the credit is free, and not before. */
+Test(receiver, credit_is_half_free_before_more_is_taken)
+{
+    struct reading r = { .read.runs = 0 };
+    static char    bytes[32768];
+    skip_unpublished(pool);
+    unix_pair(r.fds);
+    init_with_credit(&r, 4 * 4096);
+    for (int i = 0; i < 8; i++)
+        cr_assert_eq(write(r.fds[1], bytes, 4096), 4096);
+    while (unr_receiver_held(&r.receiver) < 4 * 4096)
+        turn(1);
+    turn(4);
+    size_t held = unr_receiver_held(&r.receiver);
+    cr_assert_leq(held, credit_and_more(4 * 4096));
+    for (; held > 2 * 4096 + 1; held = unr_receiver_held(&r.receiver)) {
+        size_t part = held - (2 * 4096 + 1);
+        part = part < 2000 ? part : 2000;
+        unr_receiver_consume(&r.receiver, part);
+        turn(4);
+        cr_assert_eq(unr_receiver_held(&r.receiver), held - part);
+    }
+    unr_receiver_consume(&r.receiver, 1);
+    while (unr_receiver_held(&r.receiver) <= held)
+        turn(1);
+    finish_reading(&r);
+    close_all();
+}
+
 struct flood {
     int           fd;
     atomic_size_t sent;
@@ -226,17 +255,6 @@ static void *send_flood(void *context)
         flood->sent += (size_t)n;
     }
     return NULL;
-}
-
-/* The kernel exceeds a credit by less than a buffer where it counts itself, and otherwise by what
- * is published.  Where it does not know the pool, nothing waits unread. */
-static size_t credit_and_more(size_t credit)
-{
-    struct unr_pool_stats stats;
-    if (!is_published(pool))
-        return 0;
-    unr_pool_stats(pool, &stats, sizeof stats);
-    return credit + 4096 * (has_receive_limit() ? 1 : stats.published);
 }
 
 Test(receiver, flood_is_held_at_the_credit)
