@@ -253,7 +253,7 @@ Test(acceptor, cancel_makes_no_system_call)
 
 enum { MANY = 3000 };
 
-Test(acceptor, cancel_loses_no_connection, .timeout = 60)
+Test(acceptor, acceptor_cancel_loses_no_connection, .timeout = 60)
 {
     static uint8_t arrived[MANY];
     unsigned       state = 11, total = 0, sent = 0, cancelled = 0, late = 0;
@@ -306,7 +306,7 @@ Test(acceptor, cancel_loses_no_connection, .timeout = 60)
 
 /* Stopped at random moments, with and without somebody who waits: those that were taken, those that
  * are handed over and those in the backlog are all, in this order. */
-Test(acceptor, stop_hands_over_what_waits)
+Test(acceptor, acceptor_stop_hands_over_what_waits)
 {
     unsigned state = 5;
     hall.listener = tcp_listener(&hall.address, CLIENTS_MAX);
