@@ -123,6 +123,11 @@ static struct unr_op *until(const char *delimiter)
     return unr_read_until(&reader, &chunked.stream, &buffer, delimiter, strlen(delimiter));
 }
 
+static struct unr_op *more(void)
+{
+    return unr_read_more(&reader, &chunked.stream, &buffer);
+}
+
 static struct unr_result result_of_op(struct unr_op *described)
 {
     struct seen seen = { 0 };
@@ -937,4 +942,84 @@ Test(reader, stream_that_reads_too_much)
     expect_abort(&death, (const char *const[]){ "unring: broken contract:", "read_until",
                                                 "more than there was room for",
                                                 "unring: the rule:", "read_some", NULL });
+}
+
+/* ---- anything ---- */
+
+/* What the buffer holds does not count: it ends with the first bytes that come, however many. */
+Test(reader, more_is_what_comes)
+{
+    for (unsigned i = 0; i < LENGTH(chunks); i++) {
+        set_up(chunks[i], 4096);
+        send_text("first");
+        struct unr_result r = result_of_op(more());
+        cr_assert_eq(r.error, 0);
+        cr_assert_eq(r.bytes, chunks[i] < 5 ? chunks[i] : 5);
+        cr_assert_eq(held(), r.bytes);
+        while (held() < 5)
+            cr_assert_gt(result_of_op(more()).bytes, 0);
+        struct seen idle = { 0 };
+        begin(&idle, more());
+        submit();
+        cr_assert_eq(idle.runs, 0);
+        send_text("!");
+        finish(&idle);
+        cr_assert_eq(idle.result.bytes, 1);
+        tear_down();
+    }
+}
+
+/* Total: nothing was taken, and what comes later is the next call's. */
+Test(reader, more_is_cancelled_totally)
+{
+    set_up(UNLIMITED, 4096);
+    for (int turns = 0; turns < 3; turns++) {
+        struct seen idle = { 0 };
+        begin(&idle, more());
+        for (int i = 0; i < turns; i++)
+            submit();
+        cr_assert(unr_cancel(&reader.op, UNR_CANCEL_TOTAL));
+        finish(&idle);
+        cr_assert_eq(idle.result.error, -ECANCELED);
+        cr_assert_eq(idle.result.guarantee, UNR_CANCEL_TOTAL);
+        cr_assert_eq(idle.result.bytes, 0);
+        cr_assert_eq(held(), 0);
+        send_text("later");
+        cr_assert_eq(result_of_op(more()).bytes, 5);
+        consume(5);
+    }
+    tear_down();
+}
+
+/* A byte that has come before the request is a success. */
+Test(reader, more_that_has_come_is_no_cancellation)
+{
+    set_up(UNLIMITED, 4096);
+    struct seen seen = { 0 };
+    begin(&seen, more());
+    submit();
+    send_text("x");
+    while (!unr_state_cancelled(unr_compose_state(&reader.private_fields.compose))
+           && seen.runs == 0) {
+        submit();
+        unr_cancel(&reader.op, UNR_CANCEL_TOTAL);
+    }
+    finish(&seen);
+    cr_assert_eq(held(), seen.result.bytes);
+    cr_assert_eq(seen.result.error, held() ? 0 : -ECANCELED);
+    tear_down();
+}
+
+Test(reader, more_of_a_full_buffer_and_of_an_end)
+{
+    set_up(UNLIMITED, 4);
+    send_text("1234");
+    cr_assert_eq(result_of_op(more()).bytes, 4);
+    cr_assert_eq(result_of_op(more()).error, -ENOBUFS);
+    consume(4);
+    shutdown(end[1], SHUT_WR);
+    struct unr_result r = result_of_op(more());
+    cr_assert_eq(r.error, -ENODATA);
+    cr_assert_eq(r.bytes, 0);
+    tear_down();
 }

@@ -700,6 +700,67 @@ Test(receiver, stop_while_cancelling)
     close_all();
 }
 
+/* Receives with a receive of the kernel's on a loop of its own, until there are `len` bytes. */
+static void receive_on_another_loop(int fd, char *bytes, size_t len)
+{
+    struct unr_loop    *mine = loop;
+    struct unr_stream   stream;
+    struct unr_transfer transfer = { 0 };
+    struct seen         all = { .runs = 0 };
+    loop = open_loop_flagged(0);
+    unr_stream_socket(&stream, fd);
+    start(&all, unr_read_exact(&transfer, &stream, bytes, len));
+    finish(&all);
+    cr_assert_eq(all.result.error, 0);
+    cr_assert_eq(unr_loop_close(loop), 0);
+    loop = mine;
+}
+
+/* With the kernel's help, through a pipe. */
+static void receive_by_splice(int fd, char *bytes, size_t len)
+{
+    int pipe_fds[2];
+    cr_assert_eq(pipe2(pipe_fds, O_CLOEXEC), 0);
+    for (size_t got = 0; got < len;) {
+        ssize_t n = splice(fd, NULL, pipe_fds[1], NULL, len - got, 0);
+        cr_assert_gt(n, 0);
+        cr_assert_eq(read(pipe_fds[0], bytes + got, (size_t)n), n);
+        got += (size_t)n;
+    }
+    close_pair(pipe_fds);
+}
+
+/* What a receiver was not asked for is in it, or is whoever's that has the descriptor next. */
+Test(receiver, stopped_one_hands_its_descriptor_on)
+{
+    void (*const next[])(int fd, char *bytes, size_t len) = { receive_on_another_loop,
+                                                              receive_by_splice };
+    static char sent[100000], got[sizeof sent];
+    for (size_t i = 0; i < sizeof sent; i++)
+        sent[i] = (char)pattern(i);
+    for (int i = 0; i < 4; i++) {
+        struct reading r = { .read.runs = 0 };
+        size_t         at = 0;
+        unix_pair(r.fds);
+        init(&r);
+        cr_assert_eq(write(r.fds[1], sent, sizeof sent), sizeof sent);
+        for (int reads = 0; reads < 5 * (i / 2); reads++, at += r.read.result.bytes) {
+            cr_assert_gt(read_once(&r, 1000), 0);
+            memcpy(got + at, r.buf, r.read.result.bytes);
+        }
+        turn(2);
+        stop(&r);
+        for (int64_t n; (n = read_once(&r, sizeof r.buf)) > 0; at += (size_t)n)
+            memcpy(got + at, r.buf, (size_t)n);
+        cr_assert_eq(r.read.result.error, -ESHUTDOWN);
+        cr_assert_lt(at, sizeof sent);
+        next[i % 2](r.fds[0], got + at, sizeof got - at);
+        cr_assert_eq(memcmp(got, sent, sizeof sent), 0);
+        finish_reading(&r);
+    }
+    close_all();
+}
+
 static void read_again(struct seen *seen)
 {
     struct reading *r = unr_container_of(seen, struct reading, read);
@@ -1069,6 +1130,84 @@ Test(receiver, stream_reads_exactly_and_until)
     unr_buffer_free(&buffer);
     finish_reading(&r);
     close_all();
+}
+
+/* Hands on what it is asked for, one byte at a time. */
+struct byte_by_byte {
+    struct unr_stream  stream;
+    struct unr_stream *below;
+    struct iovec       piece;
+};
+
+static struct unr_op *read_byte(struct unr_stream *stream, struct unr_some *some,
+                                const struct iovec *iov, unsigned n)
+{
+    struct byte_by_byte *layer = unr_container_of(stream, struct byte_by_byte, stream);
+    (void)n;
+    layer->piece = (struct iovec){ iov->iov_base, 1 };
+    return unr_read_some(some, layer->below, &layer->piece, 1);
+}
+
+static const struct unr_stream_type byte_by_byte = { .size = sizeof byte_by_byte,
+                                                     .name = "byte_by_byte",
+                                                     .read_some = read_byte };
+
+static uint64_t bytes_of(struct unr_op *described)
+{
+    struct seen step = { .runs = 0 };
+    start(&step, described);
+    finish(&step);
+    cr_assert_eq(step.result.error, 0);
+    return step.result.bytes;
+}
+
+/* What composed operations read from a receiver, on its stream and through a layer. */
+static void read_composed(bool layered)
+{
+    struct reading      r = { .read.runs = 0 };
+    struct unr_stream   receiver_stream;
+    struct byte_by_byte layer = { .below = &receiver_stream };
+    struct unr_stream  *stream = layered ? &layer.stream : &receiver_stream;
+    struct unr_transfer transfer = { 0 };
+    struct unr_reader   reader = { 0 };
+    struct unr_buffer   buffer = { 0 };
+    struct unr_framing  framing;
+    struct iovec        piece = { r.buf, 64 };
+    size_t              len;
+    tcp_pair(r.fds);
+    init(&r);
+    unr_stream_receiver(&receiver_stream, &r.receiver);
+    unr_stream_layer(&layer.stream, &byte_by_byte);
+    unr_buffer_init(&buffer, 4096);
+    unr_framing_length(&framing, 0, 2, UNR_BIG_ENDIAN, 2, 100);
+    for (int round = 0; round < 3; round++) {
+        cr_assert_eq(write(r.fds[1], "fourxy\0\5frame", 13), 13);
+        cr_assert_eq(bytes_of(unr_transfer_while(&transfer, stream, UNR_READ, &piece, 1,
+                                                 unr_transfer_exactly, (void *)4)),
+                     4);
+        cr_assert_eq(memcmp(r.buf, "four", 4), 0);
+        cr_assert_eq(bytes_of(unr_read_exact(&transfer, stream, r.buf, 2)), 2);
+        cr_assert_eq(memcmp(r.buf, "xy", 2), 0);
+        cr_assert_eq(bytes_of(unr_read_frame(&reader, stream, &buffer, &framing)), 7);
+        cr_assert_eq(memcmp(unr_frame_payload(&framing, &buffer, 7, &len), "frame", 5), 0);
+        unr_buffer_consume(&buffer, 7);
+        cr_assert_eq(write(r.fds[1], "a line\n", 7), 7);
+        cr_assert_eq(bytes_of(unr_read_until(&reader, stream, &buffer, "\n", 1)), 7);
+        unr_buffer_consume(&buffer, 7);
+    }
+    unr_buffer_free(&buffer);
+    finish_reading(&r);
+    close_all();
+}
+
+Test(receiver, composed_reads_of_its_stream)
+{
+    read_composed(false);
+}
+
+Test(receiver, composed_reads_through_a_layer)
+{
+    read_composed(true);
 }
 
 /* Several pieces at once. */
