@@ -155,6 +155,7 @@ UNR_API int64_t unr_await_value(struct unr_op *described);
 
 /* Lets everything else that is ready run once.
  *
+ * Use      in a fiber that computes for long.  unr_loop_options.fiber_slow names those that do not.
  * Returns  0, or the cause of a request that was let in, and that ends this wait as any other.
  * Broken   as unr_await().
  * Threads  the loop's. */

@@ -66,6 +66,14 @@ struct unr_loop_options {
     /* Bytes, for fibers that do not say; 0: 256 KiB.  It is rounded up to 16 KiB times a power of
      * two, at most 64 MiB, and its lowest page is a guard.  Only what was used of it is memory. */
     size_t fiber_stack;
+    /* Nanoseconds; 0: off.  A fiber that runs for so long without waiting keeps its loop from
+     * everything else.  It is named on standard error while it does, once until it waits: its name,
+     * its function, for how long it has run, and how much of that on the processor; the rest it
+     * waited in a system call.  That its thread could run and got no processor, or that the process
+     * was stopped, does not count.  A thread of the library's looks, four times in the shortest of
+     * these times, from the opening of the first loop that asks for it to the closing of the
+     * last.  The simulated kernel has none. */
+    unr_time fiber_slow;
 };
 
 /* Opens a loop.
@@ -74,7 +82,8 @@ struct unr_loop_options {
  * options   NULL: the defaults.
  * Returns   0, or a negative errno that unr_explain() puts into words: -ENOSYS and -EPERM
  *           (io_uring is switched off, by sysctl or seccomp), -ENOMEM, -EMFILE, -ENFILE, -EINVAL
- *           (an option), -EOPNOTSUPP (a kernel too old), and others of io_uring_setup(2).
+ *           (an option), -EOPNOTSUPP (a kernel too old), -EAGAIN (no thread for fiber_slow), and
+ *           others of io_uring_setup(2).
  * Memory    the loop, its ring and its tables are allocated here, 0.2 MiB.  Address space is
  *           reserved for four million timers, 64 MiB, and for the table of descriptors, 16 bytes
  *           for each that the hard RLIMIT_NOFILE allows, up to 16 MiB.  It is memory as far as it

@@ -52,8 +52,9 @@ struct unr_loop {
 
     struct unri_fibers *fibers; /* lib/fiber/'s; NULL: no fiber has begun */
     void (*close_fibers)(struct unri_fibers *fibers);
-    size_t   fiber_stack; /* as in struct unr_loop_options */
-    unsigned fiber_stacks_kept;
+    size_t             fiber_stack; /* as in struct unr_loop_options */
+    unsigned           fiber_stacks_kept;
+    struct unri_watch *watch; /* watchdog.h; NULL: its fibers are not watched */
 
     int embed_fd; /* -1, or the eventfd that unr_loop_fd() returned */
 };

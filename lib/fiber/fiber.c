@@ -16,6 +16,7 @@
 #include "../core/name.h"
 #include "../core/os.h"
 #include "../core/type.h"
+#include "../core/watchdog.h"
 #include "overflow.h"
 
 #include <stdio.h>
@@ -57,28 +58,52 @@ struct unri_fibers *unri_fibers(struct unr_loop *loop)
 
 /* What is this thread's is known when the first fiber begins: until then the loop is no thread's.
  */
-static void prepare_thread(struct unri_fibers *fibers)
+static void prepare_thread(struct unri_fibers *fibers, struct unri_watch *watch)
 {
     fibers->cxa = unri_context_cxa();
-    fibers->is_listened = fibers->cxa || unri_context_is_watched();
+    fibers->watch = watch;
+    fibers->is_listened = fibers->cxa || watch || unri_context_is_watched();
     fibers->alternate_stack = unri_overflow_watch();
     fibers->has_begun = true;
 }
 
 /* ---- the two sides of a switch ---- */
 
-static inline void switch_stacks(struct unri_fibers *fibers, struct unri_context *from,
-                                 struct unri_context *to, bool ends, void *argument)
-{
-    if (unlikely(fibers->is_listened))
-        unri_context_switch(from, to, ends, fibers->cxa, argument);
-    else
-        unri_switch(&from->sp, to->sp, argument);
-}
-
 static struct unri_stack *stack_of(const struct unr_fiber *fiber)
 {
     return fiber->private_fields.stack;
+}
+
+static inline void switch_to_loop(struct unri_fibers *fibers, struct unri_stack *stack, bool ends)
+{
+    if (unlikely(fibers->is_listened))
+        unri_context_switch(&stack->context, &fibers->home, ends, fibers->cxa, NULL);
+    else
+        unri_switch(&stack->context.sp, fibers->home.sp, NULL);
+}
+
+static void *function_of(const struct unr_fiber *fiber)
+{
+    void *function = NULL;
+    memcpy(&function, &fiber->private_fields.fn, sizeof function);
+    return function;
+}
+
+static void switch_to_listened(struct unri_fibers *fibers, struct unr_fiber *fiber)
+{
+    if (fibers->watch)
+        unri_watch_begin(fibers->watch, unr_fiber_name(fiber), function_of(fiber));
+    unri_context_switch(&fibers->home, &stack_of(fiber)->context, false, fibers->cxa, fiber);
+    if (fibers->watch) /* the fiber may be gone */
+        unri_watch_end(fibers->watch);
+}
+
+static inline void switch_to_fiber(struct unri_fibers *fibers, struct unr_fiber *fiber)
+{
+    if (unlikely(fibers->is_listened))
+        switch_to_listened(fibers, fiber);
+    else
+        unri_switch(&fibers->home.sp, stack_of(fiber)->context.sp, fiber);
 }
 
 void unri_fiber_suspend(struct unr_fiber *fiber)
@@ -88,7 +113,7 @@ void unri_fiber_suspend(struct unr_fiber *fiber)
     if (unlikely(stack->has_no_guard) && unri_stack_overflowed(stack))
         unri_broken("the stack of a fiber has overflowed", &fiber->op,
                     "give it a larger one: unr_fiber_options.stack");
-    switch_stacks(fibers, &stack->context, &fibers->home, false, NULL);
+    switch_to_loop(fibers, stack, false);
 }
 
 /* What the loop whose fiber has the present stack has for its fibers; NULL: the stack is no
@@ -105,7 +130,7 @@ static void resume(struct unr_fiber *fiber)
     fiber->private_fields.sequence.phase = UNRI_STEPPING;
     unri_running = &fiber->op;
     resumed = fibers;
-    switch_stacks(fibers, &fibers->home, &stack_of(fiber)->context, false, fiber);
+    switch_to_fiber(fibers, fiber);
     resumed = outer;
     unri_running = NULL;
 }
@@ -130,7 +155,7 @@ _Noreturn void unri_fiber_main(void *argument)
     if (unlikely(f->locals != NULL))
         unri_locals_destroy(fiber);
     f->sequence.phase = UNRI_ENDED;
-    switch_stacks(fibers, &stack_of(fiber)->context, &fibers->home, true, NULL);
+    switch_to_loop(fibers, stack_of(fiber), true);
     __builtin_unreachable();
 }
 
@@ -233,7 +258,7 @@ static int give_stack(struct unr_fiber *fiber)
         return -ENOMEM;
     unri_context_make(&stack->context, unri_stack_top(stack));
     if (unlikely(!fibers->has_begun))
-        prepare_thread(fibers);
+        prepare_thread(fibers, loop->watch);
     stack->owner = unr_fiber_name(fiber);
     f->stack = stack;
     return 0;
@@ -325,9 +350,7 @@ static void dump(const struct unr_op *op, int fd)
 {
     const struct unr_fiber_private *f = &((const struct unr_fiber *)op)->private_fields;
     const struct unr_op            *child = unri_sequence_child((const struct unri_sequence *)op);
-    void                           *fn = NULL;
-    memcpy(&fn, &f->fn, sizeof fn);
-    dprintf(fd, ", function %p", fn);
+    dprintf(fd, ", function %p", function_of((const struct unr_fiber *)op));
     if (!f->stack) {
         dprintf(fd, ", not begun");
         return;

@@ -21,6 +21,7 @@ struct unri_fibers {
     struct unri_context home;        /* the loop's own stack, while a fiber runs */
     bool                has_begun;   /* a fiber has, and the rest is known */
     bool                is_listened; /* somebody is to be told of each switch */
+    struct unri_watch  *watch;       /* the loop's; NULL: runs are not watched */
     uint64_t           *cxa;         /* unri_context_cxa() */
     struct unri_stacks *stacks;
     void               *alternate_stack; /* unri_overflow_watch() */

@@ -202,6 +202,10 @@ const char *unr_explain(int error)
     case -ENOMEM: explain_enomem(&text); break;
     case -EMFILE:
     case -ENFILE: explain_enfile(&text, error); break;
+    case -EAGAIN:
+        add(&text, "there was no thread for unr_loop_options.fiber_slow: "
+                   "look at RLIMIT_NPROC, and at pids.max of the process's control group");
+        break;
     case -EINVAL:
         add(&text, "an option of the loop is out of range, or `size` is not that of the structure");
         break;

@@ -9,6 +9,7 @@
 #include "../core/fiber_running.h"
 #include "../core/life.h"
 #include "../core/type.h"
+#include "../core/watchdog.h"
 #include "loop.h"
 
 #include <stdlib.h>
@@ -23,6 +24,8 @@ static void free_loop(struct unr_loop *loop)
     struct unri_whole_loop *whole = unri_whole(loop);
     if (loop->fibers)
         loop->close_fibers(loop->fibers);
+    if (loop->watch)
+        unri_watch_close(loop->watch, loop->guard->owner == UNRI_FORKED);
     unri_checks_close(loop);
     unri_timers_close(&whole->timers);
     unri_descriptors_close(&loop->descriptors);
@@ -50,6 +53,8 @@ static int open_parts(struct unr_loop *loop, const struct unr_loop_options *opti
         return error;
     if (options->flags & UNR_LOOP_CHECKS && (error = unri_checks_open(loop, unri_lend)) < 0)
         return error;
+    if (options->fiber_slow && (error = unri_watch_open(&loop->watch, options->fiber_slow)) < 0)
+        return error;
     if ((whole->wake.fd = unri_os_wake_open(0)) < 0)
         return whole->wake.fd;
     return unri_ring_open(loop, options);
@@ -72,7 +77,7 @@ int unr_loop_open(struct unr_loop **ret_loop, const struct unr_loop_options *opt
         memcpy(&known, options, options->size);
     }
     if (known.flags & ~(UNR_LOOP_PLAIN | UNR_LOOP_CHECKS | UNR_LOOP_SEND_NOW)
-        || known.fiber_stack > STACK_MAX)
+        || known.fiber_stack > STACK_MAX || known.fiber_slow < 0)
         return -EINVAL;
 
     struct unri_whole_loop *whole = calloc(1, sizeof *whole);

@@ -5,6 +5,7 @@
 #include "../../uring/kernel.h"
 #include "../core/contract.h"
 #include "../core/op.h"
+#include "../core/watchdog.h"
 #include "loop.h"
 
 #include <unring/io.h>
@@ -36,6 +37,8 @@ int unri_loop_own(struct unr_loop *loop)
     if (error < 0)
         return error;
     loop->guard->owner = unri_number_thread();
+    if (loop->watch)
+        unri_watch_this_thread(loop->watch);
     unri_start_housekeeping(loop, read_of_wake(loop), wake_arrived);
     return 0;
 }

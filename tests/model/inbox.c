@@ -34,6 +34,7 @@
 #include "../../lib/core/clock.h"
 #include "../../lib/core/contract.h"
 #include "../../lib/core/op.h"
+#include "../../lib/core/watchdog.h"
 #include "../../lib/loop/loop.h"
 #include "../../uring/kernel.h"
 #include "model.h"
@@ -302,6 +303,9 @@ NOTHING(void, unri_loops_leave, struct unri_whole_loop *whole)
 NOTHING(void, unri_ring_abandon, struct unr_loop *loop)
 NOTHING(void, unri_os_unmap, void *memory, size_t size)
 NOTHING(void, unri_os_wake_close, int fd)
+NOTHING(int, unri_watch_open, struct unri_watch **ret_watch, unr_time limit)
+NOTHING(void, unri_watch_close, struct unri_watch *watch, bool forked)
+NOTHING(void, unri_watch_this_thread, struct unri_watch *watch)
 NOTHING(int, unri_checks_open, struct unr_loop *loop, unri_lend_fn *lend)
 NOTHING(void, unri_checks_close, struct unr_loop *loop)
 NOTHING(void, unri_lend, const void *described, unri_lent_fn *visit, void *context)

@@ -19,6 +19,7 @@
 #include "../../lib/core/name.h"
 #include "../../lib/core/op.h"
 #include "../../lib/core/os.h"
+#include "../../lib/core/watchdog.h"
 #include "../../uring/newer.h"
 #include "../../uring/row.h"
 #include "sim.h"
@@ -1404,6 +1405,34 @@ int unri_os_reap(pid_t pid, void *ret_siginfo)
     if (!child)
         return -ECHILD;
     return sim_child_reap(child, ret_siginfo) ? 0 : -EAGAIN;
+}
+
+/* There is no watchdog, as lib/core/watchdog.h says, and nothing to call for who is not watched. */
+int unri_watch_open(struct unri_watch **ret_watch, unr_time limit)
+{
+    (void)limit;
+    *ret_watch = NULL;
+    return 0;
+}
+
+void unri_watch_close(struct unri_watch *watch, bool forked)
+{
+    (void)watch, (void)forked;
+}
+
+void unri_watch_this_thread(struct unri_watch *watch)
+{
+    (void)watch;
+}
+
+void unri_watch_begin(struct unri_watch *watch, const char *name, void *function)
+{
+    (void)watch, (void)name, (void)function;
+}
+
+void unri_watch_end(struct unri_watch *watch)
+{
+    (void)watch;
 }
 
 void unr_sim_later(void (*action)(void *context), void *context)

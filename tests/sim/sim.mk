@@ -9,7 +9,7 @@
 
 SIM_LIBRARY  := $(BUILD)/libunring-sim.a $(BUILD)/libunring-sim.so
 SIM_SONAME   := $(subst libunring,libunring-sim,$(SONAME))
-SIM_OBJECTS  := $(filter-out $(BUILD)/uring/enter.o $(BUILD)/lib/core/os.o $(BUILD)/lib/fiber/stack.o $(BUILD)/lib/loop/thread_pool.o,$(LIBRARY_OBJECTS)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/sim/*.c))
+SIM_OBJECTS  := $(filter-out $(BUILD)/uring/enter.o $(BUILD)/lib/core/os.o $(BUILD)/lib/core/watchdog.o $(BUILD)/lib/fiber/stack.o $(BUILD)/lib/loop/thread_pool.o,$(LIBRARY_OBJECTS)) $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/sim/*.c))
 SIM_EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/sim/*.c))
 
 SCENARIO_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/sim/scenarios/*.c))
