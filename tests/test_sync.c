@@ -570,6 +570,170 @@ static void unlock_in_another_thread(void *context)
     pthread_join(thread, NULL);
 }
 
+/* ---- whose a mutex is, in fibers ---- */
+
+/* Locks with a deadline and as one of several, that is inside of other operations. */
+static int locks_inside(void *argument)
+{
+    struct unr_waiter   waiter = { 0 };
+    struct unr_deadline deadline = { 0 };
+    struct unr_group    group = { 0 };
+    struct unr_op      *one = unr_mutex_lock(&waiter, &mutex);
+    (void)argument;
+    must(unr_await(unr_any(&group, &one, 1)).error == 0);
+    must(unr_yield() == 0);
+    unr_mutex_unlock(&mutex);
+    must(unr_await(unr_cancel_after(&deadline, unr_mutex_lock(&waiter, &mutex), UNR_NEVER)).error
+         == 0);
+    must(unr_yield() == 0);
+    unr_mutex_unlock(&mutex);
+    return 0;
+}
+
+static int waits_for_condition(void *argument)
+{
+    struct unr_waiter waiter = { 0 };
+    (void)argument;
+    while (!unr_mutex_try_lock(&mutex))
+        must(unr_yield() == 0);
+    must(unr_await(unr_condition_wait(&waiter, &condition, &mutex)).error == 0);
+    unr_mutex_unlock(&mutex);
+    return 0;
+}
+
+static void unlock_in_done(struct unr_op *op)
+{
+    (void)op;
+    unr_mutex_unlock(&mutex);
+}
+
+/* A fiber has a mutex unlocked by a `done`, and unlocks what a `done` has locked. */
+static int shares_with_callbacks(void *argument)
+{
+    struct unr_op nop = { 0 };
+    (void)argument;
+    while (!unr_mutex_try_lock(&mutex))
+        must(unr_yield() == 0);
+    unr_start(loop, unr_nop(&nop), unlock_in_done, NULL);
+    while (unr_in_flight(&nop))
+        must(unr_yield() == 0);
+    return 0;
+}
+
+static int unlocks(void *argument)
+{
+    (void)argument;
+    unr_mutex_unlock(&mutex);
+    return 0;
+}
+
+static void go(unr_fiber_fn *const *functions, unsigned count)
+{
+    enum { TURNS = 1000 }; /* far more than any of them takes that ends */
+    struct unr_fiber fibers[3] = { 0 };
+    for (unsigned i = 0; i < count; i++)
+        unr_start(loop, unr_fiber(&fibers[i], functions[i], NULL), NULL, NULL);
+    for (unsigned i = 0; i < TURNS && unr_loop_in_flight(loop); i++) {
+        must(unr_loop_run_once(loop, 0) >= 0);
+        unr_condition_signal(&condition);
+    }
+    must(unr_loop_in_flight(loop) == 0);
+    for (unsigned i = 0; i < count; i++)
+        must(fibers[i].op.result.error == 0);
+}
+
+static void open_with_checks(void)
+{
+    struct unr_loop_options options = { .size = sizeof options, .flags = UNR_LOOP_CHECKS };
+    must(unr_loop_open(&loop, &options) == 0);
+}
+
+static void unlock_rightly(void *context)
+{
+    open_with_checks();
+    (void)context;
+    for (unsigned i = 0; i < 2; i++) {
+        go((unr_fiber_fn *[]){ locks_inside, locks_inside, waits_for_condition }, 3);
+        go((unr_fiber_fn *[]){ waits_for_condition, shares_with_callbacks, locks_inside }, 3);
+    }
+    must(unr_mutex_try_lock(&mutex));
+    go((unr_fiber_fn *[]){ unlocks }, 1);
+    must(unr_loop_close(loop) == 0);
+}
+
+/* Whoever awaits a lock owns the mutex, also inside of other operations, and when it is handed on.
+ * With checks, a fiber is told only of what it holds at its end. */
+Test(sync, a_mutex_is_the_fibers_that_awaited_it)
+{
+    struct death death = in_child(unlock_rightly, NULL);
+    expect_success(&death);
+    close_loop();
+}
+
+static int locks_and_sleeps(void *argument)
+{
+    struct unr_waiter   waiter = { 0 };
+    struct unr_deadline deadline = { 0 };
+    struct unr_op *lock = unr_cancel_after(&deadline, unr_mutex_lock(&waiter, &mutex), UNR_NEVER);
+    (void)argument;
+    must(unr_await(lock).error == 0);
+    return unr_sleep_until(UNR_NEVER);
+}
+
+static int waits_with_the_lock_of_another(void *argument)
+{
+    struct unr_waiter waiter = { 0 };
+    (void)argument;
+    must(unr_yield() == 0);
+    return unr_await(unr_condition_wait(&waiter, &condition, &mutex)).error;
+}
+
+static int yields_and_unlocks(void *argument)
+{
+    must(unr_yield() == 0);
+    return unlocks(argument);
+}
+
+static int locks_and_ends(void *argument)
+{
+    (void)argument;
+    return unr_mutex_try_lock(&mutex) ? 0 : -EBUSY;
+}
+
+static void unlock_by_another_fiber(void *context)
+{
+    (void)context;
+    must(unr_loop_open(&loop, NULL) == 0);
+    go((unr_fiber_fn *[]){ locks_and_sleeps, yields_and_unlocks }, 2);
+}
+
+/* The first in line has it from the unlock on, before it runs. */
+static void unlock_what_was_handed_on(void *context)
+{
+    static struct unr_fiber waits;
+    (void)context;
+    must(unr_loop_open(&loop, NULL) == 0);
+    must(unr_mutex_try_lock(&mutex));
+    unr_start(loop, unr_fiber(&waits, locks_and_sleeps, NULL), NULL, NULL);
+    must(unr_loop_run_once(loop, 0) == 0);
+    unr_mutex_unlock(&mutex);
+    go((unr_fiber_fn *[]){ unlocks }, 1);
+}
+
+static void wait_with_the_lock_of_another(void *context)
+{
+    (void)context;
+    must(unr_loop_open(&loop, NULL) == 0);
+    go((unr_fiber_fn *[]){ locks_and_sleeps, waits_with_the_lock_of_another }, 2);
+}
+
+static void end_with_the_lock(void *context)
+{
+    (void)context;
+    open_with_checks();
+    go((unr_fiber_fn *[]){ locks_and_ends }, 1);
+}
+
 Test(sync, mistakes_are_named)
 {
     static const struct {
@@ -581,6 +745,10 @@ Test(sync, mistakes_are_named)
         { count_too_far, "beyond UINT_MAX" },
         { reuse_memory, "memory was used again" },
         { unlock_in_another_thread, "used from a second thread" },
+        { unlock_by_another_fiber, "of a mutex that another fiber has locked" },
+        { unlock_what_was_handed_on, "of a mutex that another fiber has locked" },
+        { wait_with_the_lock_of_another, "with a mutex that another fiber has locked" },
+        { end_with_the_lock, "a fiber that ended with a mutex locked" },
     };
     for (unsigned i = 0; i < LENGTH(mistakes); i++) {
         struct death death = in_child(mistakes[i].body, NULL);

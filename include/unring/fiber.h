@@ -49,6 +49,7 @@ struct unr_fiber_private {
     size_t                   stack_size;
     int32_t                  returned;
     bool                     always_begins;
+    uint16_t                 locks; /* mutexes that it has locked; with UNR_LOOP_CHECKS */
 };
 
 /* A fiber, which is an operation.
@@ -76,7 +77,7 @@ struct unr_fiber {
  *          processor and C library.  The function never ran.
  * Memory   none of its own but the stack.
  * Broken   a cancel scope or nursery that the function left open.  With UNR_LOOP_CHECKS also an
- *          operation that is in flight in its stack when it ends.
+ *          operation that is in flight in its stack when it ends, and a mutex that it has locked.
  * Returns  `&fiber->op`.
  * Threads  the loop's.
  * Source   tests/test_fiber.c. */

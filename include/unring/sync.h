@@ -53,7 +53,7 @@ struct unr_waiter {
 /* unring's own part of a `struct unr_mutex`: not to be read or written. */
 struct unr_mutex_private {
     struct unr_line waiting;
-    uintptr_t       owner; /* 0: it is not locked */
+    uintptr_t       owner; /* 0: it is not locked; a fiber, or 1: somebody else */
 };
 
 /* A mutex: at most one holds it.  It protects data, or a connection, over several operations.
@@ -66,7 +66,8 @@ struct unr_mutex {
 /* Locks a mutex, or waits until it can.
  *
  * waiter   lent until `done`.
- * Result   error 0: the mutex is locked, and whoever started the operation is to unlock it.
+ * Result   error 0: the mutex is locked, and whoever started the operation is to unlock it.  Where a
+ *          fiber awaited it, by itself or inside of other operations, the fiber is to.
  * Cancels  TOTAL: the mutex was not locked.  A mutex that was handed over before the request is
  *          locked, and the request is TOO_LATE.
  * Again    who holds the mutex and locks it a second time waits for itself.
@@ -85,7 +86,9 @@ UNR_API bool unr_mutex_try_lock(struct unr_mutex *mutex);
 
 /* Unlocks a mutex, and hands it to the first that waits.
  *
- * Broken   to unlock a mutex that is not locked is a broken contract.
+ * Broken   to unlock a mutex that is not locked is a broken contract; and in a fiber, to unlock one
+ *          that another fiber has locked.  With UNR_LOOP_CHECKS it is one, too, if a fiber ends
+ * with a mutex that it has locked.
  * Inside   any `done`, task, handler, condition, filter and step.  It runs no `done`.
  * Threads  the loop's. */
 UNR_API void unr_mutex_unlock(struct unr_mutex *mutex);
@@ -197,8 +200,9 @@ struct unr_condition {
 /* Unlocks a mutex, waits for a signal, and ends with the mutex locked again.
  *
  * waiter   lent until `done`.
- * mutex    locked when the operation starts; anything else is a broken contract.  It is locked when
- *          the operation ends, whatever the result says, and is the waiter's to unlock.
+ * mutex    locked when the operation starts; anything else is a broken contract, and so is a fiber
+ *          that waits with a mutex which another fiber has locked.  It is locked when the operation
+ *          ends, whatever the result says, and is the waiter's to unlock.
  * Result   error 0: a signal was taken.  Others may have had the mutex since the signal, so the
  *          caller looks again whether it has to wait.
  * Cancels  TOTAL: no signal was taken.  The operation ends once it has the mutex again, which may

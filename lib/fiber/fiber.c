@@ -189,6 +189,9 @@ static void end(struct unr_fiber *fiber)
                     "a cancel scope is left, and a nursery closed, by the fiber that entered it");
     if (unlikely(loop->checks != NULL)) {
         struct ending ending = { &fiber->op, stack };
+        if (f->locks)
+            unri_broken("a fiber that ended with a mutex locked", &fiber->op,
+                        "whoever has locked a mutex unlocks it, once");
         unri_each_in_flight(&loop->descriptors, check_place, &ending);
     }
     f->stack = NULL;
@@ -399,6 +402,11 @@ static const struct unr_op_type type = {
     .private_fields = { .kind = UNRI_COMBINATOR, .combinator = &combinator },
 };
 
+bool unri_is_fiber(const struct unr_op *op)
+{
+    return op->type == &type;
+}
+
 struct unr_op *unr_fiber(struct unr_fiber *fiber, unr_fiber_fn *fn, void *argument)
 {
     struct unr_fiber_private *f = &fiber->private_fields;
@@ -412,6 +420,7 @@ struct unr_op *unr_fiber(struct unr_fiber *fiber, unr_fiber_fn *fn, void *argume
     f->locals = NULL;
     f->stack_size = 0;
     f->always_begins = false;
+    f->locks = 0;
     return &fiber->op;
 }
 

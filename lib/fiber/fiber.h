@@ -39,6 +39,8 @@ static inline struct unri_sequence *unri_fiber_sequence(struct unr_fiber *fiber)
     return unri_sequence_of(&fiber->op);
 }
 
+bool unri_is_fiber(const struct unr_op *op);
+
 /* Has the thread leave the stack of a fiber, by a longjmp(3) that follows, and the fiber for ever.
  * False: it is on none.  Behind the jump comes unri_context_left(). */
 bool unri_fiber_abandon(void);

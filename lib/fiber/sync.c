@@ -7,6 +7,8 @@
  * semaphore, and its count is not 0; somebody waits for an event, and it is set.  That is why a
  * try_ function overtakes nobody. */
 #include <limits.h>
+#include "../core/life.h"
+#include "fiber.h"
 #include "line.h"
 
 static_assert(sizeof(struct unr_waiter) == 160, "as sync.h says");
@@ -15,19 +17,56 @@ static_assert(sizeof(struct unr_event) == 24 && sizeof(struct unr_condition) == 
 
 /* ---- mutexes ---- */
 
-/* The owner of a mutex that is locked. */
-enum { SOMEBODY = 1 };
+/* The owner of a mutex that is locked is a fiber, by its address, or somebody else: a `done`, say.
+ * The fiber may be gone, so it is not looked at; but with UNR_LOOP_CHECKS it counts what it holds,
+ * until its end, and the address is marked. */
+#define SOMEBODY ((uintptr_t)1)
+#define COUNTED  ((uintptr_t)2)
+
+/* Returns the fiber that waits for an operation, by itself or inside of others; NULL: none does. */
+static struct unr_fiber *fiber_of(const struct unr_op *op)
+{
+    while (op->private_fields.flags & UNRI_CHILD) {
+        struct unr_op *outer = op->private_fields.combinator;
+        if (unri_is_fiber(outer))
+            return unri_fiber_of(outer);
+        op = outer;
+    }
+    return NULL;
+}
+
+/* `fiber`: NULL, somebody else. */
+static void own(struct unr_mutex_private *m, struct unr_fiber *fiber)
+{
+    m->owner = fiber ? (uintptr_t)fiber : SOMEBODY;
+    if (fiber && unlikely(fiber->op.private_fields.loop->checks != NULL)) {
+        m->owner |= COUNTED;
+        fiber->private_fields.locks++;
+    }
+}
+
+static void disown(struct unr_mutex_private *m)
+{
+    if (unlikely(m->owner & COUNTED))
+        ((struct unr_fiber *)(m->owner & ~COUNTED))->private_fields.locks--;
+    m->owner = 0;
+}
+
+static bool is_another_fibers(const struct unr_mutex_private *m, const struct unr_fiber *fiber)
+{
+    return fiber && m->owner != SOMEBODY && (m->owner & ~COUNTED) != (uintptr_t)fiber;
+}
 
 static struct unr_mutex_private *mutex_of(const struct unr_op *lock)
 {
     return unr_container_of(unri_line_of(lock), struct unr_mutex_private, waiting);
 }
 
-static bool try_lock(struct unr_mutex_private *m)
+static bool try_lock(struct unr_mutex_private *m, struct unr_fiber *fiber)
 {
     if (m->owner)
         return false;
-    m->owner = SOMEBODY;
+    own(m, fiber);
     return true;
 }
 
@@ -36,14 +75,16 @@ static void end_with_lock(struct unr_op *op);
 static void unlock(struct unr_mutex_private *m)
 {
     struct unr_op *next = unri_line_serve(&m->waiting);
-    m->owner = next ? SOMEBODY : 0;
-    if (next)
-        end_with_lock(next);
+    disown(m);
+    if (!next)
+        return;
+    own(m, fiber_of(next));
+    end_with_lock(next);
 }
 
 static void lock_start(struct unr_op *op)
 {
-    unri_begin_wait(op, try_lock(mutex_of(op)) ? 0 : -EAGAIN);
+    unri_begin_wait(op, try_lock(mutex_of(op), fiber_of(op)) ? 0 : -EAGAIN);
 }
 
 static const struct unr_op_type lock_type = {
@@ -62,7 +103,7 @@ struct unr_op *unr_mutex_lock(struct unr_waiter *waiter, struct unr_mutex *mutex
 
 bool unr_mutex_try_lock(struct unr_mutex *mutex)
 {
-    return try_lock(&mutex->private_fields);
+    return try_lock(&mutex->private_fields, unr_fiber_self());
 }
 
 void unr_mutex_unlock(struct unr_mutex *mutex)
@@ -70,6 +111,9 @@ void unr_mutex_unlock(struct unr_mutex *mutex)
     if (unlikely(!mutex->private_fields.owner))
         unri_broken("unr_mutex_unlock of a mutex that is not locked", NULL,
                     "whoever has locked a mutex unlocks it, once");
+    if (unlikely(is_another_fibers(&mutex->private_fields, unr_fiber_self())))
+        unri_broken("unr_mutex_unlock of a mutex that another fiber has locked",
+                    &unr_fiber_self()->op, "whoever has locked a mutex unlocks it, once");
     unlock(&mutex->private_fields);
 }
 
@@ -196,7 +240,7 @@ static void lock_again(struct unr_op *op, enum ended_by ended_by)
 {
     struct unr_mutex_private *m = mutex_of_condition(op);
     unri_private(op)->call_flags = ended_by;
-    if (try_lock(m))
+    if (try_lock(m, fiber_of(op)))
         end_with_lock(op);
     else
         unri_line_join(&m->waiting, unri_place_of(op));
@@ -208,6 +252,9 @@ static void condition_start(struct unr_op *op)
     if (unlikely(!m->owner))
         unri_broken("started with a mutex that is not locked", op,
                     "a wait for a condition begins and ends with its mutex locked");
+    if (unlikely(is_another_fibers(m, fiber_of(op))))
+        unri_broken("started with a mutex that another fiber has locked", op,
+                    "whoever has locked a mutex unlocks it, once");
     unri_begin_wait(op, -EAGAIN);
     unlock(m);
 }
