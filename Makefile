@@ -259,7 +259,7 @@ ci-deps: deps tsan-deps valgrind-deps cross-deps
 # A target that may install packages goes on in a make of its own, which finds them.
 again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: demo check kernel-programs check-programs check-tests check-exception check-gdb check-demo check-proxy check-headers check-install check-floors check-readme
+.PHONY: demo check kernel-programs check-programs check-tests check-exception check-gdb check-demo check-proxy check-fibers check-headers check-install check-floors check-readme
 .PHONY: check-plain check-asan check-tsan check-valgrind check-refused
 demo: demo-deps
 	@+$(again) $(BUILD)/examples/demo
@@ -270,7 +270,7 @@ LEFT_OUT := $(BUILD)/tests/tools/left_out
 
 # Most parts keep one core busy, so there are two rows of them, which take about as long.  What the second row prints is shown
 # behind the first.
-ROW        := tests floors exception gdb demo proxy stress headers install
+ROW        := tests floors exception gdb demo proxy fibers stress headers install
 ROW_BESIDE := sim model
 
 check: deps
@@ -303,7 +303,7 @@ check-tests: $(EXAMPLES) $(TESTS)
 check-tsan: tsan-deps
 check-asan check-tsan: check-%: deps
 	@+$(again) VARIANT=$* kernel-programs
-	@+$(again) VARIANT=$* check-rows ROW=tests ROW_BESIDE='demo proxy stress'
+	@+$(again) VARIANT=$* check-rows ROW=tests ROW_BESIDE='demo proxy fibers stress'
 
 # The tests of test_table run on either kind of ring in any case.
 check-plain: deps
@@ -320,6 +320,11 @@ check-demo: $(BUILD)/examples/demo $(LEFT_OUT)
 
 check-proxy: $(BUILD)/examples/proxy $(LEFT_OUT)
 	@tests/test_proxy.sh $^
+
+FIBER_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,step8_fiber fiber_proxy fiber_server)
+
+check-fibers: $(LEFT_OUT) $(FIBER_EXAMPLES)
+	@tests/test_fibers.sh $(BUILD)/examples $<
 
 check-gdb: lib $(LEFT_OUT)
 	@LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_gdb.sh

@@ -175,17 +175,24 @@ static int listen_and_tell(const struct address *address)
     return listener;
 }
 
-int listen_on_argument(int argc, char **argv)
+int listen_for_seconds(int argc, char **argv, double *seconds)
 {
     struct address address;
-    if (argc > 2 || !parse_address(argc > 1 ? argv[1] : "0", &address)) {
+    if (argc > (seconds ? 3 : 2) || !parse_address(argc > 1 ? argv[1] : "0", &address)) {
         fprintf(stderr,
-                "Usage: %s [LISTEN]\nLISTEN is [HOST:]PORT with a numeric host, by default "
+                "Usage: %s [LISTEN%s]\nLISTEN is [HOST:]PORT with a numeric host, by default "
                 "127.0.0.1.\n",
-                program_invocation_short_name);
+                program_invocation_short_name, seconds ? " [SECONDS]" : "");
         exit(2);
     }
+    if (argc == 3 && (!parse_seconds(argv[2], seconds) || *seconds > 1e9))
+        die(0, "SECONDS is not a positive number");
     return listen_and_tell(&address);
+}
+
+int listen_on_argument(int argc, char **argv)
+{
+    return listen_for_seconds(argc, argv, NULL);
 }
 
 int step_listen(int argc, char **argv, struct address *ret_target, double *seconds)

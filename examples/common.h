@@ -54,6 +54,10 @@ _Noreturn void die(int error, const char *what);
  * wrong. */
 int listen_on_argument(int argc, char **argv);
 
+/* The same for the command line "[LISTEN [SECONDS]]".
+ * seconds  holds the default, and then the user's. */
+int listen_for_seconds(int argc, char **argv, double *seconds);
+
 /* Blocks signals of the process, as unr_sigwait() needs it: before there are threads.  Where it
  * fails, the program ends with a message. */
 void block_signals(const int *signals, unsigned n);
@@ -62,7 +66,7 @@ void block_signals(const int *signals, unsigned n);
 extern const int interrupts[2];
 void             block_interrupts(void);
 
-/* Reads the command line of steps 0 to 4, "LISTEN TARGET [SECONDS]".  Sets the target, returns a
+/* Reads the command line "LISTEN TARGET [SECONDS]" of a proxy.  Sets the target, returns a
  * listening socket and prints where it listens.  Ends the program with a message where something is
  * wrong.
  * seconds  NULL where a step takes none; otherwise holds the default, and then the user's. */

@@ -3,20 +3,27 @@
  * and a deadline for each direction that moves with what passes.
  *
  * Whichever of the three ends first ends the session: a direction whose side has said its last
- * word or that nothing has passed for thirty seconds, or the hour.  proxy.c is the larger one, in
- * callbacks, which also serves half-closed connections.
+ * word, one that nothing has passed for thirty seconds or as many as are given, or the hour.
+ * proxy.c is the larger one, in callbacks, which also serves half-closed connections.
  *
- *      fiber_proxy 8080 9000                 # then: socat - TCP:127.0.0.1:8080 */
+ *      fiber_proxy 8080 9000 30              # then: socat - TCP:127.0.0.1:8080 */
 #include "common.h"
 
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <unring.h>
 
 static int            listener;
 static struct address target;
+static double         seconds = 30; /* for which nothing may pass in a direction */
+
+static unr_time deadline(void)
+{
+    return unr_loop_now(unr_fiber_loop()) + (unr_time)(seconds * 1e9);
+}
 
 struct direction {
     int      from, to;
@@ -31,7 +38,7 @@ static int pump(void *argument)
     char                    buf[16384];
     int64_t                 n;
 
-    unr_cancel_scope_enter_after(&idle, UNR_SEC(30));
+    unr_cancel_scope_enter_at(&idle, deadline());
     while ((n = unr_await_value(unr_recv(&op, d->from, buf, sizeof buf, 0))) > 0) {
         struct unr_transfer transfer = { 0 };
         struct unr_stream   to;
@@ -39,7 +46,7 @@ static int pump(void *argument)
         if ((n = unr_await_value(unr_write_all(&transfer, &to, buf, (size_t)n))) < 0)
             break;
         d->passed += (uint64_t)n;
-        unr_cancel_scope_move(&idle, unr_loop_now(unr_fiber_loop()) + UNR_SEC(30));
+        unr_cancel_scope_move(&idle, deadline());
     }
     return unr_cancel_scope_leave(&idle, (int)n);
 }
@@ -64,6 +71,21 @@ static int connect_to_target(void)
     return fd;
 }
 
+enum { THERE, BACK, HOUR }; /* the members, by index */
+
+/* What ended a session. */
+static const char *reason(const struct unr_result *group, struct unr_op *const *members)
+{
+    if (group->error)
+        return "the proxy ends";
+    if (group->value == HOUR)
+        return "its hour is over";
+    int error = unr_outcome(&members[group->value]->result);
+    if (error == -ETIMEDOUT)
+        return group->value == THERE ? "nothing passed there" : "nothing passed back";
+    return error ? strerror(-error) : "one side is done";
+}
+
 static int session(void *argument)
 {
     int              client = (int)(intptr_t)argument;
@@ -80,8 +102,7 @@ static int session(void *argument)
                                     unr_timer_after(&overall, UNR_SEC(3600)) };
         struct unr_result r = unr_await(unr_group(&group, any, 3, unr_wait_one, NULL));
         printf("%d: %llu bytes there, %llu back; %s\n", client, (unsigned long long)there.passed,
-               (unsigned long long)back.passed,
-               r.value == 2 ? "its hour is over" : "one side is done");
+               (unsigned long long)back.passed, reason(&r, any));
         unr_await(unr_close(&op, server)); /* it supports NONE: it runs whatever was requested */
     } else {
         printf("%d: no connection to the target: %s\n", client, strerror(-server));
@@ -90,27 +111,42 @@ static int session(void *argument)
     return 0;
 }
 
+static int accept_all(void *argument)
+{
+    struct unr_nursery *sessions = argument;
+    struct unr_op       op = { 0 };
+    int64_t             fd;
+
+    while ((fd = unr_await_value(unr_accept(&op, listener, NULL, NULL, SOCK_CLOEXEC))) >= 0)
+        if (unr_nursery_spawn(sessions, session, (void *)(intptr_t)fd) < 0)
+            unr_await(unr_close(&op, (int)fd));
+    return (int)fd;
+}
+
+/* Until a signal comes, or the listener fails; then all sessions are cancelled. */
 static int serve(void *argument)
 {
-    struct unr_op      op = { 0 };
     struct unr_nursery sessions;
-    int64_t            fd;
+    struct unr_fiber   acceptor = { 0 };
+    struct unr_sigwait interrupt = { 0 };
+    struct unr_group   group = { 0 };
 
     (void)argument;
     unr_nursery_open(&sessions, UNR_NURSERY_INDEPENDENT);
-    while ((fd = unr_await_value(unr_accept(&op, listener, NULL, NULL, SOCK_CLOEXEC))) >= 0)
-        if (unr_nursery_spawn(&sessions, session, (void *)(intptr_t)fd) < 0)
-            unr_await(unr_close(&op, (int)fd));
-    return unr_nursery_close(&sessions, (int)fd);
+    struct unr_op    *either[] = { unr_fiber(&acceptor, accept_all, &sessions),
+                                   unr_sigwait(&interrupt, interrupts, 2) };
+    struct unr_result r = unr_await(unr_group(&group, either, 2, unr_wait_one, NULL));
+    unr_nursery_cancel(&sessions, UNR_CANCEL_ALL, -ECANCELED);
+    return unr_nursery_close(&sessions, r.error ? r.error : either[r.value]->result.error);
 }
 
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc != 3 || !parse_address(argv[2], &target))
-        die(0, "usage: fiber_proxy LISTEN TARGET");
-    listener = listen_on_argument(2, argv);
+    listener = step_listen(argc, argv, &target, &seconds);
+    block_interrupts();
     int error = unr_run_fiber(NULL, serve, NULL);
+    close(listener);
     if (error < 0)
         die(error, "fiber_proxy");
     return 0;

@@ -3,14 +3,15 @@
  * end.
  *
  * Each connection has two fibers.  One sends back the lines that come; the other sends a heartbeat
- * every ten seconds, and if that fails it ends the first, as the two are in one nursery.  A mutex
- * keeps a heartbeat out of the middle of a line.
+ * every ten seconds, or as many as are given, and if that fails it ends the first, as the two are
+ * in one nursery.  A mutex keeps a heartbeat out of the middle of a line.
  *
  * Ctrl-C or SIGTERM: connections that only wait for a line end at once, because their reads are
  * bound to a signal that is latched.  The others have ten seconds, which is the deadline of the
- * nursery they are in.  Each says goodbye, for a second at most, behind a shield.
+ * nursery they are in.  Each says goodbye behind a shield, and gives its client a
+ * second at most to hang up.
  *
- *      fiber_server 7000                     # then: socat - TCP:127.0.0.1:7000 */
+ *      fiber_server 7000 10                  # then: socat - TCP:127.0.0.1:7000 */
 #include "common.h"
 
 #include <errno.h>
@@ -18,13 +19,15 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <unring.h>
 
 static struct {
     struct unr_nursery connections;
     struct unr_signal  stop; /* latched: idle reads end, and what is under way goes on */
     int                listener;
-} server;
+    double             interval; /* of heartbeats, in seconds */
+} server = { .interval = 10 };
 
 struct session {
     int              fd;
@@ -50,7 +53,7 @@ static int heartbeat(void *argument)
 {
     int error;
 
-    while ((error = unr_sleep(UNR_SEC(10))) == 0)
+    while ((error = unr_sleep((unr_time)(server.interval * 1e9))) == 0)
         if ((error = send_text(argument, "<heartbeat>\n", 12)) < 0)
             break;
     return error;
@@ -74,6 +77,19 @@ static int echo(struct session *s)
     return n == -ESHUTDOWN ? 0 : (int)n;
 }
 
+/* And waits until the client has hung up.  Bytes of its that nobody reads would make a reset of the
+ * close, by which it may lose what was sent to it. */
+static void say_goodbye(struct session *s)
+{
+    struct unr_op op = { 0 };
+    char          buf[4096];
+
+    if (send_text(s, "bye\n", 4) < 0 || unr_await_value(unr_shutdown(&op, s->fd, SHUT_WR)) < 0)
+        return;
+    while (unr_await_value(unr_recv(&op, s->fd, buf, sizeof buf, 0)) > 0)
+        ;
+}
+
 static int connection(void *argument)
 {
     struct session     s = { .fd = (int)(intptr_t)argument };
@@ -90,7 +106,7 @@ static int connection(void *argument)
     if (error == 0 || error == -ECANCELED) { /* the latter from outside */
         struct unr_cancel_scope goodbye;
         unr_cancel_scope_enter_shield(&goodbye, UNR_SEC(1));
-        send_text(&s, "bye\n", 4);
+        say_goodbye(&s);
         unr_cancel_scope_leave(&goodbye, 0);
     }
     printf("connection %d: %s\n", s.fd, error ? strerror(-error) : "over");
@@ -119,15 +135,16 @@ static int serve(void *argument)
     (void)argument;
     unr_signal_init_latched(&server.stop);
     unr_nursery_open(&server.connections, UNR_NURSERY_INDEPENDENT);
-    struct unr_op *either[] = { unr_fiber(&acceptor, accept_all, NULL),
-                                unr_sigwait(&interrupt, interrupts, 2) };
-    unr_await(unr_group(&group, either, 2, unr_wait_one, NULL));
+    struct unr_op    *either[] = { unr_fiber(&acceptor, accept_all, NULL),
+                                   unr_sigwait(&interrupt, interrupts, 2) };
+    struct unr_result r = unr_await(unr_group(&group, either, 2, unr_wait_one, NULL));
+    int               error = r.error ? r.error : either[r.value]->result.error;
 
     printf("ending %u connections\n", unr_nursery_children(&server.connections));
     unr_signal_emit_cause(&server.stop, UNR_CANCEL_TOTAL, -ESHUTDOWN);
     unr_cancel_scope_move(unr_nursery_scope(&server.connections),
                           unr_loop_now(unr_fiber_loop()) + UNR_SEC(10));
-    int error = unr_nursery_close(&server.connections, 0);
+    error = unr_nursery_close(&server.connections, error);
     return error == -ETIMEDOUT ? 0 : error;
 }
 
@@ -135,8 +152,9 @@ int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
     block_interrupts();
-    server.listener = listen_on_argument(argc, argv);
+    server.listener = listen_for_seconds(argc, argv, &server.interval);
     int error = unr_run_fiber(NULL, serve, NULL);
+    close(server.listener);
     if (error < 0)
         die(error, "fiber_server");
     return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Step 8 of the talk with fibers, as it is shown there: a message reader whose cancellation state
- * makes PARTIAL of TOTAL, raced against a timer.  step8_state.c is the same in callbacks.
+ * makes PARTIAL of TOTAL, raced against a timer of five seconds, or of as many as are given.
+ * step8_state.c is the same in callbacks.
  *
  * read_message() is a fiber of its own, as in the talk the operand of `||` is a coroutine of its
  * own.  A request for TOTAL that it lets in becomes PARTIAL for its read, which takes bytes into
@@ -14,10 +15,11 @@
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 #include <unring.h>
 
 #define MESSAGE_MAX 4096
-#define PATIENCE    UNR_SEC(5)
 
 struct message_reader {
     struct unr_stream stream;
@@ -26,8 +28,8 @@ struct message_reader {
     size_t            taken; /* of the buffer: the message that was read last, with its '|' */
 };
 
-static int                listener;
-static struct unr_nursery sessions;
+static int    listener;
+static double seconds = 5;
 
 static unsigned total_is_partial(void *context, unsigned type)
 {
@@ -54,23 +56,23 @@ static int read_message(void *argument)
     return (int)r.bytes;
 }
 
-static int read_messages(struct message_reader *reader, int fd)
+static int read_messages(struct message_reader *reader)
 {
     for (;;) {
         struct unr_fiber  message = { 0 };
         struct unr_timer  patience = { 0 };
         struct unr_group  either = { 0 };
         struct unr_op    *both[] = { unr_fiber(&message, read_message, reader),
-                                     unr_timer_after(&patience, PATIENCE) };
+                                     unr_timer_after(&patience, (unr_time)(seconds * 1e9)) };
         struct unr_result r = unr_await(unr_any(&either, both, 2));
 
         if (message.op.result.error == 0 && message.op.result.value == 0)
             return 0;
         if (message.op.result.error == 0) /* also if both came at once: it is not lost */
-            printf("%d: message: %.*s\n", fd, (int)message.op.result.value - 1,
+            printf("received: %.*s\n", (int)message.op.result.value - 1,
                    (char *)unr_buffer_data(&reader->buffer, NULL));
         else if (r.error == 0 && r.value == 1)
-            printf("%d: nothing for %g seconds\n", fd, PATIENCE / 1e9);
+            printf("timed out\n");
         else
             return r.error ? unr_outcome(&r) : unr_outcome(&message.op.result);
     }
@@ -84,31 +86,49 @@ static int session(void *argument)
 
     unr_stream_socket(&reader.stream, fd);
     unr_buffer_init(&reader.buffer, MESSAGE_MAX);
-    int error = read_messages(&reader, fd);
-    printf("%d: the session is over\n", fd);
+    int error = read_messages(&reader);
+    printf("session over: %s\n", error ? strerror(-error) : "the stream has ended");
     unr_buffer_free(&reader.buffer);
     unr_await(unr_close(&op, fd)); /* it supports NONE: it runs whatever was requested */
     return error;
 }
 
+static int accept_all(void *argument)
+{
+    struct unr_nursery *sessions = argument;
+    struct unr_op       op = { 0 };
+    int64_t             fd;
+
+    while ((fd = unr_await_value(unr_accept(&op, listener, NULL, NULL, SOCK_CLOEXEC))) >= 0)
+        if (unr_nursery_spawn(sessions, session, (void *)(intptr_t)fd) < 0)
+            unr_await(unr_close(&op, (int)fd));
+    return (int)fd;
+}
+
+/* Until a signal comes, or the listener fails; then all sessions are cancelled. */
 static int serve(void *argument)
 {
-    struct unr_op op = { 0 };
-    int64_t       fd;
+    struct unr_nursery sessions;
+    struct unr_fiber   acceptor = { 0 };
+    struct unr_sigwait interrupt = { 0 };
+    struct unr_group   group = { 0 };
 
     (void)argument;
     unr_nursery_open(&sessions, UNR_NURSERY_INDEPENDENT);
-    while ((fd = unr_await_value(unr_accept(&op, listener, NULL, NULL, SOCK_CLOEXEC))) >= 0)
-        if (unr_nursery_spawn(&sessions, session, (void *)(intptr_t)fd) < 0)
-            unr_await(unr_close(&op, (int)fd));
-    return unr_nursery_close(&sessions, (int)fd);
+    struct unr_op    *either[] = { unr_fiber(&acceptor, accept_all, &sessions),
+                                   unr_sigwait(&interrupt, interrupts, 2) };
+    struct unr_result r = unr_await(unr_group(&group, either, 2, unr_wait_one, NULL));
+    unr_nursery_cancel(&sessions, UNR_CANCEL_ALL, -ECANCELED);
+    return unr_nursery_close(&sessions, r.error ? r.error : either[r.value]->result.error);
 }
 
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    listener = listen_on_argument(argc, argv);
+    listener = listen_for_seconds(argc, argv, &seconds);
+    block_interrupts();
     int error = unr_run_fiber(NULL, serve, NULL);
+    close(listener);
     if (error < 0)
         die(error, "step8_fiber");
     return 0;

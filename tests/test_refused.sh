@@ -28,22 +28,22 @@ says() { if grep -Eq "$1" "$log"; then good; else bad "no line '$1'"; fi; }
 
 # Some scenarios are meant to find something, for which these schedules are enough.  Three parts are not tried, as nothing in
 # them asks the kernel for more than a file: floors, headers and model.
-run EPERM check REQUIRE_URING= SCHEDULES=3000 ROW='tests demo proxy stress' ROW_BESIDE='sim install' && good || bad "make check, refused with EPERM"
+run EPERM check REQUIRE_URING= SCHEDULES=3000 ROW='tests demo proxy fibers stress' ROW_BESIDE='sim install' && good || bad "make check, refused with EPERM"
 says '^tests: [1-9][0-9]* passed, 0 failed, [1-9][0-9]* skipped$'
 says '^scenarios: [1-9][0-9]* passed, 0 failed$'
 says '^install: [1-9][0-9]* programs built'
-for part in '    ' demo: test_proxy: stress: install: 'make check:'; do
+for part in '    ' demo: test_proxy: test_fibers: stress: install: 'make check:'; do
     says "^$part.*skipped: .*io_uring.*EPERM"
 done
 says '^make check: passed$'
 
 for answer in EACCES ENOSYS; do
-    run $answer REQUIRE_URING= check-tests FILTER='@(op/*|environment/*|table/without_done*)' check-demo check-proxy check-stress check-conformance &&
+    run $answer REQUIRE_URING= check-tests FILTER='@(op/*|environment/*|table/without_done*)' check-demo check-proxy check-fibers check-stress check-conformance &&
         good || bad "refused with $answer"
     says "^    skipped: .*$answer"
 done
 
-for part in tests demo proxy stress install conformance; do
+for part in tests demo proxy fibers stress install conformance; do
     run EPERM REQUIRE_URING=1 check-$part FILTER='loop/*' && bad "check-$part with REQUIRE_URING=1 passes" || good
 done
 

@@ -1,0 +1,273 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The examples that are fibers with real clients: messages and a time-out in the middle of one, a proxy, a server that ends
+# with clients that are idle and one that is in the middle of something.
+# Usage: test_fibers.sh FOLDER LEFT_OUT, the folder with the examples.  Skips, with the reason, what needs a tool that is not
+# installed, and everything where io_uring is refused, which the program LEFT_OUT tells.  Ports are the system's.
+set -u
+
+examples=${1:?usage: test_fibers.sh FOLDER LEFT_OUT}
+left_out=${2:?usage: test_fibers.sh FOLDER LEFT_OUT}
+dir=$(mktemp -d) || exit 1
+children=
+failed=0
+program=
+program_pid=
+
+clean_up() {
+    for pid in $children $program_pid; do
+        kill -KILL "$pid" 2>/dev/null
+    done
+    wait 2>/dev/null
+    rm -rf "$dir"
+}
+trap clean_up EXIT
+trap 'exit 1' HUP INT TERM
+
+fail() {
+    echo "test_fibers: FAILED: $program: $1"
+    for file in out err; do
+        [ -f "$dir/$file" ] && tail -n 20 "$dir/$file" | cut -c 1-200 | sed 's/^/    /'
+    done
+    failed=1
+}
+
+# until_true WHAT COMMAND...: waits until the command succeeds; 20 seconds at most, or longer where the machine is busy.
+until_true() {
+    what=$1
+    shift
+    tries=1000
+    until "$@" 2>/dev/null; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || { fail "$what"; return 1; }
+        sleep 0.02
+    done
+}
+
+# until_line FILE PATTERN: waits for it.
+until_line() {
+    until_true "no '$2' in $1" grep -q "$2" "$dir/$1"
+}
+
+# until_lines N FILE PATTERN: waits until at least so many lines are like that.
+until_lines() {
+    until_true "no $1 times '$3' in $2" has_lines "$@"
+}
+
+has_lines() {
+    [ "$(grep -c "$3" "$dir/$2")" -ge "$1" ]
+}
+
+# until_ended PID STATUS...: waits for a child, which is to end with one of these.
+until_ended() {
+    pid=$1
+    shift
+    wait "$pid"
+    status=$?
+    for good in "$@"; do
+        [ $status -eq "$good" ] && return
+    done
+    fail "ended with status $status, and not $*"
+}
+
+# start NAME ARGUMENT...: an example that listens; sets $port and $program_pid.
+start() {
+    program=$1
+    shift
+    : >"$dir/out" && : >"$dir/err" # now, as the one started last may still be found in them otherwise
+    timeout 120 "$examples/$program" "$@" >"$dir/out" 2>"$dir/err" &
+    timeout_pid=$!
+    children="$children $timeout_pid"
+    until_line out '^listening on' || exit 1
+    port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\)$/\1/p' "$dir/out")
+    program_pid=$(cat "/proc/$timeout_pid/task/$timeout_pid/children")
+    program_pid=${program_pid% }
+}
+
+# stop SIGNAL: has the example end, with status 0.
+stop() {
+    kill "-$1" "$program_pid"
+    stopped
+}
+
+stopped() {
+    until_ended "$timeout_pid" 0
+    program_pid=
+    [ ! -s "$dir/err" ] || fail "it complains"
+}
+
+# client NAME: a socat that sends what is written into the file NAME.in, which `say` does, and writes what it receives to
+# NAME.out.  The address behind it is $1's.
+client() {
+    mkfifo "$dir/$1.in"
+    : >"$dir/$1.out"
+    timeout 120 socat -t 60 - "TCP:127.0.0.1:$port" <"$dir/$1.in" >"$dir/$1.out" 2>/dev/null &
+    eval "$1=\$!"
+    children="$children $!"
+    # Held open, by a process of its own, until it is told to hang up.
+    sleep 1000 >"$dir/$1.in" &
+    eval "$1_holds=\$!"
+    children="$children $!"
+}
+
+# say NAME TEXT: as printf(1) writes it.  Does not wait for ever for a client that has gone.
+say() {
+    # shellcheck disable=SC2016
+    timeout 20 sh -c 'printf "$1" >"$2"' - "$2" "$dir/$1.in" || fail "$1 does not listen"
+}
+
+# hang_up NAME: its stream to the server ends.
+hang_up() {
+    eval "kill \$$1_holds"
+}
+
+# until_gone NAME: the server has closed the connection of the client, which ends with status 0.
+until_gone() {
+    hang_up "$1"
+    eval "until_ended \$$1 0"
+}
+
+# is_stuck: a send of the example's waits for room.  26 is IORING_OP_SEND.
+is_stuck() {
+    grep -q 'op=26,' "/proc/$program_pid/fdinfo/"*
+}
+
+# flood NAME: a client that sends without end and reads nothing until the file NAME.go is written to; then it reads until the
+# end, to NAME.back.  Returns when the example is stuck in the middle of sending.
+flood() {
+    mkfifo "$dir/$1.go"
+    timeout 120 socat "TCP:127.0.0.1:$port,rcvbuf=65536" \
+        SYSTEM:"yes 0123456789abcde & read go <$dir/$1.go; cat >$dir/$1.back; kill \$!; true",nofork 2>/dev/null &
+    eval "$1=\$!"
+    children="$children $!"
+    until_true "no send waits for room" is_stuck
+}
+
+if "$left_out" test_fibers; then
+    exit 0
+fi
+if ! command -v socat >/dev/null; then
+    echo "test_fibers: skipped: socat is not installed"
+    exit 0
+fi
+
+# ---- messages, and a time-out in the middle of one ----
+
+start step8_fiber 0 0.2
+client quick
+client slow
+say quick 'one|two|'
+say slow 'a|sl'
+until_line out '^received: two$'
+until_line out '^received: a$'
+until_line out '^timed out$'
+say slow 'ow|'
+until_line out '^received: slow$'
+say slow 'half'
+until_gone quick
+until_line out '^session over: the stream has ended$'
+stop TERM
+grep -q '^session over: Operation canceled$' "$dir/out" || fail "the session that waits is not cancelled"
+until_gone slow
+
+# ---- the proxy ----
+
+# start_target NAME ADDRESS: a socat that serves each connection with ADDRESS; sets $target.
+start_target() {
+    socat -d -d TCP-LISTEN:0,bind=127.0.0.1,fork "$2" 2>"$dir/$1.log" &
+    children="$children $!"
+    until_line "$1.log" 'listening on' || exit 1
+    target=$(sed -n 's/.*listening on .*:\([0-9][0-9]*\)$/\1/p' "$dir/$1.log" | head -n 1)
+}
+
+start_target echo PIPE
+start fiber_proxy 0 "$target" 100
+client talker
+say talker 'hello\n'
+until_line talker.out '^hello$'
+say talker 'again\n'
+until_line talker.out '^again$'
+hang_up talker
+until_line out '12 bytes there, 12 back; one side is done$'
+client silent
+say silent 'sss\n'
+until_line silent.out '^sss$'
+flood busy
+stop TERM
+[ "$(grep -c 'the proxy ends$' "$dir/out")" -eq 2 ] || fail "two sessions are not cancelled"
+grep -q ': 4 bytes there, 4 back; the proxy ends$' "$dir/out" || fail "bytes of the session that waits"
+
+start fiber_proxy 0 "$target" 0.2
+client idle
+until_line out '0 bytes there, 0 back; nothing passed'
+until_gone idle
+stop INT
+
+start fiber_proxy 0 1
+client nobody
+until_line out 'no connection to the target: Connection refused$'
+stop TERM
+
+if command -v curl >/dev/null; then
+    head -c 20000000 /dev/urandom >"$dir/data"
+    { printf 'HTTP/1.0 200 OK\r\nContent-Length: 20000000\r\n\r\n' && cat "$dir/data"; } >"$dir/response"
+    start_target http SYSTEM:"read line; cat $dir/response"
+    start fiber_proxy 0 "$target" 100
+    for i in 1 2 3; do
+        timeout 60 curl -s "http://127.0.0.1:$port/" >"$dir/back$i" &
+        eval "curl$i=\$!"
+    done
+    for i in 1 2 3; do
+        eval "wait \$curl$i" || fail "curl $i"
+        cmp "$dir/data" "$dir/back$i" || fail "what curl $i fetched differs"
+    done
+    until_lines 3 out 'one side is done$'
+    stop TERM
+else
+    echo "test_fibers: skipped: fetching with curl, as it is not installed"
+fi
+
+# ---- the server ----
+
+start fiber_server 0 1000
+client first
+client second
+say first 'one\n'
+say second 'two\n'
+until_line first.out '^one$'
+until_line second.out '^two$'
+say first 'three\n'
+until_line first.out '^three$'
+hang_up first
+until_line first.out '^bye$'
+printf 'one\nthree\nbye\n' | cmp - "$dir/first.out" || fail "the first client got something else"
+until_line out '^connection [0-9]*: over$'
+
+# The client that waits is told to go at once, and the one in the middle of something when that is done.
+flood reader
+kill -TERM "$program_pid"
+until_line second.out '^bye$'
+until_line out '^ending 2 connections$'
+until_true "the busy connection does not go on" is_stuck
+echo go >"$dir/reader.go"
+stopped
+# shellcheck disable=SC2154 # flood sets it
+until_ended "$reader" 0
+tail -n 1 "$dir/reader.back" | grep -q 'bye$' || fail "the busy client is not told to go"
+sed '$d' "$dir/reader.back" | grep -v '^0123456789abcde$' | head -n 3 >"$dir/odd"
+[ ! -s "$dir/odd" ] || fail "what the busy client got is not what it sent: $(cat "$dir/odd")"
+[ "$(grep -c ': over$' "$dir/out")" -eq 3 ] || fail "not all connections are over"
+
+start fiber_server 0 0.05
+client listener
+until_lines 3 listener.out '^<heartbeat>$'
+say listener 'a line\n'
+until_line listener.out '^a line$'
+stop TERM
+until_gone listener
+tail -n 1 "$dir/listener.out" | grep -q '^bye$' || fail "no goodbye behind heartbeats"
+grep -vxE '<heartbeat>|a line|bye' "$dir/listener.out" >"$dir/odd"
+[ ! -s "$dir/odd" ] || fail "lines are mixed: $(cat "$dir/odd")"
+
+[ $failed -eq 0 ] && echo "test_fibers: passed"
+exit $failed
