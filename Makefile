@@ -321,7 +321,7 @@ check-demo: $(BUILD)/examples/demo $(LEFT_OUT)
 check-proxy: $(BUILD)/examples/proxy $(LEFT_OUT)
 	@tests/test_proxy.sh $^
 
-FIBER_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,step8_fiber fiber_proxy fiber_server)
+FIBER_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,step5_fiber step6_fiber step7_fiber step8_fiber fiber_proxy fiber_server)
 
 check-fibers: $(LEFT_OUT) $(FIBER_EXAMPLES)
 	@tests/test_fibers.sh $(BUILD)/examples $<

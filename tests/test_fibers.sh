@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The examples that are fibers with real clients: messages and a time-out in the middle of one, a proxy, a server that ends
-# with clients that are idle and one that is in the middle of something.
+# The examples that are fibers with real clients: signals, messages and a time-out in the middle of one, a proxy, a server that
+# ends with clients that are idle and one that is in the middle of something.
 # Usage: test_fibers.sh FOLDER LEFT_OUT, the folder with the examples.  Skips, with the reason, what needs a tool that is not
 # installed, and everything where io_uring is refused, which the program LEFT_OUT tells.  Ports are the system's.
 set -u
@@ -62,6 +62,7 @@ has_lines() {
 until_ended() {
     pid=$1
     shift
+    until_true "process $pid goes on" has_ended "$pid" || kill -KILL "$pid"
     wait "$pid"
     status=$?
     for good in "$@"; do
@@ -70,18 +71,25 @@ until_ended() {
     fail "ended with status $status, and not $*"
 }
 
-# start NAME ARGUMENT...: an example that listens; sets $port and $program_pid.
-start() {
-    program=$1
-    shift
+has_ended() {
+    grep -q '^State:.Z' "/proc/$1/status" || ! [ -e "/proc/$1" ]
+}
+
+# begin PATTERN NAME ARGUMENT...: an example, up to a line of its; sets $program_pid.
+begin() {
+    pattern=$1
+    program=$2
+    shift 2
     : >"$dir/out" && : >"$dir/err" # now, as the one started last may still be found in them otherwise
-    timeout 120 "$examples/$program" "$@" >"$dir/out" 2>"$dir/err" &
-    timeout_pid=$!
-    children="$children $timeout_pid"
-    until_line out '^listening on' || exit 1
+    "$examples/$program" "$@" >"$dir/out" 2>"$dir/err" &
+    program_pid=$!
+    until_line out "$pattern" || exit 1
+}
+
+# start NAME ARGUMENT...: an example that listens; sets $port, too.
+start() {
+    begin '^listening on' "$@"
     port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\)$/\1/p' "$dir/out")
-    program_pid=$(cat "/proc/$timeout_pid/task/$timeout_pid/children")
-    program_pid=${program_pid% }
 }
 
 # stop SIGNAL: has the example end, with status 0.
@@ -91,7 +99,7 @@ stop() {
 }
 
 stopped() {
-    until_ended "$timeout_pid" 0
+    until_ended "$program_pid" 0
     program_pid=
     [ ! -s "$dir/err" ] || fail "it complains"
 }
@@ -151,7 +159,50 @@ if ! command -v socat >/dev/null; then
     exit 0
 fi
 
-# ---- messages, and a time-out in the middle of one ----
+# ---- an operation of one's own, which refuses a request, and which honours it ----
+
+# Whoever comes with a signal before the timer comes again, and later.
+for pause in 0.2 1 5; do
+    begin '^waiting' step5_fiber 0.1
+    sleep $pause
+    stop INT
+    grep -q '^the signal came first' "$dir/out" || break
+done
+grep -q '^the timer came first$' "$dir/out" && grep -q 'wait_for_signal completed with 0; .* was refused' "$dir/out" ||
+    fail "it does not refuse"
+begin '^waiting' step5_fiber 1000
+stop TERM
+grep -q '^the signal came first: SIGTERM$' "$dir/out" || fail "the signal is not told"
+
+begin '^waiting' step6_fiber 0.01
+stopped
+grep -q '^the timer came first$' "$dir/out" && grep -q 'wait_for_signal was cancelled with the guarantee total' "$dir/out" ||
+    fail "it is not cancelled"
+begin '^waiting' step6_fiber 1000
+stop INT
+grep -q '^the signal came first: SIGINT$' "$dir/out" || fail "the signal is not told"
+
+# ---- messages ----
+
+start step7_fiber 0
+client typist
+client other
+say typist 'one|two|thr'
+say other 'x|'
+until_line out '^received: two$'
+until_line out '^received: x$'
+say typist 'ee|rest'
+until_line out '^received: three$'
+until_gone typist
+until_line out '^session over: read_until failed with ENODATA'
+client long
+head -c 5000 /dev/zero | tr '\0' a >"$dir/long.in"
+until_line out '^session over: read_until failed with ENOBUFS'
+until_gone long
+stop TERM
+grep -q '^session over: read_until was cancelled' "$dir/out" || fail "the session that waits is not cancelled"
+
+# ---- a time-out in the middle of a message ----
 
 start step8_fiber 0 0.2
 client quick
