@@ -1762,6 +1762,44 @@ Test(deadline, described_anew_when_there_was_no_room)
     empty_loop(count);
 }
 
+static int never_called(void *argument)
+{
+    cr_assert_fail("it never began");
+    return *(int *)argument;
+}
+
+static void count_disposal(void *count)
+{
+    ++*(int *)count;
+}
+
+/* The argument of work is disposed of, wherever in what never began the work is. */
+Test(deadline, work_that_never_began_is_disposed_of)
+{
+    unsigned            count = open_full_loop();
+    struct unr_work     works[3] = { 0 };
+    struct unr_deadline deadlines[2] = { 0 };
+    struct unr_group    group = { 0 };
+    struct unr_filter   shield = { 0 };
+    struct end          last[2] = { 0 };
+    int                 disposed[3] = { 0 };
+    struct unr_op      *op[3];
+    for (int i = 0; i < 3; i++)
+        op[i] = unr_work_abandonable(&works[i], never_called, &disposed[i], count_disposal);
+    op[2] = unr_shield(&shield, op[2]);
+    begin(&last[0], unr_cancel_after(&deadlines[0], op[0], FAR));
+    begin(&last[1], unr_cancel_after(&deadlines[1], unr_all(&group, op + 1, 2), FAR));
+    for (int i = 0; i < 2; i++) {
+        until(&last[i]);
+        expect_end(&last[i], -ENOMEM, UNR_VERDICT_NONE, 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(disposed[i], 1);
+        cr_assert_eq(works[i].op.result.error, -ENOMEM);
+    }
+    empty_loop(count);
+}
+
 /* ---- among timers ---- */
 
 /* Timers behave as they do without deadlines among them: what is due in a turn comes in the order

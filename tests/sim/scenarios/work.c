@@ -127,13 +127,19 @@ static const char *verify_end(const struct errand *e, const struct office *o, bo
     }
 }
 
+struct work_type {
+    int      only; /* the plain one, or the one that may be abandoned; -1: both */
+    enum ask ask;  /* ASKS: any */
+};
+
 static void run_work(const struct scenario *scenario)
 {
-    struct office o = { .ask = (enum ask)unr_sim_choose(ASKS) };
+    const struct work_type *type = scenario->parameter;
+    struct office o = { .ask = type->ask == ASKS ? (enum ask)unr_sim_choose(ASKS) : type->ask };
     enum answer   answer = o.ask == NOBODY ? PASSES_OVER : (enum answer)unr_sim_choose(ANSWERS);
     bool          closes = unr_sim_choose(2),
          waits = (scenario->faults || scenario->sampled) && unr_sim_choose(2);
-    const char *which = scenario->parameter, *ends[PARTIES] = { "-", "-" };
+    const char *ends[PARTIES] = { "-", "-" };
     o.loop = open_small_loop();
     if (!o.loop)
         return;
@@ -142,7 +148,7 @@ static void run_work(const struct scenario *scenario)
     unr_sim_later(writes, &o);
     for (int i = 0; i < PARTIES; i++) {
         struct errand *e = &o.errands[i];
-        if (which && i != *which - '0')
+        if (type->only >= 0 && i != type->only)
             continue;
         e->answer = answer;
         e->may_be_abandoned = i;
@@ -167,14 +173,32 @@ static void run_work(const struct scenario *scenario)
     outcome("%s, %s", ends[0], ends[1]);
 }
 
+#define WORK(title, ...)                                                                           \
+    {                                                                                              \
+        .name = title, .run = run_work, .parameter = &(const struct work_type)                     \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+
 static const struct scenario table[] = {
-    { .name = "work/asked", .run = run_work, .parameter = "0" },
-    { .name = "work/abandoned", .run = run_work, .parameter = "1" },
+    WORK("work/nobody-asks", 0, NOBODY),
+    WORK("work/terminal", 0, TERMINAL),
+    WORK("work/total", 0, TOTAL_ALONE),
+    WORK("work/total-then-terminal", 0, BOTH),
+    WORK("work/abandonable", 1, NOBODY),
+    WORK("work/abandoned", 1, TERMINAL),
+    WORK("work/abandoned-total", 1, TOTAL_ALONE),
+    WORK("work/abandoned-total-then-terminal", 1, BOTH),
     { .name = "work/without-memory",
       .run = run_work,
-      .parameter = "1",
-      .faults = UNR_FAULT_RESOURCES },
-    { .name = "work/both", .run = run_work, .sampled = true },
+      .parameter = &(const struct work_type){ 1, ASKS },
+      .faults = UNR_FAULT_RESOURCES,
+      .deviations_max = 5 },
+    { .name = "work/both",
+      .run = run_work,
+      .parameter = &(const struct work_type){ -1, ASKS },
+      .sampled = true },
     { .name = NULL },
 };
 
