@@ -318,8 +318,9 @@ check-demo: $(BUILD)/examples/demo $(LEFT_OUT)
 	@$(LEFT_OUT) demo || { timeout 120 $< >$(BUILD)/demo.log 2>&1 && echo "demo: every count balances"; } || \
 		{ cat $(BUILD)/demo.log; echo "demo: failed"; exit 1; }
 
-check-proxy: $(BUILD)/examples/proxy $(LEFT_OUT)
-	@tests/test_proxy.sh $^
+check-proxy: $(BUILD)/examples/proxy $(BUILD)/examples/udp_echo $(LEFT_OUT)
+	@tests/test_proxy.sh $(BUILD)/examples/proxy $(LEFT_OUT)
+	@tests/test_udp_echo.sh $(BUILD)/examples/udp_echo $(LEFT_OUT)
 
 FIBER_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,step5_fiber step6_fiber step7_fiber step8_fiber fiber_proxy fiber_server)
 

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* An echo server for datagrams: each goes back to its sender.
  *
- * One multishot receive takes all of them.  The kernel chooses a buffer of the pool for each, and
- * puts the sender's name and the datagram there.  The answer is sent from that very buffer: nothing
- * is copied here.  The buffer goes back to the pool when the answer has been sent.
+ * A receiver with a pool takes all of them: each datagram lies in a buffer of the pool, with its
+ * sender's name.  The buffer is kept, and the answer is sent from that very memory: nothing is
+ * copied here.  The buffer goes back to the pool when the answer has been sent.
  *
- * While all buffers have answers in them, datagrams wait in the socket, and the receive goes on
- * with the next buffer that comes back.  Ctrl-C cancels the receive; the answers under way are
- * sent.
+ * While all buffers have answers in them, datagrams wait in the socket, and the read goes on with
+ * the next buffer that comes back.  Ctrl-C stops the receiver; the answers under way are sent.
  *
  *      udp_echo 7000           # then: socat - UDP:127.0.0.1:7000 */
 #include "common.h"
@@ -19,7 +18,10 @@
 #include <unistd.h>
 #include <unring.h>
 
-enum { BUFFERS = 256 };
+enum {
+    BUFFERS = 256,
+    BUFFER_SIZE = 66048, /* the longest datagram, with its sender's name */
+};
 
 struct answer {
     struct answer *next; /* on the list of those that are free */
@@ -28,18 +30,16 @@ struct answer {
     struct iovec   payload;
 };
 
-static struct unr_loop *loop;
-static struct unr_pool *pool;
-static struct unr_op    receive;
-static int              sock;
-static bool             stopped;
-static uint64_t         received, answered;
+static struct unr_loop    *loop;
+static struct unr_pool    *pool;
+static struct unr_receiver receiver;
+static struct unr_op       receive, stop;
+static int                 sock;
+static uint64_t            received, answered;
 
 /* There is one for each buffer, so there is always one for a buffer that has come. */
 static struct answer  answers[BUFFERS];
 static struct answer *free_answers;
-
-static void go_on(void);
 
 static void sent(struct unr_op *op)
 {
@@ -48,51 +48,44 @@ static void sent(struct unr_op *op)
         puts(unr_explain_op(op));
     else
         answered++;
-    unr_pool_give(pool, a->message.msg_name); /* any address in the buffer */
+    unr_pool_give(pool, a->payload.iov_base); /* any address in the buffer */
     a->next = free_answers;
     free_answers = a;
-    go_on();
+}
+
+/* The sender's name is in the buffer, too, and so both are kept together. */
+static void answer_first(void)
+{
+    struct answer *a = free_answers;
+    socklen_t      name_len;
+    const void    *name = unr_receiver_name(&receiver, &name_len);
+    free_answers = a->next;
+    a->payload.iov_base = unr_receiver_keep(&receiver, &a->payload.iov_len);
+    a->message = (struct msghdr){ .msg_name = (void *)(uintptr_t)name,
+                                  .msg_namelen = name_len,
+                                  .msg_iov = &a->payload,
+                                  .msg_iovlen = 1 };
+    received++;
+    unr_start(loop, unr_sendmsg(&a->send, sock, &a->message, 0), sent, NULL);
 }
 
 static void came(struct unr_op *op)
 {
-    struct msghdr from;
-    void         *data = unr_shot_datagram(op, &from);
-
-    if (data) {
-        struct answer *a = free_answers;
-        free_answers = a->next;
-        a->payload = (struct iovec){ data, op->result.bytes };
-        a->message = (struct msghdr){ .msg_name = from.msg_name,
-                                      .msg_namelen = from.msg_namelen,
-                                      .msg_iov = &a->payload,
-                                      .msg_iovlen = 1 };
-        received++;
-        unr_start(loop, unr_sendmsg(&a->send, sock, &a->message, 0), sent, NULL);
-    }
-    if (op->result.flags & UNR_MORE)
+    size_t len;
+    if (op->result.error) {
+        if (op->result.error != -ECANCELED)
+            puts(unr_explain_op(op));
         return;
-    if (op->result.error && op->result.error != -ENOBUFS) {
-        puts(unr_explain_op(op));
-        stopped = true;
-    } else if (!op->result.error) { /* behind an empty datagram, say */
-        go_on();
-    } /* without a buffer it goes on when one comes back: sent() */
-}
-
-static void go_on(void)
-{
-    /* How much room a buffer keeps for the name of the sender. */
-    static struct msghdr layout = { .msg_namelen = sizeof(struct sockaddr_storage) };
-    if (!stopped && !unr_in_flight(&receive))
-        unr_start(loop, unr_recvmsg_multishot(&receive, sock, pool, &layout, 0), came, NULL);
+    }
+    while (unr_receiver_data(&receiver, &len))
+        answer_first();
+    unr_start(loop, unr_receive_view(&receive, &receiver), came, NULL);
 }
 
 static void interrupted(struct unr_op *op)
 {
     (void)op;
-    stopped = true;
-    unr_cancel(&receive, UNR_CANCEL_TOTAL);
+    unr_start(loop, unr_receiver_stop(&stop, &receiver), NULL, NULL);
 }
 
 static int bind_to_argument(int argc, char **argv)
@@ -116,7 +109,7 @@ int main(int argc, char **argv)
     struct unr_pool_options   options = {
           .size = sizeof options,
           .count = BUFFERS,
-          .buffer_size = 66048, /* the longest datagram, with its sender's name */
+          .buffer_size = BUFFER_SIZE,
     };
 
     sock = bind_to_argument(argc, argv);
@@ -131,9 +124,11 @@ int main(int argc, char **argv)
         answers[i].next = free_answers;
         free_answers = &answers[i];
     }
-    go_on();
+    unr_receiver_init(&receiver, loop, pool, sock, BUFFERS * BUFFER_SIZE);
+    unr_start(loop, unr_receive_view(&receive, &receiver), came, NULL);
     unr_start(loop, unr_sigwait(&interrupt, interrupts, 2), interrupted, NULL);
     error = unr_loop_run(loop);
+    unr_receiver_free(&receiver);
     unr_pool_close(pool);
     printf("%" PRIu64 " datagrams, %" PRIu64 " answers\n", received, answered);
     close(sock);
