@@ -180,6 +180,40 @@ ON_EACH(reads_what_is_there_and_what_comes)
     close_all();
 }
 
+static void ends_in_its_turn(pair_fn *pair)
+{
+    struct reading r = { .read.runs = 0 };
+    pair(r.fds);
+    init(&r);
+    turn(2);
+    for (int i = 0; i < 100; i++) {
+        cr_assert_eq(write(r.fds[1], "there", 5), 5);
+        turn(i % 3);
+        start_read(&r, 64);
+        submit();
+        cr_assert_eq(r.read.runs, 1, "what is there ends it in the next turn");
+        start_read(&r, 64);
+        submit();
+        submit();
+        cr_assert_eq(r.read.runs, 0);
+        cr_assert_eq(write(r.fds[1], "comes", 5), 5);
+        submit();
+        cr_assert_eq(r.read.runs, 1, "what comes ends it in the turn in which it comes");
+    }
+    finish_reading(&r);
+    close_all();
+}
+
+Test(receiver, read_ends_in_its_turn_unix)
+{
+    ends_in_its_turn(unix_pair);
+}
+
+Test(receiver, read_ends_in_its_turn_datagrams)
+{
+    ends_in_its_turn(datagram_pair);
+}
+
 /* Two messages are there before the first is read: whether a read takes one of them or both, no
  * third message is needed for the rest. */
 ON_EACH(nothing_is_left_behind_a_short_read)
