@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# lib/unring-gdb.py on a program with fibers, and on the same without debugging information.
+# lib/unring-gdb.py on a program with fibers, and on the same without debugging information; and gdb itself at each instruction
+# of a switch from one stack to another.
 #
 #     BUILD=build/release LEFT_OUT=... CC=gcc PKG_CONFIG=pkg-config tests/test_gdb.sh
 set -u
@@ -46,6 +47,48 @@ expect '^#[0-9]+ .*(entry|unri_fiber_main)'
 expect '^#[0-9]+ .* top '
 grep -qi 'exception\|corrupt' <<<"$words" && { echo "gdb: it did not unwind"; failed=1; }
 [ "$failed" = 0 ] || echo "$words"
+
+# The loop's stack unwinds to main(), and a fiber's to its entry.  tests/test_switch.c has the same for backtrace(3).
+cat >"$folder/steps.py" <<'END'
+import gdb
+
+ASSEMBLY = ("unri_switch", "entry", "unri_fiber_entry")
+
+def outermost():
+    frame = gdb.newest_frame()
+    while frame.older():
+        frame = frame.older()
+    return frame.name()
+
+def register(name):
+    return int(gdb.parse_and_eval("$" + name))
+
+gdb.execute("break main")
+gdb.execute("run")
+of_main, main_ends, steps = register("sp"), outermost(), 0
+gdb.execute("break *unri_switch")
+gdb.execute("handle SIGUSR1 nostop noprint pass")
+for switch in range(8):
+    gdb.execute("continue")
+    while gdb.newest_frame().name() in ASSEMBLY:
+        expected = (main_ends,) if 0 <= of_main - register("sp") < 1 << 20 else ASSEMBLY
+        if outermost() not in expected:
+            gdb.execute("bt")
+            raise gdb.GdbError("at $pc = %#x it ends at %s" % (register("pc"), outermost()))
+        steps += 1
+        gdb.execute("stepi", to_string=True)
+print("unwound at %d instructions" % steps)
+END
+
+steps() {
+    timeout 60 gdb -q -nx -batch -iex 'set debuginfod enabled off' -x "$folder/steps.py" "$program" 2>&1
+}
+
+if nm "$program" | grep -q ' unri_fiber_entry$'; then
+    words=$(steps)
+    expect '^unwound at [1-9][0-9][0-9]+ instructions'
+    [ "$failed" = 0 ] || echo "$words"
+fi
 
 words=$(look "$program-stripped")
 expect 'unring: .* is not known: the library was stripped'
