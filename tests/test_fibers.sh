@@ -140,6 +140,15 @@ is_stuck() {
     grep -q 'op=26,' "/proc/$program_pid/fdinfo/"*
 }
 
+# sleeper NAME: a client that sends nothing, and reads nothing until the file NAME.go is written to; then it reads until the
+# end, to NAME.back.
+sleeper() {
+    mkfifo "$dir/$1.go"
+    : >"$dir/$1.back"
+    timeout 120 socat "TCP:127.0.0.1:$port,rcvbuf=4096" SYSTEM:"read go <$dir/$1.go; exec cat >$dir/$1.back",nofork 2>/dev/null &
+    children="$children $!"
+}
+
 # flood NAME: a client that sends without end and reads nothing until the file NAME.go is written to; then it reads until the
 # end, to NAME.back.  Returns when the example is stuck in the middle of sending.
 flood() {
@@ -319,6 +328,69 @@ until_gone listener
 tail -n 1 "$dir/listener.out" | grep -q '^bye$' || fail "no goodbye behind heartbeats"
 grep -vxE '<heartbeat>|a line|bye' "$dir/listener.out" >"$dir/odd"
 [ ! -s "$dir/odd" ] || fail "lines are mixed: $(cat "$dir/odd")"
+
+# ---- the chat ----
+
+start chat 0
+client anna
+until_line out '^listening'
+say anna 'hello?\n'
+client bert
+until_line anna.out '^2 is here$'
+client carl
+until_line anna.out '^3 is here$'
+until_line bert.out '^3 is here$'
+say bert 'one\ntwo\nhal'
+until_line anna.out '^2: two$'
+until_line carl.out '^2: two$'
+say carl 'three\n'
+until_line bert.out '^3: three$'
+say bert 'f\n'
+until_line carl.out '^2: half$'
+until_gone carl
+printf '2: one\n2: two\n2: half\nbye\n' | cmp - "$dir/carl.out" || fail "carl heard something else"
+until_line out '^guest 3: over$'
+until_line anna.out '^3 has left$'
+until_line bert.out '^3 has left$'
+
+# Dora listens to nothing: the others hear every line meanwhile, and she hears of those that were left out.
+sleeper dora
+until_line anna.out '^4 is here$'
+block=0
+until is_stuck || [ $block -eq 1000 ]; do
+    block=$((block + 1))
+    seq -f 'line %0150.0f' $((block * 100 - 99)) $((block * 100)) >"$dir/bert.in"
+    until_line anna.out "0$((block * 100))\$" || break
+done
+is_stuck || fail "no send waits for room"
+seq -f 'line %0150.0f' $((block * 100 + 1)) $((block * 100 + 100)) >"$dir/bert.in"
+until_line anna.out "0$((block * 100 + 100))\$"
+seq -f '2: line %0150.0f' 1 $((block * 100 + 100)) >"$dir/all"
+grep '^2: line' "$dir/anna.out" | cmp - "$dir/all" || fail "a guest that listens misses lines"
+echo go >"$dir/dora.go"
+until_line dora.back '^2: line'
+say bert 'awake?\n'
+until_line dora.back '^2: awake?$'
+missed=$(sed -n 's/^(\([0-9]*\) lines left out)$/\1/p' "$dir/dora.back" | awk '{ sum += $1 } END { print sum + 0 }')
+heard=$(grep -c '^2: line' "$dir/dora.back")
+[ "$missed" -gt 0 ] || fail "no lines are left out"
+[ $((missed + heard)) -eq $((block * 100 + 100)) ] || fail "$missed lines left out, $heard heard"
+grep '^2: line' "$dir/dora.back" | sort -c || fail "lines are out of order"
+
+# Emil sleeps for ever, which nobody waits for.
+sleeper emil
+until_line anna.out '^5 is here$'
+kill -TERM "$program_pid"
+until_line anna.out '^bye$'
+until_line bert.out '^bye$'
+until_line dora.back '^bye$'
+hang_up anna
+hang_up bert
+stopped
+grep -q '^ending, with 4 guests$' "$dir/out" || fail "guests are missing"
+grep -q '^guest 5: did not hang up in time$' "$dir/out" || fail "the guest that sleeps is waited for"
+echo go >"$dir/emil.go"
+until_line emil.back '^bye$'
 
 [ $failed -eq 0 ] && echo "test_fibers: passed"
 exit $failed
