@@ -208,7 +208,7 @@ int step_listen(int argc, char **argv, struct address *ret_target, double *secon
     }
     if (!parse_address(argv[1], &listen_address))
         die(0, "LISTEN is not [HOST:]PORT with a numeric host");
-    if (!parse_address(argv[2], ret_target))
+    if (ret_target && !parse_address(argv[2], ret_target))
         die(0, "TARGET is not [HOST:]PORT with a numeric host");
     if (argc == 4 && (!parse_seconds(argv[3], seconds) || *seconds > 1e9))
         die(0, "SECONDS is not a positive number");

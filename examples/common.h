@@ -69,6 +69,7 @@ void             block_interrupts(void);
 /* Reads the command line "LISTEN TARGET [SECONDS]" of a proxy.  Sets the target, returns a
  * listening socket and prints where it listens.  Ends the program with a message where something is
  * wrong.
+ * ret_target  NULL: the caller reads it, a name perhaps.
  * seconds  NULL where a step takes none; otherwise holds the default, and then the user's. */
 int step_listen(int argc, char **argv, struct address *ret_target, double *seconds);
 

@@ -16,9 +16,9 @@
 #include <unistd.h>
 #include <unring.h>
 
-static int            listener;
-static struct address target;
-static double         seconds = 30; /* for which nothing may pass in a direction */
+static int    listener;
+static char   host[256], service[32];
+static double seconds = 30; /* for which nothing may pass in a direction */
 
 static unr_time deadline(void)
 {
@@ -54,21 +54,10 @@ static int pump(void *argument)
 /* A socket that is connected to the target, or a negative errno. */
 static int connect_to_target(void)
 {
-    struct unr_op           op = { 0 };
-    struct unr_cancel_scope patience;
-    int                     fd = tcp_socket(&target);
-
-    if (fd < 0)
-        return fd;
-    unr_cancel_scope_enter_after(&patience, UNR_SEC(5));
-    int64_t connected =
-        unr_await_value(unr_connect(&op, fd, (const struct sockaddr *)&target.storage, target.len));
-    int error = unr_cancel_scope_leave(&patience, (int)connected);
-    if (error < 0) {
-        unr_await(unr_close(&op, fd));
-        return error;
-    }
-    return fd;
+    struct unr_connect_name connect = { 0 };
+    struct unr_deadline     patience = { 0 };
+    return (int)unr_await_value(
+        unr_cancel_after(&patience, unr_connect_name(&connect, host, service), UNR_SEC(5)));
 }
 
 enum { THERE, BACK, HOUR }; /* the members, by index */
@@ -140,10 +129,29 @@ static int serve(void *argument)
     return unr_nursery_close(&sessions, r.error ? r.error : either[r.value]->result.error);
 }
 
+/* Reads "HOST:SERVICE" or, of this machine, "SERVICE". */
+static bool parse_target(const char *text)
+{
+    const char *colon = strrchr(text, ':'), *name = colon ? text : "localhost";
+    size_t      len = colon ? (size_t)(colon - text) : strlen(name);
+    if (len > 1 && name[0] == '[' && name[len - 1] == ']') { /* a number of IPv6 */
+        name++;
+        len -= 2;
+    }
+    const char *after = colon ? colon + 1 : text;
+    if (!len || len >= sizeof host || !*after || strlen(after) >= sizeof service)
+        return false;
+    memcpy(host, name, len);
+    memcpy(service, after, strlen(after));
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    listener = step_listen(argc, argv, &target, &seconds);
+    listener = step_listen(argc, argv, NULL, &seconds);
+    if (!parse_target(argv[2]))
+        die(0, "TARGET is not [HOST:]SERVICE");
     block_interrupts();
     int error = unr_run_fiber(NULL, serve, NULL);
     close(listener);

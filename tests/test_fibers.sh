@@ -499,5 +499,58 @@ hang_up full
 until_ended $taker 0
 head -n "$(wc -l <"$dir/out")" "$dir/all" | cmp - "$dir/out" || fail "a line is cut"
 
+# ---- fetch ----
+
+# serve NAME: a server that runs the script on standard input for each client; its port is in the variable NAME.
+serve() {
+    cat >"$dir/$1.sh"
+    socat -d -d TCP-LISTEN:0,bind=127.0.0.1,reuseaddr,fork EXEC:"sh $dir/$1.sh" 2>"$dir/$1.log" &
+    children="$children $!"
+    until_line "$1.log" 'listening on'
+    eval "$1=$(sed -n 's/.*listening on .*:\([0-9][0-9]*\)$/\1/p' "$dir/$1.log" | head -n 1)"
+}
+
+fetch() { # URL [SECONDS]
+    program=fetch
+    "$examples/fetch" "$@" >"$dir/out" 2>"$dir/err" &
+    program_pid=$!
+}
+
+fetch_ended() { # STATUS
+    wait $program_pid
+    [ $? -eq "$1" ] || fail "its status is not $1"
+    program_pid=
+}
+
+serve page <<'END'
+while read -r line && [ ${#line} -gt 1 ]; do :; done
+printf 'HTTP/1.1 200 OK\r\n\r\nthe page\n'
+END
+serve silence <<'END'
+printf 'HTTP/1.1 200 OK\r\n'
+exec sleep 1000
+END
+
+# By name and by number; where the name has ::1, that is refused first.
+for host in localhost 127.0.0.1; do
+    fetch "http://$host:$page/"
+    fetch_ended 0
+    [ "$(cat "$dir/out")" = 'the page' ] || fail "it prints something else"
+    grep -q '^HTTP/1.1 200 OK$' "$dir/err" || fail "it does not tell of the answer"
+done
+
+# A port where nobody listens is refused; a deadline over all of it ends the wait for the answer, and so does Ctrl-C.
+fetch http://127.0.0.1:1/
+fetch_ended 1
+grep -q '^connect .*Connection refused$' "$dir/err" || fail "it does not complain"
+fetch "http://localhost:$silence/" 0.3
+fetch_ended 1
+grep -q '^all of it took longer than 0.3 s$' "$dir/err" || fail "it does not say that it took too long"
+fetch "http://localhost:$silence/"
+until_line err '^request .*done$'
+kill -INT $program_pid
+fetch_ended 1
+grep -q '^interrupted$' "$dir/err" || fail "it does not say that it was interrupted"
+
 [ $failed -eq 0 ] && echo "test_fibers: passed"
 exit $failed
