@@ -8,7 +8,7 @@ BENCH_LIB ?= build/release/libunring.a
 CFLAGS    ?= -O2 -g
 CXXFLAGS  ?= $(CFLAGS)
 ROUNDS    ?= 5
-ONLY      ?= nop cancel timers deadline group compose channel fiber lines write_all alone echo proxy memory instructions syscalls
+ONLY      ?= nop cancel timers deadline group compose channel fiber work lines write_all alone echo proxy memory instructions syscalls
 
 here     := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 warnings := -Wall -Wextra
@@ -26,8 +26,8 @@ missing         := $(filter-out $(present),$(optional))
 
 # Which workload exists for which library.
 programs := load serve_haproxy cancel_receivers cancel_pooled lines_receivers lines_pooled echo \
-    $(foreach library,unring liburing,nop_$(library) lines_$(library) write_all_$(library)) group_unring compose_unring channel_unring fiber_unring \
-    $(patsubst %,channel_%,$(filter asio_%,$(present))) $(patsubst %,fiber_%,$(filter asio_%,$(present))) \
+    $(foreach library,unring liburing,nop_$(library) lines_$(library) write_all_$(library)) group_unring compose_unring channel_unring fiber_unring work_unring \
+    $(patsubst %,channel_%,$(filter asio_%,$(present))) $(patsubst %,fiber_%,$(filter asio_%,$(present))) $(patsubst %,work_%,$(filter libuv asio_epoll,$(present))) \
     $(foreach library,unring liburing $(present),cancel_$(library) serve_$(library)) \
     $(foreach library,unring liburing $(filter-out libev,$(present)),deadline_$(library)) \
     $(foreach library,$(present),echo_$(library)) \

@@ -226,6 +226,10 @@ END {
     row("channel.64.64", "capacity 64, 64 senders", "within", 150, "unring")
     row("channel.try", "without a wait, per call", "within", 10, "unring")
 
+    section("a call on another thread and back, elapsed ns")
+    row("work.1", "1 at a time")
+    row("work.64", "64 at a time", "at most", 1, "libuv")
+
     section("fibers, ns of processor time")
     row("fiber.callback", "a nop, by callback, 64 in flight")
     row("fiber.await", "the same awaited in fibers")
