@@ -229,18 +229,22 @@ BREACH(child_of_a_combinator, "recv (operation", "is lent to recv", LENT_RULE)
     begin(unr_recv(&second, a_socket(), memory, 8, 0));
 }
 
-/* ---- memory that is lent to what waits in user space ---- */
+/* ---- memory that is lent to what waits in a receiver ---- */
 
 static struct unr_receiver receiver;
 static struct unr_pool    *pool;
+static int                 peer;
 
 /* A receiver of a socket of that type, whose peer is silent: in most tests its reads wait. */
 static void make_receiver(int type, bool pooled)
 {
-    struct unr_pool_options options = { .size = sizeof options, .count = 4, .buffer_size = 4096 };
-    int                     ends[2];
+    struct unr_pool_options options = {
+        .size = sizeof options, .count = 4, .buffer_size = 4096, .published = 1
+    };
+    int ends[2];
     must(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) == 0);
     must(!pooled || unr_pool_open(&pool, loop, &options) == 0);
+    peer = ends[1];
     unr_receiver_init(&receiver, loop, pooled ? pool : NULL, ends[0], 0);
     turn();
 }
@@ -401,6 +405,61 @@ BREACH(read_into_a_layout, "recv (operation", "is lent to recvmsg_multishot", LE
     unr_start(loop, unr_recvmsg_multishot(&first, fd, pool, &layout, 0), shot, NULL);
     begin(unr_recv(&second, a_socket(), &layout, 8, 0));
 }
+
+/* ---- memory that is given back while it is lent ---- */
+
+#define GIVEN_BACK "is lent memory that is given back to its pool"
+
+BREACH(buffer_given_back_while_it_is_sent, "send (operation", GIVEN_BACK)
+{
+    make_receiver(SOCK_STREAM, true);
+    char *buffer = unr_pool_take(pool);
+    begin(unr_send(&first, a_socket(), buffer + 4090, 6, 0));
+    unr_pool_give(pool, buffer);
+}
+
+BREACH(buffer_given_back_while_it_is_read_into, "recv (operation", GIVEN_BACK)
+{
+    make_receiver(SOCK_STREAM, true);
+    char *buffer = unr_pool_take(pool);
+    begin(unr_recv(&first, a_socket(), buffer, 1, 0));
+    turn();
+    unr_pool_give(pool, buffer + 8);
+}
+
+/* A receiver with something to see, of which another socket is sent all. */
+static size_t send_what_is_shown(void)
+{
+    size_t len;
+    int    ends[2];
+    make_receiver(SOCK_STREAM, true);
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    must(write(peer, "shown", 5) == 5);
+    begin(unr_receive_view(&first, &receiver));
+    must(unr_loop_run(loop) == 0);
+    void *data = unr_receiver_data(&receiver, &len);
+    begin(unr_send(&second, ends[0], data, len, 0));
+    return len;
+}
+
+BREACH(consumed_while_it_is_sent, "send (operation", GIVEN_BACK)
+{
+    unr_receiver_consume(&receiver, send_what_is_shown());
+}
+
+/* A part may be consumed, the rest when the send has ended; another buffer may go back. */
+LAWFUL(given_back_lawfully)
+{
+    size_t len = send_what_is_shown();
+    char  *buffer = unr_pool_take(pool);
+    unr_receiver_consume(&receiver, 2);
+    unr_pool_give(pool, buffer);
+    must(unr_loop_run(loop) == 0);
+    unr_receiver_consume(&receiver, len - 2);
+    end_receiver();
+}
+
+/* ---- memory that is lent to what waits for a channel ---- */
 
 static struct unr_channel channel;
 static struct unr_waiter  waiter;

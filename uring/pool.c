@@ -4,6 +4,7 @@
  * Therefore only some stand in the ring, and the others lie on a stack: the one that was given back
  * last is used next. */
 #include "pool.h"
+#include "../lib/core/check.h"
 #include "../lib/core/contract.h"
 #include "enter.h"
 #include "newer.h"
@@ -141,6 +142,8 @@ void unri_pool_put(struct unr_pool *pool, unsigned buffer)
         push(pool, buffer);
         return;
     }
+    if (unlikely(pool->loop->checks != NULL))
+        unri_check_given_back(pool->loop, unri_pool_memory(pool, buffer), pool->size);
     calm_down(pool);
     if (unlikely(pool->spare == UNRI_NO_BUFFER))
         pool->spare = (uint16_t)buffer;

@@ -402,6 +402,23 @@ static void check_spans(struct unri_checks *checks, const struct watched *watche
     }
 }
 
+void unri_check_given_back(const struct unr_loop *loop, const void *memory, size_t len)
+{
+    const struct span  given = { .begin = (uintptr_t)memory, .end = (uintptr_t)memory + len };
+    const struct span *lent = find_overlap(loop->checks->read, &given);
+    char               words[160];
+    if (!lent)
+        lent = find_overlap(loop->checks->written, &given);
+    if (!lent)
+        return;
+    snprintf(words, sizeof words, "is lent memory that is given back to its pool: %p to %p",
+             (void *)lent->begin, (void *)(lent->end - 1));
+    broken(
+        lent->watched, words,
+        "a buffer is given back, and what a receiver shows is consumed, when the operations that "
+        "it is lent to have ended");
+}
+
 /* ---- start and end ---- */
 
 static void count_span(void *context, void *at, size_t len, enum unri_use use)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What UNR_LOOP_CHECKS looks for, on loops that were opened with it: memory that is lent twice,
- * descriptors that were closed in flight, and operations that were freed or overwritten in flight.
- * (Requests that nobody honours are in refusal.h.)  A loop without the flag pays two comparisons in
- * each turn: the start and the end of an operation are looked at on the ways that operations with a
- * slot, and the loop's own, take. */
+/* What UNR_LOOP_CHECKS looks for, on loops that were opened with it: memory that is lent twice, or
+ * given back while it is lent, descriptors that were closed in flight, and operations that were
+ * freed or overwritten in flight. (Requests that nobody honours are in refusal.h.)  A loop without
+ * the flag pays two comparisons in each turn: the start and the end of an operation are looked at
+ * on the ways that operations with a slot, and the loop's own, take. */
 #ifndef UNRI_CHECK_H
 #define UNRI_CHECK_H
 
@@ -34,6 +34,9 @@ struct unri_lent_visitor {
 /* Has a loop check its operations.  `lend` knows what each system call is lent. */
 int  unri_checks_open(struct unr_loop *loop, unri_lend_fn *lend);
 void unri_checks_close(struct unr_loop *loop);
+
+/* Looks at memory that is given back to a pool, which hands it to others. */
+void unri_check_given_back(const struct unr_loop *loop, const void *memory, size_t len);
 
 /* Looks at an operation that is being started, and remembers it until its end. */
 void unri_check_start(struct unr_loop *loop, struct unr_op *described);
