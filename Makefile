@@ -24,6 +24,7 @@
 #   make check-headers   each public header alone, as C11, C++11 and C++20; and its comments
 #   make check-gdb       gdb lists fibers and operations, of a process and of a stripped one, where gdb is installed
 #   make check-exception exceptions of C++ that are thrown, caught and thrown again in fibers
+#   make check-addresses thread-local variables in fibers, where library and program are optimised as a whole
 #   make check-floors    no file of the library knows one of a higher floor; its README names what is there
 #   make check-refused   the suite itself, tried where io_uring is refused
 #   make check-install   the examples built against an installed library
@@ -259,7 +260,7 @@ ci-deps: deps tsan-deps valgrind-deps cross-deps
 # A target that may install packages goes on in a make of its own, which finds them.
 again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: demo check kernel-programs check-programs check-tests check-exception check-gdb check-demo check-proxy check-fibers check-headers check-install check-floors check-readme
+.PHONY: demo check kernel-programs check-programs check-tests check-exception check-addresses check-gdb check-demo check-proxy check-fibers check-headers check-install check-floors check-readme
 .PHONY: check-plain check-asan check-tsan check-valgrind check-refused
 demo: demo-deps
 	@+$(again) $(BUILD)/examples/demo
@@ -270,7 +271,7 @@ LEFT_OUT := $(BUILD)/tests/tools/left_out
 
 # Most parts keep one core busy, so there are two rows of them, which take about as long.  What the second row prints is shown
 # behind the first.
-ROW        := tests floors exception gdb demo proxy fibers stress headers install
+ROW        := tests floors exception addresses gdb demo proxy fibers stress headers install
 ROW_BESIDE := sim model
 
 check: deps
@@ -332,6 +333,9 @@ check-gdb: lib $(LEFT_OUT)
 
 check-exception: lib $(LEFT_OUT)
 	@LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CXX='$(CXX)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_exception.sh
+
+check-addresses: $(LEFT_OUT)
+	@LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_addresses.sh
 
 # The suite itself, tried where io_uring is refused.
 check-refused: check-programs
