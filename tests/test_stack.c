@@ -22,9 +22,10 @@ enum { KIB = 1024, PAGE = 4096, SLAB = 4096 * KIB };
 #define MADV_GUARD_INSTALL 102
 #endif
 
-static bool refuses_guards, refuses_protection;
-static long guards_protected; /* by mprotect(2) */
-static int  maps_left = -1;   /* how many slabs are still mapped; below 0: all */
+static bool refuses_guards, refuses_protection, forces_huge_pages;
+static long guards_protected;  /* by mprotect(2) */
+static int  maps_left = -1;    /* how many slabs are still mapped; below 0: all */
+static int  commits_left = -1; /* how many slabs may still be written to */
 
 int madvise(void *address, size_t size, int advice)
 {
@@ -32,12 +33,19 @@ int madvise(void *address, size_t size, int advice)
         errno = EINVAL;
         return -1;
     }
+    if (forces_huge_pages && advice == MADV_NOHUGEPAGE)
+        advice = MADV_HUGEPAGE;
     return (int)syscall(SYS_madvise, address, size, advice);
 }
 
 int mprotect(void *address, size_t size, int protection)
 {
     if (refuses_protection && protection == PROT_NONE) {
+        errno = ENOMEM;
+        return -1;
+    }
+    if (protection != PROT_NONE && size >= SLAB / 4 && commits_left >= 0 && commits_left-- == 0) {
+        commits_left = 0;
         errno = ENOMEM;
         return -1;
     }
@@ -202,6 +210,27 @@ Test(stack, forty_thousand_where_guards_are_mprotect)
     cr_assert_geq(maps, max_map_count() / 4, "%ld", maps);
     cr_assert_leq(maps, max_map_count() / 2 + 1000, "%ld", maps);
     end_many(fibers, COUNT);
+    close_loop();
+}
+
+/* Where the slabs had huge pages, one would come with the first touch of a stack: the guards are in
+ * the way of that. */
+Test(stack, huge_pages_that_are_forced)
+{
+    enum { COUNT = 1000 };
+    if (SUPPORT_SANITIZED || RUNNING_ON_VALGRIND)
+        cr_skip_test("a sanitizer's own memory is more than that of the stacks");
+    for (int way = 0; way < 2; way++) {
+        reopen(1, 0);
+        refuses_guards = way;
+        forces_huge_pages = true;
+        long              resident = rss();
+        struct unr_fiber *fibers = start_many(COUNT, 0);
+        resident = rss() - resident;
+        cr_log_info("each: %ld bytes resident\n", resident * KIB / COUNT);
+        cr_assert_leq(resident, COUNT * 16, "%ld", resident);
+        end_many(fibers, COUNT);
+    }
     close_loop();
 }
 
@@ -438,18 +467,17 @@ Test(stack_contract, mlockall)
 
 /* ---- no memory ---- */
 
-/* Whichever slab is not to be had, the fibers for which it was end with -ENOMEM, the others run,
- * and when there is memory again, all do. */
-Test(stack, no_memory_for_a_slab)
+/* `left`: how many more slabs there is memory for. */
+static void lack_slabs(int *left)
 {
     enum { SIZES = 4, EACH = 20 };
     static struct unr_fiber fibers[SIZES][EACH];
     static const size_t     sizes[SIZES] = { 16 * KIB, 256 * KIB, 1024 * KIB, 2048 * KIB };
     struct unr_stats        s;
     int                     failed = 1;
-    for (int maps = 0; failed; maps++) {
+    for (int slabs = 0; failed; slabs++) {
         reopen(1, 0);
-        maps_left = maps;
+        *left = slabs;
         failed = 0;
         for (int i = 0; i < SIZES; i++)
             for (int j = 0; j < EACH; j++) {
@@ -457,7 +485,7 @@ Test(stack, no_memory_for_a_slab)
                 unr_start(loop, unr_fiber_with(&fibers[i][j], yields, NULL, &options), NULL, NULL);
             }
         run();
-        maps_left = -1;
+        *left = -1;
         for (int i = 0; i < SIZES; i++)
             for (int j = 0; j < EACH; j++) {
                 int error = fibers[i][j].op.result.error;
@@ -473,8 +501,37 @@ Test(stack, no_memory_for_a_slab)
         unr_start(loop, unr_fiber(&fibers[0][0], yields, NULL), NULL, NULL);
         run();
         cr_assert_eq(fibers[0][0].op.result.error, 0);
-        cr_assert_lt(maps, 100);
+        cr_assert_lt(slabs, 100);
     }
+    close_loop();
+}
+
+/* Whichever slab is not to be had, the fibers for which it was end with -ENOMEM, the others run,
+ * and when there is memory again, all do. */
+Test(stack, no_memory_for_a_slab)
+{
+    lack_slabs(&maps_left);
+}
+
+/* So it is where vm.overcommit_memory is 2: then the kernel refuses to have a mapping written to
+ * that it cannot promise memory for, whatever MAP_NORESERVE says.  (That of the machine is not
+ * touched: it counts for everything that runs.)  What cannot be used does not stay mapped. */
+Test(stack, no_memory_that_is_promised)
+{
+    lack_slabs(&commits_left);
+}
+
+Test(stack, what_cannot_be_used_does_not_stay_mapped)
+{
+    enum { COUNT = 100 };
+    cr_assert_eq(unr_loop_prepare_stacks(loop, 1, 0), 0);
+    long size = kib_of("/proc/self/status", "VmSize:");
+    for (int i = 0; i < COUNT; i++) {
+        commits_left = 0;
+        cr_assert_eq(unr_loop_prepare_stacks(loop, 1, 1024 * KIB), -ENOMEM);
+    }
+    size = kib_of("/proc/self/status", "VmSize:") - size;
+    cr_assert_lt(size, COUNT * 1024, "%ld", size);
     close_loop();
 }
 
