@@ -45,6 +45,7 @@ struct reader {
     int                      receives; /* begun */
     int                      ran;      /* how often the function was called */
     unr_filter_fn           *in, *out; /* set first, if there is one */
+    struct unr_signal       *stop;     /* bound to its slot; NULL: to none */
     void                    *context;
     bool (*survives)(struct reader *reader); /* asked where a receive was cancelled: whether the
                                                 next one is begun */
@@ -83,9 +84,22 @@ static void start_reader(struct reader *r, unr_filter_fn *in, unr_filter_fn *out
     r->in = in;
     r->out = out;
     r->seen.runs = 0;
-    start(&r->seen, described(r));
+    described(r);
+    if (r->stop)
+        unr_bind_slot(&r->op, unr_signal_slot(r->stop));
+    start(&r->seen, &r->op);
     submit();
     cr_assert_eq(r->receives, 1);
+}
+
+static struct unr_cancel_state *state_of(const struct reader *r)
+{
+    return r->state;
+}
+
+static int receives_of(const struct reader *r)
+{
+    return r->receives;
 }
 
 static void give(struct reader *r, const char *bytes)
@@ -99,10 +113,7 @@ static void until_receives(struct reader *r, int receives)
         cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
 }
 
-static unsigned strongest(unsigned types)
-{
-    return types & 4 ? 4 : types & 2 ? 2 : types;
-}
+#include "filters.h"
 
 /* ---- beginning ---- */
 
@@ -722,48 +733,10 @@ Test(fiber, sleeps_as_long_as_it_says)
 
 /* ---- Asio's filters ---- */
 
-static unr_filter_fn *const lets[] = { unr_let_none, unr_let_terminal, unr_let_partial,
-                                       unr_let_total };
-static const unsigned       masks[] = { 0, 1, 3, 7 };
-static const unsigned       emitted[] = { UNR_CANCEL_TERMINAL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL,
-                                          UNR_CANCEL_ALL };
-
-/* Each filter against each type and all of them: what the filter lets in ends the fiber, under the
- * guarantee that it supports now; what it does not is refused, not recorded, and the receive goes
- * on. */
+/* Here and below, what a test that only plays something states is in filters.h. */
 Test(fiber, filters_as_in_asio)
 {
-    for (size_t i = 0; i < LENGTH(lets); i++)
-        for (size_t j = 0; j < LENGTH(emitted); j++) {
-            struct unr_signal stop = { 0 };
-            struct reader     r = { .goal = 1, .in = lets[i], .out = lets[i] };
-            bool              lets_in = masks[i] & emitted[j];
-            unix_pair(r.fds);
-            start(&r.seen, unr_bind_slot(described(&r), unr_signal_slot(&stop)));
-            submit();
-            cr_assert_eq(unr_supports(&r.op), masks[i]);
-            cr_assert_eq(unr_signal_emit_cause(&stop, emitted[j], -61), lets_in);
-            cr_assert_eq(unr_state_cancelled(r.state), masks[i] & emitted[j]);
-            cr_assert_eq(unr_state_cause(r.state), lets_in ? -61 : 0);
-            submit();
-            if (lets_in) {
-                run();
-                expect_cancelled(&r.seen, masks[i] == 7 ? UNR_CANCEL_TOTAL : strongest(masks[i]),
-                                 UNR_VERDICT_CANCELLED, -61);
-                give(&r, "x");
-            } else {
-                cr_assert_eq(r.seen.runs, 0);
-                give(&r, "x");
-                run();
-                cr_assert_eq(r.seen.result.error, 0);
-                cr_assert_eq(r.seen.result.verdict, UNR_VERDICT_REFUSED);
-                cr_assert_eq(r.seen.result.cause, -61);
-            }
-            cr_assert_eq(r.seen.result.requested, emitted[j]);
-            cr_assert_eq(r.seen.result.bytes + drain(r.fds[0]), 1);
-            close_pair(r.fds);
-        }
-    close_loop();
+    play_each_filter_against_each_type();
 }
 
 /* Without filters it lets TERMINAL in, as Asio's coroutines do. */
@@ -785,112 +758,24 @@ Test(fiber, filters_as_in_asio_are_terminal_at_first)
     close_loop();
 }
 
-static unsigned total_to_partial(void *context, unsigned type)
-{
-    (void)context;
-    return type == UNR_CANCEL_TOTAL ? UNR_CANCEL_PARTIAL : type;
-}
-
-/* Around a receive that supports no more than PARTIAL, a TOTAL request is made one for PARTIAL: by
- * the in filter, which records that, or by the out filter, behind which TOTAL is on record. */
 Test(fiber, filter_makes_total_partial_on_the_way_in_or_out)
 {
-    for (int out = 0; out < 2; out++) {
-        struct reader r = { .goal = 8, .flags = MSG_WAITALL };
-        unix_pair(r.fds);
-        start_reader(&r, out ? unr_let_total : total_to_partial, out ? total_to_partial : NULL);
-        cr_assert_eq(unr_supports(&r.op), UNR_CANCEL_ALL);
-        give(&r, "abc");
-        submit();
-        submit();
-        unr_cancel(&r.op, UNR_CANCEL_TOTAL);
-        cr_assert_eq(unr_state_cancelled(r.state), out ? UNR_CANCEL_TOTAL : UNR_CANCEL_PARTIAL);
-        run();
-        expect_cancelled(&r.seen, UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED, -ECANCELED);
-        cr_assert_eq(r.seen.result.requested, UNR_CANCEL_TOTAL);
-        cr_assert_eq(r.seen.result.bytes + drain(r.fds[0]), 3);
-        close_pair(r.fds);
-    }
-    close_loop();
+    play_total_to_partial();
 }
 
-/* A child that supports none of what is passed on runs on; so does each later one. */
 Test(fiber, child_that_supports_none_of_what_is_passed_on_runs)
 {
-    struct reader r = { .goal = 16, .flags = MSG_WAITALL };
-    unix_pair(r.fds);
-    start_reader(&r, unr_let_total, NULL);
-    unr_cancel(&r.op, UNR_CANCEL_TOTAL);
-    give(&r, "0123456789abcdef");
-    run();
-    cr_assert_eq(r.seen.result.error, 0);
-    cr_assert_eq(r.seen.result.bytes, 16);
-    cr_assert_eq(r.seen.result.verdict, UNR_VERDICT_TOO_LATE);
-    cr_assert_eq(r.child.result.verdict, UNR_VERDICT_REFUSED);
-    cr_assert_eq(unr_state_cancelled(r.state), UNR_CANCEL_TOTAL);
-    close_pair(r.fds);
-    close_loop();
+    play_child_that_supports_none();
 }
 
-/* In total, out none: a request is recorded, interrupts nothing and pre-empts nothing; the fiber
- * may look. */
 Test(fiber, in_total_out_none_records_and_interrupts_nothing)
 {
-    struct reader r = { .goal = 3 };
-    unix_pair(r.fds);
-    start_reader(&r, unr_let_total, unr_let_none);
-    cr_assert(unr_cancel_cause(&r.op, UNR_CANCEL_PARTIAL, -62));
-    cr_assert_eq(unr_state_cancelled(r.state), UNR_CANCEL_PARTIAL);
-    cr_assert_eq(unr_state_cause(r.state), -62);
-    give(&r, "abc");
-    run();
-    cr_assert_eq(r.seen.result.error, 0);
-    cr_assert_eq(r.seen.result.bytes, 3);
-    cr_assert_eq(r.receives, 3);
-    cr_assert_eq(r.seen.result.verdict, UNR_VERDICT_TOO_LATE);
-    cr_assert_eq(r.seen.result.cause, -62);
-    cr_assert_eq(r.child.result.requested, 0, "the children know of nothing");
-    close_pair(r.fds);
-    close_loop();
+    play_in_total_out_none();
 }
 
-struct questions {
-    unsigned count, last, all;
-};
-
-static unsigned note(void *context, unsigned type)
-{
-    struct questions *questions = context;
-    questions->count++;
-    questions->last = type;
-    questions->all |= type;
-    return type == UNR_CANCEL_TERMINAL ? 0 : UNR_CANCEL_TERMINAL;
-}
-
-/* A filter is asked for one type at a time, with its context, and its answers are or-ed. */
 Test(fiber, filters_are_asked_bit_by_bit)
 {
-    struct questions q = { 0 };
-    struct reader    r = { .goal = 1, .context = &q };
-    unix_pair(r.fds);
-    start_reader(&r, note, NULL);
-    cr_assert_eq(unr_supports(&r.op), UNR_CANCEL_PARTIAL | UNR_CANCEL_TOTAL);
-    q = (struct questions){ 0 };
-    unr_cancel(&r.op, UNR_CANCEL_PARTIAL);
-    cr_assert_eq(q.count, 1);
-    cr_assert_eq(q.last, UNR_CANCEL_PARTIAL);
-    cr_assert_eq(unr_state_cancelled(r.state), UNR_CANCEL_TERMINAL);
-    run();
-    expect_cancelled(&r.seen, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
-
-    start_reader(&r, note, NULL);
-    q = (struct questions){ 0 };
-    unr_cancel(&r.op, UNR_CANCEL_ALL);
-    cr_assert_eq(q.count, 3);
-    cr_assert_eq(q.all, UNR_CANCEL_ALL);
-    run();
-    close_pair(r.fds);
-    close_loop();
+    play_filters_bit_by_bit();
 }
 
 static unsigned while_open(void *open, unsigned type)

@@ -36,8 +36,9 @@ struct reader {
     unsigned      supports;                  /* 0: ALL */
     bool (*survives)(struct reader *reader); /* asked where a receive was cancelled: whether the
                                                 next one is begun */
-    void *context;
-    char  buf[8];
+    struct unr_signal *stop;                 /* bound to its slot; NULL: to none */
+    void              *context;
+    char               buf[8];
 };
 
 static struct unr_cancel_state *state_of(struct reader *reader)
@@ -71,6 +72,8 @@ static struct unr_op *described(struct reader *reader)
 static void start_reader(struct reader *reader, unr_filter_fn *in, unr_filter_fn *out)
 {
     described(reader);
+    if (reader->stop)
+        unr_bind_slot(&reader->op, unr_signal_slot(reader->stop));
     unr_state_reset(state_of(reader), in, out, reader->context);
     begin(&reader->seen, &reader->op);
     submit();
@@ -87,57 +90,20 @@ static void until_steps(struct reader *reader, int steps)
         cr_assert_geq(unr_loop_run_once(loop, UNR_SEC(10)), 0);
 }
 
-static unsigned strongest(unsigned types)
+/* The first step begins the first, and the last one none. */
+static int receives_of(const struct reader *reader)
 {
-    return types & 4 ? 4 : types & 2 ? 2 : types;
+    return reader->steps - 1;
 }
+
+#include "filters.h"
 
 /* ---- Asio's matrix ---- */
 
-static unr_filter_fn *const lets[] = { unr_let_none, unr_let_terminal, unr_let_partial,
-                                       unr_let_total };
-static const unsigned       masks[] = { 0, 1, 3, 7 };
-static const unsigned       emitted[] = { UNR_CANCEL_TERMINAL, UNR_CANCEL_PARTIAL, UNR_CANCEL_TOTAL,
-                                          UNR_CANCEL_ALL };
-
-/* Each of Asio's filters against each type and all of them: what the filter lets in ends the
- * operation, under the guarantee that it supports now; what it does not is refused, not recorded,
- * and the receive goes on. */
+/* Here and below, what a test that only plays something states is in filters.h. */
 Test(state, each_filter_against_each_type)
 {
-    for (size_t i = 0; i < LENGTH(lets); i++)
-        for (size_t j = 0; j < LENGTH(emitted); j++) {
-            struct unr_signal stop = { 0 };
-            struct reader     r = { .goal = 1 };
-            unix_pair(r.fds);
-            unr_bind_slot(described(&r), unr_signal_slot(&stop));
-            unr_state_reset(state_of(&r), lets[i], lets[i], NULL);
-            cr_assert_eq(unr_supports(&r.op), masks[i]);
-            begin(&r.seen, &r.op);
-            submit();
-            cr_assert_eq(unr_signal_emit_cause(&stop, emitted[j], -61),
-                         (masks[i] & emitted[j]) != 0);
-            cr_assert_eq(unr_state_cancelled(state_of(&r)), masks[i] & emitted[j]);
-            cr_assert_eq(unr_state_cause(state_of(&r)), masks[i] & emitted[j] ? -61 : 0);
-            submit();
-            if (masks[i] & emitted[j]) {
-                run();
-                expect_cancelled(&r.seen, masks[i] == 7 ? UNR_CANCEL_TOTAL : strongest(masks[i]),
-                                 UNR_VERDICT_CANCELLED, -61);
-                give(&r, "x");
-            } else {
-                cr_assert_eq(r.seen.runs, 0);
-                give(&r, "x");
-                run();
-                cr_assert_eq(r.seen.result.error, 0);
-                cr_assert_eq(r.seen.result.verdict, UNR_VERDICT_REFUSED);
-                cr_assert_eq(r.seen.result.cause, -61);
-            }
-            cr_assert_eq(r.seen.result.requested, emitted[j]);
-            cr_assert_eq(r.seen.result.bytes + drain(r.fds[0]), 1);
-            close_pair(r.fds);
-        }
-    close_loop();
+    play_each_filter_against_each_type();
 }
 
 /* Without filters the same holds for what the operation supports. */
@@ -189,75 +155,19 @@ Test(state, filters_are_asked_about_what_is_latched_before_the_start)
 
 /* ---- filters of the caller's own ---- */
 
-static unsigned total_to_partial(void *context, unsigned type)
-{
-    (void)context;
-    return type == UNR_CANCEL_TOTAL ? UNR_CANCEL_PARTIAL : type;
-}
-
-/* Around a receive that supports no more than PARTIAL, a TOTAL request is made one for PARTIAL: by
- * the in filter, which records that, or by the out filter, behind which TOTAL is on record. */
 Test(state, filter_makes_total_partial_on_the_way_in_or_out)
 {
-    for (int out = 0; out < 2; out++) {
-        struct reader r = { .goal = 8, .flags = MSG_WAITALL };
-        unix_pair(r.fds);
-        start_reader(&r, out ? NULL : total_to_partial, out ? total_to_partial : NULL);
-        cr_assert_eq(unr_supports(&r.op), UNR_CANCEL_ALL);
-        give(&r, "abc");
-        submit();
-        submit();
-        unr_cancel(&r.op, UNR_CANCEL_TOTAL);
-        cr_assert_eq(unr_state_cancelled(state_of(&r)),
-                     out ? UNR_CANCEL_TOTAL : UNR_CANCEL_PARTIAL);
-        run();
-        expect_cancelled(&r.seen, UNR_CANCEL_PARTIAL, UNR_VERDICT_CANCELLED, -ECANCELED);
-        cr_assert_eq(r.seen.result.requested, UNR_CANCEL_TOTAL);
-        cr_assert_eq(r.seen.result.bytes + drain(r.fds[0]), 3);
-        close_pair(r.fds);
-    }
-    close_loop();
+    play_total_to_partial();
 }
 
-/* ... and without one it is let in, and refused by the child, which runs on; so does each later
- * one. */
 Test(state, child_that_supports_none_of_what_is_passed_on_runs)
 {
-    struct reader r = { .goal = 16, .flags = MSG_WAITALL };
-    unix_pair(r.fds);
-    start_reader(&r, NULL, NULL);
-    unr_cancel(&r.op, UNR_CANCEL_TOTAL);
-    give(&r, "0123456789abcdef");
-    run();
-    cr_assert_eq(r.seen.result.error, 0);
-    cr_assert_eq(r.seen.result.bytes, 16);
-    cr_assert_eq(r.seen.result.verdict, UNR_VERDICT_TOO_LATE);
-    cr_assert_eq(r.child.result.verdict, UNR_VERDICT_REFUSED);
-    cr_assert_eq(unr_state_cancelled(state_of(&r)), UNR_CANCEL_TOTAL);
-    close_pair(r.fds);
-    close_loop();
+    play_child_that_supports_none();
 }
 
-/* In total, out none: a request is recorded, interrupts nothing and pre-empts nothing; a step may
- * look. */
 Test(state, in_total_out_none_records_and_interrupts_nothing)
 {
-    struct reader r = { .goal = 3 };
-    unix_pair(r.fds);
-    start_reader(&r, unr_let_total, unr_let_none);
-    cr_assert(unr_cancel_cause(&r.op, UNR_CANCEL_PARTIAL, -62));
-    cr_assert_eq(unr_state_cancelled(state_of(&r)), UNR_CANCEL_PARTIAL);
-    cr_assert_eq(unr_state_cause(state_of(&r)), -62);
-    give(&r, "abc");
-    run();
-    cr_assert_eq(r.seen.result.error, 0);
-    cr_assert_eq(r.seen.result.bytes, 3);
-    cr_assert_eq(r.steps, 4);
-    cr_assert_eq(r.seen.result.verdict, UNR_VERDICT_TOO_LATE);
-    cr_assert_eq(r.seen.result.cause, -62);
-    cr_assert_eq(r.child.result.requested, 0, "the children know of nothing");
-    close_pair(r.fds);
-    close_loop();
+    play_in_total_out_none();
 }
 
 static void look_then_end(struct unr_compose *self, struct unr_op *finished)
@@ -290,43 +200,9 @@ Test(state, in_total_out_none_ends_where_the_step_chooses)
     close_loop();
 }
 
-struct questions {
-    unsigned count, last, all;
-};
-
-static unsigned note(void *context, unsigned type)
-{
-    struct questions *questions = context;
-    questions->count++;
-    questions->last = type;
-    questions->all |= type;
-    return type == UNR_CANCEL_TERMINAL ? 0 : UNR_CANCEL_TERMINAL;
-}
-
-/* A filter is asked for one type at a time, with its context, and its answers are or-ed. */
 Test(state, filters_are_asked_bit_by_bit)
 {
-    struct questions q = { 0 };
-    struct reader    r = { .goal = 1, .context = &q };
-    unix_pair(r.fds);
-    start_reader(&r, note, NULL);
-    cr_assert_eq(unr_supports(&r.op), UNR_CANCEL_PARTIAL | UNR_CANCEL_TOTAL);
-    q = (struct questions){ 0 };
-    unr_cancel(&r.op, UNR_CANCEL_PARTIAL);
-    cr_assert_eq(q.count, 1);
-    cr_assert_eq(q.last, UNR_CANCEL_PARTIAL);
-    cr_assert_eq(unr_state_cancelled(state_of(&r)), UNR_CANCEL_TERMINAL);
-    run();
-    expect_cancelled(&r.seen, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
-
-    start_reader(&r, note, NULL);
-    q = (struct questions){ 0 };
-    unr_cancel(&r.op, UNR_CANCEL_ALL);
-    cr_assert_eq(q.count, 3);
-    cr_assert_eq(q.all, UNR_CANCEL_ALL);
-    run();
-    close_pair(r.fds);
-    close_loop();
+    play_filters_bit_by_bit();
 }
 
 static unsigned while_open(void *open, unsigned type)
