@@ -23,6 +23,7 @@
 #   make check-valgrind  a part of the tests under valgrind; FILTER picks another
 #   make check-headers   each public header alone, as C11, C++11 and C++20; and its comments
 #   make check-gdb       gdb lists fibers and operations, of a process and of a stripped one, where gdb is installed
+#   make check-cpp       unring.hpp: coroutines of C++20, on the kernel and on the simulated one, with each compiler
 #   make check-exception exceptions of C++ that are thrown, caught and thrown again in fibers
 #   make check-addresses thread-local variables in fibers, where library and program are optimised as a whole
 #   make check-floors    no file of the library knows one of a higher floor; its README names what is there
@@ -260,7 +261,7 @@ ci-deps: deps tsan-deps valgrind-deps cross-deps
 # A target that may install packages goes on in a make of its own, which finds them.
 again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: demo check kernel-programs check-programs check-tests check-exception check-addresses check-gdb check-demo check-proxy check-fibers check-headers check-install check-floors check-readme
+.PHONY: demo check kernel-programs check-programs check-tests check-exception check-addresses check-cpp check-gdb check-demo check-proxy check-fibers check-headers check-install check-floors check-readme
 .PHONY: check-plain check-asan check-tsan check-valgrind check-refused
 demo: demo-deps
 	@+$(again) $(BUILD)/examples/demo
@@ -271,7 +272,7 @@ LEFT_OUT := $(BUILD)/tests/tools/left_out
 
 # Most parts keep one core busy, so there are two rows of them, which take about as long.  What the second row prints is shown
 # behind the first.
-ROW        := tests floors exception addresses gdb demo proxy fibers stress headers install
+ROW        := tests floors exception addresses cpp gdb demo proxy fibers stress headers install
 ROW_BESIDE := sim model
 
 check: deps
@@ -304,7 +305,7 @@ check-tests: $(EXAMPLES) $(TESTS)
 check-tsan: tsan-deps
 check-asan check-tsan: check-%: deps
 	@+$(again) VARIANT=$* kernel-programs
-	@+$(again) VARIANT=$* check-rows ROW=tests ROW_BESIDE='demo proxy fibers stress'
+	@+$(again) VARIANT=$* check-rows ROW=tests ROW_BESIDE='cpp demo proxy fibers stress'
 
 # The tests of test_table run on either kind of ring in any case.
 check-plain: deps
@@ -337,6 +338,9 @@ check-exception: lib $(LEFT_OUT)
 check-addresses: $(LEFT_OUT)
 	@LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_addresses.sh
 
+check-cpp: lib $(BUILD)/libunring-sim.a $(LEFT_OUT)
+	@LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' SANITIZE='$(SANITIZE)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_cpp.sh
+
 # The suite itself, tried where io_uring is refused.
 check-refused: check-programs
 	@MAKE='$(MAKE)' BUILD='$(BUILD)' tests/test_refused.sh
@@ -350,7 +354,7 @@ check-headers:
 	@tests/test_comments.sh $(HEADERS)
 
 check-install: lib check-readme $(LEFT_OUT)
-	@LEFT_OUT='$(LEFT_OUT)' MAKE='$(MAKE)' CC='$(CC)' VERSION='$(VERSION)' SONAME='$(SONAME)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' \
+	@LEFT_OUT='$(LEFT_OUT)' MAKE='$(MAKE)' CC='$(CC)' CXX='$(CXX)' VERSION='$(VERSION)' SONAME='$(SONAME)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' \
 		tests/test_install.sh
 
 check-readme: lib
@@ -496,7 +500,7 @@ FEATURES := $(BUILD)/examples/features
 .PHONY: install uninstall
 install: lib $(SIM_LIBRARY) $(FEATURES)
 	install -d '$(DESTDIR)$(INCLUDEDIR)/unring' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(BINDIR)'
-	install -m 644 include/unring.h '$(DESTDIR)$(INCLUDEDIR)'
+	install -m 644 include/unring.h include/unring.hpp '$(DESTDIR)$(INCLUDEDIR)'
 	install -m 644 include/unring/*.h '$(DESTDIR)$(INCLUDEDIR)/unring'
 	$(call install_library,libunring,$(SONAME))
 	$(call install_library,libunring-sim,$(SIM_SONAME))
@@ -510,7 +514,7 @@ install: lib $(SIM_LIBRARY) $(FEATURES)
 
 uninstall:
 	rm -rf '$(DESTDIR)$(INCLUDEDIR)/unring'
-	rm -f '$(DESTDIR)$(INCLUDEDIR)/unring.h' $(patsubst %,'$(DESTDIR)$(LIBDIR)/pkgconfig/%.pc',unring unring-sim)
+	rm -f '$(DESTDIR)$(INCLUDEDIR)/unring.h' '$(DESTDIR)$(INCLUDEDIR)/unring.hpp' $(patsubst %,'$(DESTDIR)$(LIBDIR)/pkgconfig/%.pc',unring unring-sim)
 	rm -f $(patsubst %,'$(DESTDIR)$(LIBDIR)/%',libunring.a libunring.so $(SONAME) libunring.so.$(VERSION) \
 		libunring-sim.a libunring-sim.so $(SIM_SONAME) libunring-sim.so.$(VERSION))
 	rm -f '$(DESTDIR)$(BINDIR)/unring-features' '$(DESTDIR)$(GDB_AUTOLOAD)/libunring.so.$(VERSION)-gdb.py'
@@ -518,7 +522,7 @@ uninstall:
 
 # ---- the look of the code ----
 
-C_FILES = $(HEADERS) $(shell find lib uring examples tests -name '*.[ch]')
+C_FILES = $(HEADERS) include/unring.hpp $(shell find lib uring examples tests -name '*.[ch]')
 
 # The version whose layout this is; a later one breaks lines elsewhere.
 CLANG_FORMAT ?= clang-format-14

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Compiles each public header alone, twice in one file, as strictly as the compilers that are installed can; and durations
-# where the language wants a constant.
+# where the language wants a constant.  The header for C++, unring.hpp, names every structure of C, and has every function that
+# describes an operation; where it cannot be compiled, it says so in words.
 #
 #     tests/test_headers.sh include/unring.h include/unring/*.h
 
@@ -51,11 +52,42 @@ check() { # COMPILER LANGUAGE STANDARD HEADER...
     echo "headers: $standard with $compiler: $#, $bad failed"
 }
 
+complete() { # HEADER...: what of theirs is missing in unring.hpp
+    local name missing=0
+    for name in $(cat "$@" | sed -nE 's/^struct unr_([a-z_]+) \{$/\1/p' | grep -vE '_private$|^(result|sequence|op_type|line|scope_member|acceptor_line)$' |
+        grep -vxE 'explore_options|exploration'); do
+        grep -q "^using $name = struct ::unr_$name;" include/unring.hpp || { echo "headers: unring.hpp does not name struct unr_$name"; missing=1; }
+    done
+    # In the first argument they are given memory; unring.hpp has its own words for what is around other operations.
+    for name in $(cat "$@" | tr '\n' ' ' | grep -oE 'UNR_API struct unr_op \*unr_[a-z_]+\(struct unr_[a-z_]+ +\*(op|[a-z]+),?[^;]*;' |
+        sed -E 's/.*\*unr_([a-z_]+)\(.*/\1/' | sort -u | grep -vE '_multishot$|^generator_' |
+        grep -vxE 'any|all|group|bind|bind_slot|cancel_at|cancel_after|compose|delay|describe|fiber|fiber_with|filter|scope|shield'); do
+        grep -qE "^inline constexpr detail::function<::unr_$name(, opened)?> +$name;" include/unring.hpp ||
+            { echo "headers: unring.hpp has no function $name"; missing=1; }
+    done
+    return "$missing"
+}
+
+refuses() { # COMPILER WORDS OPTION...: unring.hpp does not compile, and says why
+    local compiler=$1 words=$2
+    shift 2
+    echo '#include <unring.hpp>' | "$compiler" -x c++ "$@" -Iinclude -fsyntax-only - 2>&1 | grep -q "error.*$words" ||
+        { echo "headers: unring.hpp does not say '$words' with $compiler $*"; failed=$((failed + 1)); }
+}
+
 for compiler in gcc clang; do check "$compiler" c c11 "$@"; done
 for compiler in g++ clang++; do
     check "$compiler" c++ c++11 "$@"
-    check "$compiler" c++ c++20 "$@"
+    if ! command -v "$compiler" >/dev/null || ! echo '#include <coroutine>' | "$compiler" -x c++ -std=c++20 -fsyntax-only - 2>/dev/null; then
+        check "$compiler" c++ c++20 "$@"
+        echo "headers: skipped: unring.hpp with $compiler, which has no coroutines of C++20"
+        continue
+    fi
+    check "$compiler" c++ c++20 "$@" include/unring.hpp
+    refuses "$compiler" 'needs C++20' -std=c++17
+    refuses "$compiler" 'needs exceptions' -std=c++20 -fno-exceptions
 done
+complete "$@" || failed=$((failed + 1))
 
 [ "$ran" -gt 0 ] || echo "headers: no compiler here"
 [ "$ran" -gt 0 ] && [ "$failed" -eq 0 ]

@@ -79,6 +79,17 @@ for source in examples/sim/*.c; do
     count=$((count + 1))
 done
 
+# Coroutines of C++20 need nothing but the header.
+if command -v "${CXX%% *}" >/dev/null && echo '#include <coroutine>' | $CXX -x c++ -std=c++20 -fsyntax-only - 2>/dev/null; then
+    printf '#include <unring.hpp>\nint main() { return unring::run([]() -> unring::task<int> { co_return 0; }); }\n' >"$root/coroutine.cc"
+    $CXX -std=c++20 "$root/coroutine.cc" -o "$root/coroutine-shared" $shared || fail "unring.hpp: not with the shared library"
+    $CXX -std=c++20 "$root/coroutine.cc" -o "$root/coroutine-static" $static || fail "unring.hpp: not with the static library"
+    "$LEFT_OUT" "install: running a coroutine" || LD_LIBRARY_PATH=$lib "$root/coroutine-shared" || fail "a coroutine does not run"
+    count=$((count + 1))
+else
+    echo "install: skipped: unring.hpp: no ${CXX%% *} here that has the coroutines of C++20"
+fi
+
 $MAKE -s --no-print-directory uninstall "${settings[@]}"
 [ -z "$(left_in "$root/opt")" ] || fail "uninstall left $(left_in "$root/opt")"
 [ ! -s "$root/ldconfig.log" ] || fail "with DESTDIR it calls $(cat "$root/ldconfig.log")"
