@@ -65,6 +65,7 @@ SOURCES  := $(wildcard lib/*/*.c uring/*.c)
 ASSEMBLY := $(wildcard lib/*/*.S)
 LIBRARY  := $(BUILD)/libunring.a $(BUILD)/libunring.so
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(filter-out examples/common.c,$(wildcard examples/*.c)))
+EXAMPLES_CPP := $(patsubst %.cpp,$(BUILD)/%_cpp,$(wildcard examples/*.cpp))
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 STRESS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/stress/*.c))
 FUZZ     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -139,7 +140,7 @@ say = @echo '  $(1)';
 endif
 
 .PHONY: all lib
-all: lib $(EXAMPLES)
+all: lib $(EXAMPLES) $(EXAMPLES_CPP)
 lib: $(LIBRARY)
 
 $(LIBRARY_OBJECTS): private FLAGS = $(LIBRARY_FLAGS) $(LTO)
@@ -176,6 +177,18 @@ link = $(call say,LINK  $@)$(CC) $(SANITIZE) $(CFLAGS) $(LDFLAGS) -o $@ $(filter
 
 $(EXAMPLES): $(BUILD)/%: $(BUILD)/%.o $(EXAMPLE_COMMON) $(BUILD)/libunring.a
 	$(call link,-lm)
+
+# Left out where the C++ compiler has no coroutines of C++20, or there is none.  A sanitizer's library is its compiler's.
+has_coroutines = command -v $(firstword $(CXX)) && echo '\#include <coroutine>' | $(CXX) -x c++ -std=c++20 -E -
+CXX_VARIANT    = $(if $(and $(SANITIZE),$(findstring clang,$(firstword $(CC)))),clang++,$(CXX))
+
+$(EXAMPLES_CPP): $(BUILD)/%_cpp: %.cpp include/unring.hpp $(HEADERS) $(EXAMPLE_COMMON) $(BUILD)/libunring.a
+	@if ! { $(has_coroutines); } >/dev/null 2>&1; then \
+		echo "$<: skipped: no $(firstword $(CXX)) here that has the coroutines of C++20"; \
+	else $(if $(V),set -x,echo '  CXX   $<'); \
+		$(CXX_VARIANT) -std=c++20 -Wall -Wextra $(if $(WERROR),-Werror) $(SANITIZE) -Iinclude $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) \
+			-ffile-prefix-map=$(CURDIR)=. -o $@ $(filter %.cpp %.o %.a,$^) -lm $(URING_LIBS) -pthread; \
+	fi
 
 $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_COMMON) $(BUILD)/libunring.a
 	$(call link,$(CRITERION_LIBS) -lm)
@@ -261,7 +274,7 @@ ci-deps: deps tsan-deps valgrind-deps cross-deps
 # A target that may install packages goes on in a make of its own, which finds them.
 again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: demo check kernel-programs check-programs check-tests check-exception check-addresses check-cpp check-gdb check-demo check-proxy check-fibers check-headers check-install check-floors check-readme
+.PHONY: demo check kernel-programs check-programs check-tests check-exception check-addresses check-cpp check-gdb check-demo check-proxy check-fibers check-echo check-headers check-install check-floors check-readme
 .PHONY: check-plain check-asan check-tsan check-valgrind check-refused
 demo: demo-deps
 	@+$(again) $(BUILD)/examples/demo
@@ -272,7 +285,7 @@ LEFT_OUT := $(BUILD)/tests/tools/left_out
 
 # Most parts keep one core busy, so there are two rows of them, which take about as long.  What the second row prints is shown
 # behind the first.
-ROW        := tests floors exception addresses cpp gdb demo proxy fibers stress headers install
+ROW        := tests floors exception addresses cpp gdb demo proxy fibers echo stress headers install
 ROW_BESIDE := sim model
 
 check: deps
@@ -296,7 +309,7 @@ check-row-beside:
 	@+{ $(call run_parts,$(ROW_BESIDE)); } >$(BUILD)/beside.log 2>&1
 
 # What runs on the kernel, and what is simulated.
-kernel-programs: lib $(EXAMPLES) $(TESTS) $(STRESS) $(TOOLS)
+kernel-programs: lib $(EXAMPLES) $(EXAMPLES_CPP) $(TESTS) $(STRESS) $(TOOLS)
 check-programs: kernel-programs sim
 
 check-tests: $(EXAMPLES) $(TESTS)
@@ -305,7 +318,7 @@ check-tests: $(EXAMPLES) $(TESTS)
 check-tsan: tsan-deps
 check-asan check-tsan: check-%: deps
 	@+$(again) VARIANT=$* kernel-programs
-	@+$(again) VARIANT=$* check-rows ROW=tests ROW_BESIDE='cpp demo proxy fibers stress'
+	@+$(again) VARIANT=$* check-rows ROW=tests ROW_BESIDE='cpp demo proxy fibers echo stress'
 
 # The tests of test_table run on either kind of ring in any case.
 check-plain: deps
@@ -324,10 +337,13 @@ check-proxy: $(BUILD)/examples/proxy $(BUILD)/examples/udp_echo $(LEFT_OUT)
 	@tests/test_proxy.sh $(BUILD)/examples/proxy $(LEFT_OUT)
 	@tests/test_udp_echo.sh $(BUILD)/examples/udp_echo $(LEFT_OUT)
 
-FIBER_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,step5_fiber step6_fiber step7_fiber step8_fiber fiber_proxy fiber_server chat pipeline)
+FIBER_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,step5_fiber step6_fiber step7_fiber step8_fiber fiber_proxy fiber_server chat pipeline fetch)
 
 check-fibers: $(LEFT_OUT) $(FIBER_EXAMPLES)
 	@tests/test_fibers.sh $(BUILD)/examples $<
+
+check-echo: $(EXAMPLES_CPP) $(LEFT_OUT)
+	@tests/test_echo.sh $(BUILD)/examples/echo_cpp $(LEFT_OUT)
 
 check-gdb: lib $(LEFT_OUT)
 	@LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_gdb.sh
@@ -522,7 +538,7 @@ uninstall:
 
 # ---- the look of the code ----
 
-C_FILES = $(HEADERS) include/unring.hpp $(shell find lib uring examples tests -name '*.[ch]')
+C_FILES = $(HEADERS) include/unring.hpp $(shell find lib uring examples tests -name '*.[ch]' -o -name '*.cpp')
 
 # The version whose layout this is; a later one breaks lines elsewhere.
 CLANG_FORMAT ?= clang-format-14

@@ -7,6 +7,10 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct address {
     struct sockaddr_storage storage;
     socklen_t               len;
@@ -47,7 +51,7 @@ bool parse_seconds(const char *text, double *ret_seconds);
 
 /* Prints the message, and the error's text unless `error` is 0, and ends the program with status
  * 1. */
-_Noreturn void die(int error, const char *what);
+__attribute__((noreturn)) void die(int error, const char *what);
 
 /* Reads the command line "[LISTEN]", by default a port that the system chooses.  Returns a
  * listening socket and prints where it listens.  Ends the program with a message where something is
@@ -72,5 +76,9 @@ void             block_interrupts(void);
  * ret_target  NULL: the caller reads it, a name perhaps.
  * seconds  NULL where a step takes none; otherwise holds the default, and then the user's. */
 int step_listen(int argc, char **argv, struct address *ret_target, double *seconds);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

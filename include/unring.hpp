@@ -52,6 +52,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <string_view>
 #include <system_error>
 #include <tuple>
 #include <type_traits>
@@ -378,6 +379,44 @@ class signal
 
   private:
     unr_signal signal_{};
+};
+
+/* Owns a buffer that grows up to a limit: buffer.h.
+ *
+ * Memory   it stays where it is, and outlives what it is lent to.
+ * Threads  the loop's. */
+class buffer
+{
+  public:
+    explicit buffer(std::size_t limit) noexcept
+    {
+        unr_buffer_init(&buffer_, limit);
+    }
+    buffer(const buffer &) = delete;
+    ~buffer()
+    {
+        unr_buffer_free(&buffer_);
+    }
+
+    /* Returns what is in it: unr_buffer_data().  Valid until the buffer is changed or lent. */
+    std::string_view view() const noexcept
+    {
+        std::size_t len;
+        const void *data = unr_buffer_data(&buffer_, &len);
+        return { static_cast<const char *>(data), len };
+    }
+    /* Takes bytes from its front: unr_buffer_consume(). */
+    void consume(std::size_t len) noexcept
+    {
+        unr_buffer_consume(&buffer_, len);
+    }
+    unr_buffer *get() noexcept
+    {
+        return &buffer_;
+    }
+
+  private:
+    unr_buffer buffer_{};
 };
 
 /* A cancellation state: state.h.  It is a view of that of the task or of the fiber that asked for

@@ -81,11 +81,15 @@ done
 
 # Coroutines of C++20 need nothing but the header.
 if command -v "${CXX%% *}" >/dev/null && echo '#include <coroutine>' | $CXX -x c++ -std=c++20 -fsyntax-only - 2>/dev/null; then
-    printf '#include <unring.hpp>\nint main() { return unring::run([]() -> unring::task<int> { co_return 0; }); }\n' >"$root/coroutine.cc"
-    $CXX -std=c++20 "$root/coroutine.cc" -o "$root/coroutine-shared" $shared || fail "unring.hpp: not with the shared library"
-    $CXX -std=c++20 "$root/coroutine.cc" -o "$root/coroutine-static" $static || fail "unring.hpp: not with the static library"
+    printf '#include <unring.hpp>\nint main() { return unring::run([]() -> unring::task<int> { co_return 0; }); }\n' >"$root/coroutine.cpp"
+    $CC -O1 -c examples/common.c -o "$root/common.o"
+    for source in "$root/coroutine.cpp" examples/*.cpp; do
+        name=$(basename "$source" .cpp)
+        $CXX -std=c++20 "$source" "$root/common.o" -o "$root/$name-shared" $shared -lm || fail "$name.cpp: not with the shared library"
+        $CXX -std=c++20 "$source" "$root/common.o" -o "$root/$name-static" $static -lm || fail "$name.cpp: not with the static library"
+        count=$((count + 1))
+    done
     "$LEFT_OUT" "install: running a coroutine" || LD_LIBRARY_PATH=$lib "$root/coroutine-shared" || fail "a coroutine does not run"
-    count=$((count + 1))
 else
     echo "install: skipped: unring.hpp: no ${CXX%% *} here that has the coroutines of C++20"
 fi
