@@ -17,7 +17,7 @@ failed=0
 compilers=$CXX
 levels='-O0 -O2'
 if [ -n "${SANITIZE-}" ]; then
-    levels=-O1
+    levels=-O0
     case ${CC%% *} in *clang*) compilers=clang++ ;; esac
 elif [ "${CXX%% *}" != clang++ ]; then
     compilers="$CXX

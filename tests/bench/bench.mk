@@ -8,7 +8,7 @@ BENCH_LIB ?= build/release/libunring.a
 CFLAGS    ?= -O2 -g
 CXXFLAGS  ?= $(CFLAGS)
 ROUNDS    ?= 5
-ONLY      ?= nop cancel timers deadline group compose channel fiber work lines write_all alone echo proxy memory instructions syscalls
+ONLY      ?= nop cancel timers deadline group compose channel fiber coroutine work lines write_all alone echo proxy memory instructions syscalls
 
 here     := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 warnings := -Wall -Wextra
@@ -20,6 +20,7 @@ have_libuv      := $(call has,$(CC) -x c,uv.h)
 have_libev      := $(call has,$(CC) -x c,ev.h)
 have_asio_epoll := $(call has,$(CXX) -x c++,boost/asio.hpp)
 have_asio_uring := $(call has,$(CXX) -x c++,boost/asio/detail/io_uring_service.hpp)
+have_coroutines := $(call has,$(CXX) -x c++ -std=gnu++20,coroutine)
 optional        := libuv libev asio_epoll asio_uring
 present         := $(foreach library,$(optional),$(if $(have_$(library)),$(library)))
 missing         := $(filter-out $(present),$(optional))
@@ -28,6 +29,7 @@ missing         := $(filter-out $(present),$(optional))
 programs := load serve_haproxy cancel_receivers cancel_pooled lines_receivers lines_pooled echo \
     $(foreach library,unring liburing,nop_$(library) lines_$(library) write_all_$(library)) group_unring compose_unring channel_unring fiber_unring work_unring \
     $(patsubst %,channel_%,$(filter asio_%,$(present))) $(patsubst %,fiber_%,$(filter asio_%,$(present))) $(patsubst %,work_%,$(filter libuv asio_epoll,$(present))) \
+    $(if $(have_coroutines),coroutine_unring $(patsubst %,coroutine_%,$(filter asio_%,$(present)))) \
     $(foreach library,unring liburing $(present),cancel_$(library) serve_$(library)) \
     $(foreach library,unring liburing $(filter-out libev,$(present)),deadline_$(library)) \
     $(foreach library,$(present),echo_$(library)) \
@@ -50,6 +52,9 @@ compile_cc = $(CXX) $(CPPFLAGS) -D_GNU_SOURCE -std=gnu++20 $(warnings) $(CXXFLAG
 
 $(BUILD)/%_unring: $(here)/%_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
 	$(compile_c) -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
+
+$(BUILD)/coroutine_unring: $(here)/coroutine_unring.cc include/unring.hpp $(headers) $(BENCH_LIB) | $(BUILD)
+	$(compile_cc) -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
 
 $(BUILD)/%_receivers: $(here)/%_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
 	$(compile_c) -DRECEIVERS -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread

@@ -243,6 +243,13 @@ END {
     row("fiber.scope.timed", "with a deadline")
     row("fiber.nursery", "a nursery, opened and closed")
 
+    section("coroutines of C++20, ns of processor time")
+    row("coroutine.await", "co_await of a nop, 64 in flight")
+    row("coroutine.percent", "the same, % of unr_await in fibers", "within", 110, "unring")
+    row("coroutine.any", "a nop || a timer", "at most", 0.3, "asio_epoll")
+    row("coroutine.child", "co_await of a child that ends", "within", 45, "unring")
+    row("coroutine.life", "spawn, run, end", "at most", 0.4, "asio_epoll")
+
     section("lines of 64 bytes, thousands per second of processor time")
     row("lines.bulk", "1,024 at a time", "at least", 0.9, "liburing")
     row("lines.bulk_found", "the same, looked for by the caller", "at least", 0.9, "liburing")
