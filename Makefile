@@ -374,7 +374,7 @@ check-install: lib check-readme $(LEFT_OUT)
 		tests/test_install.sh
 
 check-readme: lib
-	@MAKE='$(MAKE)' CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' tests/test_readme.sh
+	@MAKE='$(MAKE)' CC='$(CC)' CXX='$(CXX)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' tests/test_readme.sh
 
 # ---- stress and speed ----
 

@@ -11,11 +11,13 @@
 #     <!-- inside: HEAD -->     C: the body of a function with this head.
 #     <!-- part -->             C: functions.  What both take for granted is declared below, in `given`.
 #     <!-- from FILE -->        C: paragraphs of a file that is compiled elsewhere, word for word.
+#     <!-- first.cpp -->        C++: a program, and what it prints, likewise; left out where the compiler has no coroutines.
+#     <!-- run c++ -->          sh: as the next one, likewise left out.
 #     <!-- run -->              sh: run in the folder where the programs are, with a line of 6 bytes to read, as if the
 #                               library were in the system's folders.  A block of text behind it is what it prints.
 #     <!-- run by itself -->    sh: the same, where it is not.
 #
-# A block of C without such a comment is a mistake; a block of sh is then left alone.
+# A block of C or C++ without such a comment is a mistake; a block of sh is then left alone.
 
 set -eu
 
@@ -49,6 +51,13 @@ callers() { # COMMAND: the same, with its whole path
 printf '#!/bin/sh\nexec %s -s --no-print-directory -C "%s" BUILD="%s" "$@"\n' "$(callers "$MAKE")" "$PWD" "$BUILD" \
     >"$root/bin/make"
 printf '#!/bin/sh\nexec %s "$@"\n' "$(callers "$CC")" >"$root/bin/cc"
+coroutines=
+if command -v "${CXX%% *}" >/dev/null && echo '#include <coroutine>' | $CXX -x c++ -std=c++20 -fsyntax-only - 2>/dev/null; then
+    coroutines=yes
+    printf '#!/bin/sh\nexec %s "$@"\n' "$(callers "$CXX")" >"$root/bin/c++"
+else
+    echo "readme: skipped: what is written in C++, as no ${CXX%% *} here has the coroutines of C++20"
+fi
 chmod +x "$root"/bin/*
 export HOME=$root/home PATH=$root/bin:$PATH
 mkfifo "$root/silence"
@@ -74,6 +83,9 @@ programs=0 parts=0 commands=0
 # The flags of pkg-config come last, as a linker wants them, and are meant to be split.
 compile() { # ARGUMENT...
     cc -O1 -Wall -Wextra -Werror "$@" $flags
+}
+compile_cpp() { # ARGUMENT...
+    c++ -std=c++20 -O1 -Wall -Wextra -Werror "$@" $flags
 }
 
 given='
@@ -118,14 +130,15 @@ compile_part() { # NUMBER HEAD FOOT
     parts=$((parts + 1))
 }
 
-try_program() { # NUMBER NAME
-    local program=$root/work/$2
-    [ ! -e "examples/$2.c" ] || is_word_for_word "examples/$2.c" "$root/blocks/$1.c"
-    cp "$root/blocks/$1.c" "$program.c"
-    compile "$program.c" -o "$program" -Wl,-rpath,"$root/usr/lib" || fail "$2.c does not compile"
+try_program() { # NUMBER NAME c|cpp
+    local program=$root/work/$2.$3.out
+    [ ! -e "examples/$2.$3" ] || is_word_for_word "examples/$2.$3" "$root/blocks/$1.$3"
+    cp "$root/blocks/$1.$3" "$root/work/$2.$3"
+    if [ "$3" = c ]; then set -- "$@" compile; else set -- "$@" compile_cpp; fi
+    $4 "$root/work/$2.$3" -o "$program" -Wl,-rpath,"$root/usr/lib" || fail "$2.$3 does not compile"
     programs=$((programs + 1))
     [ -z "$refused" ] && [ -e "$root/blocks/$(behind "$1").text" ] || return 0
-    (cd "$root/work" && timeout 60 "./$2" <&3) >"$root/came" || fail "$2 fails"
+    (cd "$root/work" && timeout 60 "$program" <&3) >"$root/came" || fail "$2.$3 fails"
     expect "$(behind "$1")"
 }
 
@@ -148,14 +161,18 @@ try() { # NUMBER KIND
     c:inside:*) compile_part "$1" "${said#inside: } {" "}" ;;
     c:part) compile_part "$1" "" "" ;;
     c:from\ *) is_word_for_word "${said#from }" "$root/blocks/$1.c" ;;
-    c:*.c) try_program "$1" "${said%.c}" ;;
+    c:*.c) try_program "$1" "${said%.c}" c ;;
     c:*) fail "block $1 is C, and no comment says what it is: $(head -1 "$root/blocks/$1.c")" ;;
+    cpp:from\ *) is_word_for_word "${said#from }" "$root/blocks/$1.cpp" ;;
+    cpp:*.cpp) [ -z "$coroutines" ] || try_program "$1" "${said%.cpp}" cpp ;;
+    cpp:*) fail "block $1 is C++, and no comment says what it is: $(head -1 "$root/blocks/$1.cpp")" ;;
+    sh:run\ c++) [ -z "$coroutines" ] || try_commands "$1" "${installed[@]}" ;;
     sh:run) try_commands "$1" "${installed[@]}" ;;
     sh:run\ by\ itself) try_commands "$1" ;;
     esac
 }
 
-for block in "$root"/blocks/*.c "$root"/blocks/*.sh; do
+for block in "$root"/blocks/*.c "$root"/blocks/*.cpp "$root"/blocks/*.sh; do
     name=$(basename "$block")
     try "${name%%.*}" "${name#*.}"
 done
