@@ -1056,6 +1056,28 @@ task<> stops()
     (void)never;
 }
 
+// A stop that has been posted when the operation ends is dropped: nothing looks at memory that has other uses by then.
+void stop_at_the_end()
+{
+    std::vector<std::vector<unsigned char>> others;
+    unring::loop                            loop;
+    std::stop_source                        source;
+    unring::spawn(
+        loop,
+        unring::stoppable(source.get_token(),
+                          [&source]() -> task<> {
+                              co_await unring::nop();
+                              source.request_stop();
+                          }),
+        [&](unring::outcome<> left) {
+            MUST(left && left.status().requested == 0);
+            for (size_t size = 64; size < 4096; size += 16)
+                others.emplace_back(size, static_cast<unsigned char>(0xff));
+        });
+    loop.run();
+    MUST(!others.empty());
+}
+
 // A stop on another thread meets the end of what it stops.
 task<> stops_race()
 {
@@ -1086,6 +1108,7 @@ task<> stops_race()
 void stop_tokens()
 {
     unring::run(stops());
+    stop_at_the_end();
     unring::run(stops_race());
 }
 #endif

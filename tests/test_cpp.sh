@@ -31,7 +31,7 @@ has_coroutines() { # COMPILER
 build() { # COMPILER LEVEL PROGRAM LIBRARY [ARGUMENT...]
     local compiler=$1 level=$2 program=$3 library=$4
     shift 4
-    $compiler -std=c++20 "$level" -g $warnings ${SANITIZE-} -Iinclude -o "$folder/$program" "tests/$program.cc" "$BUILD/$library" "$@" -pthread
+    $compiler -std=c++20 "$level" $warnings ${SANITIZE-} -Iinclude -o "$folder/$program" "tests/$program.cc" "$BUILD/$library" "$@" -pthread
 }
 
 run() { # TITLE PROGRAM [ARGUMENT...]
