@@ -52,6 +52,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <tuple>
@@ -86,6 +87,7 @@ using channel_case = struct ::unr_channel_case;
 using compose = struct ::unr_compose;
 using condition = struct ::unr_condition;
 using connect_any = struct ::unr_connect_any;
+using connect_name = struct ::unr_connect_name;
 using datagram = struct ::unr_datagram;
 using deadline = struct ::unr_deadline;
 using delay = struct ::unr_delay;
@@ -112,6 +114,7 @@ using reader = struct ::unr_reader;
 using receiver = struct ::unr_receiver;
 using relay = struct ::unr_relay;
 using remote = struct ::unr_remote;
+using resolve = struct ::unr_resolve;
 using result = struct ::unr_result;
 using scope = struct ::unr_scope;
 using select = struct ::unr_select;
@@ -128,6 +131,7 @@ using task = struct ::unr_task;
 using timer = struct ::unr_timer;
 using transfer = struct ::unr_transfer;
 using waiter = struct ::unr_waiter;
+using work = struct ::unr_work;
 } // namespace raw
 
 namespace detail
@@ -772,83 +776,84 @@ class function<Function, Outcome>
  *
  * Multishot operations, which have no single end, and functions whose first argument is kept from
  * one call to the next, unr_generator_next(&generator, ...) say, are used as in C. */
-inline constexpr detail::function<::unr_accept, opened>      accept;
-inline constexpr detail::function<::unr_accept_from, opened> accept_from;
-inline constexpr detail::function<::unr_acceptor_stop>       acceptor_stop;
-inline constexpr detail::function<::unr_cancel_close>        cancel_close;
-inline constexpr detail::function<::unr_channel_receive>     channel_receive;
-inline constexpr detail::function<::unr_channel_select>      channel_select;
-inline constexpr detail::function<::unr_channel_send>        channel_send;
-inline constexpr detail::function<::unr_close>               close;
-inline constexpr detail::function<::unr_condition_wait>      condition_wait;
-inline constexpr detail::function<::unr_connect>             connect;
-inline constexpr detail::function<::unr_connect_any, opened> connect_any;
-inline constexpr detail::function<::unr_epoll_wait>          epoll_wait;
-inline constexpr detail::function<::unr_event_wait>          event_wait;
-inline constexpr detail::function<::unr_fadvise>             fadvise;
-inline constexpr detail::function<::unr_fallocate>           fallocate;
-inline constexpr detail::function<::unr_fgetxattr>           fgetxattr;
-inline constexpr detail::function<::unr_fsync>               fsync;
-inline constexpr detail::function<::unr_ftruncate>           ftruncate;
-inline constexpr detail::function<::unr_futex_wait>          futex_wait;
-inline constexpr detail::function<::unr_futex_wake>          futex_wake;
-inline constexpr detail::function<::unr_getxattr>            getxattr;
-inline constexpr detail::function<::unr_join>                join;
-inline constexpr detail::function<::unr_linkat>              linkat;
-inline constexpr detail::function<::unr_listen>              listen;
-inline constexpr detail::function<::unr_mkdirat>             mkdirat;
-inline constexpr detail::function<::unr_mutex_lock>          mutex_lock;
-inline constexpr detail::function<::unr_nop>                 nop;
-inline constexpr detail::function<::unr_openat, opened>      openat;
-inline constexpr detail::function<::unr_pipe>                pipe;
-inline constexpr detail::function<::unr_poll>                poll;
-inline constexpr detail::function<::unr_process_wait>        process_wait;
-inline constexpr detail::function<::unr_read>                read;
-inline constexpr detail::function<::unr_read_at_least>       read_at_least;
-inline constexpr detail::function<::unr_read_exact>          read_exact;
-inline constexpr detail::function<::unr_read_frame>          read_frame;
-inline constexpr detail::function<::unr_read_match>          read_match;
-inline constexpr detail::function<::unr_read_more>           read_more;
-inline constexpr detail::function<::unr_read_some>           read_some;
-inline constexpr detail::function<::unr_read_until>          read_until;
-inline constexpr detail::function<::unr_read_with>           read_with;
-inline constexpr detail::function<::unr_readv>               readv;
-inline constexpr detail::function<::unr_readv_exact>         readv_exact;
-inline constexpr detail::function<::unr_receive>             receive;
-inline constexpr detail::function<::unr_receive_message>     receive_message;
-inline constexpr detail::function<::unr_receive_view>        receive_view;
-inline constexpr detail::function<::unr_receiver_stop>       receiver_stop;
-inline constexpr detail::function<::unr_recv>                recv;
-inline constexpr detail::function<::unr_recvfrom>            recvfrom;
-inline constexpr detail::function<::unr_recvmsg>             recvmsg;
-inline constexpr detail::function<::unr_relay>               relay;
-inline constexpr detail::function<::unr_renameat>            renameat;
-inline constexpr detail::function<::unr_semaphore_wait>      semaphore_wait;
-inline constexpr detail::function<::unr_send>                send;
-inline constexpr detail::function<::unr_send_now>            send_now;
-inline constexpr detail::function<::unr_sendmsg>             sendmsg;
-inline constexpr detail::function<::unr_sendto>              sendto;
-inline constexpr detail::function<::unr_setxattr>            setxattr;
-inline constexpr detail::function<::unr_shutdown>            shutdown;
-inline constexpr detail::function<::unr_sigwait>             sigwait;
-inline constexpr detail::function<::unr_socket, opened>      socket;
-inline constexpr detail::function<::unr_splice>              splice;
-inline constexpr detail::function<::unr_sqe>                 sqe;
-inline constexpr detail::function<::unr_statx>               statx;
-inline constexpr detail::function<::unr_symlinkat>           symlinkat;
-inline constexpr detail::function<::unr_sync_file_range>     sync_file_range;
-inline constexpr detail::function<::unr_tee>                 tee;
-inline constexpr detail::function<::unr_timer_after>         timer_after;
-inline constexpr detail::function<::unr_timer_at>            timer_at;
-inline constexpr detail::function<::unr_transfer_while>      transfer_while;
-inline constexpr detail::function<::unr_unlinkat>            unlinkat;
-inline constexpr detail::function<::unr_waitid>              waitid;
-inline constexpr detail::function<::unr_write>               write;
-inline constexpr detail::function<::unr_write_all>           write_all;
-inline constexpr detail::function<::unr_write_some>          write_some;
-inline constexpr detail::function<::unr_write_with>          write_with;
-inline constexpr detail::function<::unr_writev>              writev;
-inline constexpr detail::function<::unr_writev_all>          writev_all;
+inline constexpr detail::function<::unr_accept, opened>       accept;
+inline constexpr detail::function<::unr_accept_from, opened>  accept_from;
+inline constexpr detail::function<::unr_acceptor_stop>        acceptor_stop;
+inline constexpr detail::function<::unr_cancel_close>         cancel_close;
+inline constexpr detail::function<::unr_channel_receive>      channel_receive;
+inline constexpr detail::function<::unr_channel_select>       channel_select;
+inline constexpr detail::function<::unr_channel_send>         channel_send;
+inline constexpr detail::function<::unr_close>                close;
+inline constexpr detail::function<::unr_condition_wait>       condition_wait;
+inline constexpr detail::function<::unr_connect>              connect;
+inline constexpr detail::function<::unr_connect_any, opened>  connect_any;
+inline constexpr detail::function<::unr_connect_name, opened> connect_name;
+inline constexpr detail::function<::unr_epoll_wait>           epoll_wait;
+inline constexpr detail::function<::unr_event_wait>           event_wait;
+inline constexpr detail::function<::unr_fadvise>              fadvise;
+inline constexpr detail::function<::unr_fallocate>            fallocate;
+inline constexpr detail::function<::unr_fgetxattr>            fgetxattr;
+inline constexpr detail::function<::unr_fsync>                fsync;
+inline constexpr detail::function<::unr_ftruncate>            ftruncate;
+inline constexpr detail::function<::unr_futex_wait>           futex_wait;
+inline constexpr detail::function<::unr_futex_wake>           futex_wake;
+inline constexpr detail::function<::unr_getxattr>             getxattr;
+inline constexpr detail::function<::unr_join>                 join;
+inline constexpr detail::function<::unr_linkat>               linkat;
+inline constexpr detail::function<::unr_listen>               listen;
+inline constexpr detail::function<::unr_mkdirat>              mkdirat;
+inline constexpr detail::function<::unr_mutex_lock>           mutex_lock;
+inline constexpr detail::function<::unr_nop>                  nop;
+inline constexpr detail::function<::unr_openat, opened>       openat;
+inline constexpr detail::function<::unr_pipe>                 pipe;
+inline constexpr detail::function<::unr_poll>                 poll;
+inline constexpr detail::function<::unr_process_wait>         process_wait;
+inline constexpr detail::function<::unr_read>                 read;
+inline constexpr detail::function<::unr_read_at_least>        read_at_least;
+inline constexpr detail::function<::unr_read_exact>           read_exact;
+inline constexpr detail::function<::unr_read_frame>           read_frame;
+inline constexpr detail::function<::unr_read_match>           read_match;
+inline constexpr detail::function<::unr_read_more>            read_more;
+inline constexpr detail::function<::unr_read_some>            read_some;
+inline constexpr detail::function<::unr_read_until>           read_until;
+inline constexpr detail::function<::unr_read_with>            read_with;
+inline constexpr detail::function<::unr_readv>                readv;
+inline constexpr detail::function<::unr_readv_exact>          readv_exact;
+inline constexpr detail::function<::unr_receive>              receive;
+inline constexpr detail::function<::unr_receive_message>      receive_message;
+inline constexpr detail::function<::unr_receive_view>         receive_view;
+inline constexpr detail::function<::unr_receiver_stop>        receiver_stop;
+inline constexpr detail::function<::unr_recv>                 recv;
+inline constexpr detail::function<::unr_recvfrom>             recvfrom;
+inline constexpr detail::function<::unr_recvmsg>              recvmsg;
+inline constexpr detail::function<::unr_relay>                relay;
+inline constexpr detail::function<::unr_renameat>             renameat;
+inline constexpr detail::function<::unr_semaphore_wait>       semaphore_wait;
+inline constexpr detail::function<::unr_send>                 send;
+inline constexpr detail::function<::unr_send_now>             send_now;
+inline constexpr detail::function<::unr_sendmsg>              sendmsg;
+inline constexpr detail::function<::unr_sendto>               sendto;
+inline constexpr detail::function<::unr_setxattr>             setxattr;
+inline constexpr detail::function<::unr_shutdown>             shutdown;
+inline constexpr detail::function<::unr_sigwait>              sigwait;
+inline constexpr detail::function<::unr_socket, opened>       socket;
+inline constexpr detail::function<::unr_splice>               splice;
+inline constexpr detail::function<::unr_sqe>                  sqe;
+inline constexpr detail::function<::unr_statx>                statx;
+inline constexpr detail::function<::unr_symlinkat>            symlinkat;
+inline constexpr detail::function<::unr_sync_file_range>      sync_file_range;
+inline constexpr detail::function<::unr_tee>                  tee;
+inline constexpr detail::function<::unr_timer_after>          timer_after;
+inline constexpr detail::function<::unr_timer_at>             timer_at;
+inline constexpr detail::function<::unr_transfer_while>       transfer_while;
+inline constexpr detail::function<::unr_unlinkat>             unlinkat;
+inline constexpr detail::function<::unr_waitid>               waitid;
+inline constexpr detail::function<::unr_write>                write;
+inline constexpr detail::function<::unr_write_all>            write_all;
+inline constexpr detail::function<::unr_write_some>           write_some;
+inline constexpr detail::function<::unr_write_with>           write_with;
+inline constexpr detail::function<::unr_writev>               writev;
+inline constexpr detail::function<::unr_writev_all>           writev_all;
 
 /* Binds a socket to an address: unr_bind(). */
 inline auto bind(int fd, const sockaddr *addr, socklen_t len) noexcept
@@ -1879,34 +1884,54 @@ template <class T> task<T> detail::promise_of<T>::get_return_object() noexcept
     return task<T>(task<T>::handle::from_promise(static_cast<promise<T> &>(*this)));
 }
 
-/* ---- fibers ---- */
+/* ---- fibers, and other threads ---- */
 
 namespace detail
 {
 
-template <std::invocable Function> class [[nodiscard]] fiber_operation
+/* Where a function runs: in a fiber, or on a thread. */
+struct in_fiber {
+    using memory = raw::fiber;
+
+    unr_op *describe(memory *fiber, unr_fiber_fn *fn, void *argument) const noexcept
+    {
+        return unr_fiber_with(fiber, fn, argument, &options);
+    }
+
+    unr_fiber_options options;
+};
+
+struct on_thread {
+    using memory = raw::work;
+
+    unr_op *describe(memory *work, unr_fiber_fn *fn, void *argument) const noexcept
+    {
+        return unr_work(work, fn, argument);
+    }
+};
+
+/* A call of a function, whose value or exception is its outcome. */
+template <std::invocable Function, class Where> class [[nodiscard]] call_of
 {
     using value = std::invoke_result_t<Function &>;
 
   public:
     static constexpr bool is_unbound = true;
 
-    fiber_operation(Function function, const unr_fiber_options &options)
-        : function_(std::move(function)), options_(options)
+    call_of(Function function, Where where) : function_(std::move(function)), where_(where)
     {
     }
 
     class place
     {
       public:
-        explicit place(fiber_operation op)
-            : function_(std::move(op.function_)), options_(op.options_)
+        explicit place(call_of op) : function_(std::move(op.function_)), where_(op.where_)
         {
         }
         place(const place &) = delete;
         unr_op *describe(unr_loop *) noexcept
         {
-            return unr_fiber_with(&fiber_, run, this, &options_);
+            return where_.describe(&memory_, run, this);
         }
         outcome<value> take(const unr_result &ended)
         {
@@ -1930,15 +1955,15 @@ template <std::invocable Function> class [[nodiscard]] fiber_operation
             return self->returned_.error();
         }
 
-        Function          function_;
-        unr_fiber_options options_;
-        returned<value>   returned_;
-        raw::fiber        fiber_{};
+        Function               function_;
+        Where                  where_;
+        returned<value>        returned_;
+        typename Where::memory memory_{};
     };
 
   private:
-    Function          function_;
-    unr_fiber_options options_;
+    Function function_;
+    Where    where_;
 };
 
 } // namespace detail
@@ -1952,15 +1977,108 @@ template <std::invocable Function> class [[nodiscard]] fiber_operation
  *           cancellation_state(unr_fiber_state()).
  * Inside    await(operation), and all that unr_fiber_fn says. */
 template <std::invocable Function>
-detail::fiber_operation<Function> fiber(Function function, const unr_fiber_options &options)
+detail::call_of<Function, detail::in_fiber> fiber(Function                 function,
+                                                  const unr_fiber_options &options)
 {
-    return detail::fiber_operation<Function>(std::move(function), options);
+    return { std::move(function), { options } };
 }
 
-template <std::invocable Function> detail::fiber_operation<Function> fiber(Function function)
+template <std::invocable Function>
+detail::call_of<Function, detail::in_fiber> fiber(Function function)
 {
-    return detail::fiber_operation<Function>(std::move(function),
-                                             { sizeof(unr_fiber_options), nullptr, 0 });
+    return { std::move(function), { { sizeof(unr_fiber_options), nullptr, 0 } } };
+}
+
+/* A call of a function that blocks, on a thread of the process's pool: unr_work().
+ *
+ * function  kept until it has returned.  What it captures by reference lives as long.
+ * Outcome   outcome<T> of what it returns or throws, as of a fiber.
+ * Cancels   TOTAL while it waits for a thread; while it runs, it runs to its end, unless it looks
+ *           at unr_work_cancelled() and throws std::system_error with ECANCELED: TERMINAL.
+ * Inside    what a thread may do that has no loop. */
+template <std::invocable Function>
+detail::call_of<Function, detail::on_thread> work(Function function)
+{
+    return { std::move(function), {} };
+}
+
+/* The result of a lookup, which owns the addresses. */
+struct resolved : result {
+    struct free_addresses {
+        void operator()(addrinfo *addresses) const noexcept
+        {
+            raw::resolve found{};
+            found.addresses = addresses;
+            unr_resolve_free(&found);
+        }
+    };
+
+    resolved(const unr_result &other, const raw::resolve &from) noexcept
+        : result(other), addresses(from.addresses), eai(unr_resolve_eai(&from))
+    {
+    }
+
+    std::unique_ptr<addrinfo, free_addresses> addresses; /* NULL: nothing was found */
+    int                                       eai;       /* for gai_strerror(3) */
+};
+
+namespace detail
+{
+
+class [[nodiscard]] lookup
+{
+    struct what {
+        std::string host, service;
+        addrinfo    hints;
+        bool        has_hints;
+    };
+
+  public:
+    lookup(std::string host, std::string service, const addrinfo *hints)
+        : what_{ std::move(host), std::move(service), hints ? *hints : addrinfo{},
+                 hints != nullptr }
+    {
+    }
+
+    class place
+    {
+      public:
+        explicit place(lookup op) : what_(std::move(op.what_))
+        {
+        }
+        place(const place &) = delete;
+        unr_op *describe(unr_loop *) noexcept
+        {
+            return unr_resolve(&memory_, what_.host.c_str(),
+                               what_.service.empty() ? nullptr : what_.service.c_str(),
+                               what_.has_hints ? &what_.hints : nullptr);
+        }
+        resolved take(const unr_result &ended) noexcept
+        {
+            return resolved(ended, memory_);
+        }
+
+      private:
+        what         what_;
+        raw::resolve memory_{};
+    };
+
+  private:
+    what what_;
+};
+
+} // namespace detail
+
+/* A lookup of the addresses of a host: unr_resolve().
+ *
+ * service  "": the addresses have port 0.
+ * hints    copied; NULL: none.
+ * Outcome  a resolved, which owns what was found.
+ * Cancels  TOTAL, at once. */
+inline detail::lookup resolve(std::string host, std::string service,
+                              const addrinfo *hints = nullptr)
+{
+    return { std::move(host), std::move(service), hints };
 }
 
 /* Awaits an operation inside a fiber, and returns what co_await gives in a task: unr_await().

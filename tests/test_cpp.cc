@@ -2,6 +2,7 @@
 // unring.hpp on the real kernel: operations, groups, tasks, cancellation states, fibers, stops and owners.
 // Runs every case, or those that are named; tests/test_cpp.sh builds it.  tests/test_cpp_sim.cc has the races.
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -1011,6 +1012,67 @@ void fibers()
     MUST(unring::run(unring::fiber([] { return unring::await(returns(2)) + 1; })) == 3);
 }
 
+// ---- other threads ----
+
+int listener_on_loopback(std::string &ret_port)
+{
+    sockaddr_in address{};
+    socklen_t   len = sizeof address;
+    int         fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    MUST(::bind(fd, reinterpret_cast<sockaddr *>(&address), len) == 0 && ::listen(fd, 4) == 0);
+    MUST(getsockname(fd, reinterpret_cast<sockaddr *>(&address), &len) == 0);
+    ret_port = std::to_string(ntohs(address.sin_port));
+    return fd;
+}
+
+task<> on_threads()
+{
+    auto here = std::this_thread::get_id();
+    MUST(co_await unring::work([&] { return std::this_thread::get_id() != here; }));
+    try {
+        co_await unring::work([] { throw std::runtime_error("on a thread"); });
+        MUST(!"thrown");
+    } catch (const std::runtime_error &caught) {
+        MUST(caught.what() == std::string("on a thread"));
+    }
+
+    // one that looks, and is asked to return once it runs
+    std::promise<void> begun;
+    auto               looks = [&] {
+        begun.set_value();
+        while (!unr_work_cancelled())
+            std::this_thread::yield();
+        throw std::system_error(ECANCELED, std::system_category());
+    };
+    auto waits = [&]() -> task<> {
+        co_await unring::work([&] { begun.get_future().wait(); });
+    };
+    auto [index, looked, waited] = co_await (unring::work(looks) || waits());
+    MUST(index == 1 && waited && looked.status().cancelled());
+    MUST(looked.status().guarantee == UNR_CANCEL_TERMINAL);
+
+    // names: a number needs no thread, and what was found is given back
+    auto found = co_await unring::resolve("127.0.0.1", "80");
+    MUST(found && found.addresses && found.value > 0 && found.eai == 0);
+    auto nothing = co_await unring::resolve(std::string(300, 'x'), "");
+    MUST(!nothing && nothing.outcome() == -ENOENT && !nothing.addresses && nothing.eai == EAI_NONAME);
+
+    std::string port;
+    int         listener = listener_on_loopback(port);
+    auto        connected =
+        co_await unring::within(1000s, unring::connect_name("127.0.0.1", port.c_str()));
+    MUST(connected && connected.fd);
+    ::close(::accept(listener, nullptr, nullptr));
+    ::close(listener);
+}
+
+void threads()
+{
+    unring::run(on_threads());
+}
+
 // ---- stops ----
 
 #ifdef __cpp_lib_jthread
@@ -1135,6 +1197,7 @@ const struct {
     { "owners", owners },
     { "broken_contracts", broken_contracts },
     { "fibers", fibers },
+    { "threads", threads },
 #ifdef __cpp_lib_jthread
     { "stop_tokens", stop_tokens },
 #endif

@@ -61,7 +61,7 @@ complete() { # HEADER...: what of theirs is missing in unring.hpp
     # In the first argument they are given memory; unring.hpp has its own words for what is around other operations.
     for name in $(cat "$@" | tr '\n' ' ' | grep -oE 'UNR_API struct unr_op \*unr_[a-z_]+\(struct unr_[a-z_]+ +\*(op|[a-z]+),?[^;]*;' |
         sed -E 's/.*\*unr_([a-z_]+)\(.*/\1/' | sort -u | grep -vE '_multishot$|^generator_' |
-        grep -vxE 'any|all|group|bind|bind_slot|cancel_at|cancel_after|compose|delay|describe|fiber|fiber_with|filter|scope|shield'); do
+        grep -vxE 'any|all|group|bind|bind_slot|cancel_at|cancel_after|compose|delay|describe|fiber|fiber_with|filter|resolve|scope|shield|work|work_abandonable'); do
         grep -qE "^inline constexpr detail::function<::unr_$name(, opened)?> +$name;" include/unring.hpp ||
             { echo "headers: unring.hpp has no function $name"; missing=1; }
     done
