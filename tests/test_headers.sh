@@ -54,7 +54,7 @@ check() { # COMPILER LANGUAGE STANDARD HEADER...
 
 complete() { # HEADER...: what of theirs is missing in unring.hpp
     local name missing=0
-    for name in $(cat "$@" | sed -nE 's/^struct unr_([a-z_]+) \{$/\1/p' | grep -vE '_private$|^(result|sequence|op_type|line|scope_member|acceptor_line)$' |
+    for name in $(cat "$@" | sed -nE 's/^struct unr_([a-z_]+) \{$/\1/p' | grep -vE '_private$|^(result|sequence|op_type|line|scope_member|acceptor_line|job|work_call)$' |
         grep -vxE 'explore_options|exploration'); do
         grep -q "^using $name = struct ::unr_$name;" include/unring.hpp || { echo "headers: unring.hpp does not name struct unr_$name"; missing=1; }
     done
