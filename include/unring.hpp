@@ -72,8 +72,8 @@ namespace unring
 
 /* ---- names ---- */
 
-/* Names the structures of C.  Of these nine are a structure and a function, such as unr_group, and
- * in C++ need the word struct in front; here they do not. */
+/* Names the structures of C without the word struct.  Where a function has the name of a structure,
+ * as unr_group, C++ needs that word: these are a dozen. */
 namespace raw
 {
 using acceptor = struct ::unr_acceptor;
@@ -1477,12 +1477,17 @@ requires(sizeof...(Members) > 0) auto all(Members &&...members)
     return detail::group_of<::unr_all>(std::forward<Members>(members)...);
 }
 
-/* Starts any number of like operations together: the same with an outcome_list. */
+/* Starts any number of like operations together, of which the first success ends the others.
+ *
+ * Outcome  an outcome_list, as of any(); of no members the index -1. */
 template <operation Member> auto any(std::vector<Member> members)
 {
     return detail::group_list<::unr_any, Member>(std::move(members));
 }
 
+/* Starts any number of like operations together, of which the first failure ends the others.
+ *
+ * Outcome  an outcome_list, as of all(); of no members the index -1. */
 template <operation Member> auto all(std::vector<Member> members)
 {
     return detail::group_list<::unr_all, Member>(std::move(members));
@@ -1971,6 +1976,7 @@ template <std::invocable Function, class Where> class [[nodiscard]] call_of
 /* A fiber that runs a function, a lambda say, on a stack of its own: unr_fiber_with().
  *
  * function  kept until the fiber has ended.  What it captures by reference lives as long.
+ * options   copied; its name lasts as long as the fiber.  Without them: the defaults.
  * Outcome   outcome<T> of what it returns or throws: as of a task, which also says what an
  *           exception is as an error.  A negative number that it returns is a value, and no error.
  * Cancels   UNR_CANCEL_TERMINAL, until the function sets other filters:
@@ -1983,6 +1989,7 @@ detail::call_of<Function, detail::in_fiber> fiber(Function                 funct
     return { std::move(function), { options } };
 }
 
+/* The same with the default options. */
 template <std::invocable Function>
 detail::call_of<Function, detail::in_fiber> fiber(Function function)
 {
