@@ -131,6 +131,7 @@ int main(int argc, char **argv)
     try {
         server s;
         double patience = 10, grace = 10;
+        std::setvbuf(stdout, nullptr, _IOLBF, 0); /* a line is seen when its session has ended */
         if ((argc > 2 && !parse_seconds(argv[2], &patience))
             || (argc > 3 && !parse_seconds(argv[3], &grace)))
             die(0, "usage: echo_cpp [[HOST:]PORT [SECONDS FOR A LINE [SECONDS FOR THE END]]]");

@@ -685,7 +685,8 @@ class [[nodiscard]] described
      *
      * op       described and not started; the caller's memory, which stays where it is, and is lent
      *          until the await ends or the `done` runs.
-     * Once     describe it anew for the next await. */
+     * Once     describe it anew for the next await.
+     * Outcome  a result.  A descriptor in it is the caller's to close. */
     explicit described(unr_op *op) noexcept : op_(op)
     {
     }

@@ -48,7 +48,7 @@ until_line() {
 # start ARGUMENT...: sets $port and $server.
 start() {
     : >"$dir/out" && : >"$dir/err"
-    stdbuf -oL "$echo_cpp" 0 "$@" >"$dir/out" 2>"$dir/err" &
+    "$echo_cpp" 0 "$@" >"$dir/out" 2>"$dir/err" &
     server=$!
     until_line "$dir/out" '^listening on' || exit 1
     port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' "$dir/out")
