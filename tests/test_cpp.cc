@@ -141,6 +141,15 @@ auto endless()
     return unring::sleep_for(std::chrono::nanoseconds::max());
 }
 
+// What owns something is moved at most, and its destructor throws nothing.
+template <class... Owners>
+constexpr bool owners_are_so = ((std::is_nothrow_destructible_v<Owners> && !std::is_copy_constructible_v<Owners>) && ...);
+static_assert(owners_are_so<unring::loop, unring::descriptor, unring::opened, unring::signal, unring::buffer, task<>,
+                            task<int>, unring::started<task<>>, unring::started<decltype(endless())>>);
+static_assert(std::is_nothrow_move_constructible_v<unring::loop> && std::is_nothrow_move_constructible_v<task<>>
+              && std::is_nothrow_move_constructible_v<unring::descriptor>
+              && !std::is_move_constructible_v<unring::started<task<>>>);
+
 // ---- operations ----
 
 // Every form of an operation can be awaited, and an object that says how more than once.

@@ -419,7 +419,7 @@ const scenario scenarios[] = {
     of("fibers", fibers, fiber_seen),
 };
 
-bool explore(const scenario &s)
+bool explore(const scenario &s, uint64_t &schedules)
 {
     unr_explore_options options = {};
     unr_exploration     found;
@@ -431,6 +431,7 @@ bool explore(const scenario &s)
         return false;
     }
     bool good = found.complete;
+    schedules += found.schedules;
     printf("%s: %llu schedules%s\n", s.name, static_cast<unsigned long long>(found.schedules),
            good ? "" : ", and there are more");
     for (size_t i = 0; i < s.n; i++)
@@ -445,15 +446,17 @@ bool explore(const scenario &s)
 
 int main(int count, char **arguments)
 {
-    int failed = 0, ran = 0;
+    int      failed = 0, ran = 0;
+    uint64_t schedules = 0;
     for (const scenario &s : scenarios) {
         bool wanted = count == 1 && !s.takes_long;
         for (int i = 1; i < count; i++)
             wanted |= !strcmp(arguments[i], s.name);
         if (wanted) {
-            failed += !explore(s);
+            failed += !explore(s, schedules);
             ran++;
         }
     }
+    printf("%d scenarios, all %llu schedules\n", ran, static_cast<unsigned long long>(schedules));
     return failed || !ran;
 }
