@@ -568,6 +568,7 @@ static void lacks_threads(void *context)
     none = (struct rlimit){ 0, before.rlim_max };
     must(setrlimit(RLIMIT_NPROC, &none) == 0);
     must(of_number(&work, RESULT) == -EAGAIN);
+    must(strstr(unr_explain_op(&work.op), "RLIMIT_NPROC"));
     start_abandonable(&b);
     must(unr_loop_run(loop) == 0);
     must(b.seen.result.error == -EAGAIN && was_disposed_of(&b));

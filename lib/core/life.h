@@ -132,7 +132,8 @@ enum {
     UNRI_LOST_DATA = 1 << 17,    /* a datagram: the kernel took its bytes, and sent none of them */
     UNRI_CLOSES = 1 << 18,       /* it closes private_fields.fd, unless another does before it */
     UNRI_FD_CLOSED = 1 << 19,    /* its descriptor's number is, or will be, another file's */
-    UNRI_NO_WORKER = 1 << 20,    /* the kernel made no worker for it, for half a second */
+    UNRI_NO_WORKER = 1 << 20,    /* the kernel made no worker for it, for half a second; or no
+                                    thread could be made */
     UNRI_CLOCK_SET = 1 << 21,    /* a read of a timerfd, which said ECANCELED: the clock was set */
     UNRI_MULTISHOT = 1 << 22,    /* it may have shots, and so is nobody's child */
     UNRI_CHECKED = 1 << 23,      /* its loop remembers what it was at its start (check.c) */

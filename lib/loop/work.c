@@ -89,8 +89,10 @@ static void start(struct unr_op *op, struct unr_work_call *call,
     call->job.run = run;
     call->job.orphaned = orphaned;
     int error = unri_job_start(UNRI_WORKERS, &call->job);
-    if (error)
+    if (error) {
+        unri_private(op)->flags |= UNRI_NO_WORKER;
         unri_end(op, error);
+    }
 }
 
 /* ---- unr_work() ---- */

@@ -123,6 +123,7 @@ static void start_lookup(struct unr_resolve *resolve)
     resolve->private_fields.lookup = lookup;
     if (unri_job_start(UNRI_RESOLVERS, &lookup->job) < 0) {
         free(lookup);
+        unri_private(&resolve->op)->flags |= UNRI_NO_WORKER;
         end(resolve, EAI_AGAIN, 0, NULL);
     }
 }
