@@ -29,8 +29,9 @@ missing         := $(filter-out $(present),$(optional))
 programs := load serve_haproxy cancel_receivers cancel_pooled lines_receivers lines_pooled echo \
     $(foreach library,unring liburing,nop_$(library) lines_$(library) write_all_$(library)) group_unring compose_unring channel_unring fiber_unring work_unring \
     $(patsubst %,channel_%,$(filter asio_%,$(present))) $(patsubst %,fiber_%,$(filter asio_%,$(present))) $(patsubst %,work_%,$(filter libuv asio_epoll,$(present))) \
-    $(if $(have_coroutines),coroutine_unring $(patsubst %,coroutine_%,$(filter asio_%,$(present)))) \
-    $(foreach library,unring liburing $(present),cancel_$(library) serve_$(library)) \
+    $(if $(have_coroutines),coroutine_unring $(patsubst %,coroutine_%,$(filter asio_%,$(present))) \
+        $(patsubst asio_%,serve_awaitable_%,$(filter asio_%,$(present)))) \
+    $(foreach library,unring liburing $(present),cancel_$(library) serve_$(library)) serve_fibers \
     $(foreach library,unring liburing $(filter-out libev,$(present)),deadline_$(library)) \
     $(foreach library,$(present),echo_$(library)) \
     $(foreach library,unring $(present),timers_$(library))
@@ -55,6 +56,9 @@ $(BUILD)/%_unring: $(here)/%_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
 
 $(BUILD)/coroutine_unring: $(here)/coroutine_unring.cc include/unring.hpp $(headers) $(BENCH_LIB) | $(BUILD)
 	$(compile_cc) -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
+
+$(BUILD)/serve_fibers: $(here)/serve_fibers.c $(headers) $(BENCH_LIB) | $(BUILD)
+	$(compile_c) -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
 
 $(BUILD)/%_receivers: $(here)/%_unring.c $(headers) $(BENCH_LIB) | $(BUILD)
 	$(compile_c) -DRECEIVERS -Iinclude $(BENCH_LIB) $(LDFLAGS) -luring -pthread
@@ -93,6 +97,13 @@ $(BUILD)/%_asio_epoll: $(here)/%_asio.cc $(headers) | $(BUILD)
 	$(compile_cc) $(LDFLAGS) -pthread
 
 $(BUILD)/%_asio_uring: $(here)/%_asio.cc $(headers) | $(BUILD)
+	$(compile_cc) -DBENCH_ASIO_URING $(LDFLAGS) -luring -pthread
+
+# Asio's callbacks and its coroutines are two libraries, as far as the table is concerned.
+$(BUILD)/serve_awaitable_epoll: $(here)/serve_awaitable.cc $(headers) | $(BUILD)
+	$(compile_cc) $(LDFLAGS) -pthread
+
+$(BUILD)/serve_awaitable_uring: $(here)/serve_awaitable.cc $(headers) | $(BUILD)
 	$(compile_cc) -DBENCH_ASIO_URING $(LDFLAGS) -luring -pthread
 
 $(BUILD):

@@ -7,10 +7,12 @@
 # The budgets are those of the design; rows without one are there to be looked at.
 
 BEGIN {
-    libraries = split("unring receivers pooled liburing epoll libuv libev asio_uring asio_epoll haproxy", library)
+    libraries = split("unring fibers receivers pooled liburing epoll libuv libev asio_uring asio_epoll awaitable_uring awaitable_epoll haproxy", library)
     ours = "unring"
     title["asio_uring"] = "Asio/io_uring"
     title["asio_epoll"] = "Asio/epoll"
+    title["awaitable_uring"] = "Asio's coroutines/io_uring"
+    title["awaitable_epoll"] = "Asio's coroutines/epoll"
     title["haproxy"] = "HAProxy"
 }
 
