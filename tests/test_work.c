@@ -282,6 +282,21 @@ Test(work, a_function_that_looks_is_cancelled)
     close_loop();
 }
 
+/* It may know why it was told, and says that of the first request. */
+Test(work, a_later_cause_does_not_take_the_place_of_the_first)
+{
+    struct blocker b = { .calls = 0 };
+    start_blocker(&b);
+    b.returns = CAUSE;
+    await(&b.begun);
+    unr_cancel_cause(&b.work.op, UNR_CANCEL_TERMINAL, CAUSE);
+    unr_cancel_cause(&b.work.op, UNR_CANCEL_ALL, -ETIMEDOUT);
+    sem_post(&b.go);
+    run();
+    expect_cancelled(&b.seen, UNR_CANCEL_TERMINAL, UNR_VERDICT_CANCELLED, CAUSE);
+    close_loop();
+}
+
 /* Its function may stop anywhere, which is no more than TERMINAL. */
 Test(work, a_function_is_not_told_of_what_it_cannot_honour)
 {

@@ -34,7 +34,7 @@ struct unr_work_call {
     void          *argument;
     void (*dispose)(void *argument);
     int returned;
-    int cause; /* why the function was asked to return early; 0: it was not */
+    int cause; /* why the function was first asked to return early; 0: it was not */
 };
 
 /* unring's own part of a `struct unr_work`: not to be read or written. */

@@ -72,7 +72,7 @@ static bool cancel(struct unr_op *op, struct unr_work_call *call, struct unr_can
         return true;
     } else if (was == UNRI_JOB_RUNS) {
         op->result.verdict = UNR_VERDICT_RUNNING;
-        if (how == UNRI_JOB_ASK)
+        if (how == UNRI_JOB_ASK && !call->cause)
             call->cause = request.cause;
     }
     return false;
