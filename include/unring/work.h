@@ -18,7 +18,7 @@ UNR_BEGIN
 struct unr_job {
     struct unr_task  task; /* tells the loop that the function has returned */
     struct unr_loop *loop;
-    struct unr_job  *next;                 /* behind it among those that wait for a thread */
+    struct unr_job  *next, *previous;      /* among those that wait for a thread */
     void (*run)(struct unr_job *job);      /* on the thread */
     void (*orphaned)(struct unr_job *job); /* on the thread: nobody waits for it any more */
     uint32_t state;

@@ -95,6 +95,7 @@ static void prepare(void)
 static void append(struct pool *pool, struct unr_job *job)
 {
     job->next = NULL;
+    job->previous = pool->last;
     if (pool->last)
         pool->last->next = job;
     else
@@ -105,12 +106,14 @@ static void append(struct pool *pool, struct unr_job *job)
 
 static void take_out(struct pool *pool, struct unr_job *job)
 {
-    struct unr_job **at = &pool->first, *previous = NULL;
-    for (; *at != job; at = &previous->next)
-        previous = *at;
-    *at = job->next;
-    if (pool->last == job)
-        pool->last = previous;
+    if (job->previous)
+        job->previous->next = job->next;
+    else
+        pool->first = job->next;
+    if (job->next)
+        job->next->previous = job->previous;
+    else
+        pool->last = job->previous;
     pool->waiting--;
 }
 
