@@ -90,7 +90,7 @@ int unri_os_lookup(const char *host, const char *service, const struct addrinfo 
         return EAI_SERVICE;
     *ret_found = NULL;
     append(ret_found, host ? host : "127.0.0.1", (uint16_t)port, hints);
-    if (!*ret_found && !is_number) {
+    if (!*ret_found && host && !is_number) {
         if (sim_kernel_lacks_memory())
             return EAI_MEMORY;
         for (unsigned i = 0; i < hosts_count; i++)
