@@ -2130,6 +2130,8 @@ template <operation Op> class started
         if (in_flight())
             detail::broken(unr_op_name(op_), "dropped while it is in flight",
                            "what was started stays where it is until it has ended");
+        if (!taken_)
+            drop();
     }
 
     /* Tells whether it has not ended: unr_in_flight(). */
@@ -2147,7 +2149,8 @@ template <operation Op> class started
     {
         return join(op_);
     }
-    /* Returns its outcome, once it has ended.  Broken: before that, and a second call. */
+    /* Returns its outcome, once it has ended.  Broken: before that, and a second call.  What an
+     * outcome owns that is not taken is dropped with this: a descriptor is closed. */
     outcome_of<Op> take()
     {
         if (in_flight() || taken_)
@@ -2163,6 +2166,15 @@ template <operation Op> class started
     }
 
   private:
+    /* What an outcome owns that nobody has taken goes with it. */
+    void drop() noexcept
+    {
+        try {
+            (void)place_.take(op_->result);
+        } catch (...) { /* it had no memory for its members */
+        }
+    }
+
     typename Op::place place_;
     unr_op            *op_;
     bool               taken_ = false;

@@ -899,6 +899,14 @@ task<> owns_started()
     MUST(co_await value.ended());
     MUST(value.take().get() == 8);
     co_await unring::all(unring::join(value.get()), unring::nop());
+
+    int before = open_descriptors();
+    {
+        unring::started not_taken(loop, unring::socket(AF_UNIX, SOCK_STREAM, 0));
+        co_await not_taken.ended();
+        MUST(open_descriptors() == before + 1);
+    }
+    MUST(open_descriptors() == before);
 }
 
 void owners()
