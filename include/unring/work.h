@@ -3,8 +3,11 @@
  * loops.
  *
  * All loops share the threads.  They are made when they are needed, wait ten seconds for more to
- * do, and end.  They are detached, and exit(3) waits for none.  Every signal is blocked in them.  A
- * child of fork(2) has none of its parent's threads, and makes its own. */
+ * do, and end.  They are detached, and exit(3) waits for none.  Every signal is blocked in them,
+ * and so in the processes that they start, but for those that a fault raises: SIGSEGV and its like.
+ * They run on the processors, and with the scheduling, of the threads that have made them, which
+ * are those that start work.  A child of fork(2) has none of its parent's threads, and makes its
+ * own. */
 #ifndef UNRING_WORK_H
 #define UNRING_WORK_H
 
@@ -71,7 +74,7 @@ struct unr_work {
  * Closing   a loop that is being closed asks the function to return, and waits for it.
  * Broken    a C++ exception, longjmp(3) or pthread_exit(3) that leaves the function; unr_await()
  *           in it.
- * Memory    allocates nothing.
+ * Memory    allocates nothing but a thread, where one is made.
  * Returns   `&work->op`.
  * Threads   the loop's.
  * Source    tests/test_work.c. */
@@ -107,7 +110,8 @@ UNR_API struct unr_op *unr_work_abandonable(struct unr_work *work, unr_fiber_fn 
 
 /* Sets how many threads of the process work at most.
  *
- * threads  0: as many as the process has processors, and at least 4, as at first.
+ * threads  0: as many as there are processors for the calling thread, sched_getaffinity(2), and at
+ *          least 4; at first so for the thread that started the first work.
  * Now      what waits begins if the number grew; threads above a smaller number end when they have
  *          run what they are in.
  * Threads  any. */
