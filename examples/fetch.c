@@ -148,16 +148,18 @@ static int connect_to_host(const struct unr_resolve *resolve)
     return unr_cancel_scope_leave(&scope, connect_first(resolve->addresses));
 }
 
+/* Of HTTP 1.0, whose answers are not in chunks. */
 static int send_request(int fd)
 {
+    bool                    is_ipv6 = strchr(host, ':');
     char                    text[2048];
     struct unr_transfer     transfer = { 0 };
     struct unr_stream       stream;
     struct unr_cancel_scope scope;
     int                     len = snprintf(text, sizeof text,
-                                           "GET %s HTTP/1.1\r\nHost: %s:%s\r\nConnection: close\r\n"
+                                           "GET %s HTTP/1.0\r\nHost: %s%s%s:%s\r\n"
                                                                "User-Agent: unring-fetch\r\n\r\n",
-                                           path, host, port);
+                                           path, is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
     unr_stream_socket(&stream, fd);
     unr_cancel_scope_enter_after(&scope, REQUEST_TIME);
     int64_t n = unr_await_value(unr_write_all(&transfer, &stream, text, (size_t)len));
