@@ -163,6 +163,14 @@ static inline void expect_abort(const struct death *death, const char *const *wo
                            death->words);
 }
 
+/* Ends a child by exit(3), where a sanitizer would look for threads of the parent. */
+static inline _Noreturn void end_process(void)
+{
+    if (SUPPORT_SANITIZED)
+        _exit(0);
+    exit(0);
+}
+
 /* Opens a loop in a child. */
 static inline void open_loop_of_child(void)
 {

@@ -559,7 +559,7 @@ static void exits(void *context)
     must(unr_cancel(&endless.work.op, UNR_CANCEL_ALL));
     must(unr_loop_run(loop) == 0);
     must(unr_loop_close(loop) == 0);
-    exit(0); /* while it runs, and for ever */
+    end_process(); /* while it runs, and for ever */
 }
 
 Test(work_contract, exit_waits_for_nobody)
