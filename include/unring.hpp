@@ -29,7 +29,13 @@
  * started or spawned, is an operation with a state of its own, which lets TERMINAL through alone.
  *
  * Nothing here locks.  What belongs to a loop is used on the loop's thread, unless a comment says
- * otherwise.  Destructors throw nothing. */
+ * otherwise.  Destructors throw nothing.
+ *
+ * gcc 12 destroys a lambda twice that captures by value what has a destructor, and is made inside a
+ * co_await expression, here and without unring.  With it, such a lambda is named first:
+ *
+ *     auto length = unring::work([text] { return text.size(); });
+ *     co_await std::move(length); */
 #ifndef UNRING_HPP
 #define UNRING_HPP
 
@@ -238,10 +244,15 @@ struct result : unr_result {
         return unr_timed_out(this);
     }
     /* Throws outcome() as a std::system_error, unless it is 0. */
-    const result &or_throw() const
+    const result &or_throw() const &
     {
         if (error)
             throw_error(outcome());
+        return *this;
+    }
+    result or_throw() const &&
+    {
+        or_throw();
         return *this;
     }
 };
@@ -261,7 +272,7 @@ struct opened : result {
         result::or_throw();
         return *this;
     }
-    opened &&or_throw() &&
+    opened or_throw() &&
     {
         result::or_throw();
         return std::move(*this);
@@ -773,7 +784,8 @@ class function<Function, Outcome>
 /* Each function of C that describes an operation, under its name without unr_, and with its
  * arguments but the first: that is the memory, which is the place of the operation.  What it does,
  * what is lent, what its result says, and what a cancellation promises, stands at the function of
- * C.  Those that open a descriptor leave an opened, which owns it; all others a result.
+ * C.  Those that open a descriptor leave an opened, which owns it; all others a result.  Pointers
+ * are lent as in C, from when the operation is made: a string that connect_name() is given, say.
  *
  * Multishot operations, which have no single end, and functions whose first argument is kept from
  * one call to the next, unr_generator_next(&generator, ...) say, are used as in C. */
@@ -1260,7 +1272,7 @@ template <class... Outcomes> struct outcomes {
     }
 
     /* Throws, if the group has failed, what the member that decided has thrown, or its error. */
-    outcomes &&or_throw() &&
+    outcomes or_throw() &&
     {
         throw_failure();
         return std::move(*this);
@@ -2079,6 +2091,8 @@ class [[nodiscard]] lookup
 
 /* A lookup of the addresses of a host: unr_resolve().
  *
+ * host     a name or a number; it is copied, as is `service`.  For a lookup without a host, of a
+ *          socket that is bound, use unr_resolve() of C.
  * service  "": the addresses have port 0.
  * hints    copied; NULL: none.
  * Outcome  a resolved, which owns what was found.
@@ -2106,10 +2120,12 @@ template <detail::operand Op> auto await(Op &&op)
  *     unring::started pings(loop, heartbeat(fd));
  *     ...
  *     pings.cancel();
- *     co_await pings.ended();
+ *     co_await unring::shielded(pings.ended());
  *
  * Memory   the owner's: it stays where it is.  Dropping one that is in flight is a broken contract,
- *          which names the operation.
+ *          which names the operation.  So an owner that may be cancelled waits behind a shield, and
+ *          also where it throws; what a loop that closes may find is a member of a scope instead:
+ *          spawn(scope, ...).
  * Threads  the loop's; any one thread before the loop has first run. */
 template <operation Op> class started
 {
@@ -2261,7 +2277,9 @@ void spawn(unr_loop *loop, What &&what, Handler handler = {})
  *     co_await (unr_scope(&scope) && accept_all(scope));   and in there spawn(scope, session(fd))
  *
  * scope    in flight.  It ends when it was closed, by unr_scope_close(), and its members have
- *          ended; and what is requested of it goes to them.
+ *          ended; and what is requested of it goes to them, and does not close it.  So accept_all
+ *          closes it in a destructor, on each way out; and what is around both does not end them
+ *          before they begin, as within(0s, ...) would.
  * Else     as spawn() on a loop. */
 template <detail::operand What, class Handler = detail::detached>
 void spawn(raw::scope &scope, What &&what, Handler handler = {})

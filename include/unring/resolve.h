@@ -38,8 +38,9 @@ struct unr_resolve {
 
 /* Describes a lookup of the addresses of a host and a service: getaddrinfo(3).
  *
- * host     a name, or a number that is looked up at once and without a thread; NULL: see
- *          getaddrinfo(3).  At most 255 bytes.  It is copied here, as are the next two.
+ * host     a name; or a number, which with a service that is none or a number is looked up at once
+ *          and without a thread; NULL: see getaddrinfo(3).  At most 255 bytes.  It is copied here,
+ * as are the next two.
  * service  a name or a number; NULL: the addresses have port 0.  At most 31 bytes.
  * hints    of which flags, family, socket type and protocol are looked at; NULL: none.
  * Result   `addresses`, in the order in which they are to be tried.  value: how many there are.
@@ -92,8 +93,8 @@ struct unr_connect_name {
 
 /* Connects a new stream socket to the first address of a name that answers.
  *
- * host     a name or a number; lent until `done`, as is `service`.
- * service  a name or a number.
+ * host     a name or a number; lent until `done`, as is `service`.  NULL: this machine.
+ * service  a name or a number; NULL has port 0, where nobody listens.
  * Result   as that of unr_connect_any(): fd, the connected socket (close-on-exec), the caller's to
  *          close, also when a request to cancel came too late; otherwise -1.  value: how many
  *          addresses have failed.

@@ -89,16 +89,18 @@ UNR_API bool unr_work_cancelled(void);
 
 /* Describes work that is not waited for when it is cancelled while it runs.
  *
- * argument  the work's from its description on.  It lies on the heap, say, and `dispose` frees it.
+ * argument  the work's from its start on.  It lies on the heap, say, and `dispose` frees it.
  * dispose   is called once for each start.  If the work was abandoned, on its thread, when the
  *           function has returned; unr_work_cancelled() is true there.  In every other case, also
- *           if the function never ran, on the loop's thread right before `done`;
+ *           if the function never ran, on the loop's thread before `done`;
  *           unr_work_cancelled() is false there, and what the function has found may be moved to
  *           where `done` looks for it.
  * Result    as unr_work().
  * Cancels   TOTAL while it waits for a thread.  While it runs, TERMINAL: it ends at once, and the
  *           function runs on by itself.  A request that does not accept TERMINAL is honoured only
  *           while it waits, and its verdict is RUNNING otherwise.
+ * Kept      a function that runs on keeps its thread: as many as unr_work_limit() allows let no
+ *           further work begin until one of them returns.
  * Errors    as unr_work(); -ENOMEM: there is no memory for what the thread keeps.
  * Closing   a loop that is being closed abandons it.
  * Memory    allocates what the thread keeps, at the start.

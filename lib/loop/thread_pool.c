@@ -237,7 +237,7 @@ enum unri_job_state unri_job_cancel(enum unri_thread_pool which, struct unr_job 
     if (state == UNRI_JOB_WAITS) {
         take_out(&pools[which], job);
     } else if (state == UNRI_JOB_RUNS && how != UNRI_JOB_LET) {
-        __atomic_store_n(&job->asked, true, __ATOMIC_RELAXED);
+        __atomic_store_n(&job->asked, true, __ATOMIC_RELEASE);
         if (how == UNRI_JOB_ABANDON)
             job->state = UNRI_JOB_ABANDONED;
     }
@@ -253,7 +253,7 @@ void unri_job_arrived(void)
 
 bool unri_job_is_asked(void)
 {
-    return running && __atomic_load_n(&running->asked, __ATOMIC_RELAXED);
+    return running && __atomic_load_n(&running->asked, __ATOMIC_ACQUIRE);
 }
 
 bool unri_workers_are_idle(void)

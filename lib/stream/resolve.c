@@ -53,7 +53,7 @@ static void run(struct unr_job *job)
 static void orphaned(struct unr_job *job)
 {
     struct unr_lookup *lookup = lookup_of(job);
-    if (lookup->eai == 0)
+    if (lookup->found)
         unri_os_lookup_free(lookup->found);
     free(lookup);
 }
@@ -128,15 +128,19 @@ static void start_lookup(struct unr_resolve *resolve)
     }
 }
 
-/* Numbers need no name server. */
+/* Numbers need no name server, and where the caller says that they are some, none is asked. */
 static void resolve_start(struct unr_op *op)
 {
     struct unr_resolve *resolve = resolve_of(op);
+    const int           numeric = AI_NUMERICHOST | AI_NUMERICSERV;
     struct addrinfo    *found;
-    if (resolve->private_fields.is_too_long)
+    if (resolve->private_fields.is_too_long) {
         end(resolve, EAI_NONAME, 0, NULL);
-    else if (look_up(&resolve->private_fields, AI_NUMERICHOST | AI_NUMERICSERV, &found) == 0)
-        end(resolve, 0, 0, found);
+        return;
+    }
+    int eai = look_up(&resolve->private_fields, numeric, &found);
+    if (eai == 0 || (resolve->private_fields.flags & numeric) == numeric)
+        end(resolve, eai, errno, found);
     else
         start_lookup(resolve);
 }
