@@ -54,10 +54,22 @@ int unri_job_start(enum unri_thread_pool which, struct unr_job *job)
     return 0;
 }
 
+/* Threads go on also while the loop's is not in the kernel. */
+static void go_on_meanwhile(struct unr_job *job)
+{
+    static void (*const next[])(
+        void *) = { [UNRI_JOB_WAITS] = begin, [UNRI_JOB_RUNS] = run_and_return };
+    while (job->state <= UNRI_JOB_RUNS && unri_choose(2)) {
+        sim_kernel_forget_later(job);
+        next[job->state](job);
+    }
+}
+
 enum unri_job_state unri_job_cancel(enum unri_thread_pool which, struct unr_job *job,
                                     enum unri_job_cancel how)
 {
     (void)which;
+    go_on_meanwhile(job);
     enum unri_job_state state = (enum unri_job_state)job->state;
     if (state == UNRI_JOB_WAITS) {
         sim_kernel_forget_later(job);
