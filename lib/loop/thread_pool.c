@@ -16,6 +16,7 @@
 struct pool {
     const char     *name; /* of its threads, at most 15 characters */
     pthread_cond_t  more; /* jobs, or a smaller limit */
+    pthread_cond_t  idle; /* no job waits or runs */
     struct unr_job *first, *last;
     unsigned        waiting; /* jobs */
     unsigned        threads, busy, limit;
@@ -56,6 +57,8 @@ static void prepare_conditions(void)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     for (unsigned i = 0; i < UNRI_THREAD_POOLS; i++)
         pthread_cond_init(&pools[i].more, &attributes);
+    for (unsigned i = 0; i < UNRI_THREAD_POOLS; i++)
+        pthread_cond_init(&pools[i].idle, NULL);
     pthread_condattr_destroy(&attributes);
 }
 
@@ -135,7 +138,8 @@ static void run(struct pool *pool, struct unr_job *job)
         unr_loop_post(job->loop, &job->task);
     }
     running = NULL;
-    pool->busy--;
+    if (--pool->busy + pool->waiting == 0)
+        pthread_cond_broadcast(&pool->idle);
 }
 
 /* Waits for a job.  False: there was none for so long that the thread is to end. */
@@ -256,13 +260,14 @@ bool unri_job_is_asked(void)
     return running && __atomic_load_n(&running->asked, __ATOMIC_ACQUIRE);
 }
 
-bool unri_workers_are_idle(void)
+void unri_jobs_join(void)
 {
-    const struct pool *pool = &pools[UNRI_WORKERS];
+    pthread_once(&once, prepare);
     pthread_mutex_lock(&lock);
-    bool idle = pool->waiting + pool->busy == 0;
+    for (struct pool *pool = pools; pool < pools + UNRI_THREAD_POOLS; pool++)
+        while (pool->waiting + pool->busy > 0)
+            pthread_cond_wait(&pool->idle, &lock);
     pthread_mutex_unlock(&lock);
-    return idle;
 }
 
 void unri_workers_limit(unsigned threads)

@@ -47,8 +47,8 @@ void unri_job_arrived(void);
 /* Tells what runs on this thread as a job whether it was asked to return. */
 bool unri_job_is_asked(void);
 
-/* Tells whether no job waits or runs. */
-bool unri_workers_are_idle(void);
+/* Waits until no job waits or runs, abandoned ones included: for tests. */
+void unri_jobs_join(void);
 
 /* As unr_work_limit(). */
 void unri_workers_limit(unsigned threads);

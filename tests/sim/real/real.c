@@ -832,8 +832,7 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
 
 void unr_sim_join_threads(void)
 {
-    while (!unri_workers_are_idle())
-        usleep(50);
+    unri_jobs_join();
 }
 
 void unr_sim_wait_readable(int fd)
