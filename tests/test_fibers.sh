@@ -8,147 +8,18 @@ set -u
 
 examples=${1:?usage: test_fibers.sh FOLDER LEFT_OUT}
 left_out=${2:?usage: test_fibers.sh FOLDER LEFT_OUT}
-dir=$(mktemp -d) || exit 1
-children=
-failed=0
-program=
-program_pid=
+# shellcheck source=tests/clients.sh
+. "$(dirname "$0")/clients.sh"
 
-clean_up() {
-    for pid in $children $program_pid; do
-        kill -KILL "$pid" 2>/dev/null
-    done
-    wait 2>/dev/null
-    rm -rf "$dir"
-}
-trap clean_up EXIT
-trap 'exit 1' HUP INT TERM
-
-fail() {
-    echo "test_fibers: FAILED: $program: $1"
-    for file in out err; do
-        [ -f "$dir/$file" ] && tail -n 20 "$dir/$file" | cut -c 1-200 | sed 's/^/    /'
-    done
-    failed=1
-}
-
-# until_true WHAT COMMAND...: waits until the command succeeds; 10 seconds at most, or longer where the machine is busy.
-until_true() {
-    what=$1
-    shift
-    tries=500
-    until "$@" 2>/dev/null; do
-        tries=$((tries - 1))
-        [ $tries -gt 0 ] || { fail "$what"; return 1; }
-        sleep 0.02
-    done
-}
-
-# until_line FILE PATTERN: waits for it.
-until_line() {
-    until_true "no '$2' in $1" grep -q "$2" "$dir/$1"
-}
-
-# until_lines N FILE PATTERN: waits until at least so many lines are like that.
-until_lines() {
-    until_true "no $1 times '$3' in $2" has_lines "$@"
-}
-
-has_lines() {
-    [ "$(grep -c "$3" "$dir/$2")" -ge "$1" ]
-}
-
-# until_ended PID STATUS...: waits for a child, which is to end with one of these.
-until_ended() {
-    pid=$1
-    shift
-    until_true "process $pid goes on" has_ended "$pid" || kill -KILL "$pid"
-    wait "$pid"
-    status=$?
-    for good in "$@"; do
-        [ $status -eq "$good" ] && return
-    done
-    fail "ended with status $status, and not $*"
-}
-
-has_ended() {
-    grep -q '^State:.Z' "/proc/$1/status" || ! [ -e "/proc/$1" ]
-}
-
-# begin PATTERN NAME ARGUMENT...: an example, up to a line of its; sets $program_pid.
-begin() {
-    pattern=$1
-    program=$2
-    shift 2
-    : >"$dir/out" && : >"$dir/err" # now, as the one started last may still be found in them otherwise
-    "$examples/$program" "$@" >"$dir/out" 2>"$dir/err" &
-    program_pid=$!
-    until_line out "$pattern" || exit 1
-}
-
-# start NAME ARGUMENT...: an example that listens; sets $port, too.
-start() {
-    begin '^listening on' "$@"
-    port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\)$/\1/p' "$dir/out")
-}
-
-# stop SIGNAL: has the example end, with status 0.
+# stop SIGNAL: has the example end, with status 0 and without a complaint.
 stop() {
     kill "-$1" "$program_pid"
     stopped
 }
 
 stopped() {
-    until_ended "$program_pid" 0
-    program_pid=
+    ended 0
     [ ! -s "$dir/err" ] || fail "it complains"
-}
-
-# hold NAME: makes the pipe NAME.in, and keeps it open for both ends until `hang_up NAME`.  So nobody waits for the other end,
-# and what is written stays.
-hold() {
-    mkfifo "$dir/$1.in"
-    sleep 1000 1<>"$dir/$1.in" &
-    eval "$1_holds=\$!"
-    children="$children $!"
-    until_true "$1.in is not held" is_open $! "$1.in"
-}
-
-# is_open PID FILE: the process has opened it.
-is_open() {
-    # shellcheck disable=SC2010 # no names but numbers
-    ls -l "/proc/$1/fd" | grep -q -- "-> $dir/$2\$"
-}
-
-# client NAME: a socat that sends what is written into NAME.in, which `say` does, and writes what it receives to NAME.out.
-client() {
-    hold "$1"
-    : >"$dir/$1.out"
-    timeout 120 socat -t 60 - "TCP:127.0.0.1:$port" <"$dir/$1.in" >"$dir/$1.out" 2>/dev/null &
-    eval "$1=\$!"
-    children="$children $!"
-}
-
-# say NAME TEXT: as printf(1) writes it.
-say() {
-    # shellcheck disable=SC2059
-    printf "$2" >"$dir/$1.in"
-}
-
-# hang_up NAME: its stream to the server ends.
-hang_up() {
-    eval "kill \$$1_holds"
-}
-
-# until_gone NAME: the server has closed the connection of the client, which ends with status 0.
-until_gone() {
-    hang_up "$1"
-    eval "until_ended \$$1 0"
-}
-
-# is_stuck: a send of the example's waits for room, or a write.  26 is IORING_OP_SEND, and 23 IORING_OP_WRITE.
-is_stuck() {
-    grep -qE 'op=(26|23),' "/proc/$program_pid/fdinfo/"*
 }
 
 # sleeper NAME: a client that sends nothing, and reads nothing until the file NAME.go is written to; then it reads until the
@@ -161,40 +32,30 @@ sleeper() {
     children="$children $!"
 }
 
-# flood NAME: a client that sends without end and reads nothing until the file NAME.go is written to; then it reads until the
-# end, to NAME.back.  Returns when the example is stuck in the middle of sending.
-flood() {
-    mkfifo "$dir/$1.go"
-    timeout 120 socat "TCP:127.0.0.1:$port,rcvbuf=65536" \
-        SYSTEM:"yes 0123456789abcde & read go <$dir/$1.go; cat >$dir/$1.back; kill \$!; true",nofork 2>/dev/null &
-    eval "$1=\$!"
-    children="$children $!"
-    until_true "no send waits for room" is_stuck
-}
-
 if "$left_out" test_fibers; then
     exit 0
 fi
+
 # ---- an operation of one's own, which refuses a request, and which honours it ----
 
 # Whoever comes with a signal before the timer comes again, and later.
 for pause in 0.2 1 5; do
-    begin '^waiting' step5_fiber 0.1
+    begin '^waiting' "$examples/step5_fiber" 0.1
     sleep $pause
     stop INT
     grep -q '^the signal came first' "$dir/out" || break
 done
 grep -q '^the timer came first$' "$dir/out" && grep -q 'wait_for_signal completed with 0; .* was refused' "$dir/out" ||
     fail "it does not refuse"
-begin '^waiting' step5_fiber 1000
+begin '^waiting' "$examples/step5_fiber" 1000
 stop TERM
 grep -q '^the signal came first: SIGTERM$' "$dir/out" || fail "the signal is not told"
 
-begin '^waiting' step6_fiber 0.01
+begin '^waiting' "$examples/step6_fiber" 0.01
 stopped
 grep -q '^the timer came first$' "$dir/out" && grep -q 'wait_for_signal was cancelled with the guarantee total' "$dir/out" ||
     fail "it is not cancelled"
-begin '^waiting' step6_fiber 1000
+begin '^waiting' "$examples/step6_fiber" 1000
 stop INT
 grep -q '^the signal came first: SIGINT$' "$dir/out" || fail "the signal is not told"
 
@@ -302,7 +163,7 @@ fi
 
 # ---- messages ----
 
-start step7_fiber 0
+start "$examples/step7_fiber" 0
 client typist
 client other
 say typist 'one|two|thr'
@@ -322,7 +183,7 @@ grep -q '^session over: read_until was cancelled' "$dir/out" || fail "the sessio
 
 # ---- a time-out in the middle of a message ----
 
-start step8_fiber 0 0.2
+start "$examples/step8_fiber" 0 0.2
 client quick
 client slow
 say quick 'one|two|'
@@ -341,16 +202,8 @@ until_gone slow
 
 # ---- the proxy ----
 
-# start_target NAME ADDRESS: a socat that serves each connection with ADDRESS; sets $target.
-start_target() {
-    socat -d -d TCP-LISTEN:0,bind=127.0.0.1,fork "$2" 2>"$dir/$1.log" &
-    children="$children $!"
-    until_line "$1.log" 'listening on' || exit 1
-    target=$(sed -n 's/.*listening on .*:\([0-9][0-9]*\)$/\1/p' "$dir/$1.log" | head -n 1)
-}
-
 start_target echo PIPE
-start fiber_proxy 0 "$target" 100
+start "$examples/fiber_proxy" 0 "$target" 100
 client talker
 say talker 'hello\n'
 until_line talker.out '^hello$'
@@ -366,13 +219,13 @@ stop TERM
 [ "$(grep -c 'the proxy ends$' "$dir/out")" -eq 2 ] || fail "two sessions are not cancelled"
 grep -q ': 4 bytes there, 4 back; the proxy ends$' "$dir/out" || fail "bytes of the session that waits"
 
-start fiber_proxy 0 "$target" 0.2
+start "$examples/fiber_proxy" 0 "$target" 0.2
 client idle
 until_line out '0 bytes there, 0 back; nothing passed'
 until_gone idle
 stop INT
 
-start fiber_proxy 0 1
+start "$examples/fiber_proxy" 0 1
 client nobody
 until_line out 'no connection to the target: Connection refused$'
 stop TERM
@@ -381,16 +234,9 @@ if command -v curl >/dev/null; then
     head -c 20000000 /dev/urandom >"$dir/data"
     { printf 'HTTP/1.0 200 OK\r\nContent-Length: 20000000\r\n\r\n' && cat "$dir/data"; } >"$dir/response"
     start_target http SYSTEM:"read line; cat $dir/response"
-    start fiber_proxy 0 "$target" 100
-    for i in 1 2 3; do
-        timeout 60 curl -s "http://127.0.0.1:$port/" >"$dir/back$i" &
-        eval "curl$i=\$!"
-    done
-    for i in 1 2 3; do
-        eval "wait \$curl$i" || fail "curl $i"
-        cmp "$dir/data" "$dir/back$i" || fail "what curl $i fetched differs"
-    done
-    until_lines 3 out 'one side is done$'
+    start "$examples/fiber_proxy" 0 "$target" 100
+    curl_thrice
+    until_line out 'one side is done$' 3
     stop TERM
 else
     echo "test_fibers: skipped: fetching with curl, as it is not installed"
@@ -398,7 +244,7 @@ fi
 
 # ---- the server ----
 
-start fiber_server 0 1000
+start "$examples/fiber_server" 0 1000
 client first
 client second
 say first 'one\n'
@@ -427,9 +273,9 @@ sed '$d' "$dir/reader.back" | grep -v '^0123456789abcde$' | head -n 3 >"$dir/odd
 [ ! -s "$dir/odd" ] || fail "what the busy client got is not what it sent: $(cat "$dir/odd")"
 [ "$(grep -c ': over$' "$dir/out")" -eq 3 ] || fail "not all connections are over"
 
-start fiber_server 0 0.05
+start "$examples/fiber_server" 0 0.05
 client listener
-until_lines 3 listener.out '^<heartbeat>$'
+until_line listener.out '^<heartbeat>$' 3
 say listener 'a line\n'
 until_line listener.out '^a line$'
 stop TERM
@@ -440,7 +286,7 @@ grep -vxE '<heartbeat>|a line|bye' "$dir/listener.out" >"$dir/odd"
 
 # ---- the chat ----
 
-start chat 0
+start "$examples/chat" 0
 client anna
 until_line out '^listening'
 say anna 'hello?\n'
@@ -506,10 +352,8 @@ until_line emil.back '^bye$'
 # serve NAME: a server that runs the script on standard input for each client; its port is in the variable NAME.
 serve() {
     cat >"$dir/$1.sh"
-    socat -d -d TCP-LISTEN:0,bind=127.0.0.1,reuseaddr,fork EXEC:"sh $dir/$1.sh" 2>"$dir/$1.log" &
-    children="$children $!"
-    until_line "$1.log" 'listening on'
-    eval "$1=$(sed -n 's/.*listening on .*:\([0-9][0-9]*\)$/\1/p' "$dir/$1.log" | head -n 1)"
+    start_target "$1" EXEC:"sh $dir/$1.sh"
+    eval "$1=$target"
 }
 
 fetch() { # URL [SECONDS]
@@ -554,5 +398,4 @@ kill -INT $program_pid
 fetch_ended 1
 grep -q '^interrupted$' "$dir/err" || fail "it does not say that it was interrupted"
 
-[ $failed -eq 0 ] && echo "test_fibers: passed"
-exit $failed
+finish

@@ -7,61 +7,17 @@ set -u
 
 proxy=${1:?usage: test_proxy.sh PROXY LEFT_OUT}
 left_out=${2:?usage: test_proxy.sh PROXY LEFT_OUT}
-dir=$(mktemp -d) || exit 1
-children=
-failed=0
-proxy_pid=
+# shellcheck source=tests/clients.sh
+. "$(dirname "$0")/clients.sh"
 
-clean_up() {
-    for pid in $children $proxy_pid; do
-        kill -KILL "$pid" 2>/dev/null
-    done
-    wait 2>/dev/null
-    rm -rf "$dir"
-}
-trap clean_up EXIT
-trap 'exit 1' HUP INT TERM
-
-fail() {
-    echo "test_proxy: FAILED: $1"
-    [ -f "$dir/err" ] && sed 's/^/    /' "$dir/err"
-    failed=1
-}
-
-# until_line FILE PATTERN: waits for it, 5 seconds at most.
-until_line() {
-    tries=250
-    until grep -q "$2" "$1" 2>/dev/null; do
-        tries=$((tries - 1))
-        [ $tries -gt 0 ] || { fail "no '$2' in $(basename "$1")"; return 1; }
-        sleep 0.02
-    done
-}
-
-# start_target NAME ADDRESS: a socat that serves each connection with ADDRESS; sets $target.
-start_target() {
-    socat -d -d TCP-LISTEN:0,bind=127.0.0.1,fork "$2" 2>"$dir/$1.log" &
-    children="$children $!"
-    until_line "$dir/$1.log" 'listening on' || exit 1
-    target=$(sed -n 's/.*listening on .*:\([0-9][0-9]*\)$/\1/p' "$dir/$1.log" | head -n 1)
-}
-
-# start_proxy ARGUMENT...: sets $port and $proxy_pid.
+# start_proxy ARGUMENT...: sets $port and $program_pid.
 start_proxy() {
-    : >"$dir/out" && : >"$dir/err" # now, as the one started last may still be found in them otherwise
-    "$proxy" 0 "$@" >"$dir/out" 2>"$dir/err" &
-    proxy_pid=$!
-    until_line "$dir/out" '^listening on' || exit 1
-    port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\),.*/\1/p' "$dir/out")
+    start "$proxy" 0 "$@"
 }
 
 # stop_proxy PATTERN: interrupts it and wants status 0 and the line in its statistics.
 stop_proxy() {
-    kill -INT "$proxy_pid"
-    wait "$proxy_pid"
-    status=$?
-    proxy_pid=
-    [ $status -eq 0 ] || fail "the proxy ended with status $status"
+    end INT
     grep -q "$1" "$dir/err" || fail "no '$1' in the statistics"
 }
 
@@ -81,10 +37,7 @@ done
 if "$left_out" "test_proxy: all but the command line"; then
     exit $failed
 fi
-if ! command -v socat >/dev/null; then
-    echo "test_proxy: skipped: all but the command line, as socat is not installed"
-    exit $failed
-fi
+skip_without "all but the command line" socat
 
 head -c 20000000 /dev/urandom >"$dir/data"
 
@@ -134,43 +87,39 @@ start_proxy "$target" --linger 2
 : >"$dir/back"
 timeout 5 socat -u "TCP:127.0.0.1:$port" - >"$dir/back" 2>/dev/null &
 children="$children $!"
-until_line "$dir/back" 3
+until_line back 3
 stop_proxy '^proxy: ending, with 1 connections open'
-until_line "$dir/back" 8
+until_line back 8
 
 start_target quiet SYSTEM:'cat >/dev/null'
 start_proxy "$target" --linger 60 --grace 60 --verbose
 : >"$dir/back"
 timeout 5 socat -u "TCP:127.0.0.1:$port" - >"$dir/back" 2>/dev/null &
 children="$children $!"
-until_line "$dir/err" accepted
-kill -INT "$proxy_pid"
-until_line "$dir/err" ending
+until_line err accepted
+kill -INT "$program_pid"
+until_line err ending
 stop_proxy '1 cut at the end'
 
 start_target endless SYSTEM:yes
 start_proxy "$target" --grace 0.3 --verbose
 timeout 5 socat -u "TCP:127.0.0.1:$port" - >/dev/null 2>&1 &
 children="$children $!"
-until_line "$dir/err" accepted
+until_line err accepted
 stop_proxy '1 cut at the end'
 
 # ---- SIGUSR1 ----
 
 start_proxy "$target"
 timeout 5 socat -u "TCP:127.0.0.1:$port" - 2>/dev/null | head -c 1000000 >/dev/null
-kill -USR1 "$proxy_pid"
-until_line "$dir/err" 'accept .*in flight'
+kill -USR1 "$program_pid"
+until_line err 'accept .*in flight'
 grep -q '^proxy: 1 connections, at most 1 at a time, [01] open' "$dir/err" || fail "statistics at SIGUSR1"
 stop_proxy '^proxy: 1 connections, at most 1 at a time, 0 open'
 
 # ---- descriptors are short: it pauses, serves the others later, and hears signals ----
 
-# shellcheck disable=SC3045
-(ulimit -n 12 && exec "$proxy" 0 "$target") >"$dir/out" 2>"$dir/err" &
-proxy_pid=$!
-until_line "$dir/out" '^listening on' || exit 1
-port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\),.*/\1/p' "$dir/out")
+start sh -c 'ulimit -n 12 && exec "$0" 0 "$1"' "$proxy" "$target"
 for i in 1 2 3 4; do
     timeout 10 socat -u "TCP:127.0.0.1:$port" - 2>/dev/null | { sleep 0.1; head -c 1000000; } | wc -c >"$dir/back$i" &
     eval "short$i=\$!"
@@ -188,18 +137,10 @@ if command -v curl >/dev/null; then
     { printf 'HTTP/1.0 200 OK\r\nContent-Length: 20000000\r\n\r\n' && cat "$dir/data"; } >"$dir/response"
     start_target http SYSTEM:"read line; cat $dir/response"
     start_proxy "$target"
-    for i in 1 2 3; do
-        timeout 10 curl -s "http://127.0.0.1:$port/" >"$dir/back$i" &
-        eval "curl$i=\$!"
-    done
-    for i in 1 2 3; do
-        eval "wait \$curl$i" || fail "curl $i"
-        cmp "$dir/data" "$dir/back$i" || fail "what curl $i fetched differs"
-    done
+    curl_thrice
     stop_proxy '^proxy: 3 connections'
 else
     echo "test_proxy: skipped: fetching with curl, as it is not installed"
 fi
 
-[ $failed -eq 0 ] && echo "test_proxy: passed"
-exit $failed
+finish
