@@ -227,7 +227,8 @@ class FiberUnwinder(gdb.unwinder.Unwinder):
         pc = pending.read_register("pc")
         if (int(sp), int(pc)) != (newest_sp, newest_pc):
             return None
-        info = pending.create_unwind_info(FrameId(sp, pc))
+        # gdb stops at a frame that lies below the one that it called, so this one counts as the fiber's lowest.
+        info = pending.create_unwind_info(FrameId(gdb.Value(kept).cast(sp.type), pc))
         for register, offset in places.items():
             value = gdb.Value(kept + offset).cast(pc.type.pointer() if register in ("rip", "pc")
                                                   else sp.type.pointer())

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# lib/unring-gdb.py on a program with fibers, and on the same without debugging information; and gdb itself at each instruction
+# lib/unring-gdb.py on a program with fibers, on cores of it, and on the same without debugging information; and gdb itself at each instruction
 # of a switch from one stack to another.
 #
 #     BUILD=build/release LEFT_OUT=... CC=gcc PKG_CONFIG=pkg-config tests/test_gdb.sh
@@ -47,6 +47,25 @@ expect '^#[0-9]+ .*(entry|unri_fiber_main)'
 expect '^#[0-9]+ .* top '
 grep -qi 'exception\|corrupt' <<<"$words" && { echo "gdb: it did not unwind"; failed=1; }
 [ "$failed" = 0 ] || echo "$words"
+
+# The core of a server that crashed in the middle of much, on the loop's own stack and on a fiber's.  It is one of the
+# kernel's: what gdb writes itself lacks the megabytes that have a guard in them.
+for where in done fiber; do
+    rm -f "$folder"/core*
+    bash -c "cd '$folder' && ulimit -c unlimited && ./subject $where; true" 2>/dev/null
+    core=$(echo "$folder"/core*)
+    [ -e "$core" ] || { echo "gdb: skipped: cores, as this machine writes them elsewhere: kernel.core_pattern"; break; }
+    words=$(timeout 60 gdb -q -nx -batch -iex 'set debuginfod enabled off' -x lib/unring-gdb.py -ex 'info fibers' \
+        -ex unring-ops -ex 'fiber 700' -ex bt "$program" "$core" 2>&1)
+    expect '^loop 0x[0-9a-f]+: [1-9][0-9]{3} in flight'
+    [ "$(grep -c ' fiber (reads) awaits recv, in flight' <<<"$words")" = 1000 ] && [ "$(grep -c 'timer, in flight' <<<"$words")" -ge 999 ] ||
+        { echo "gdb: not everything in the core is listed"; failed=1; }
+    words=$(sed -n '/^fiber 700/,$p' <<<"$words")
+    expect '^#[0-9]+ .* deep \(depth=3\)'
+    expect '^#[0-9]+ .* unri_fiber_main '
+    [ "$failed" = 0 ] || { echo "$words"; break; }
+done
+rm -f "$folder"/core*
 
 # The loop's stack unwinds to main(), and a fiber's to its entry.  tests/test_switch.c has the same for backtrace(3).
 cat >"$folder/steps.py" <<'END'

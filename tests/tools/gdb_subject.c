@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What tests/test_gdb.sh looks at: three fibers, two of which wait, and a thread that is in a call.
- */
+ * With an argument, a server with a thousand fibers and a thousand timers, which crashes: in a
+ * `done`, or in a fiber. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -45,7 +46,36 @@ static int top(void *argument)
     return unr_nursery_close(&nursery, 0);
 }
 
-int main(void)
+enum { MANY = 1000 };
+
+static struct unr_timer timers[MANY];
+
+static void crash(struct unr_op *op)
 {
-    return unr_run_fiber(NULL, top, NULL);
+    raise(op ? SIGSEGV : SIGBUS);
+}
+
+static int serves(void *in_done)
+{
+    static const struct unr_fiber_options small = { .size = sizeof small, .stack = 16384 };
+    struct unr_nursery                    sessions;
+    socketpair(AF_UNIX, SOCK_STREAM, 0, fds);
+    unr_nursery_open(&sessions, 0);
+    for (int i = 0; i < MANY; i++)
+        unr_nursery_spawn_with(&sessions, reads, NULL, &small);
+    for (int i = 0; i < MANY; i++)
+        unr_start(unr_fiber_loop(), unr_timer_after(&timers[i], UNR_SEC(50)), crash, NULL);
+    unr_yield();
+    unr_yield();
+    if (in_done)
+        unr_timer_move(&timers[0], 0);
+    else
+        crash(NULL);
+    return unr_sleep(UNR_SEC(50));
+}
+
+int main(int argc, char **argv)
+{
+    return unr_run_fiber(NULL, argc > 1 ? serves : top,
+                         argc > 1 && argv[1][0] == 'd' ? argv : NULL);
 }
