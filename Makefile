@@ -31,7 +31,7 @@
 #   make check-install   the examples built against an installed library
 #   make check-readme    what README.md shows compiles, runs and prints what it says
 #   make compilers       compile with each gcc from 12 and clang from 14 on that is here, warnings being errors
-#   make cross           compile for musl and for aarch64; `make cross-deps` installs the compilers
+#   make cross           compile for musl and for aarch64, and simulate there; `make cross-deps` installs what it needs
 #   make format          lay the code out; `make format-check` only looks
 #   make tidy            clang-tidy, and cppcheck where it is installed
 #   make clean           remove build/
@@ -232,14 +232,14 @@ help:
 DEMO_PACKAGES  := gcc libc6-dev pkg-config liburing-dev
 CHECK_PACKAGES := $(DEMO_PACKAGES) g++ libcriterion-dev socat curl
 TSAN_PACKAGES  := clang libclang-rt-dev
-CROSS_PACKAGES := musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+CROSS_PACKAGES := musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 BENCH_PACKAGES := g++ libuv1-dev libboost1.81-dev libev-dev haproxy strace valgrind
 
 has_uring     = $(PKG_CONFIG) --exists liburing && $(CC) -E -include liburing.h -x c /dev/null
 has_criterion = $(PKG_CONFIG) --exists criterion && $(CC) -E -include criterion/criterion.h -x c /dev/null
 has_clients   = command -v socat && command -v curl
 has_tsan      = echo 'int main(void) { return 0; }' | clang -fsanitize=thread -o /dev/null -x c -
-has_cross     = command -v musl-gcc && aarch64-linux-gnu-gcc -E -include stdio.h -x c /dev/null
+has_cross     = command -v musl-gcc && command -v qemu-aarch64 && aarch64-linux-gnu-gcc -E -include stdio.h -x c /dev/null
 
 # $(call need,COMMAND,PACKAGES) installs the packages, or says how, unless the command succeeds.
 define need
@@ -429,13 +429,17 @@ host_header = $(filter %/$(1),$(shell $(CC) -M -include liburing.h -x c /dev/nul
 host_liburing = $(call host_header,liburing.h) $(patsubst %.h,%,$(call host_header,liburing.h))
 host_kernel   = $(patsubst %/types.h,%,$(foreach part,linux asm asm-generic,$(call host_header,$(part)/types.h)))
 
-# $(call cross_compile,VARIANT,COMPILER,HEADERS)
+# $(call cross_compile,VARIANT,COMPILER,HEADERS,EMULATOR): all of the library, and the scenarios, which run.  No emulator of a
+# processor alone has io_uring; the simulated kernel needs none.
 define cross_compile
 	@+if ! command -v $(2) >/dev/null; then echo "cross: skipped: no $(2) here; make cross-deps installs it"; exit 0; fi; \
 	rm -rf build/$(1)/include && mkdir -p build/$(1)/include && ln -s $(3) build/$(1)/include && \
-	$(MAKE) --no-print-directory objects VARIANT=$(1) CC=$(2) CPPFLAGS='-isystem build/$(1)/include' \
-		CFLAGS='$(CFLAGS_release)' && \
-	echo "cross: $(2): compiled"
+	$(MAKE) --no-print-directory objects cross-scenarios VARIANT=$(1) CC=$(2) CPPFLAGS='-isystem build/$(1)/include' \
+		CFLAGS='$(CFLAGS_release)' LDFLAGS=-static && \
+	echo "cross: $(2): compiled" && \
+	if $(if $(4),! command -v $(4) >/dev/null,false); then echo "cross: skipped: no $(4) here; make cross-deps installs it"; exit 0; fi; \
+	run="$(4) build/$(1)/tests/sim/scenarios/scenarios --quiet --schedules" && \
+	$$run 20 '[!fls]*' && $$run 500 'fibers/*' 'cancel-scopes/*' 'nurseries/*' 'generators/*' 'work/*'
 endef
 
 # Every compiler of these that is here sees every file, and only looks at it.
@@ -462,12 +466,13 @@ look:
 	@for file in $(wildcard examples/*.c examples/sim/*.c tests/*.c tests/tools/*.c tests/stress/*.c tests/fuzz/*.c tests/model/*.c); do \
 		echo $$file; done | xargs -P $$(nproc) -n 8 $(CC) $(COMMON_FLAGS) $(TEST_FLAGS) $(CPPFLAGS) $(CFLAGS) -fsyntax-only
 
-.PHONY: cross objects
+.PHONY: cross objects cross-scenarios
 cross:
 	$(call cross_compile,musl,musl-gcc,$(host_liburing) $(host_kernel))
-	$(call cross_compile,aarch64,aarch64-linux-gnu-gcc,$(host_liburing))
+	$(call cross_compile,aarch64,aarch64-linux-gnu-gcc,$(host_liburing),qemu-aarch64)
 
 objects: $(LIBRARY_OBJECTS)
+cross-scenarios: $(SCENARIOS)
 
 # ---- install ----
 

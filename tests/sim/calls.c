@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <linux/stat.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -44,7 +45,7 @@ static struct pieces pieces_of(const struct sim_request *request)
     case IORING_OP_SENDMSG:
     case IORING_OP_SENDMSG_ZC:
         pieces.iov = msg->msg_iov;
-        pieces.count = msg->msg_iovlen;
+        pieces.count = (size_t)msg->msg_iovlen;
         break;
     default:
         pieces.one = (struct iovec){ address(request), request->sqe.len };

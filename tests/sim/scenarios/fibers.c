@@ -1352,6 +1352,43 @@ static const struct shape from_outside = { 0, 3 }, three_deep = { 3, 3 }, long_o
 static const enum where in_fiber = IN_FIBER, in_filter = IN_FILTER, in_start = IN_START,
                         overflows = OVERFLOWS;
 
+/* ---- numbers ---- */
+
+enum { COUNTERS = 3, ROUNDS = 4 };
+
+/* What a compiler keeps in registers across a call, of both kinds, is the fiber's. */
+static int keeps_its_numbers(void *argument)
+{
+    long   a = *(const int *)argument, b = a + 1, c = a + 2, d = a + 3, e = a + 4;
+    double v = (double)a, w = v + 1, x = v + 2, y = v + 3, z = v + 4;
+    for (int i = 0; i < ROUNDS; i++) {
+        unr_yield();
+        a += 5, b += 5, c += 5, d += 5, e += 5;
+        v += 0.5, w += 0.5, x += 0.5, y += 0.5, z += 0.5;
+    }
+    int    begin = *(const int *)argument;
+    double sum = 5 * begin + 10 + 2.5 * ROUNDS, weighed = v + 2 * w + 3 * x + 4 * y + 5 * z;
+    unr_sim_check(a + b + c + d + e == 5 * begin + 10 + 25 * ROUNDS, "a fiber keeps its integers");
+    unr_sim_check(v + w + x + y + z == sum && weighed == 15 * (begin + 0.5 * ROUNDS) + 40,
+                  "a fiber keeps its floating-point numbers");
+    return 0;
+}
+
+static void numbers(const struct scenario *scenario)
+{
+    struct unr_loop *loop = open_small_loop();
+    struct unr_fiber fibers[COUNTERS] = { 0 };
+    int              begins[COUNTERS], ended = 0;
+    (void)scenario;
+    for (int i = 0; i < COUNTERS; i++) {
+        begins[i] = 100 * i;
+        unr_start(loop, unr_fiber(&fibers[i], keeps_its_numbers, &begins[i]), count_run, &ended);
+    }
+    run_to_the_end(loop);
+    unr_sim_check(ended == COUNTERS, "each ends");
+    unr_sim_check(unr_loop_close(loop) == 0, "the loop closes");
+}
+
 const struct scenario *scenarios_fibers_table(void)
 {
     static const struct scenario table[] = {
@@ -1361,6 +1398,7 @@ const struct scenario *scenarios_fibers_table(void)
           .parameter = &deadline_around,
           .deviations_max = 3 },
         { .name = "fibers/read-write-close-older", .run = read_write_close, .linux_version = 601 },
+        { .name = "fibers/numbers", .run = numbers },
         { .name = "fibers/states", .run = states, .deviations_max = 1 },
         { .name = "fibers/proofs", .run = proofs },
         { .name = "fibers/any", .run = contained, .parameter = &any },

@@ -7,6 +7,7 @@
 #include <liburing.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <linux/stat.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <linux/stat.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
