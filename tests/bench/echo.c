@@ -52,30 +52,37 @@ int echo_sent(size_t asked, int64_t sent)
 
 /* ---- sockets ---- */
 
-static void connect_tcp(int *pair)
+/* One listener for all: each would take a port that is not free again for a minute. */
+static int open_listener(struct sockaddr_in *ret_address)
 {
     struct sockaddr_in address = loopback(0);
     socklen_t          len = sizeof address;
     int                listener = socket(AF_INET, SOCK_STREAM, 0);
 
     if (listener < 0 || bind(listener, (struct sockaddr *)&address, len) < 0
-        || listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&address, &len) < 0)
+        || listen(listener, 1) < 0
+        || getsockname(listener, (struct sockaddr *)ret_address, &len) < 0)
         die("listen", errno);
+    return listener;
+}
+
+static void connect_tcp(int listener, const struct sockaddr_in *address, int *pair)
+{
     pair[0] = socket(AF_INET, SOCK_STREAM, 0);
-    if (pair[0] < 0 || connect(pair[0], (struct sockaddr *)&address, len) < 0)
+    if (pair[0] < 0 || connect(pair[0], (const struct sockaddr *)address, sizeof *address) < 0)
         die("connect", errno);
     pair[1] = accept(listener, NULL, NULL);
     if (pair[1] < 0)
         die("accept", errno);
     no_delay(pair[0]);
     no_delay(pair[1]);
-    close(listener);
 }
 
 static void open_sockets(void)
 {
-    int  pair[2];
-    long i;
+    struct sockaddr_in address;
+    int                pair[2], listener = is_tcp ? open_listener(&address) : -1;
+    long               i;
 
     raise_fd_limit(2 * connections);
     clients = calloc((size_t)connections, sizeof *clients);
@@ -84,12 +91,14 @@ static void open_sockets(void)
     heard = malloc(size);
     for (i = 0; i < connections; i++) {
         if (is_tcp)
-            connect_tcp(pair);
+            connect_tcp(listener, &address, pair);
         else if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
             die("socketpair", errno);
         clients[i] = pair[0];
         served[i] = pair[1];
     }
+    if (is_tcp)
+        close(listener);
 }
 
 /* ---- rounds ---- */
