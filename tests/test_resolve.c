@@ -382,6 +382,17 @@ Test(resolve_contract, the_process_may_end_meanwhile)
     expect_success(&death);
 }
 
+/* It is ended by unring, when its thread has returned. */
+BREACH_IN(resolve_contract, open_loop_of_child(), lookup_finished, "resolve",
+          "unr_finish is called once for each start")
+{
+    static struct lookup l;
+    open_name_server();
+    look_up(&l, "hangs");
+    await(&asked);
+    unr_finish(&l.resolve.op, 0);
+}
+
 /* ---- connecting by name ---- */
 
 static int listen_on_loopback(char ret_service[8])

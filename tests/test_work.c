@@ -605,6 +605,36 @@ Test(work_contract, without_a_thread_it_says_so)
 
 /* ---- rules ---- */
 
+#define FINISH_RULE "unr_finish is called once for each start"
+
+static struct blocker broken;
+
+/* It is ended by unring, when its function has returned: while that runs, ... */
+BREACH_IN(work_contract, open_loop_of_child(), finished_while_it_runs, "work", FINISH_RULE)
+{
+    start_blocker(&broken);
+    await(&broken.begun);
+    unr_finish(&broken.work.op, 0);
+}
+
+/* ... and while it waits for a thread. */
+BREACH_IN(work_contract, open_loop_of_child(), finished_while_it_waits, "work", FINISH_RULE)
+{
+    static struct unr_work work;
+    unr_work_limit(1);
+    start_blocker(&broken);
+    await(&broken.begun);
+    unr_start(loop, unr_work(&work, returns_its_argument, NULL), NULL, NULL);
+    unr_finish(&work.op, 0);
+}
+
+BREACH_IN(work_contract, open_loop_of_child(), abandonable_finished, "work", FINISH_RULE)
+{
+    start_abandonable(&broken);
+    await(&broken.begun);
+    unr_finish(&broken.work.op, 0);
+}
+
 static int awaits(void *argument)
 {
     (void)argument;

@@ -26,6 +26,8 @@
  *   DESCRIBED     -> IN_FLIGHT   [stop_start]           the stop of either
  *   DESCRIBED     -> IN_FLIGHT   [unri_begin_wait]      for a channel, a mutex and their like
  *   DESCRIBED     -> IN_FLIGHT   [select_start]         for one of several channels
+ *   DESCRIBED     -> IN_FLIGHT   [start_call]           a piece of work, for a thread
+ *   DESCRIBED     -> IN_FLIGHT   [start_lookup]         a lookup of a name, for a thread
  *   QUEUED        -> IN_FLIGHT   [fill_queued]          it gets its SQE
  *   IN_FLIGHT     -> QUEUED      [unri_enqueue]         a cancel_close is alone on its descriptor
  *   IN_FLIGHT     -> QUEUED      [unri_interrupted]     the kernel has given it back untouched

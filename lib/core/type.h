@@ -11,8 +11,8 @@
  * last, and wrappers last of all. */
 enum unri_kind {
     UNRI_CALLERS, /* a caller's own type, whose private_fields are zero */
-    UNRI_PARKED,  /* it waits in user space: for what an armed call brings, for the end of that, or
-                     for what another part of the program does */
+    UNRI_PARKED,  /* it waits in user space: for what an armed call brings, for the end of that, for
+                     what another part of the program does, or for a thread */
     UNRI_CALL,    /* a system call: its row in uring/ decides when the operation begins */
     UNRI_ARMED,   /* a system call of unring's own, for a receiver or an acceptor: housekeeping,
                      which ends when its descriptor or its loop is closed */

@@ -78,9 +78,10 @@ static bool cancel(struct unr_op *op, struct unr_work_call *call, struct unr_can
     return false;
 }
 
-static void start(struct unr_op *op, struct unr_work_call *call,
-                  const struct unr_work_private *work)
+static void start_call(struct unr_op *op, struct unr_work_call *call,
+                       const struct unr_work_private *work)
 {
+    unri_set_op_state(op, UNRI_IN_FLIGHT);
     *call = (struct unr_work_call){
         .op = op, .fn = work->fn, .argument = work->argument, .dispose = work->dispose
     };
@@ -105,7 +106,7 @@ static struct unr_work *work_of(struct unr_op *op)
 static void work_start(struct unr_op *op)
 {
     struct unr_work_private *p = &work_of(op)->private_fields;
-    start(op, &p->own, p);
+    start_call(op, &p->own, p);
 }
 
 static void work_cancel(struct unr_op *op, struct unr_cancel_request request)
@@ -119,6 +120,7 @@ static const struct unr_op_type type = {
     .name = "work",
     .start = work_start,
     .cancel = work_cancel,
+    .private_fields = { .kind = UNRI_PARKED },
 };
 
 struct unr_op *unr_work(struct unr_work *work, unr_fiber_fn *fn, void *argument)
@@ -142,7 +144,7 @@ static void child_start(struct unr_op *child)
     struct unr_work_private *p = &parent_of(child)->private_fields;
     p->call = malloc(sizeof *p->call);
     if (p->call)
-        start(child, p->call, p);
+        start_call(child, p->call, p);
     else
         unri_end(child, -ENOMEM);
 }
@@ -159,6 +161,7 @@ static const struct unr_op_type child_type = {
     .name = "work",
     .start = child_start,
     .cancel = child_cancel,
+    .private_fields = { .kind = UNRI_PARKED },
 };
 
 static bool start_with_request(struct unr_op *op, struct unr_cancel_request asked)

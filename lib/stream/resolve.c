@@ -4,6 +4,7 @@
 #include "../core/fiber_running.h"
 #include "../core/op.h"
 #include "../core/os.h"
+#include "../core/type.h"
 #include "../loop/thread_pool.h"
 
 #include <netdb.h>
@@ -110,6 +111,7 @@ static void returned(struct unr_task *task)
 static void start_lookup(struct unr_resolve *resolve)
 {
     struct unr_lookup *lookup = calloc(1, sizeof *lookup);
+    unri_set_op_state(&resolve->op, UNRI_IN_FLIGHT);
     if (!lookup) {
         end(resolve, EAI_MEMORY, 0, NULL);
         return;
@@ -165,6 +167,7 @@ static const struct unr_op_type type = {
     .name = "resolve",
     .start = resolve_start,
     .cancel = resolve_cancel,
+    .private_fields = { .kind = UNRI_PARKED },
 };
 
 /* Copies a name.  Returns whether it has room. */
