@@ -427,7 +427,7 @@ Test(work, what_is_not_abandoned_is_disposed_of_by_its_loop)
     close_loop();
 }
 
-/* ---- the end of its loop, and of the process ---- */
+/* ---- the end of its loop ---- */
 
 Test(work, a_loop_that_closes_waits_for_it)
 {
@@ -548,6 +548,197 @@ Test(work_contract, a_child_of_fork_has_threads_of_its_own)
     struct death death = in_child(forks, NULL);
     expect_success(&death);
 }
+
+/* ---- fork(2) inside of work ---- */
+
+/* How a child that has returned from a function of its parent's ends. */
+enum { SEEN_TO_GO_ON = 42, MEET = 3 };
+
+static pthread_key_t at_the_end; /* of the thread that has returned */
+static sem_t         has_ended;
+
+static void tells_of_its_end(void *value)
+{
+    (void)value;
+    sem_post(&has_ended);
+}
+
+/* In the child, when it has no other thread: as many threads as are wanted work for it. */
+static void *works_afterwards(void *argument)
+{
+    struct unr_work works[MEET] = { 0 }, work = { 0 };
+    struct seen     seen[MEET] = { { .runs = 0 } };
+    while (sem_wait(&has_ended) < 0)
+        ;
+    unr_work_limit(MEET);
+    open_loop_of_child();
+    must(of_number(&work, RESULT) == RESULT);
+    pthread_barrier_init(&barrier, NULL, MEET);
+    for (int i = 0; i < MEET; i++)
+        start(&seen[i], unr_work(&works[i], meets_others, NULL));
+    must(unr_loop_run(loop) == 0);
+    must(unr_loop_close(loop) == 0);
+    _exit(SEEN_TO_GO_ON);
+    return argument;
+}
+
+/* Returns in both processes: in the parent the child's number. */
+static int forks_and_returns(void *argument)
+{
+    pthread_t       thread;
+    struct unr_work work = { 0 };
+    pid_t           child = fork();
+    (void)argument;
+    if (child)
+        return child;
+    alarm(CHILD_SECONDS);
+    must(!unr_work_cancelled());
+    open_loop_of_child();
+    must(of_number(&work, RESULT) == RESULT); /* also in here */
+    must(unr_loop_close(loop) == 0);
+    sem_init(&has_ended, 0, 0);
+    must(pthread_key_create(&at_the_end, tells_of_its_end) == 0);
+    must(pthread_setspecific(at_the_end, &at_the_end) == 0);
+    must(pthread_create(&thread, NULL, works_afterwards, NULL) == 0);
+    return 0;
+}
+
+static void must_go_on(pid_t child)
+{
+    int status;
+    must(child > 0);
+    must(waitpid(child, &status, 0) == child);
+    must(WIFEXITED(status) && WEXITSTATUS(status) == SEEN_TO_GO_ON);
+}
+
+static void forks_in_work(void *context)
+{
+    struct unr_work work = { 0 };
+    struct seen     seen = { .runs = 0 };
+    (void)context;
+    open_loop_of_child();
+    start(&seen, unr_work(&work, forks_and_returns, NULL));
+    must(unr_loop_run(loop) == 0);
+    must(seen.result.error == 0);
+    must_go_on((pid_t)seen.result.value);
+    must(of_number(&work, RESULT) == RESULT);
+    must(unr_loop_close(loop) == 0);
+}
+
+/* The job and the counts of the threads are the parent's: in the child the thread ends, and work
+ * that is started there finds threads. */
+Test(work_contract, a_function_that_forks_returns_in_the_child)
+{
+    struct death death = in_child(forks_in_work, NULL);
+    expect_success(&death);
+}
+
+static atomic_int disposers_child;
+
+static void forks_at_disposal(void *argument)
+{
+    struct blocker *b = argument;
+    int             child = forks_and_returns(NULL);
+    if (child)
+        disposers_child = child;
+    if (child)
+        sem_post(&b->disposed);
+}
+
+static void forks_in_disposal(void *context)
+{
+    struct blocker  b = { .looks = true };
+    struct unr_work work = { 0 };
+    (void)context;
+    open_loop_of_child();
+    init_blocker(&b);
+    start(&b.seen, unr_work_abandonable(&b.work, blocks, &b, forks_at_disposal));
+    while (sem_wait(&b.begun) < 0)
+        ;
+    must(unr_cancel(&b.work.op, UNR_CANCEL_ALL));
+    must(unr_loop_run(loop) == 0);
+    while (sem_wait(&b.disposed) < 0)
+        ;
+    must_go_on(disposers_child);
+    must(of_number(&work, RESULT) == RESULT);
+    must(unr_loop_close(loop) == 0);
+}
+
+Test(work_contract, a_disposal_that_forks_returns_in_the_child)
+{
+    struct death death = in_child(forks_in_disposal, NULL);
+    expect_success(&death);
+}
+
+/* ---- fork(2) beside the first start ---- */
+
+static atomic_int forker; /* the thread that forks while the first piece is started; 0: none */
+static atomic_int forks_now;
+static sem_t      is_starting;
+
+/* The first start asks how many processors there are, and has taken the pool's lock by then. */
+int sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set)
+{
+    if (forker) {
+        sem_post(&is_starting);
+        while (!forks_now)
+            sched_yield();
+        until_asleep(forker);
+        forker = 0;
+    }
+    memset(set, 0, size);
+    return syscall(SYS_sched_getaffinity, pid, size, set) < 0 ? -1 : 0;
+}
+
+static void *forks_beside(void *argument)
+{
+    int status;
+    forker = thread_id();
+    while (sem_wait(&is_starting) < 0)
+        ;
+    forks_now = 1;
+    pid_t child = fork();
+    must(child >= 0);
+    if (child == 0) {
+        struct unr_work work = { 0 };
+        alarm(CHILD_SECONDS);
+        open_loop_of_child();
+        must(of_number(&work, RESULT) == RESULT);
+        child = fork();
+        must(child >= 0);
+        if (child == 0)
+            _exit(0);
+        must(waitpid(child, &status, 0) == child && status == 0);
+        must(unr_loop_close(loop) == 0);
+        _exit(0);
+    }
+    must(waitpid(child, &status, 0) == child && status == 0);
+    return argument;
+}
+
+static void forks_beside_first_start(void *context)
+{
+    struct unr_work work = { 0 };
+    pthread_t       thread;
+    (void)context;
+    open_loop_of_child();
+    sem_init(&is_starting, 0, 0);
+    must(pthread_create(&thread, NULL, forks_beside, NULL) == 0);
+    while (!forker)
+        sched_yield();
+    must(of_number(&work, RESULT) == RESULT);
+    must(pthread_join(thread, NULL) == 0);
+    must(of_number(&work, RESULT) == RESULT);
+    must(unr_loop_close(loop) == 0);
+}
+
+Test(work_contract, a_child_of_a_fork_beside_the_first_start_has_threads)
+{
+    struct death death = in_child(forks_beside_first_start, NULL);
+    expect_success(&death);
+}
+
+/* ---- the end of the process ---- */
 
 static struct blocker endless;
 

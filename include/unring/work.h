@@ -72,6 +72,10 @@ struct unr_work {
  *           else, or the request does not accept TERMINAL, the verdict is RUNNING.
  * Errors    -EAGAIN: there is no thread, and none can be made.
  * Closing   a loop that is being closed asks the function to return, and waits for it.
+ * Fork      a child of fork(2) that the function makes may go on in it, and open loops and start
+ *           work of its own.  The operation is the parent's: in the child unr_work_cancelled() is
+ *           false, and when the function returns, its thread ends.  If it is the last, the child
+ *           exits with status 0, pthread_exit(3).
  * Broken    a C++ exception, longjmp(3) or pthread_exit(3) that leaves the function; unr_await()
  *           in it.
  * Memory    allocates nothing but a thread, where one is made.

@@ -19,17 +19,20 @@ struct pool {
     pthread_cond_t  idle; /* no job waits or runs */
     struct unr_job *first, *last;
     unsigned        waiting; /* jobs */
-    unsigned        threads, busy, limit;
+    unsigned        threads, busy;
+    unsigned        limit; /* 0: that by default, which nobody has needed yet */
 };
 
 enum { IDLE_SECONDS = 10, WORKERS_MIN = 4, RESOLVERS = 4, STACK_MIN = 1 << 20 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t  once = PTHREAD_ONCE_INIT;
-static struct pool     pools[UNRI_THREAD_POOLS] = { { .name = "unring-work" },
-                                                    { .name = "unring-names" } };
+static struct pool     pools[UNRI_THREAD_POOLS] = {
+        [UNRI_WORKERS] = { .name = "unring-work" },
+        [UNRI_RESOLVERS] = { .name = "unring-names", .limit = RESOLVERS },
+};
 
-/* What this thread runs; NULL: nothing, as the threads of loops. */
+/* What this thread runs; NULL: nothing, as the threads of loops.  A child of fork(2) runs no job:
+ * if one has forked, its function goes on in the child, and the job is the parent's. */
 static _Thread_local struct unr_job *running;
 
 /* ---- once, and in a child of fork(2) ---- */
@@ -75,6 +78,7 @@ static void in_parent(void)
 /* The child has this one thread.  The jobs are the parent's. */
 static void in_child(void)
 {
+    running = NULL;
     pthread_mutex_init(&lock, NULL);
     prepare_conditions();
     for (unsigned i = 0; i < UNRI_THREAD_POOLS; i++) {
@@ -84,12 +88,11 @@ static void in_child(void)
     }
 }
 
-static void prepare(void)
+/* Runs before the program's own constructors.  At the first start it would be too late: another
+ * thread may fork in the middle of it, and in the child it would never end. */
+__attribute__((constructor(101))) static void prepare(void)
 {
     prepare_conditions();
-    if (!pools[UNRI_WORKERS].limit)
-        pools[UNRI_WORKERS].limit = workers_by_default();
-    pools[UNRI_RESOLVERS].limit = RESOLVERS;
     pthread_atfork(before_fork, in_parent, in_child);
 }
 
@@ -120,19 +123,30 @@ static void take_out(struct pool *pool, struct unr_job *job)
     pool->waiting--;
 }
 
-/* Runs a job.  The lock is held before and after. */
-static void run(struct pool *pool, struct unr_job *job)
+/* Calls one of the functions of the job that this thread runs, without the lock.  False: the
+ * function has forked, and this is the child, which has to do with neither the job nor the thread:
+ * the lock is not held. */
+static bool call(void (*function)(struct unr_job *job), struct unr_job *job)
+{
+    pthread_mutex_unlock(&lock);
+    function(job);
+    if (!running)
+        return false;
+    pthread_mutex_lock(&lock);
+    return true;
+}
+
+/* Runs a job.  The lock is held before and after.  False: as call(). */
+static bool run(struct pool *pool, struct unr_job *job)
 {
     job->state = UNRI_JOB_RUNS;
     running = job;
     pool->busy++;
-    pthread_mutex_unlock(&lock);
-    job->run(job);
-    pthread_mutex_lock(&lock);
+    if (!call(job->run, job))
+        return false;
     if (job->state == UNRI_JOB_ABANDONED) {
-        pthread_mutex_unlock(&lock);
-        job->orphaned(job);
-        pthread_mutex_lock(&lock);
+        if (!call(job->orphaned, job))
+            return false;
     } else {
         job->state = UNRI_JOB_RETURNED;
         unr_loop_post(job->loop, &job->task);
@@ -140,6 +154,7 @@ static void run(struct pool *pool, struct unr_job *job)
     running = NULL;
     if (--pool->busy + pool->waiting == 0)
         pthread_cond_broadcast(&pool->idle);
+    return true;
 }
 
 /* Waits for a job.  False: there was none for so long that the thread is to end. */
@@ -161,7 +176,8 @@ static void *run_jobs(void *argument)
     while (pool->threads <= pool->limit && (pool->first || wait_for_job(pool))) {
         struct unr_job *job = pool->first;
         take_out(pool, job);
-        run(pool, job);
+        if (!run(pool, job))
+            return NULL;
     }
     pool->threads--;
     pthread_mutex_unlock(&lock);
@@ -219,10 +235,11 @@ int unri_job_start(enum unri_thread_pool which, struct unr_job *job)
 {
     struct pool *pool = &pools[which];
     int          error = 0;
-    pthread_once(&once, prepare);
     job->state = UNRI_JOB_WAITS;
     job->asked = false;
     pthread_mutex_lock(&lock);
+    if (!pool->limit)
+        pool->limit = workers_by_default();
     append(pool, job);
     man(pool);
     if (pool->threads == 0) {
@@ -262,7 +279,6 @@ bool unri_job_is_asked(void)
 
 void unri_jobs_join(void)
 {
-    pthread_once(&once, prepare);
     pthread_mutex_lock(&lock);
     for (struct pool *pool = pools; pool < pools + UNRI_THREAD_POOLS; pool++)
         while (pool->waiting + pool->busy > 0)
@@ -273,7 +289,6 @@ void unri_jobs_join(void)
 void unri_workers_limit(unsigned threads)
 {
     struct pool *pool = &pools[UNRI_WORKERS];
-    pthread_once(&once, prepare);
     pthread_mutex_lock(&lock);
     pool->limit = threads ? threads : workers_by_default();
     if (pool->waiting)
