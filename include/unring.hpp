@@ -55,9 +55,11 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
+#include <ratio>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -153,6 +155,30 @@ namespace detail
 
 template <class> inline constexpr bool never = false;
 
+/* Makes nanoseconds of any duration: the next whole one, so that no deadline comes early.  What is
+ * too long for them is UNR_NEVER. */
+template <class Rep, class Period>
+constexpr unr_time nanoseconds_of(const std::chrono::duration<Rep, Period> &time) noexcept
+{
+    using limits = std::numeric_limits<unr_time>;
+    using std::chrono::duration;
+    long double exact = duration<long double, std::nano>(time).count();
+    if (exact != exact)
+        broken("a time", "not a number", "a time is a number, or infinite: UNR_NEVER");
+    if (exact >= static_cast<long double>(limits::max()))
+        return UNR_NEVER;
+    if (exact <= static_cast<long double>(limits::min()))
+        return limits::min();
+    return std::chrono::ceil<duration<unr_time, std::nano>>(time).count();
+}
+
+template <class Duration>
+constexpr unr_time
+nanoseconds_of(const std::chrono::time_point<std::chrono::steady_clock, Duration> &when) noexcept
+{
+    return nanoseconds_of(when.time_since_epoch());
+}
+
 } // namespace detail
 
 /* ---- owners and results ---- */
@@ -207,7 +233,7 @@ class descriptor
     int fd_ = -1;
 };
 
-/* Throws a negative errno as a std::system_error. */
+/* Throws a negative errno as a std::system_error, whose text begins with `what`. */
 [[noreturn]] inline void throw_error(int error, const char *what = "unring")
 {
     throw std::system_error(-error, std::system_category(), what);
@@ -221,6 +247,12 @@ struct result : unr_result {
     }
     result(const unr_result &other) noexcept : unr_result(other)
     {
+    }
+    /* The same of an operation that was described: a failure knows its name. */
+    result(const unr_result &other, const unr_op *op) noexcept : unr_result(other)
+    {
+        if (error)
+            operation_ = unr_op_name(op);
     }
 
     /* Tells whether it has completed without an error. */
@@ -243,11 +275,18 @@ struct result : unr_result {
     {
         return unr_timed_out(this);
     }
-    /* Throws outcome() as a std::system_error, unless it is 0. */
+    /* Returns the name of the operation that has failed: unr_op_name().  Without one: "unring".  It
+     * lasts as long as the text that the operation was described with, a literal mostly. */
+    const char *operation() const noexcept
+    {
+        return operation_;
+    }
+    /* Throws outcome() as a std::system_error, unless it is 0.  Its what() names the operation:
+     * "recv: Connection reset by peer". */
     const result &or_throw() const &
     {
         if (error)
-            throw_error(outcome());
+            throw_error(outcome(), operation_);
         return *this;
     }
     result or_throw() const &&
@@ -255,13 +294,16 @@ struct result : unr_result {
         or_throw();
         return *this;
     }
+
+  private:
+    const char *operation_ = "unring";
 };
 
 /* The result of an operation that opens a descriptor, which it owns: one that loses a race, or that
  * nobody looks at, is closed. */
 struct opened : result {
     opened() noexcept = default;
-    opened(const unr_result &other) noexcept : result(other), fd(other.fd)
+    opened(const unr_result &other, const unr_op *op) noexcept : result(other, op), fd(other.fd)
     {
         result::fd = -1;
     }
@@ -318,9 +360,13 @@ class loop
             throw_error(error, "unr_loop_run");
     }
     /* Runs one turn: unr_loop_run_once().  Returns how many `done` ran.  Throws its error. */
-    int run_once(std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max())
+    int run_once()
     {
-        int n = unr_loop_run_once(loop_, timeout.count());
+        return run_once(std::chrono::nanoseconds::max());
+    }
+    template <class Rep, class Period> int run_once(std::chrono::duration<Rep, Period> timeout)
+    {
+        int n = unr_loop_run_once(loop_, detail::nanoseconds_of(timeout));
         if (n < 0)
             throw_error(n, "unr_loop_run_once");
         return n;
@@ -357,13 +403,13 @@ class signal
   public:
     enum kind { EDGE, LATCHED };
 
-    explicit signal(kind kind = EDGE) noexcept
+    explicit signal(kind how = EDGE) noexcept
     {
-        if (kind == LATCHED)
+        if (how == LATCHED)
             unr_signal_init_latched(&signal_);
     }
     /* Makes it a child of another, which outlives it. */
-    explicit signal(signal &parent, kind kind = EDGE) noexcept : signal(kind)
+    explicit signal(signal &parent, kind how = EDGE) noexcept : signal(how)
     {
         unr_signal_attach(&signal_, &parent.signal_);
     }
@@ -552,7 +598,7 @@ template <class T> class returned
 template <class T = void> class [[nodiscard]] outcome
 {
   public:
-    outcome(detail::returned<T> &&returned, const unr_result &status)
+    outcome(detail::returned<T> &&returned, const result &status)
         : returned_(std::move(returned)), status_(status)
     {
     }
@@ -567,7 +613,7 @@ template <class T = void> class [[nodiscard]] outcome
     T get()
     {
         if (!*this && !returned_.exception())
-            throw_error(status_.error ? status_.outcome() : -ECANCELED);
+            throw_error(status_.error ? status_.outcome() : -ECANCELED, status_.operation());
         return returned_.take();
     }
     /* Returns the exception, or NULL. */
@@ -599,6 +645,19 @@ template <class Outcome> auto value_from(Outcome &&left)
         return left.get();
     else
         return std::remove_cvref_t<Outcome>(std::move(left));
+}
+
+/* Throws what an outcome, a result or the outcomes of a group have of a failure: an exception, or
+ * an error with the name of its operation. */
+template <class Outcome> void throw_failure_of(Outcome &left)
+{
+    if constexpr (is_outcome<Outcome>) {
+        if (left.exception())
+            std::rethrow_exception(left.exception());
+        left.status().or_throw();
+    } else if constexpr (requires { left.or_throw(); }) {
+        left.or_throw();
+    }
 }
 
 /* An outcome's value in a tuple, where there is no void.  Throws what there is instead. */
@@ -665,15 +724,16 @@ class [[nodiscard]] describing
         place(const place &) = delete;
         unr_op *describe(unr_loop *)
         {
-            return std::invoke(describe_, &memory_);
+            return op_ = std::invoke(describe_, &memory_);
         }
         Outcome take(const unr_result &ended) noexcept
         {
-            return Outcome(ended);
+            return Outcome(ended, op_);
         }
 
       private:
         Describe describe_;
+        unr_op  *op_ = nullptr;
         Memory   memory_{};
     };
 
@@ -715,7 +775,7 @@ class [[nodiscard]] described
         }
         result take(const unr_result &ended) noexcept
         {
-            return ended;
+            return result(ended, op_);
         }
 
       private:
@@ -728,6 +788,15 @@ class [[nodiscard]] described
 
 namespace detail
 {
+
+inline const unr_op *op_in(const unr_op &memory) noexcept
+{
+    return &memory;
+}
+template <class Memory> const unr_op *op_in(const Memory &memory) noexcept
+{
+    return &memory.op;
+}
 
 /* A function of C that describes an operation in its first argument, without that argument. */
 template <auto Function, class Outcome = result> class function;
@@ -761,7 +830,7 @@ class function<Function, Outcome>
             }
             Outcome take(const unr_result &ended) noexcept
             {
-                return Outcome(ended);
+                return Outcome(ended, op_in(memory_));
             }
 
           private:
@@ -874,17 +943,21 @@ inline auto bind(int fd, const sockaddr *addr, socklen_t len) noexcept
     return detail::function<::unr_bind>{}(fd, addr, len);
 }
 
-/* Sleeps: unr_timer_after(). */
-inline auto sleep_for(std::chrono::nanoseconds delay) noexcept
+/* Sleeps: unr_timer_after().
+ *
+ * delay    of any unit, 1.5s too, as all durations and times here.  It is rounded up to the next
+ *          nanosecond; what is too long for those, 292 years, never ends.
+ * Broken   one that is not a number. */
+template <class Rep, class Period> auto sleep_for(std::chrono::duration<Rep, Period> delay) noexcept
 {
-    return timer_after(delay.count());
+    return timer_after(detail::nanoseconds_of(delay));
 }
 
 /* Sleeps until a time of CLOCK_MONOTONIC, which is std::chrono::steady_clock: unr_timer_at(). */
-inline auto sleep_until(
-    std::chrono::time_point<std::chrono::steady_clock, std::chrono::nanoseconds> when) noexcept
+template <class Duration>
+auto sleep_until(std::chrono::time_point<std::chrono::steady_clock, Duration> when) noexcept
 {
-    return timer_at(when.time_since_epoch().count());
+    return timer_at(detail::nanoseconds_of(when));
 }
 
 namespace detail
@@ -937,10 +1010,17 @@ concept operand = operation<T> || makes_operation<T>
     || std::same_as<std::remove_cvref_t<T>, unr_op *>;
 // clang-format on
 
+/* Whether it may be kept as it is given: copied, or moved. */
+template <class T>
+inline constexpr bool may_be_kept = std::constructible_from<std::remove_cvref_t<T>, T>;
+
 /* Makes an operation of it, unless it is one. */
 template <operand T> decltype(auto) as_operation(T &&what)
 {
-    if constexpr (operation<T>)
+    static_assert(may_be_kept<T>, "a task, and what contains one, is used once: std::move(it)");
+    if constexpr (!may_be_kept<T>)
+        return as_operation(std::move(const_cast<std::remove_cvref_t<T> &>(what)));
+    else if constexpr (operation<T>)
         return std::forward<T>(what);
     else if constexpr (makes_operation<T>)
         return called<std::remove_cvref_t<T>>(std::forward<T>(what));
@@ -1031,24 +1111,25 @@ auto wrap(Inner &&inner, Arguments... arguments)
  *          -ETIMEDOUT.
  * Outcome  that of `inner`; result::timed_out() tells.  A task that is ended so may still return a
  *          value.  If it lets a std::system_error through, that has ETIMEDOUT. */
-template <detail::operand Inner> auto within(std::chrono::nanoseconds delay, Inner &&inner)
+template <class Rep, class Period, detail::operand Inner>
+auto within(std::chrono::duration<Rep, Period> delay, Inner &&inner)
 {
-    return detail::wrap<::unr_cancel_after>(std::forward<Inner>(inner), delay.count());
+    return detail::wrap<::unr_cancel_after>(std::forward<Inner>(inner),
+                                            detail::nanoseconds_of(delay));
 }
 
 /* Ends an operation at a time of CLOCK_MONOTONIC: unr_cancel_at(). */
-template <detail::operand Inner>
-auto before(std::chrono::time_point<std::chrono::steady_clock, std::chrono::nanoseconds> when,
-            Inner                                                                      &&inner)
+template <class Duration, detail::operand Inner>
+auto before(std::chrono::time_point<std::chrono::steady_clock, Duration> when, Inner &&inner)
 {
-    return detail::wrap<::unr_cancel_at>(std::forward<Inner>(inner),
-                                         when.time_since_epoch().count());
+    return detail::wrap<::unr_cancel_at>(std::forward<Inner>(inner), detail::nanoseconds_of(when));
 }
 
 /* Begins an operation after a pause: unr_delay(). */
-template <detail::operand Inner> auto delayed(std::chrono::nanoseconds pause, Inner &&inner)
+template <class Rep, class Period, detail::operand Inner>
+auto delayed(std::chrono::duration<Rep, Period> pause, Inner &&inner)
 {
-    return detail::wrap<::unr_delay>(std::forward<Inner>(inner), pause.count());
+    return detail::wrap<::unr_delay>(std::forward<Inner>(inner), detail::nanoseconds_of(pause));
 }
 
 /* Translates each request to cancel an operation: unr_filter(). */
@@ -1298,12 +1379,6 @@ template <class... Outcomes> struct outcomes {
     }
 
   private:
-    template <class Outcome> static void throw_exception_of(Outcome &member)
-    {
-        if constexpr (detail::is_outcome<Outcome>)
-            if (member.exception())
-                std::rethrow_exception(member.exception());
-    }
     void throw_failure()
     {
         if (!status.error)
@@ -1311,10 +1386,10 @@ template <class... Outcomes> struct outcomes {
         std::apply(
             [this](auto &...member) {
                 int i = 0;
-                ((i++ == index ? throw_exception_of(member) : void()), ...);
+                ((i++ == index ? detail::throw_failure_of(member) : void()), ...);
             },
             members);
-        throw_error(status.outcome());
+        status.or_throw();
     }
 };
 
@@ -1381,7 +1456,7 @@ template <group_function Make, operation... Members> class [[nodiscard]] group
             bool began = has_begun(group_);
             return outcomes<outcome_of<Members>...>{
                 began ? static_cast<int>(ended.value) : -1,
-                ended,
+                result(ended, &group_.op),
                 { std::get<I>(members_).take(began ? ops_[I]->result : ended)... },
             };
         }
@@ -1416,6 +1491,16 @@ template <group_function Make, operand... Members> auto group_of(Members &&...me
                                                  as_operation(std::forward<Members>(members))...);
 }
 
+template <class Member> std::vector<Member> copy_of(const std::vector<Member> &members)
+{
+    static_assert(std::copy_constructible<Member>,
+                  "a task, and what contains one, is used once: std::move(it)");
+    if constexpr (std::copy_constructible<Member>)
+        return members;
+    else
+        return {};
+}
+
 template <group_function Make, operation Member> class [[nodiscard]] group_list
 {
   public:
@@ -1446,7 +1531,7 @@ template <group_function Make, operation Member> class [[nodiscard]] group_list
             bool                             began = has_begun(group_);
             outcome_list<outcome_of<Member>> left;
             left.index = began ? static_cast<int>(ended.value) : -1;
-            left.status = ended;
+            left.status = result(ended, &group_.op);
             left.members.reserve(members_.size());
             std::size_t i = 0;
             for (auto &member : members_)
@@ -1493,17 +1578,25 @@ requires(sizeof...(Members) > 0) auto all(Members &&...members)
 /* Starts any number of like operations together, of which the first success ends the others.
  *
  * Outcome  an outcome_list, as of any(); of no members the index -1. */
-template <operation Member> auto any(std::vector<Member> members)
+template <operation Member> auto any(std::vector<Member> &&members)
 {
     return detail::group_list<::unr_any, Member>(std::move(members));
+}
+template <operation Member> auto any(const std::vector<Member> &members)
+{
+    return detail::group_list<::unr_any, Member>(detail::copy_of(members));
 }
 
 /* Starts any number of like operations together, of which the first failure ends the others.
  *
  * Outcome  an outcome_list, as of all(); of no members the index -1. */
-template <operation Member> auto all(std::vector<Member> members)
+template <operation Member> auto all(std::vector<Member> &&members)
 {
     return detail::group_list<::unr_all, Member>(std::move(members));
+}
+template <operation Member> auto all(const std::vector<Member> &members)
+{
+    return detail::group_list<::unr_all, Member>(detail::copy_of(members));
 }
 
 /* a || b is any(a, b), and a || b || c is any(a, b, c).  Both sides are always started.  One of
@@ -1677,10 +1770,7 @@ class promise_base
 
     template <operand Op> auto await_transform(Op &&op)
     {
-        using type = operation_of<Op>;
-        static_assert(std::constructible_from<type, Op> || !operation<Op>,
-                      "a task and what contains one are awaited once: co_await std::move(it)");
-        return awaiter<type>(as_operation(std::forward<Op>(op)));
+        return awaiter<operation_of<Op>>(as_operation(std::forward<Op>(op)));
     }
     template <class T> auto await_transform(task<T> &&child) noexcept
     {
@@ -1804,7 +1894,7 @@ template <class T> class [[nodiscard]] task
 
     /* Gives it a name, for messages and dumps: session(fd).named("session").
      *
-     * name     lasts as long as the task. */
+     * name     lasts as long as the task, and its outcome: a literal. */
     task named(const char *name) &&
     {
         promise("named").name_ = name;
@@ -1838,7 +1928,8 @@ template <class T> class [[nodiscard]] task
         }
         outcome<T> take(const unr_result &ended)
         {
-            return outcome<T>(std::move(task_.handle_.promise().returned_), ended);
+            return outcome<T>(std::move(task_.handle_.promise().returned_),
+                              result(ended, &driver_.compose.op));
         }
 
       private:
@@ -1878,7 +1969,7 @@ template <class T> class [[nodiscard]] task
     friend detail::promise_of<T>;
     using handle = std::coroutine_handle<promise_type>;
 
-    explicit task(handle handle) noexcept : handle_(handle)
+    explicit task(handle coroutine) noexcept : handle_(coroutine)
     {
     }
     void destroy() noexcept
@@ -1953,7 +2044,7 @@ template <std::invocable Function, class Where> class [[nodiscard]] call_of
         }
         outcome<value> take(const unr_result &ended)
         {
-            return outcome<value>(std::move(returned_), ended);
+            return outcome<value>(std::move(returned_), result(ended, &memory_.op));
         }
 
       private:
@@ -2025,16 +2116,16 @@ detail::call_of<Function, detail::on_thread> work(Function function)
 /* The result of a lookup, which owns the addresses. */
 struct resolved : result {
     struct free_addresses {
-        void operator()(addrinfo *addresses) const noexcept
+        void operator()(addrinfo *found) const noexcept
         {
-            raw::resolve found{};
-            found.addresses = addresses;
-            unr_resolve_free(&found);
+            raw::resolve lookup{};
+            lookup.addresses = found;
+            unr_resolve_free(&lookup);
         }
     };
 
     resolved(const unr_result &other, const raw::resolve &from) noexcept
-        : result(other), addresses(from.addresses), eai(unr_resolve_eai(&from))
+        : result(other, &from.op), addresses(from.addresses), eai(unr_resolve_eai(&from))
     {
     }
 

@@ -70,7 +70,7 @@ int open_descriptors()
 struct counted {
     static inline int alive = 0;
     int               number;
-    explicit counted(int number = 0) : number(number)
+    explicit counted(int n = 0) : number(n)
     {
         alive++;
     }
@@ -113,6 +113,17 @@ void aborts(const char *words, const std::function<void()> &function)
         fprintf(stderr, "wanted '%s', status %x:\n%s\n", words, status, said.c_str());
         MUST(!"it ends as it should");
     }
+}
+
+// Returns what() of what is thrown.
+template <class Function> std::string words_thrown(Function function)
+{
+    try {
+        function();
+    } catch (const std::exception &caught) {
+        return caught.what();
+    }
+    return "";
 }
 
 template <class Function> int code_thrown(Function function)
@@ -235,6 +246,45 @@ task<> opens()
 void descriptors()
 {
     unring::run(opens());
+}
+
+// What is thrown names the operation: a system call, one that is made of several or described by hand, a task, and of a
+// group the member that decided.
+task<> names_in_exceptions()
+{
+    char            byte;
+    unring::raw::op mine{};
+    auto            bad = [&] { return unring::recv(-1, &byte, 1, 0); };
+    result          r = co_await bad();
+    MUST(words_thrown([&] { r.or_throw(); }) == "recv: Bad file descriptor");
+    r = co_await unr_send(&mine, -1, &byte, 1, 0);
+    MUST(words_thrown([&] { r.or_throw(); }) == "send: Bad file descriptor");
+    r = co_await unring::op([](unring::raw::op *op) { return unr_close(op, -1); });
+    MUST(words_thrown([&] { r.or_throw(); }) == "close: Bad file descriptor");
+    r = co_await unring::within(1h, unring::shielded(bad()));
+    MUST(words_thrown([&] { r.or_throw(); }) == "recv: Bad file descriptor");
+    r = co_await unring::within(1ms, endless());
+    MUST(words_thrown([&] { r.or_throw(); }) == "timer: Connection timed out");
+    auto opened = co_await unring::openat(AT_FDCWD, "/no/such/file", O_RDONLY, 0);
+    MUST(words_thrown([&] { opened.or_throw(); }) == "openat: No such file or directory");
+    auto all = co_await (unring::nop() && bad() && endless());
+    MUST(words_thrown([&] { all.or_throw(); }) == "recv: Bad file descriptor");
+    auto nested = co_await (bad() || (unring::nop() && bad()));
+    MUST(words_thrown([&] { nested.or_throw(); }) == "recv: Bad file descriptor");
+    auto in_task = co_await unring::any([&]() -> task<> { (co_await bad()).or_throw(); });
+    MUST(words_thrown([&] { in_task.or_throw(); }) == "recv: Bad file descriptor");
+    unring::signal latched(unring::signal::LATCHED);
+    latched.emit();
+    auto never = co_await unring::any(unring::bind(returns(1).named("session"), latched));
+    MUST(words_thrown([&] { std::get<0>(never.members).get(); }) == "session: Operation canceled");
+    r = result();
+    r.error = -EPIPE;
+    MUST(words_thrown([&] { r.or_throw(); }) == "unring: Broken pipe");
+}
+
+void names()
+{
+    unring::run(names_in_exceptions());
 }
 
 // ---- groups ----
@@ -395,6 +445,47 @@ void lists()
 }
 
 // ---- wrappers ----
+
+using seconds = std::chrono::duration<double>;
+
+// A time in any unit becomes the next whole nanosecond, and one that is too long is never.
+static_assert(unring::detail::nanoseconds_of(1.5s) == 1'500'000'000);
+static_assert(unring::detail::nanoseconds_of(-1.5s) == -1'500'000'000);
+static_assert(unring::detail::nanoseconds_of(std::chrono::duration<float>(0.25f)) == 250'000'000);
+static_assert(unring::detail::nanoseconds_of(seconds(0.1)) == 100'000'000);
+static_assert(unring::detail::nanoseconds_of(std::chrono::duration<double, std::nano>(1.001)) == 2);
+static_assert(unring::detail::nanoseconds_of(std::chrono::duration<int, std::pico>(1001)) == 2);
+static_assert(unring::detail::nanoseconds_of(std::chrono::duration<int, std::ratio<1, 3>>(1)) == 333'333'334);
+static_assert(unring::detail::nanoseconds_of(std::chrono::duration<signed char>(100)) == 100'000'000'000);
+static_assert(unring::detail::nanoseconds_of(std::chrono::hours(1)) == 3'600'000'000'000);
+static_assert(unring::detail::nanoseconds_of(std::chrono::nanoseconds::max()) == UNR_NEVER);
+static_assert(unring::detail::nanoseconds_of(std::chrono::nanoseconds::max() - 1ns) == UNR_NEVER - 1);
+static_assert(unring::detail::nanoseconds_of(std::chrono::nanoseconds::min()) == INT64_MIN);
+static_assert(unring::detail::nanoseconds_of(std::chrono::hours::max()) == UNR_NEVER);
+static_assert(unring::detail::nanoseconds_of(std::chrono::hours::min()) == INT64_MIN);
+static_assert(unring::detail::nanoseconds_of(std::chrono::duration<unsigned long>(-1ul)) == UNR_NEVER);
+static_assert(unring::detail::nanoseconds_of(seconds(1e300)) == UNR_NEVER);
+static_assert(unring::detail::nanoseconds_of(seconds(-1e300)) == INT64_MIN);
+static_assert(unring::detail::nanoseconds_of(seconds(std::numeric_limits<double>::infinity())) == UNR_NEVER);
+
+task<> with_any_duration()
+{
+    MUST(co_await unring::sleep_for(0.001s));
+    MUST(co_await unring::sleep_until(std::chrono::steady_clock::now() + 0.001s));
+    MUST((co_await unring::within(0.001s, unring::delayed(1.5h, unring::nop()))).timed_out());
+    MUST((co_await unring::before(std::chrono::steady_clock::now() - 0.5s, endless())).timed_out());
+    auto [index, nop, slept] = co_await (unring::nop() || unring::sleep_for(std::chrono::hours::max()));
+    MUST(index == 0 && nop && slept.cancelled());
+}
+
+void durations()
+{
+    unring::run(with_any_duration());
+    unring::loop loop;
+    MUST(loop.run_once(0.5h) == 0 && loop.run_once() == 0);
+    aborts("a time: not a number",
+           [] { (void)unring::sleep_for(seconds(std::numeric_limits<double>::quiet_NaN())); });
+}
 
 task<> wraps()
 {
@@ -846,9 +937,9 @@ void spawning()
     MUST(closing.close() == 0);
 
     aborts("nobody takes it", [] {
-        unring::loop loop;
-        unring::spawn(loop, throws("nobody takes it"));
-        loop.run();
+        unring::loop another;
+        unring::spawn(another, throws("nobody takes it"));
+        another.run();
     });
 }
 
@@ -1198,10 +1289,12 @@ const struct {
 } cases[] = {
     { "operations", operations },
     { "descriptors", descriptors },
+    { "names", names },
     { "groups", groups },
     { "exceptions", exceptions },
     { "errors", errors },
     { "lists", lists },
+    { "durations", durations },
     { "wrappers", wrappers },
     { "bindings", bindings },
     { "tasks", tasks },

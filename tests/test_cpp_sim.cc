@@ -256,7 +256,7 @@ seen late_seen[] = { { "it never began", 0 } };
 
 struct frees {
     int *count;
-    explicit frees(int *count) : count(count)
+    explicit frees(int *where) : count(where)
     {
     }
     frees(frees &&other) noexcept : count(std::exchange(other.count, nullptr))
