@@ -13,8 +13,16 @@
 #define UNR_VERSION_MINOR 1
 #define UNR_VERSION_PATCH 0
 
-/* Around the declarations of a header: they have C linkage in C++, too. */
-#ifdef __cplusplus
+/* Around the declarations of a header: they have C linkage in C++, too.  g++ -Wshadow complains of
+ * a function that has the name of a structure, as stat(2) has; in system headers it is silent. */
+#if defined(__cplusplus) && defined(__GNUC__) && !defined(__clang__)
+#define UNR_BEGIN                                                                                  \
+    _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wshadow\"") extern "C"       \
+    {
+#define UNR_END                                                                                    \
+    }                                                                                              \
+    _Pragma("GCC diagnostic pop")
+#elif defined(__cplusplus)
 #define UNR_BEGIN extern "C" {
 #define UNR_END   }
 #else
