@@ -457,7 +457,11 @@ compilers:
 
 # Those that this Debian has, whichever they are.
 compilers-deps:
-	$(call need,false,$$(for compiler in $(COMPILERS); do apt-cache show $$compiler >/dev/null 2>&1 && echo $$compiler; done))
+	$(call need,false,$$(for compiler in $(COMPILERS) $(patsubst gcc%,g++%,$(filter gcc%,$(COMPILERS))); do \
+		apt-cache show $$compiler >/dev/null 2>&1 && echo $$compiler; done))
+
+# The compiler for C++ that belongs to $(CC) sees unring.hpp.
+look_cxx = $(patsubst clang%,clang++%,$(patsubst gcc%,g++%,$(CC)))
 
 .PHONY: look
 look:
@@ -465,6 +469,9 @@ look:
 		echo $$file; done | xargs -P $$(nproc) -n 8 $(CC) $(COMMON_FLAGS) $(LIBRARY_FLAGS) $(CPPFLAGS) $(CFLAGS) -fsyntax-only
 	@for file in $(wildcard examples/*.c examples/sim/*.c tests/*.c tests/tools/*.c tests/stress/*.c tests/fuzz/*.c tests/model/*.c); do \
 		echo $$file; done | xargs -P $$(nproc) -n 8 $(CC) $(COMMON_FLAGS) $(TEST_FLAGS) $(CPPFLAGS) $(CFLAGS) -fsyntax-only
+	@if ! command -v $(look_cxx) >/dev/null; then echo "compilers: skipped: no $(look_cxx) here; make compilers-deps"; exit 0; fi; \
+	printf '%s\n' examples/first.cpp examples/echo.cpp tests/test_cpp.cc tests/test_cpp_sim.cc | \
+		xargs -P $$(nproc) -n 1 $(look_cxx) -std=c++20 -Wall -Wextra -Wshadow -Werror -Iinclude $(CPPFLAGS) -fsyntax-only
 
 .PHONY: cross objects cross-scenarios
 cross:
