@@ -145,9 +145,9 @@ lib: $(LIBRARY)
 
 $(LIBRARY_OBJECTS): private FLAGS = $(LIBRARY_FLAGS) $(LTO)
 $(TEST_OBJECTS):    private FLAGS = $(TEST_FLAGS)
-# With a sanitizer the optimiser takes longer over the tests than everything else together.
+# The optimiser takes longer over the tests than everything else together, and they wait for the kernel in any case.
 ifeq ($(origin CFLAGS),file)
-$(TESTS:=.o):       private CFLAGS := $(CFLAGS:-O1=-O0)
+$(TESTS:=.o):       private CFLAGS := $(filter-out -D_FORTIFY_SOURCE=%,$(patsubst -O%,-O0,$(CFLAGS)))
 endif
 # It switches stacks, which the sanitizers are told and do not see.
 $(BUILD)/lib/fiber/switch.o: private SANITIZE :=
