@@ -46,35 +46,39 @@ diff <(echo "$declared") <(echo "$exported") >"$root/diff" ||
 export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_PATH=$lib/pkgconfig
 [ "$($PKG_CONFIG --modversion unring)" = "$VERSION" ] || fail "unring.pc has another version than $VERSION"
 
-# The flags of pkg-config come last, as a linker wants them, and are meant to be split.
-shared=$($PKG_CONFIG --cflags --libs unring)
-static="$($PKG_CONFIG --static --cflags unring) -Wl,-Bstatic $($PKG_CONFIG --static --libs unring) -Wl,-Bdynamic"
+# The one that is installed says what this kernel has, or why it has nothing; it needs no loader's help.
+"$LEFT_OUT" "install: running what was installed" ||
+    "$root$prefix/libexec/unring-features" --failures >/dev/null || fail "unring-features does not start"
 
-build() { # NAME SOURCE...
-    local name=$1
-    shift
-    $CC -O1 "$@" -o "$root/$name-shared" $shared -pthread -lm || fail "$name: not with the shared library"
-    $CC -O1 "$@" -o "$root/$name-static" $static -pthread -lm || fail "$name: not with the static library"
-    readelf -d "$root/$name-shared" | grep -q "NEEDED.*\[$SONAME\]" || fail "$name does not ask for $SONAME"
-    ! readelf -d "$root/$name-static" | grep -q 'NEEDED.*uring' || fail "$name is not static"
+# What a program is compiled with is the same for either library.  The flags of pkg-config are meant to be split, and those of
+# the libraries come last, as a linker wants them.
+cflags=$($PKG_CONFIG --cflags unring)
+[ "$($PKG_CONFIG --static --cflags unring)" = "$cflags" ] || fail "pkg-config has other flags to compile with for the static library"
+shared=$($PKG_CONFIG --libs unring)
+static="-Wl,-Bstatic $($PKG_CONFIG --static --libs unring) -Wl,-Bdynamic"
+
+link() { # COMPILER NAME: of NAME.o and common.o
+    $1 "$root/$2.o" "$root/common.o" -o "$root/$2-shared" $shared -pthread -lm || fail "$2: not with the shared library"
+    $1 "$root/$2.o" "$root/common.o" -o "$root/$2-static" $static -pthread -lm || fail "$2: not with the static library"
+    readelf -d "$root/$2-shared" | grep -q "NEEDED.*\[$SONAME\]" || fail "$2 does not ask for $SONAME"
+    ! readelf -d "$root/$2-static" | grep -q 'NEEDED.*uring' || fail "$2 is not static"
     count=$((count + 1))
 }
 
 count=0
+$CC $cflags -c examples/common.c -o "$root/common.o" || fail "common.c does not compile"
 for source in examples/*.c; do
     name=$(basename "$source" .c)
-    [ "$name" = common ] || build "$name" "$source" examples/common.c
+    [ "$name" != common ] || continue
+    $CC $cflags -c "$source" -o "$root/$name.o" || fail "$name does not compile"
+    link "$CC" "$name"
 done
-
-# The one that is installed says what this kernel has, or why it has nothing; it needs no loader's help.
-"$LEFT_OUT" "install: running what was installed" ||
-    "$root$prefix/libexec/unring-features" --failures >/dev/null || fail "unring-features does not start"
 
 # The simulated kernel takes the library's place, and finds what it is shown to find.
 simulated=$($PKG_CONFIG --cflags --libs unring-sim)
 for source in examples/sim/*.c; do
     name=$(basename "$source" .c)
-    $CC -O1 "$source" -o "$root/$name" $simulated || fail "$name: not with libunring-sim"
+    $CC "$source" -o "$root/$name" $simulated || fail "$name: not with libunring-sim"
     LD_LIBRARY_PATH=$lib "$root/$name" >/dev/null || fail "$name does not find what it should"
     count=$((count + 1))
 done
@@ -82,12 +86,10 @@ done
 # Coroutines of C++20 need nothing but the header.
 if command -v "${CXX%% *}" >/dev/null && echo '#include <coroutine>' | $CXX -x c++ -std=c++20 -fsyntax-only - 2>/dev/null; then
     printf '#include <unring.hpp>\nint main() { return unring::run([]() -> unring::task<int> { co_return 0; }); }\n' >"$root/coroutine.cpp"
-    $CC -O1 -c examples/common.c -o "$root/common.o"
     for source in "$root/coroutine.cpp" examples/*.cpp; do
         name=$(basename "$source" .cpp)
-        $CXX -std=c++20 "$source" "$root/common.o" -o "$root/$name-shared" $shared -lm || fail "$name.cpp: not with the shared library"
-        $CXX -std=c++20 "$source" "$root/common.o" -o "$root/$name-static" $static -lm || fail "$name.cpp: not with the static library"
-        count=$((count + 1))
+        $CXX -std=c++20 $cflags -c "$source" -o "$root/$name.o" || fail "$name.cpp does not compile"
+        link "$CXX" "$name"
     done
     "$LEFT_OUT" "install: running a coroutine" || LD_LIBRARY_PATH=$lib "$root/coroutine-shared" || fail "a coroutine does not run"
 else
