@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # The simulated kernel: libunring-sim, the scenarios that run on it, and what is done with them.  Part of the Makefile.
 #
-#   make check-sim          every scenario, all schedules or the first SCHEDULES; of older kernels the first 2000
+#   make check-sim          every scenario, all schedules or the first SCHEDULES; of older kernels the first 2000;
+#                           SCENARIO='NAME...' picks some, with wildcards
 #   make check-conformance  every outcome seen on the real kernel is one that the simulated kernel produces
 #   make explore            at random and by PCT, for SECONDS
 #   make mutants            breaks the library on purpose, in many ways, and sees each caught
@@ -47,8 +48,8 @@ SECONDS   ?= 60
 sim: $(SIM_LIBRARY) $(SIM_EXAMPLES) $(SCENARIOS)
 
 check-sim: sim
-	@$(SCENARIOS) --schedules $(SCHEDULES) --quiet
-	@for kernel in 601 612; do $(SCENARIOS) --linux $$kernel --schedules 2000 --quiet || exit 1; done
+	@$(SCENARIOS) --schedules $(SCHEDULES) --quiet $(SCENARIO)
+	@for kernel in 601 612; do $(SCENARIOS) --linux $$kernel --schedules 2000 --quiet $(SCENARIO) || exit 1; done
 	@BUILD='$(BUILD)' CC='$(CC)' SANITIZE='$(or $(SANITIZE),-fsanitize=address)' tests/sim/sanitized
 	@for example in $(SIM_EXAMPLES); do $$example >$$example.log || { cat $$example.log; exit 1; }; done
 
