@@ -4,10 +4,15 @@
  * test_receiver_older.c with one that the kernel does not know. */
 #include "support.h"
 
+#include <linux/tls.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <pty.h>
 #include <sys/eventfd.h>
+
+#ifndef SOL_TLS
+#define SOL_TLS 282
+#endif
 
 /* ---- without a pool, or with one ---- */
 
@@ -791,6 +796,106 @@ Test(receiver, stopped_one_hands_its_descriptor_on)
         cr_assert_eq(memcmp(got, sent, sizeof sent), 0);
         finish_reading(&r);
     }
+    close_all();
+}
+
+static bool begin_ktls(int fd)
+{
+    return setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") == 0;
+}
+
+/* Skips the test where the kernel does not encrypt for sockets. */
+static void skip_without_ktls(void)
+{
+    int fds[2];
+    tcp_pair(fds);
+    bool has = begin_ktls(fds[0]);
+    int  reason = errno;
+    close_pair(fds);
+    if (!has)
+        cr_skip_test("the kernel has no TLS: %s", strerror(reason));
+}
+
+/* Both peers have agreed upon these. */
+static void set_keys(int fd, int direction)
+{
+    static const struct tls12_crypto_info_aes_gcm_128 keys = {
+        .info = { TLS_1_2_VERSION, TLS_CIPHER_AES_GCM_128 },
+        .iv = "an iv",
+        .key = "between the two",
+        .salt = "one",
+    };
+    cr_assert(begin_ktls(fd));
+    cr_assert_eq(setsockopt(fd, SOL_TLS, direction, &keys, sizeof keys), 0, "%s", strerror(errno));
+}
+
+/* Reads what came in clear, of which a receiver that was stopped may have the first part. */
+static void read_rest(struct reading *r, char *bytes, size_t len)
+{
+    size_t at = 0;
+    for (int64_t n; (n = read_once(r, sizeof r->buf)) > 0; at += (size_t)n)
+        memcpy(bytes + at, r->buf, (size_t)n);
+    if (at < len)
+        cr_assert_eq(recv(r->fds[0], bytes + at, len - at, MSG_WAITALL), (ssize_t)(len - at));
+}
+
+static void expect_read(struct reading *r, const char *text)
+{
+    finish(&r->read);
+    cr_assert_eq(r->read.result.error, 0, "error %d", r->read.result.error);
+    cr_assert_eq(r->read.result.bytes, strlen(text));
+    cr_assert_eq(memcmp(r->buf, text, strlen(text)), 0);
+}
+
+static void send_record(struct reading *r, const char *text)
+{
+    cr_assert_eq(send(r->fds[1], text, strlen(text), 0), (ssize_t)strlen(text));
+}
+
+/* What the peer sends behind STARTTLS is decrypted by the kernel, for unr_recv() and for the next
+ * receiver.  A read that has no room for all of a record leaves the rest to the next one, of which
+ * no poll tells. */
+Test(receiver, stopped_one_hands_its_descriptor_on_to_ktls)
+{
+    struct reading r = { .read.runs = 0 };
+    char           rest[5];
+    skip_without_ktls();
+    tcp_pair(r.fds);
+    init(&r);
+    cr_assert_eq(write(r.fds[1], "STARTTLS", 8), 8);
+    cr_assert_eq(read_once(&r, 3), 3);
+    turn(2);
+    stop(&r);
+    read_rest(&r, rest, sizeof rest);
+    cr_assert_eq(memcmp(rest, "RTTLS", 5), 0);
+    unr_receiver_free(&r.receiver);
+    set_keys(r.fds[1], TLS_TX);
+    set_keys(r.fds[0], TLS_RX);
+
+    send_record(&r, "secret");
+    r.read.runs = 0;
+    start(&r.read, unr_recv(&r.read.op, r.fds[0], r.buf, sizeof r.buf, 0));
+    expect_read(&r, "secret");
+
+    unr_receiver_init(&r.receiver, loop, NULL, r.fds[0], 0);
+    send_record(&r, "not in one piece");
+    start_read(&r, 10);
+    expect_read(&r, "not in one");
+    start_read(&r, 10);
+    expect_read(&r, " piece");
+    start_read(&r, 10);
+    turn(2);
+    unr_cancel(&r.read.op, UNR_CANCEL_ALL);
+    finish(&r.read);
+    expect_cancelled(&r.read, UNR_CANCEL_TOTAL, UNR_VERDICT_CANCELLED, -ECANCELED);
+    start_read(&r, 10);
+    turn(2);
+    cr_assert(unr_in_flight(&r.read.op));
+    send_record(&r, "awaited");
+    expect_read(&r, "awaited");
+    shutdown(r.fds[1], SHUT_WR);
+    cr_assert_eq(read_once(&r, 10), 0, "the end");
+    finish_reading(&r);
     close_all();
 }
 
