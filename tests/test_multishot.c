@@ -1335,6 +1335,41 @@ static void without_done(void *context)
     unr_start(loop, described(&op), NULL, NULL);
 }
 
+struct endless {
+    struct unr_op op;
+    int           fd;
+    unsigned      shots;
+};
+
+static void bring_next(struct unr_op *op)
+{
+    struct endless *e = op->data;
+    e->shots++;
+    if (op->result.flags & UNR_MORE && e->shots < 1000)
+        cr_assert_eq(eventfd_write(e->fd, 1), 0);
+}
+
+/* Where the kernel posts completions by itself, those that come while shots are handed out are the
+ * next turn's: a `done` that brings the next shot keeps neither timers nor tasks waiting. */
+Test(multishot, shots_that_bring_others_do_not_hold_the_turn)
+{
+    struct unr_loop *outer = loop;
+    struct endless   e = { .fd = eventfd(0, EFD_CLOEXEC) };
+    loop = open_loop_flagged(UNR_LOOP_PLAIN);
+    unr_start(loop, unr_poll_multishot(&e.op, e.fd, POLLIN), bring_next, &e);
+    submit();
+    cr_assert_eq(eventfd_write(e.fd, 1), 0);
+    while (e.shots == 0)
+        submit();
+    cr_assert_leq(e.shots, 2);
+    unr_cancel(&e.op, UNR_CANCEL_ALL);
+    run();
+    cr_assert_eq(unr_loop_close(loop), 0);
+    loop = outer;
+    close(e.fd);
+    close_loop();
+}
+
 Test(multishot, given_to_a_combinator_is_named)
 {
     void (*const breaches[])(void *) = { in_deadline, in_group, in_scope, without_done };

@@ -308,17 +308,23 @@ __attribute__((noinline)) static void check_operations(struct unr_loop *loop)
     unri_check_some(loop);
 }
 
-/* The head of the CQ moves once, at the end, so that the kernel does not reuse an entry that is
+/* Takes the CQEs that are there when it begins.  A plain ring gets others meanwhile, by system
+ * calls of the `done`s of shots, and they are the next reap's: each of them might bring one more,
+ * and the turn would never end.
+ *
+ * The head of the CQ moves once, at the end, so that the kernel does not reuse an entry that is
  * still being read. */
 void unri_reap(struct unr_loop *loop)
 {
     struct io_uring     *io = &loop->ring->io;
     struct io_uring_cqe *cqe;
-    unsigned             head, count = 0;
+    unsigned             head, count = 0, ready = io_uring_cq_ready(io);
     loop->ring->reaps++;
     if (unlikely(loop->checks != NULL))
         check_operations(loop);
     io_uring_for_each_cqe(io, head, cqe) {
+        if (count == ready)
+            break;
         cqe_arrived(loop, cqe);
         count++;
     }
