@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Work on other threads, which is asked to end in every order of asking, returning and closing. */
+/* Work on other threads, which is asked to end in every order of asking, returning and closing; and
+ * the order in which the pieces of a queue begin. */
 #include "scenario.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 enum { PARTIES = 2, TURNS_MAX = 30, RESULT = 7, LOOKS = 200 };
 
@@ -174,6 +176,81 @@ static void run_work(const struct scenario *scenario)
         outcome("%s, %s", ends[0], ends[1]);
 }
 
+/* ---- pieces that wait for a thread ---- */
+
+enum { PIECES = 3 };
+
+struct piece {
+    struct unr_work work;
+    struct queue   *queue;
+    atomic_bool     is_over; /* it has returned, or does not count any more: it may never begin */
+    int             dones;
+};
+
+struct queue {
+    struct unr_op nop;
+    atomic_uint   limit;
+    int           cancels; /* which piece; -1: none */
+    atomic_int    ran;
+    char          order[PIECES + 1];
+    struct piece  pieces[PIECES];
+};
+
+/* Those before it that are not over have a thread each, and the one that runs it is another. */
+static int takes_its_turn(void *argument)
+{
+    struct piece *p = argument;
+    struct queue *q = p->queue;
+    unsigned      before = 0;
+    for (const struct piece *each = q->pieces; each < p; each++)
+        before += !each->is_over;
+    unr_sim_check(before < q->limit, "those before it have begun, and run on other threads");
+    q->order[q->ran++] = (char)('0' + (p - q->pieces));
+    p->is_over = true;
+    return RESULT;
+}
+
+static void count_end(struct unr_op *op)
+{
+    struct piece *p = op->data;
+    p->dones++;
+    unr_sim_check(p->is_over, "it has run, or was cancelled");
+}
+
+static void disturb(struct unr_op *op)
+{
+    struct queue *q = op->data;
+    if (q->cancels >= 0) {
+        q->pieces[q->cancels].is_over = true;
+        unr_cancel(&q->pieces[q->cancels].work.op, UNR_CANCEL_TOTAL);
+    } else {
+        unr_work_limit(++q->limit);
+    }
+}
+
+/* One is cancelled while it waits, runs or has run, or there is one thread more all at once. */
+static void run_queue(const struct scenario *scenario)
+{
+    const unsigned  *limit = scenario->parameter;
+    struct unr_loop *loop = open_small_loop();
+    struct queue     q = { .limit = *limit, .cancels = (int)unr_sim_choose(PIECES + 1) - 1 };
+    if (!loop)
+        return;
+    unr_work_limit(q.limit);
+    for (int i = 0; i < PIECES; i++) {
+        q.pieces[i].queue = &q;
+        unr_start(loop, unr_work(&q.pieces[i].work, takes_its_turn, &q.pieces[i]), count_end,
+                  &q.pieces[i]);
+    }
+    unr_start(loop, unr_nop(&q.nop), disturb, &q);
+    unr_sim_check(unr_loop_run(loop) == 0, "it runs to its end");
+    close_loop(loop);
+    unr_work_limit(0);
+    for (int i = 0; i < PIECES; i++)
+        unr_sim_check(q.pieces[i].dones == 1, "its `done` has run once");
+    outcome("%s", q.order);
+}
+
 #define WORK(title, ...)                                                                           \
     {                                                                                              \
         .name = title, .run = run_work, .parameter = &(const struct work_type)                     \
@@ -191,6 +268,8 @@ static const struct scenario table[] = {
     WORK("work/abandoned", 1, TERMINAL),
     WORK("work/abandoned-total", 1, TOTAL_ALONE),
     WORK("work/abandoned-total-then-terminal", 1, BOTH),
+    { .name = "work/queue", .run = run_queue, .parameter = &(const unsigned){ 1 } },
+    { .name = "work/queue-of-two", .run = run_queue, .parameter = &(const unsigned){ 2 } },
     { .name = "work/without-memory",
       .run = run_work,
       .parameter = &(const struct work_type){ 1, ASKS },
