@@ -1627,6 +1627,29 @@ Test(op, own_type_is_asked_escalated_and_finished)
     close_loop();
 }
 
+/* One that its type finishes with -ECANCELED unasked was cancelled by nobody: the cause of a request
+ * that comes too late is not why. */
+Test(op, own_type_that_cancels_itself_has_no_cause_of_a_late_request)
+{
+    static const struct unr_op_type type = { .size = sizeof type,
+                                             .supports = UNR_CANCEL_ALL,
+                                             .name = "own",
+                                             .start = own_start,
+                                             .cancel = own_cancel };
+    struct own                      own = { 0 };
+    int                             done = 0;
+    unr_start(loop, unr_describe(&own.op, &type), own_done, &done);
+    unr_finish(&own.op, -ECANCELED);
+    unr_cancel_cause(&own.op, UNR_CANCEL_ALL, -ETIMEDOUT);
+    run();
+    cr_assert_eq(done, 1);
+    cr_assert_eq(own.op.result.verdict, UNR_VERDICT_TOO_LATE);
+    cr_assert_eq(own.op.result.requested, UNR_CANCEL_ALL);
+    cr_assert_eq(own.op.result.cause, -ECANCELED);
+    cr_assert_not(unr_timed_out(&own.op.result));
+    close_loop();
+}
+
 /* Finishing inside its own cancel. */
 Test(op, own_type_finishes_inside_cancel)
 {

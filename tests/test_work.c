@@ -323,6 +323,47 @@ Test(work, a_function_is_not_told_of_what_it_cannot_honour)
     close_loop();
 }
 
+/* No request has ended it: neither one that it is not told of, nor one behind its return. */
+Test(work, a_function_that_was_not_told_cancels_itself)
+{
+    struct blocker unasked = { .calls = 0 }, running = { .calls = 0 };
+    start_blocker(&unasked);
+    unasked.returns = -ECANCELED;
+    sem_post(&unasked.go);
+    run();
+    expect_cancelled(&unasked.seen, UNR_CANCEL_TERMINAL, UNR_VERDICT_NONE, -ECANCELED);
+
+    start_blocker(&running);
+    running.returns = -ECANCELED;
+    await(&running.begun);
+    unr_cancel_cause(&running.work.op, UNR_CANCEL_TOTAL, -ETIMEDOUT);
+    sem_post(&running.go);
+    run();
+    expect_cancelled(&running.seen, UNR_CANCEL_TERMINAL, UNR_VERDICT_RUNNING, -ECANCELED);
+    cr_assert_not(unr_timed_out(&running.seen.result), "the time-out has ended nothing");
+    close_loop();
+}
+
+Test(work, it_was_cancelled_by_the_request_that_it_was_told_of)
+{
+    struct blocker told = { .looks = true }, abandoned = { .calls = 0 };
+    start_blocker(&told);
+    told.returns = -ECANCELED;
+    start_abandonable(&abandoned);
+    await(&told.begun);
+    await(&abandoned.begun);
+    unr_cancel_cause(&told.work.op, UNR_CANCEL_TOTAL, CAUSE);
+    unr_cancel_cause(&told.work.op, UNR_CANCEL_ALL, -ETIMEDOUT);
+    unr_cancel_cause(&abandoned.work.op, UNR_CANCEL_TOTAL, CAUSE);
+    unr_cancel_cause(&abandoned.work.op, UNR_CANCEL_ALL, -ETIMEDOUT);
+    run();
+    expect_cancelled(&told.seen, UNR_CANCEL_TERMINAL, UNR_VERDICT_CANCELLED, -ETIMEDOUT);
+    expect_cancelled(&abandoned.seen, UNR_CANCEL_TERMINAL, UNR_VERDICT_CANCELLED, -ETIMEDOUT);
+    sem_post(&abandoned.go);
+    await(&abandoned.disposed);
+    close_loop();
+}
+
 Test(work, a_deadline_says_that_it_timed_out)
 {
     struct blocker      b = { .looks = true };
@@ -354,6 +395,17 @@ Test(work, a_request_behind_the_return_is_too_late)
     cr_assert_eq(seen.result.verdict, UNR_VERDICT_TOO_LATE);
     cr_assert_eq(seen.result.cause, CAUSE);
     sem_post(&second.go);
+    run();
+
+    struct blocker third = { .calls = 0 }; /* the same, of a function that cancels itself */
+    seen.runs = 0;
+    start(&seen, unr_work(&work, returns_its_argument, (void *)(intptr_t)-ECANCELED));
+    start_blocker(&third);
+    await(&third.begun);
+    unr_cancel_cause(&work.op, UNR_CANCEL_ALL, CAUSE);
+    finish(&seen);
+    expect_cancelled(&seen, UNR_CANCEL_TERMINAL, UNR_VERDICT_TOO_LATE, -ECANCELED);
+    sem_post(&third.go);
     run();
     close_loop();
 }

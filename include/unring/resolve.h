@@ -40,7 +40,8 @@ struct unr_resolve {
  *
  * host     a name; or a number, which with a service that is none or a number is looked up at once
  *          and without a thread; NULL: see getaddrinfo(3).  At most 255 bytes.  It is copied here,
- * as are the next two.
+ *          as are the next two.  With a number as the host and the name of a service a thread looks
+ *          that up, because it is in a file, /etc/services.
  * service  a name or a number; NULL: the addresses have port 0.  At most 31 bytes.
  * hints    of which flags, family, socket type and protocol are looked at; NULL: none.
  * Result   `addresses`, in the order in which they are to be tried.  value: how many there are.

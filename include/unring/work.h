@@ -65,11 +65,15 @@ struct unr_work {
  *
  * argument  lent until `done`.
  * Order     pieces of work begin in the order in which they were started.
- * Result    as the function returns, see unr_fiber_fn: value, or error.
+ * Result    as the function returns, see unr_fiber_fn: value, or error.  A function that returns
+ *           -ECANCELED though it was not told says so of its own: cause -ECANCELED, guarantee
+ *           TERMINAL, and the verdict is what became of the requests that it was not told of: NONE,
+ *           RUNNING or TOO_LATE.
  * Cancels   TOTAL while it waits for a thread: the function never runs, and the verdict is
  *           UNSUBMITTED.  While it runs, TERMINAL: unr_work_cancelled() says so to the function,
- *           and if that returns -ECANCELED or the cause, it was cancelled.  If it returns anything
- *           else, or the request does not accept TERMINAL, the verdict is RUNNING.
+ *           and if that returns -ECANCELED or the cause, it was cancelled, with the cause of the
+ *           request that it was told of first.  If it returns anything else, or no request accepts
+ *           TERMINAL, the verdict is RUNNING.
  * Errors    -EAGAIN: there is no thread, and none can be made.
  * Closing   a loop that is being closed asks the function to return, and waits for it.
  * Fork      a child of fork(2) that the function makes may go on in it, and open loops and start

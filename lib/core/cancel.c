@@ -9,6 +9,7 @@
 #include "contract.h"
 #include "fiber_running.h"
 #include "life.h"
+#include "op.h"
 #include "refusal.h"
 #include "signal.h"
 #include "type.h"
@@ -16,14 +17,16 @@
 /* ---- the result records requests ---- */
 
 /* Rule 2, Slots: a request between completion and `done` is TOO_LATE.  A verdict that tells what
- * became of an earlier request says more, and stays. */
+ * became of an earlier request says more, and stays; and so does the cause of what was cancelled,
+ * though no request did it. */
 static void record_late_request(struct unr_op *op, struct unr_cancel_request request)
 {
     struct unr_result *r = &op->result;
     r->requested |= (uint8_t)request.types;
     if (r->verdict == UNR_VERDICT_NONE || r->verdict == UNR_VERDICT_REFUSED) {
         r->verdict = UNR_VERDICT_TOO_LATE;
-        r->cause = request.cause;
+        if (!unri_was_cancelled(r))
+            r->cause = request.cause;
     }
 }
 

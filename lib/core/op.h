@@ -43,8 +43,8 @@ void unri_end(struct unr_op *op, int error);
 /* Ends an operation with `error`, which may be an -ECANCELED that is no cancellation. */
 void unri_end_uncancelled(struct unr_op *op, int error);
 
-/* Ends a combinator whose child was cancelled, under the cause of that child and with `verdict`;
- * the combinator itself need not have honoured a request. */
+/* Ends an operation that was cancelled under `cause` and with `verdict`, which need not be those of
+ * the first request that it has honoured: a combinator's are those of its child. */
 void unri_end_cancelled(struct unr_op *op, int cause, unsigned verdict);
 
 /* Ends an operation with `result`, which is that of another one, its child say, or made of it.

@@ -38,6 +38,21 @@ static void orphaned(struct unr_job *job)
 
 /* ---- an operation, on its loop's ---- */
 
+/* Ends an operation whose function says that it was cancelled.  If the function was told of a
+ * request, that has ended it, whatever was requested before.  Else it says so of its own: no
+ * request has ended it, and the verdict is what became of those that there were (rule 3, Truth). */
+static void end_cancelled(struct unr_op *op, int told_cause)
+{
+    struct unr_result *r = &op->result;
+    unsigned           verdict = r->verdict;
+    if (told_cause)
+        verdict = UNR_VERDICT_CANCELLED;
+    else if (r->requested && verdict != UNR_VERDICT_RUNNING)
+        verdict = UNR_VERDICT_TOO_LATE;
+    r->guarantee = UNR_CANCEL_TERMINAL;
+    unri_end_cancelled(op, told_cause ? told_cause : -ECANCELED, verdict);
+}
+
 /* Ends the operation as the function has returned.  The cause for which it was asked to return says
  * the same as -ECANCELED. */
 static void returned(struct unr_task *task)
@@ -48,11 +63,10 @@ static void returned(struct unr_task *task)
     unri_job_arrived();
     if (call->returned > 0)
         op->result.value = call->returned;
-    if (error && error == call->cause)
-        error = -ECANCELED;
-    if (error == -ECANCELED)
-        op->result.guarantee = UNR_CANCEL_TERMINAL;
-    unri_end(op, error);
+    if (error == -ECANCELED || (error && error == call->cause))
+        end_cancelled(op, call->cause);
+    else
+        unri_end(op, error);
 }
 
 /* The request is honoured, for TOTAL is supported.  A function that runs is told of it if the
@@ -67,8 +81,7 @@ static bool cancel(struct unr_op *op, struct unr_work_call *call, struct unr_can
     if (was == UNRI_JOB_WAITS) {
         unri_end_unsubmitted(op, request);
     } else if (was == UNRI_JOB_RUNS && how == UNRI_JOB_ABANDON) {
-        op->result.guarantee = UNR_CANCEL_TERMINAL;
-        unri_end(op, -ECANCELED);
+        end_cancelled(op, request.cause);
         return true;
     } else if (was == UNRI_JOB_RUNS) {
         op->result.verdict = UNR_VERDICT_RUNNING;

@@ -9,7 +9,7 @@
 enum { PARTIES = 2, TURNS_MAX = 30, RESULT = 7, LOOKS = 200 };
 
 /* How the function answers a request. */
-enum answer { PASSES_OVER, SAYS_CANCELLED, SAYS_THE_CAUSE, ANSWERS };
+enum answer { PASSES_OVER, SAYS_CANCELLED, SAYS_THE_CAUSE, GIVES_UP_UNASKED, ANSWERS };
 
 /* What asks. */
 enum ask { NOBODY, TERMINAL, TOTAL_ALONE, BOTH, ASKS };
@@ -45,7 +45,7 @@ static int answers(void *argument)
     for (int i = 0; i < LOOKS && !asked; i++)
         asked = unr_work_cancelled();
     e->told = asked;
-    if (asked && e->answer == SAYS_CANCELLED)
+    if (e->answer == GIVES_UP_UNASKED || (asked && e->answer == SAYS_CANCELLED))
         return -ECANCELED;
     return asked && e->answer == SAYS_THE_CAUSE ? CAUSE : RESULT;
 }
@@ -90,6 +90,24 @@ static void writes(void *office)
         unr_sim_write(o->fds[1], "x", 1);
 }
 
+/* The function has cancelled itself, and was not told of a request. */
+static const char *verify_unasked(const struct errand *e, const struct office *o, bool other)
+{
+    const struct unr_result *r = &e->op->result;
+    unr_sim_check(e->ran && !e->told && r->guarantee == UNR_CANCEL_TERMINAL
+                      && r->cause == -ECANCELED,
+                  "it was its own word");
+    switch (r->verdict) {
+    case UNR_VERDICT_RUNNING:
+        unr_sim_check(o->ask == TOTAL_ALONE || o->ask == BOTH, "only these are not told of");
+        return "unasked, running";
+    case UNR_VERDICT_TOO_LATE:
+        unr_sim_check(o->ask != NOBODY || other, "somebody asked");
+        return "unasked, too late";
+    default: unr_sim_check(r->verdict == UNR_VERDICT_NONE, "nobody asked"); return "unasked";
+    }
+}
+
 /* Others than the reader may ask: the deadline, and the loop that is closed. */
 static const char *verify_end(const struct errand *e, const struct office *o, bool other)
 {
@@ -101,6 +119,9 @@ static const char *verify_end(const struct errand *e, const struct office *o, bo
         unr_sim_check(!e->ran, "there was no thread");
         return "no thread";
     }
+    if (e->answer == GIVES_UP_UNASKED && r->error == -ECANCELED
+        && r->verdict != UNR_VERDICT_UNSUBMITTED && r->verdict != UNR_VERDICT_CANCELLED)
+        return verify_unasked(e, o, other);
     unr_sim_check(r->error != -ECANCELED || r->cause == CAUSE || other, "why it was cancelled");
     switch (r->verdict) {
     case UNR_VERDICT_UNSUBMITTED:
@@ -111,7 +132,7 @@ static const char *verify_end(const struct errand *e, const struct office *o, bo
         unr_sim_check(r->error == -ECANCELED && r->guarantee == UNR_CANCEL_TERMINAL && e->ran
                           && (o->ask != TOTAL_ALONE || other),
                       "its function has begun, and somebody accepted that");
-        if (!e->may_be_abandoned)
+        if (!e->may_be_abandoned && e->answer != GIVES_UP_UNASKED)
             unr_sim_check(e->told && e->answer != PASSES_OVER, "its function said so");
         unr_sim_check(!e->may_be_abandoned || e->disposed == 2, "the thread disposed of it");
         return "cancelled";
