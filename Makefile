@@ -337,7 +337,7 @@ check-proxy: $(BUILD)/examples/proxy $(BUILD)/examples/udp_echo $(LEFT_OUT)
 	@tests/test_proxy.sh $(BUILD)/examples/proxy $(LEFT_OUT)
 	@tests/test_udp_echo.sh $(BUILD)/examples/udp_echo $(LEFT_OUT)
 
-FIBER_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,step5_fiber step6_fiber step7_fiber step8_fiber fiber_proxy fiber_server chat pipeline fetch)
+FIBER_EXAMPLES := $(patsubst %,$(BUILD)/examples/%,step5_fiber step6_fiber step7_fiber step8_fiber step8_scope fiber_proxy fiber_server chat pipeline fetch)
 
 check-fibers: $(LEFT_OUT) $(FIBER_EXAMPLES)
 	@tests/test_fibers.sh $(BUILD)/examples $<

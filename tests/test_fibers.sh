@@ -183,22 +183,24 @@ grep -q '^session over: read_until was cancelled' "$dir/out" || fail "the sessio
 
 # ---- a time-out in the middle of a message ----
 
-start "$examples/step8_fiber" 0 0.2
-client quick
-client slow
-say quick 'one|two|'
-say slow 'a|sl'
-until_line out '^received: two$'
-until_line out '^received: a$'
-until_line out '^timed out$'
-say slow 'ow|'
-until_line out '^received: slow$'
-say slow 'half'
-until_gone quick
-until_line out '^session over: the stream has ended$'
-stop TERM
-grep -q '^session over: Operation canceled$' "$dir/out" || fail "the session that waits is not cancelled"
-until_gone slow
+for step8 in step8_fiber step8_scope; do
+    start "$examples/$step8" 0 0.2
+    client quick_$step8
+    client slow_$step8
+    say quick_$step8 'one|two|'
+    say slow_$step8 'a|sl'
+    until_line out '^received: two$'
+    until_line out '^received: a$'
+    until_line out '^timed out$'
+    say slow_$step8 'ow|'
+    until_line out '^received: slow$'
+    say slow_$step8 'half'
+    until_gone quick_$step8
+    until_line out '^session over: the stream has ended$'
+    stop TERM
+    grep -q '^session over: Operation canceled$' "$dir/out" || fail "the session that waits is not cancelled"
+    until_gone slow_$step8
+done
 
 # ---- the proxy ----
 
