@@ -855,7 +855,8 @@ static int waits_in_scopes(void *argument)
     return unr_cancel_scope_leave(&scopes[0], n < 0 ? (int)n : 0);
 }
 
-/* The dump lists fibers: by name, with function, scopes and stack, and what each awaits. */
+/* The dump lists fibers: by name, with function, scopes and stack, and what each awaits and how
+ * long. */
 Test(nursery, dump_of_fibers)
 {
     struct play              p = { .count = 0 }, q = { .count = 0 };
@@ -872,7 +873,7 @@ Test(nursery, dump_of_fibers)
     submit();
     start(&q.seen, unr_fiber_with(&q.fiber, opens_and_closes, &q, &options));
     const char *text = dump();
-    snprintf(awaited, sizeof awaited, "awaits recv %p", (void *)&p.ops[0]);
+    snprintf(awaited, sizeof awaited, "awaits recv %p for ", (void *)&p.ops[0]);
     snprintf(function, sizeof function, "function %p", address);
     expect_line(text, "oarsman",
                 (const char *const[]){ awaited, function, ", in scope until +359",

@@ -222,6 +222,15 @@ static inline uint32_t unri_started_ms(const struct unr_op *op)
     return (uint32_t)op->result.error;
 }
 
+/* Tells whether an operation still knows when it was started. */
+static inline bool unri_knows_its_start(const struct unr_op *op)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    if (p->state == UNRI_FINISHED)
+        return false;
+    return p->flags & UNRI_AWAITS_TARGET || !(p->flags & (UNRI_AWAITS | UNRI_WANTS_UNDO));
+}
+
 static inline void unri_set_started_ms(struct unr_op *op, uint32_t ms)
 {
     op->result.error = (int)ms;

@@ -358,8 +358,11 @@ static void dump(const struct unr_op *op, int fd)
         dprintf(fd, ", not begun");
         return;
     }
-    if (f->sequence.phase == UNRI_WAITING)
+    if (f->sequence.phase == UNRI_WAITING) {
         dprintf(fd, ", awaits %s %p", unri_name(child), (const void *)child);
+        if (unri_knows_its_start(child))
+            dprintf(fd, " for %u ms", unri_os_clock_ms() - unri_started_ms(child));
+    }
     for (const struct unr_cancel_scope *scope = f->outermost; scope;
          scope = scope->private_fields.inner) {
         dprintf(fd, scope == f->outermost ? ", in " : " > ");

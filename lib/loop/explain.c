@@ -375,16 +375,6 @@ static const char *state_name(uint32_t state)
     }
 }
 
-/* Tells whether the operation still knows when it was started.  When its own last completion is in,
- * that completion's res takes the place of the time (unri_res). */
-static bool knows_its_start(const struct unr_op *op)
-{
-    const struct unr_op_private *p = &op->private_fields;
-    if (p->state == UNRI_FINISHED)
-        return false;
-    return p->flags & UNRI_AWAITS_TARGET || !(p->flags & (UNRI_AWAITS | UNRI_WANTS_UNDO));
-}
-
 static void dump_op(struct unr_op *op, void *context)
 {
     const struct dump           *dump = context;
@@ -397,7 +387,7 @@ static void dump_op(struct unr_op *op, void *context)
     add(&text, "  %-16s %-10s", name.data, state_name(p->state));
     if (has_fd(op))
         add(&text, " fd %-6d", p->fd);
-    if (knows_its_start(op))
+    if (unri_knows_its_start(op))
         add(&text, " for %u ms", unri_os_clock_ms() - unri_started_ms(op));
     if (op->result.requested) {
         add(&text, ", asked to cancel (");
