@@ -316,6 +316,8 @@ check-tests: $(EXAMPLES) $(TESTS)
 	@BUILD='$(BUILD)' CC='$(CC)' VARIANT='$(VARIANT)' FILTER='$(FILTER)' tests/run $(TESTS)
 
 check-tsan: tsan-deps
+# gcc's looks for frames that are used behind their return only when it is asked to.
+check-asan: export ASAN_OPTIONS := detect_stack_use_after_return=1:$(ASAN_OPTIONS)
 check-asan check-tsan: check-%: deps
 	@+$(again) VARIANT=$* kernel-programs
 	@+$(again) VARIANT=$* check-rows ROW=tests ROW_BESIDE='cpp demo proxy fibers echo stress'
