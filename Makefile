@@ -21,6 +21,7 @@
 #   make check-asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make check-tsan      the tests under ThreadSanitizer (clang's, unless CC is given)
 #   make check-valgrind  a part of the tests under valgrind; FILTER picks another
+#   make check-ucontext  the tests of fibers, with stacks that swapcontext(3) switches: FIBER=ucontext
 #   make check-headers   each public header alone, as C11, C++11 and C++20; and its comments
 #   make check-gdb       gdb lists fibers and operations, of a process and of a stripped one, where gdb is installed
 #   make check-cpp       unring.hpp: coroutines of C++20, on the kernel and on the simulated one, with each compiler
@@ -275,7 +276,7 @@ ci-deps: deps tsan-deps valgrind-deps cross-deps
 again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: demo check kernel-programs check-programs check-tests check-exception check-addresses check-cpp check-gdb check-demo check-proxy check-fibers check-echo check-headers check-install check-floors check-readme
-.PHONY: check-plain check-asan check-tsan check-valgrind check-refused
+.PHONY: check-plain check-asan check-tsan check-valgrind check-ucontext check-refused
 demo: demo-deps
 	@+$(again) $(BUILD)/examples/demo
 	@$(BUILD)/examples/demo
@@ -325,6 +326,17 @@ check-asan check-tsan: check-%: deps
 # The tests of test_table run on either kind of ring in any case.
 check-plain: deps
 	@+$(again) check-tests UNRING_TEST_PLAIN=1 TESTS='$(filter-out %/test_table,$(TESTS))'
+
+# Stacks that are switched by swapcontext(3), as on processors for which there is no assembly: the suites of fibers, and what is
+# simulated of them.
+UCONTEXT_SUITES := fiber cancel_scope nursery generator sync stack watchdog
+check-ucontext: deps
+	@+$(again) VARIANT=ucontext FIBER=ucontext CFLAGS='$(CFLAGS_release)' check-switched EXAMPLES= \
+		TESTS='$(UCONTEXT_SUITES:%=build/ucontext/tests/test_%)'
+
+.PHONY: check-switched
+check-switched: check-tests check-exception cross-scenarios
+	@$(SCENARIOS) --quiet --schedules 2000 'fibers/*' 'cancel-scopes/*' 'nurseries/*' 'generators/*'
 
 # About a second a test, so not all of them: each of these suites is a program.
 VALGRIND_SUITES := op signal loop timer
