@@ -61,7 +61,7 @@ explore: $(SCENARIOS)
 	@$(SCENARIOS) --driver pct --schedules 2000 --seconds $$(($(SECONDS) / 2)) --seed $${SEED:-$$$$}
 
 mutants:
-	@BUILD='$(BUILD)' CC='$(CC)' tests/sim/mutants/run
+	@+BUILD='$(BUILD)' CC='$(CC)' MAKE='$(again)' tests/sim/mutants/run
 
 coverage:
 	@$(again) VARIANT=coverage CFLAGS='-O0 -g --coverage -DNDEBUG' LDFLAGS=--coverage check-programs sim
