@@ -69,7 +69,7 @@ struct unr_receiver {
  *          exceeded by less than a buffer; before Linux 6.17, and of datagrams, by all that comes
  *          until the kernel has stopped, once or twice as many buffers as the pool has published. A
  *          datagram counts as a buffer.  When half of the credit is free the kernel goes on; so TCP
- * holds a peer up whose bytes nobody reads.
+ *          holds a peer up whose bytes nobody reads.
  * Lent     the receiver and the descriptor, until the `done` of an unr_receiver_stop() or of an
  *          unr_cancel_close() of the descriptor, or until unr_loop_close() has returned.
  * Closing  unr_close() of the descriptor ends the receiver, too: the read that waits is cancelled
@@ -133,7 +133,7 @@ UNR_API struct unr_op *unr_receive_message(struct unr_op *op, struct unr_receive
  * receiver  with a pool: without one it is a broken contract.  One read at a time, of any kind.
  * Result    bytes: how many there are to see at least, of a datagram its length; 0 with error 0: the
  *           end, or an empty datagram, which unr_receiver_data() tells apart: of the end it is
- * NULL. A connection of records (SOCK_SEQPACKET) ends with empty ones, over and over.
+ *           NULL.  A connection of records (SOCK_SEQPACKET) ends with empty ones, over and over.
  * Cancels   TOTAL, always, in user space.
  * Errors    as unr_receive().
  * Threads   the loop's.
