@@ -11,6 +11,7 @@
 #include <linux/seccomp.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stddef.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -1608,6 +1609,77 @@ Test(environment, fatal_error_that_stays)
             cr_assert_eq(pieces(), before);
         cr_assert_eq(count_descriptors(), open_descriptors);
     }
+}
+
+/* Work of two threads, which is told to end. */
+struct worker {
+    struct seen     seen;
+    struct unr_work work;
+    sem_t           begun, go, disposed;
+};
+
+static int works_until_told(void *argument)
+{
+    struct worker *w = argument;
+    sem_post(&w->begun);
+    while (!unr_work_cancelled())
+        sched_yield();
+    return 7;
+}
+
+static int works_on(void *argument)
+{
+    struct worker *w = argument;
+    sem_post(&w->begun);
+    while (sem_wait(&w->go) < 0)
+        ;
+    return 7;
+}
+
+static void dispose_of(void *argument)
+{
+    sem_post(&((struct worker *)argument)->disposed);
+}
+
+static void wait_for(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) < 0)
+        cr_assert_eq(errno, EINTR);
+}
+
+static void init_worker(struct worker *w)
+{
+    sem_init(&w->begun, 0, 0);
+    sem_init(&w->go, 0, 0);
+    sem_init(&w->disposed, 0, 0);
+}
+
+/* What other threads do needs no ring: close waits for it, and each `done` runs. */
+Test(environment, fatal_error_while_threads_work)
+{
+    static struct worker w[3];
+    unr_work_limit(2);
+    loop = open_loop_with(0, 0);
+    for (int i = 0; i < 3; i++)
+        init_worker(&w[i]);
+    start(&w[0].seen, unr_work(&w[0].work, works_until_told, &w[0]));
+    start(&w[1].seen, unr_work_abandonable(&w[1].work, works_on, &w[1], dispose_of));
+    wait_for(&w[0].begun);
+    wait_for(&w[1].begun);
+    start(&w[2].seen, unr_work(&w[2].work, works_until_told, &w[2])); /* there is no thread */
+    hook_enter = enter_failing;
+    fatal_error = -EINVAL;
+    fatal_count = -1;
+    cr_assert_eq(unr_loop_run(loop), -EINVAL);
+    cr_assert_eq(unr_loop_close(loop), -EINVAL);
+    hook_enter = NULL;
+    cr_assert_eq(w[0].seen.runs, 1);
+    cr_assert_eq(w[0].seen.result.value, 7);
+    cr_assert_eq(w[0].seen.result.verdict, UNR_VERDICT_RUNNING);
+    expect_cancelled(&w[1].seen, UNR_CANCEL_TERMINAL, UNR_VERDICT_CANCELLED, -ESHUTDOWN);
+    expect_cancelled(&w[2].seen, UNR_CANCEL_TOTAL, UNR_VERDICT_UNSUBMITTED, -ESHUTDOWN);
+    sem_post(&w[1].go);
+    wait_for(&w[1].disposed);
 }
 
 static void lose_completions(void *context)

@@ -137,7 +137,8 @@ UNR_API int unr_loop_run_once(struct unr_loop *loop, unr_time timeout);
  *          that cannot be cancelled takes its time: one on a disk, or one of a caller's own type
  *          that refuses.  Posted tasks run, and a hold does not delay it.
  * Returns  0, or the negative errno of a ring that failed: then there may be operations whose
- *          `done` never runs.  The loop is gone either way.
+ *          `done` never runs, as they are the kernel's, or wait for one that is.  Work is waited
+ *          for all the same, and its `done` runs.  The loop is gone either way.
  * Broken   closing a loop inside a `done`, task or handler of its own is a broken contract, and so
  *          is a `done` that goes on and on starting operations.
  * Fork     a child of fork(2) may call this and nothing else: it frees the child's memory and

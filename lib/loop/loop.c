@@ -11,6 +11,7 @@
 #include "../core/type.h"
 #include "../core/watchdog.h"
 #include "loop.h"
+#include "thread_pool.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -241,6 +242,17 @@ static bool housekeeping_is_in_flight(const struct unri_whole_loop *whole)
     return unr_in_flight(&whole->wake.read) || unr_in_flight(&whole->alarm.op) || whole->core.armed;
 }
 
+/* Ends on a loop whose ring has failed what needs no ring: jobs return, tasks and `done`s run.
+ * Threads would post to a loop that is gone, and functions work for callers that believe that all
+ * is over.  The turns report the failure again. */
+static void drain_without_ring(struct unr_loop *loop)
+{
+    do {
+        unri_jobs_return(loop);
+        unri_loop_turn(loop, INT64_MIN);
+    } while (loop->finished.first || unri_inbox_has_tasks(unri_inbox(loop)));
+}
+
 /* Ends everything that is in flight, and turns until it is over (rule 10).
  *
  * From `closing` on each start ends UNSUBMITTED, so `closing` is set before the requests are made:
@@ -270,6 +282,8 @@ static int drain(struct unr_loop *loop)
         unri_inbox_take_stop(&whole->inbox);
         error = unri_loop_turn(loop, UNR_NEVER);
     }
+    if (error)
+        drain_without_ring(loop);
     unri_loop_closing = outer;
     return error;
 }

@@ -16,9 +16,9 @@
 struct pool {
     const char     *name; /* of its threads, at most 15 characters */
     pthread_cond_t  more; /* jobs, or a smaller limit */
-    pthread_cond_t  idle; /* no job waits or runs */
     struct unr_job *first, *last;
     unsigned        waiting; /* jobs */
+    struct unr_job *runs;    /* the jobs that are not abandoned, newest first */
     unsigned        threads, busy;
     unsigned        limit; /* 0: that by default, which nobody has needed yet */
 };
@@ -26,6 +26,7 @@ struct pool {
 enum { IDLE_SECONDS = 10, WORKERS_MIN = 4, RESOLVERS = 4, STACK_MIN = 1 << 20 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t  returned = PTHREAD_COND_INITIALIZER; /* a job has, and is over */
 static struct pool     pools[UNRI_THREAD_POOLS] = {
         [UNRI_WORKERS] = { .name = "unring-work" },
         [UNRI_RESOLVERS] = { .name = "unring-names", .limit = RESOLVERS },
@@ -60,8 +61,7 @@ static void prepare_conditions(void)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     for (unsigned i = 0; i < UNRI_THREAD_POOLS; i++)
         pthread_cond_init(&pools[i].more, &attributes);
-    for (unsigned i = 0; i < UNRI_THREAD_POOLS; i++)
-        pthread_cond_init(&pools[i].idle, NULL);
+    pthread_cond_init(&returned, NULL);
     pthread_condattr_destroy(&attributes);
 }
 
@@ -83,7 +83,7 @@ static void in_child(void)
     prepare_conditions();
     for (unsigned i = 0; i < UNRI_THREAD_POOLS; i++) {
         struct pool *pool = &pools[i];
-        pool->first = pool->last = NULL;
+        pool->first = pool->last = pool->runs = NULL;
         pool->waiting = pool->threads = pool->busy = 0;
     }
 }
@@ -123,6 +123,25 @@ static void take_out(struct pool *pool, struct unr_job *job)
     pool->waiting--;
 }
 
+static void enter_runs(struct pool *pool, struct unr_job *job)
+{
+    job->previous = NULL;
+    job->next = pool->runs;
+    if (job->next)
+        job->next->previous = job;
+    pool->runs = job;
+}
+
+static void leave_runs(struct pool *pool, struct unr_job *job)
+{
+    if (job->previous)
+        job->previous->next = job->next;
+    else
+        pool->runs = job->next;
+    if (job->next)
+        job->next->previous = job->previous;
+}
+
 /* Calls one of the functions of the job that this thread runs, without the lock.  False: the
  * function has forked, and this is the child, which has to do with neither the job nor the thread:
  * the lock is not held. */
@@ -140,6 +159,7 @@ static bool call(void (*function)(struct unr_job *job), struct unr_job *job)
 static bool run(struct pool *pool, struct unr_job *job)
 {
     job->state = UNRI_JOB_RUNS;
+    enter_runs(pool, job);
     running = job;
     pool->busy++;
     if (!call(job->run, job))
@@ -148,12 +168,13 @@ static bool run(struct pool *pool, struct unr_job *job)
         if (!call(job->orphaned, job))
             return false;
     } else {
+        leave_runs(pool, job);
         job->state = UNRI_JOB_RETURNED;
         unr_loop_post(job->loop, &job->task);
     }
     running = NULL;
-    if (--pool->busy + pool->waiting == 0)
-        pthread_cond_broadcast(&pool->idle);
+    pool->busy--;
+    pthread_cond_broadcast(&returned);
     return true;
 }
 
@@ -253,14 +274,17 @@ int unri_job_start(enum unri_thread_pool which, struct unr_job *job)
 enum unri_job_state unri_job_cancel(enum unri_thread_pool which, struct unr_job *job,
                                     enum unri_job_cancel how)
 {
+    struct pool *pool = &pools[which];
     pthread_mutex_lock(&lock);
     enum unri_job_state state = (enum unri_job_state)job->state;
     if (state == UNRI_JOB_WAITS) {
-        take_out(&pools[which], job);
+        take_out(pool, job);
     } else if (state == UNRI_JOB_RUNS && how != UNRI_JOB_LET) {
         __atomic_store_n(&job->asked, true, __ATOMIC_RELEASE);
-        if (how == UNRI_JOB_ABANDON)
+        if (how == UNRI_JOB_ABANDON) {
+            leave_runs(pool, job);
             job->state = UNRI_JOB_ABANDONED;
+        }
     }
     pthread_mutex_unlock(&lock);
     return state;
@@ -277,12 +301,29 @@ bool unri_job_is_asked(void)
     return running && __atomic_load_n(&running->asked, __ATOMIC_ACQUIRE);
 }
 
+static bool has_jobs_that_run(const struct unr_loop *loop)
+{
+    for (const struct pool *pool = pools; pool < pools + UNRI_THREAD_POOLS; pool++)
+        for (const struct unr_job *job = pool->runs; job; job = job->next)
+            if (job->loop == loop)
+                return true;
+    return false;
+}
+
+void unri_jobs_return(struct unr_loop *loop)
+{
+    pthread_mutex_lock(&lock);
+    while (has_jobs_that_run(loop))
+        pthread_cond_wait(&returned, &lock);
+    pthread_mutex_unlock(&lock);
+}
+
 void unri_jobs_join(void)
 {
     pthread_mutex_lock(&lock);
     for (struct pool *pool = pools; pool < pools + UNRI_THREAD_POOLS; pool++)
         while (pool->waiting + pool->busy > 0)
-            pthread_cond_wait(&pool->idle, &lock);
+            pthread_cond_wait(&returned, &lock);
     pthread_mutex_unlock(&lock);
 }
 

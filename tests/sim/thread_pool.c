@@ -210,6 +210,21 @@ void unri_workers_limit(unsigned threads)
     look_for_work(pool);
 }
 
+static bool runs_for(const struct unr_loop *loop)
+{
+    for (const struct pool *pool = pools; pool < pools + UNRI_THREAD_POOLS; pool++)
+        for (const struct unr_job *job = pool->running.first; job; job = job->next)
+            if (job->loop == loop && job->state == UNRI_JOB_RUNS)
+                return true;
+    return false;
+}
+
+void unri_jobs_return(struct unr_loop *loop)
+{
+    while (runs_for(loop))
+        sim_kernel_act();
+}
+
 static bool has_jobs(const struct pool *pool)
 {
     return pool->waiting.count || pool->running.count;
