@@ -204,6 +204,9 @@ Test(resolve, errors_are_told_as_numbers)
         run();
         cr_assert_eq(l.seen.result.error, cases[i].error, "%s: %d", host, l.seen.result.error);
         cr_assert_eq(unr_resolve_eai(&l.resolve), cases[i].eai);
+        const char *words = unr_explain_op(&l.resolve.op);
+        cr_assert((cases[i].eai == EAI_SYSTEM) == !strstr(words, gai_strerror(cases[i].eai)), "%s",
+                  words);
         cr_assert_null(l.resolve.addresses);
         unr_resolve_free(&l.resolve);
     }
@@ -467,6 +470,7 @@ Test(resolve, a_name_that_is_not_there_is_not_connected_to)
     run();
     cr_assert_eq(c.seen.result.error, -ENOENT);
     cr_assert_eq(c.seen.result.fd, -1);
+    cr_assert(strstr(unr_explain_op(&c.connect.op), gai_strerror(EAI_NONAME)));
     close_by_name(&c);
 }
 

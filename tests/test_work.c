@@ -258,6 +258,9 @@ Test(work, running_work_runs_to_its_end)
     cr_assert(unr_cancel_cause(&b.work.op, UNR_CANCEL_ALL, CAUSE));
     cr_assert_geq(unr_loop_run_once(loop, 0), 0);
     cr_assert_eq(b.seen.runs, 0);
+    cr_assert_str_eq(unr_explain_op(&b.work.op),
+                     "work is in flight: a cancellation found it executing, and it ends when that "
+                     "is over");
     sem_post(&b.go);
     run();
     cr_assert(b.was_told);
@@ -279,6 +282,9 @@ Test(work, a_function_that_looks_is_cancelled)
         unr_cancel_cause(&b.work.op, UNR_CANCEL_ALL, CAUSE);
         run();
         expect_cancelled(&b.seen, UNR_CANCEL_TERMINAL, UNR_VERDICT_CANCELLED, CAUSE);
+        cr_assert(strstr(unr_explain_op(&b.work.op),
+                         "work was cancelled with the guarantee terminal: its function had begun, "
+                         "and has returned"));
     }
     close_loop();
 }
@@ -376,6 +382,7 @@ Test(work, a_deadline_says_that_it_timed_out)
     unr_deadline_move(&deadline, unr_loop_now(loop));
     run();
     cr_assert(unr_timed_out(&b.seen.result));
+    cr_assert_null(strstr(unr_explain_op(&deadline.op), "may only be closed"));
     close_loop();
 }
 
@@ -420,6 +427,7 @@ Test(work, abandoned_work_ends_at_once)
     cr_assert(unr_cancel_cause(&b.work.op, UNR_CANCEL_TERMINAL, CAUSE));
     run();
     expect_cancelled(&b.seen, UNR_CANCEL_TERMINAL, UNR_VERDICT_CANCELLED, CAUSE);
+    cr_assert(strstr(unr_explain_op(&b.work.op), "its function had begun, and goes on by itself"));
     cr_assert_eq(count_disposals(&b), 0, "its function runs yet");
     close_loop();
     sem_post(&b.go);

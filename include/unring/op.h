@@ -249,6 +249,9 @@ struct unr_op_type_private {
     void (*peer_left)(struct unr_op *op);     /* another operation on its descriptor has left */
     /* Visits the memory that is lent to an operation which waits in user space; NULL: none is. */
     void (*lend)(const struct unr_op *op, const struct unri_lent_visitor *visitor);
+    /* Returns what else unr_explain_op() is to say of an operation that has failed, or was
+     * cancelled under TERMINAL; NULL: nothing. */
+    const char *(*explain)(const struct unr_op *ended);
     uint8_t kind;        /* enum unri_kind; 0: a caller's own type */
     uint8_t descriptors; /* on how many it works: none, fd, or fd and other_fd */
 };

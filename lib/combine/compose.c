@@ -95,7 +95,6 @@ static const struct unri_combinator combinator = {
     .handle_request = handle_request,
     .start_with_request = start_with_request,
     .request_while_held = unri_sequence_request_while_held,
-    .explain = explain,
 };
 
 static const struct unr_op_type type = {
@@ -103,7 +102,7 @@ static const struct unr_op_type type = {
     .name = "compose",
     .start = compose_start,
     .name_of = name_of,
-    .private_fields = { .kind = UNRI_COMBINATOR, .combinator = &combinator },
+    .private_fields = { .kind = UNRI_COMBINATOR, .combinator = &combinator, .explain = explain },
 };
 
 struct unr_op *unr_compose(struct unr_compose *self, const char *name, unsigned supports,

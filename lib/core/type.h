@@ -107,10 +107,6 @@ struct unri_combinator {
      * described. */
     unsigned (*supports)(const struct unr_op *combinator);
 
-    /* Returns what else unr_explain_op() is to say of an error; NULL: nothing.  NULL for a type
-     * that never has anything to say. */
-    const char *(*explain)(const struct unr_op *combinator);
-
     /* Hears that the time has come for which the combinator waits among the timers.  NULL: it never
      * waits there. */
     void (*due)(struct unr_op *combinator);

@@ -389,7 +389,6 @@ static const char *explain(const struct unr_op *op)
 
 static const struct unri_combinator combinator = {
     .dump = dump,
-    .explain = explain,
     .child_done = child_done,
     .handle_request = handle_request,
     .start_with_request = start_with_request,
@@ -402,7 +401,7 @@ static const struct unr_op_type type = {
     .name = "fiber",
     .start = fiber_start,
     .name_of = name_of,
-    .private_fields = { .kind = UNRI_COMBINATOR, .combinator = &combinator },
+    .private_fields = { .kind = UNRI_COMBINATOR, .combinator = &combinator, .explain = explain },
 };
 
 bool unri_is_fiber(const struct unr_op *op)

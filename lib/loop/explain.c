@@ -277,13 +277,31 @@ static bool has_fd(const struct unr_op *op)
     return op->private_fields.flags & (UNRI_ON_FD | UNRI_ON_TWO_FDS);
 }
 
+/* Returns what the type of the operation has to say of its end; NULL: nothing. */
+static const char *words_of_type(const struct unr_op *op)
+{
+    bool may_have_some = unri_kind(op) != UNRI_CALLERS && op->type->private_fields.explain;
+    return may_have_some ? op->type->private_fields.explain(op) : NULL;
+}
+
+/* A wrapper's child, which would know more, may be freed by now. */
+static const char *words_of_terminal(const struct unr_op *op)
+{
+    const char *words = words_of_type(op);
+    if (words)
+        return words;
+    return unri_is_wrapper(op) ? "what it worked on may be in any state"
+                               : "what it worked on may only be closed";
+}
+
 static void add_cancelled(struct text *text, const struct unr_op *op)
 {
     const struct unr_result *r = &op->result;
-    add(text, " was cancelled with the guarantee %s",
-        r->guarantee == UNR_CANCEL_TOTAL     ? "total: it left no trace"
-        : r->guarantee == UNR_CANCEL_PARTIAL ? "partial"
-                                             : "terminal: what it worked on may only be closed");
+    add(text, " was cancelled with the guarantee ");
+    if (r->guarantee == UNR_CANCEL_TERMINAL)
+        add(text, "terminal: %s", words_of_terminal(op));
+    else
+        add(text, "%s", r->guarantee == UNR_CANCEL_TOTAL ? "total: it left no trace" : "partial");
     if (unri_is_call(op))
         add(text, ", after %llu bytes", (unsigned long long)r->bytes);
     else if (r->value > 0) /* mostly bytes: a transfer's, a reader's */
@@ -292,8 +310,7 @@ static void add_cancelled(struct text *text, const struct unr_op *op)
 
 static void add_failed(struct text *text, const struct unr_op *op)
 {
-    const struct unri_combinator *combinator = unri_combinator_of(op);
-    const char *more = combinator && combinator->explain ? combinator->explain(op) : NULL;
+    const char *more = words_of_type(op);
     add(text, " failed with ");
     add_error(text, op->result.error);
     if (more)
@@ -304,8 +321,13 @@ static void add_in_flight(struct text *text, const struct unr_op *op)
 {
     const struct unr_result *r = &op->result;
     add(text, " is in flight");
-    if (!(r->flags & UNR_MORE))
+    if (!(r->flags & UNR_MORE)) {
+        while (unri_is_wrapper(op))
+            op = unri_child(op);
+        if (op->result.verdict == UNR_VERDICT_RUNNING)
+            add(text, ": a cancellation found it executing, and it ends when that is over");
         return;
+    }
     if (r->error == 0) {
         add(text, ", and this shot completed with %lld", (long long)r->value);
     } else {

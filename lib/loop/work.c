@@ -111,6 +111,12 @@ static void start_call(struct unr_op *op, struct unr_work_call *call,
 
 /* ---- unr_work() ---- */
 
+static const char *explain(const struct unr_op *cancelled)
+{
+    bool was_cancelled = cancelled->result.error == -ECANCELED;
+    return was_cancelled ? "its function had begun, and has returned" : NULL;
+}
+
 static struct unr_work *work_of(struct unr_op *op)
 {
     return unr_container_of(op, struct unr_work, op);
@@ -133,7 +139,7 @@ static const struct unr_op_type type = {
     .name = "work",
     .start = work_start,
     .cancel = work_cancel,
-    .private_fields = { .kind = UNRI_PARKED },
+    .private_fields = { .kind = UNRI_PARKED, .explain = explain },
 };
 
 struct unr_op *unr_work(struct unr_work *work, unr_fiber_fn *fn, void *argument)
@@ -219,11 +225,21 @@ static const struct unri_combinator combinator = {
     .never_began = never_began,
 };
 
+static const char *explain_abandonable(const struct unr_op *ended)
+{
+    const struct unr_work *work = (const struct unr_work *)ended;
+    if (work->private_fields.was_abandoned)
+        return "its function had begun, and goes on by itself";
+    return explain(ended);
+}
+
 static const struct unr_op_type abandonable_type = {
     .size = sizeof(struct unr_op_type),
     .name = "work",
     .start = abandonable_start,
-    .private_fields = { .kind = UNRI_WRAPPER, .combinator = &combinator },
+    .private_fields = { .kind = UNRI_WRAPPER,
+                        .combinator = &combinator,
+                        .explain = explain_abandonable },
 };
 
 struct unr_op *unr_work_abandonable(struct unr_work *work, unr_fiber_fn *fn, void *argument,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Connecting by name: a lookup, then a connect to one of what it found.  The socket is
  * connect.c's. */
-#include <unring.h>
+#include "resolve.h"
 
 #include <stdlib.h>
+#include <unring.h>
 
 static struct unr_connect_name *connect_of(struct unr_compose *self)
 {
@@ -54,11 +55,19 @@ static void step(struct unr_compose *self, struct unr_op *finished)
         connect_to_found(p);
 }
 
+/* An address that could not be connected to has no more words than its errno. */
+static const char *explain(const struct unr_op *ended)
+{
+    return unri_lookup_words(&((const struct unr_connect_name *)ended)->private_fields.resolve);
+}
+
 struct unr_op *unr_connect_name(struct unr_connect_name *connect, const char *host,
                                 const char *service)
 {
     struct unr_connect_name_private *p = &connect->private_fields;
     struct unr_op *op = unr_compose(&p->compose, "connect_name", UNR_CANCEL_PARTIAL, step);
+    p->compose.private_fields.explain = explain;
+    p->resolve.private_fields.eai = 0;
     p->host = host;
     p->service = service;
     return op;

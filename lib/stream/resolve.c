@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Looking up names.  What the thread works on is a lookup, with copies of its own: the operation
  * does not wait for the thread when it is cancelled, and whoever of the two is last frees it. */
+#include "resolve.h"
 #include "../core/fiber_running.h"
 #include "../core/op.h"
 #include "../core/os.h"
@@ -10,7 +11,6 @@
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unring/resolve.h>
 
 struct unr_lookup {
     struct unr_job             job;
@@ -161,13 +161,30 @@ static void resolve_cancel(struct unr_op *op, struct unr_cancel_request request)
     }
 }
 
+/* EAI_SYSTEM says no more than its errno. */
+const char *unri_lookup_words(const struct unr_resolve *failed)
+{
+    if (failed->op.private_fields.flags & UNRI_NO_WORKER)
+        return "no thread could be made to look its name up (RLIMIT_NPROC, or pids.max of a "
+               "cgroup)";
+    int eai = failed->private_fields.eai;
+    return eai && eai != EAI_SYSTEM ? gai_strerror(eai) : NULL;
+}
+
+/* Where there was no thread, unr_explain_op() says so of every operation. */
+static const char *explain(const struct unr_op *ended)
+{
+    bool had_thread = !(ended->private_fields.flags & UNRI_NO_WORKER);
+    return had_thread ? unri_lookup_words((const struct unr_resolve *)ended) : NULL;
+}
+
 static const struct unr_op_type type = {
     .size = sizeof(struct unr_op_type),
     .supports = UNR_CANCEL_ALL,
     .name = "resolve",
     .start = resolve_start,
     .cancel = resolve_cancel,
-    .private_fields = { .kind = UNRI_PARKED },
+    .private_fields = { .kind = UNRI_PARKED, .explain = explain },
 };
 
 /* Copies a name.  Returns whether it has room. */
