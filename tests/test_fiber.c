@@ -1978,21 +1978,32 @@ static void go_with_checks(unr_fiber_fn *fn)
     go(fn);
 }
 
+/* It is on no descriptor. */
+static int leaves_a_timer(void *argument)
+{
+    struct unr_timer local = { 0 };
+    (void)argument;
+    unr_start(loop, unr_timer_after(&local, UNR_SEC(1000)), NULL, NULL);
+    return unr_yield();
+}
+
 static void left_in_its_stack(void *context)
 {
-    (void)context;
     must(unr_loop_open(&loop, NULL) == 0);
-    go_with_checks(leaves_a_receive);
+    go_with_checks((unr_fiber_fn *)(uintptr_t)context);
 }
 
 /* With checks, what is in flight in the stack of a fiber that ends is found. */
-Test(fiber_contract, ends_with_a_receive_in_its_stack)
+Test(fiber_contract, ends_with_an_operation_in_its_stack)
 {
     if (SUPPORT_SANITIZED)
         cr_skip_test("a sanitizer may have the operation elsewhere, and free it at the return");
-    struct death death = in_child(left_in_its_stack, NULL);
-    expect_abort(&death, (const char *const[]){
-                             "fiber: ended with an operation in flight in its stack", NULL });
+    unr_fiber_fn *const leave[] = { leaves_a_receive, leaves_a_timer };
+    for (size_t i = 0; i < LENGTH(leave); i++) {
+        struct death death = in_child(left_in_its_stack, (void *)(uintptr_t)leave[i]);
+        expect_abort(&death, (const char *const[]){
+                                 "fiber: ended with an operation in flight in its stack", NULL });
+    }
 }
 
 static int awaits_forever(void *argument)

@@ -352,6 +352,12 @@ void unri_check_some(struct unr_loop *loop)
     }
 }
 
+bool unri_check_holds_operation(const struct unr_loop *loop, const void *low, const void *high)
+{
+    const struct span *first = find_behind(loop->checks->operations, (uintptr_t)low - 1);
+    return first && first->begin < (uintptr_t)high;
+}
+
 /* ---- memory that is lent twice ---- */
 
 static bool is_written(enum unri_use use)

@@ -54,6 +54,9 @@ void unri_check_completed(struct unr_loop *loop, const struct unr_op *op);
 /* Looks at some of the operations in flight, at others each time. */
 void unri_check_some(struct unr_loop *loop);
 
+/* Tells whether an operation that is in flight lies in this memory. */
+bool unri_check_holds_operation(const struct unr_loop *loop, const void *low, const void *high);
+
 /* Looks at an operation for the last time, just before its `done`. */
 void unri_check_end(struct unr_loop *loop, struct unr_op *op);
 

@@ -161,17 +161,15 @@ _Noreturn void unri_fiber_main(void *argument)
 
 /* ---- the end ---- */
 
-struct ending {
-    const struct unr_op     *fiber;
-    const struct unri_stack *stack;
-};
-
-static void check_place(struct unr_op *op, void *context)
+/* What a loop with checks looks at. */
+static void check_end(const struct unr_fiber *fiber, const struct unri_stack *stack)
 {
-    const struct ending *ending = context;
-    const char          *low = ending->stack->context.bounds.low;
-    if ((char *)op >= low && op < (struct unr_op *)ending->stack)
-        unri_broken("ended with an operation in flight in its stack", ending->fiber,
+    const struct unr_loop *loop = fiber->op.private_fields.loop;
+    if (fiber->private_fields.locks)
+        unri_broken("a fiber that ended with a mutex locked", &fiber->op,
+                    "whoever has locked a mutex unlocks it, once");
+    if (unri_check_holds_operation(loop, stack->context.bounds.low, stack))
+        unri_broken("ended with an operation in flight in its stack", &fiber->op,
                     "a fiber awaits what it starts in its stack, or starts it in a nursery");
 }
 
@@ -187,13 +185,8 @@ static void end(struct unr_fiber *fiber)
     if (unlikely(f->innermost != NULL))
         unri_broken("a fiber that ended inside a cancel scope", &fiber->op,
                     "a cancel scope is left, and a nursery closed, by the fiber that entered it");
-    if (unlikely(loop->checks != NULL)) {
-        struct ending ending = { &fiber->op, stack };
-        if (f->locks)
-            unri_broken("a fiber that ended with a mutex locked", &fiber->op,
-                        "whoever has locked a mutex unlocks it, once");
-        unri_each_in_flight(&loop->descriptors, check_place, &ending);
-    }
+    if (unlikely(loop->checks != NULL))
+        check_end(fiber, stack);
     f->stack = NULL;
     unri_stack_give(loop->fibers->stacks, stack);
     loop->stats.fibers_ended++;
