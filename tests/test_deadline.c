@@ -1542,6 +1542,36 @@ Test(deadline, freed_in_its_done)
     close_loop();
 }
 
+/* A scope takes members, so it begins also where its deadline is past; they end in its place. */
+Test(deadline, past_at_the_start_of_a_scope_ends_its_members)
+{
+    struct unr_deadline deadline = { 0 };
+    struct unr_scope    scope = { 0 };
+    struct unr_op       close_op = { 0 };
+    struct unr_timer    timer = { 0 };
+    struct end          end = { 0 }, member = { 0 }, closed = { 0 };
+    int                 fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    begin(&end, unr_cancel_after(&deadline, unr_scope(&scope), 0));
+    turn();
+    cr_assert(unr_in_flight(&scope.op) && end.runs == 0);
+    unr_scope_start(&scope, unr_timer_after(&timer, FAR), ended, &member);
+    unr_scope_start(&scope, unr_close(&close_op, fd), ended, &closed);
+    unr_scope_close(&scope);
+    until(&end);
+    expect_end(&member, -ECANCELED, UNR_VERDICT_UNSUBMITTED, -ETIMEDOUT);
+    cr_assert_eq(closed.result.error, 0, "it supports NONE, and runs");
+    expect_end(&end, -ECANCELED, UNR_VERDICT_CANCELLED, -ETIMEDOUT);
+    cr_assert(unr_timed_out(&end.result));
+    cr_assert_eq(end.result.value, 2);
+
+    end.runs = 0; /* without members there is nothing to end */
+    begin(&end, unr_cancel_after(&deadline, unr_scope(&scope), 0));
+    unr_scope_close(&scope);
+    until(&end);
+    expect_end(&end, 0, UNR_VERDICT_TOO_LATE, -ETIMEDOUT);
+    close_loop();
+}
+
 /* ---- closing ---- */
 
 /* Closing the loop ends operations with deadlines, with its own cause; one that refuses is awaited.
