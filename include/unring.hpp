@@ -2113,6 +2113,102 @@ detail::call_of<Function, detail::on_thread> work(Function function)
     return { std::move(function), {} };
 }
 
+namespace detail
+{
+
+/* Work that runs on by itself when it is cancelled: the function, and what it returns, lie on the
+ * heap, and are the work's from its start on. */
+template <std::invocable Function> class [[nodiscard]] abandonable
+{
+    using value = std::invoke_result_t<Function &>;
+
+  public:
+    static constexpr bool is_unbound = true;
+
+    explicit abandonable(Function function) : function_(std::move(function))
+    {
+    }
+
+    class place
+    {
+      public:
+        explicit place(abandonable op) : call_(new call{ std::move(op.function_), this, {} })
+        {
+        }
+        place(const place &) = delete;
+        /* What was never started is still here: it has no error. */
+        ~place()
+        {
+            if (memory_.op.result.error == 0)
+                delete call_;
+        }
+        unr_op *describe(unr_loop *) noexcept
+        {
+            return unr_work_abandonable(&memory_, run, call_, dispose);
+        }
+        outcome<value> take(const unr_result &ended)
+        {
+            return outcome<value>(std::move(returned_), result(ended, &memory_.op));
+        }
+
+      private:
+        struct call {
+            Function        function;
+            place          *for_; /* gone, if the work was abandoned */
+            returned<value> left;
+        };
+
+        static int run(void *argument) noexcept
+        {
+            call *self = static_cast<call *>(argument);
+            try {
+                if constexpr (std::is_void_v<value>) {
+                    self->function();
+                    self->left.set();
+                } else {
+                    self->left.set(self->function());
+                }
+            } catch (...) {
+                self->left.set_exception();
+            }
+            return self->left.error();
+        }
+        /* On the loop's thread before the end, or on its own one when nobody waits any more. */
+        static void dispose(void *argument) noexcept
+        {
+            std::unique_ptr<call> self(static_cast<call *>(argument));
+            if (unr_work_cancelled())
+                return;
+            self->for_->call_ = nullptr;
+            self->for_->returned_ = std::move(self->left);
+        }
+
+        call           *call_; /* NULL: it was disposed of */
+        returned<value> returned_;
+        raw::work       memory_{};
+    };
+
+  private:
+    Function function_;
+};
+
+} // namespace detail
+
+/* A call of a function that blocks, on a thread of the process's pool, which is not waited for when
+ * it is cancelled: unr_work_abandonable().
+ *
+ * function  moved to the heap, and with what it has captured destroyed when it has returned: on its
+ *           thread, if nobody waits any more.  So it captures by value; what it has a reference to
+ *           has to outlast the process's work.
+ * Outcome   outcome<T> of what it returns or throws.  If it was abandoned there is neither, and
+ *           what it returns or throws later is dropped.
+ * Cancels   TOTAL while it waits for a thread; while it runs, TERMINAL: at once.
+ * Inside    what a thread may do that has no loop; unr_work_cancelled(). */
+template <std::invocable Function> detail::abandonable<Function> work_abandonable(Function function)
+{
+    return detail::abandonable<Function>(std::move(function));
+}
+
 /* The result of a lookup, which owns the addresses. */
 struct resolved : result {
     struct free_addresses {

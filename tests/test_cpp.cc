@@ -1176,9 +1176,67 @@ task<> on_threads()
     ::close(listener);
 }
 
+// Says that it is destroyed, once and wherever that is.
+struct says_goodbye {
+    std::shared_ptr<std::promise<std::thread::id>> to;
+    explicit says_goodbye(std::shared_ptr<std::promise<std::thread::id>> whom) : to(std::move(whom))
+    {
+    }
+    says_goodbye(says_goodbye &&other) noexcept = default;
+    ~says_goodbye()
+    {
+        if (to)
+            to->set_value(std::this_thread::get_id());
+    }
+};
+
+// Work that is abandoned owns what it has captured, and destroys it where it ends; any other gives back what it leaves.
+task<> abandons()
+{
+    auto adds = [a = counted(4)] { return std::make_unique<int>(a.number + 1); };
+    MUST(*co_await unring::work_abandonable(std::move(adds)) == 5);
+    MUST(counted::alive == 1); // that which was moved from
+    auto fails = [] { throw std::runtime_error("on its own"); };
+    auto left = co_await unring::any(unring::work_abandonable(fails));
+    MUST(words_thrown([&] { std::get<0>(left.members).get(); }) == "on its own");
+
+    auto destroyed = std::make_shared<std::promise<std::thread::id>>();
+    auto begun = std::make_shared<std::promise<void>>(), goes_on = std::make_shared<std::promise<void>>();
+    auto blocks = [goodbye = says_goodbye(destroyed), begun, goes_on] {
+        begun->set_value();
+        goes_on->get_future().wait();
+        MUST(unr_work_cancelled());
+        return 1;
+    };
+    auto ends = [begun]() -> task<> { co_await unring::work([&] { begun->get_future().wait(); }); };
+    {
+        auto [index, abandoned, waited] = co_await (unring::work_abandonable(std::move(blocks)) || ends());
+        MUST(index == 1 && waited && !abandoned && !abandoned.exception());
+        MUST(abandoned.status().cancelled() && abandoned.status().guarantee == UNR_CANCEL_TERMINAL);
+    }
+    goes_on->set_value();
+    MUST(destroyed->get_future().get() != std::this_thread::get_id());
+
+    unring::signal latched(unring::signal::LATCHED);
+    latched.emit();
+    {
+        auto owns = [c = counted(1)] { MUST(!c.number); };
+        auto never = co_await unring::any(unring::bind(unring::work_abandonable(std::move(owns)), latched));
+        MUST(!std::get<0>(never.members));
+    }
+    {
+        auto owns = [c = counted(1)] { MUST(!c.number); };
+        auto not_started = unring::work_abandonable(std::move(owns));
+        auto place = std::make_unique<decltype(not_started)::place>(std::move(not_started));
+        place->describe(nullptr);
+    }
+    MUST(counted::alive == 1);
+}
+
 void threads()
 {
     unring::run(on_threads());
+    unring::run(abandons());
 }
 
 // ---- stops ----
