@@ -38,7 +38,8 @@ expect 'the reader \(reads\) awaits recv, in flight, fd [0-9]+, waits for its co
 expect 'fiber \(sleeps\) awaits timer, in flight'
 expect 'fiber \(top\) runs'
 expect '^loop 0x[0-9a-f]+: [0-9]+ in flight'
-expect 'recv, in flight, fd [0-9]+.* in the reader 0x[0-9a-f]+ in scope'
+expect 'recv, in flight, fd [0-9]+.* in the reader 0x[0-9a-f]+ in scope 0x[0-9a-f]+, done scope_done'
+expect 'the reader, in flight, asked to end \(total; cause -7\)' # what was asked, though it was refused
 expect '^#[0-9]+ .* deep \(depth=0\)'
 expect '^#[0-9]+ .* deep \(depth=3\)'
 expect '^#[0-9]+ .* reads '

@@ -41,6 +41,7 @@ static int top(void *argument)
     unr_nursery_spawn(&nursery, sleeps, NULL);
     unr_yield();
     unr_yield();
+    unr_nursery_cancel(&nursery, UNR_CANCEL_TOTAL, -7); /* which both children refuse */
     raise(SIGUSR1);
     unr_nursery_cancel(&nursery, UNR_CANCEL_ALL, -ECANCELED);
     return unr_nursery_close(&nursery, 0);
