@@ -338,10 +338,11 @@ check-ucontext: deps
 check-switched: check-tests check-exception cross-scenarios
 	@$(SCENARIOS) --quiet --schedules 2000 'fibers/*' 'cancel-scopes/*' 'nurseries/*' 'generators/*'
 
-# About a second a test, so not all of them: each of these suites is a program.
+# About a second a test, so not all of them: each of these suites is a program.  Of fibers a single program.
 VALGRIND_SUITES := op signal loop timer
 check-valgrind: deps valgrind-deps
 	@+$(again) VARIANT=valgrind check-tests $(if $(FILTER),,TESTS='$(VALGRIND_SUITES:%=$$(BUILD)/tests/test_%)')
+	@+$(if $(FILTER),,$(again) VARIANT=valgrind check-exception UNDER='valgrind --error-exitcode=99 --leak-check=full')
 
 check-demo: $(BUILD)/examples/demo $(LEFT_OUT)
 	@$(LEFT_OUT) demo || { timeout 120 $< >$(BUILD)/demo.log 2>&1 && echo "demo: every count balances"; } || \
@@ -363,7 +364,7 @@ check-gdb: lib $(LEFT_OUT)
 	@LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_gdb.sh
 
 check-exception: lib $(LEFT_OUT)
-	@LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CXX='$(CXX)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_exception.sh
+	@UNDER='$(UNDER)' LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CXX='$(CXX)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_exception.sh
 
 check-addresses: $(LEFT_OUT)
 	@LEFT_OUT='$(LEFT_OUT)' BUILD='$(BUILD)' CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' tests/test_addresses.sh
