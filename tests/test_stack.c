@@ -3,6 +3,7 @@
  * memory for them. */
 #include "support.h"
 
+#include <dlfcn.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #if __has_include(<valgrind/valgrind.h>)
@@ -22,13 +23,45 @@ enum { KIB = 1024, PAGE = 4096, SLAB = 4096 * KIB };
 #define MADV_GUARD_INSTALL 102
 #endif
 
-static bool refuses_guards, refuses_protection, forces_huge_pages;
-static long guards_protected;  /* by mprotect(2) */
-static int  maps_left = -1;    /* how many slabs are still mapped; below 0: all */
-static int  commits_left = -1; /* how many slabs may still be written to */
+static size_t pages;     /* of the kernel, as the library sees them; 0: as they are */
+static long   not_whole; /* calls for parts of such pages of the last slab */
+static char  *last_slab;
+static bool   refuses_guards, refuses_protection, forces_huge_pages;
+static long   guards_protected;  /* by mprotect(2) */
+static int    maps_left = -1;    /* how many slabs are still mapped; below 0: all */
+static int    commits_left = -1; /* how many slabs may still be written to */
+
+static void look_at(const void *address, size_t size)
+{
+    const char *at = address;
+    if (last_slab && at >= last_slab && at < last_slab + SLAB)
+        not_whole += ((uintptr_t)address | size) % pages != 0;
+}
+
+long sysconf(int name)
+{
+    long (*real)(int) = NULL;
+    *(void **)&real = dlsym(RTLD_NEXT, "sysconf");
+    return name == _SC_PAGESIZE && pages ? (long)pages : real(name);
+}
+
+/* What is written for each page is told of those that a larger one consists of. */
+int mincore(void *address, size_t size, unsigned char *ret_pages)
+{
+    static unsigned char each[SLAB / PAGE];
+    look_at(address, size);
+    if (!pages)
+        return (int)syscall(SYS_mincore, address, size, ret_pages);
+    int error = (int)syscall(SYS_mincore, address, size, each);
+    memset(ret_pages, 0, size / pages);
+    for (size_t i = 0; i < size / PAGE; i++)
+        ret_pages[i / (pages / PAGE)] |= each[i];
+    return error;
+}
 
 int madvise(void *address, size_t size, int advice)
 {
+    look_at(address, size);
     if (refuses_guards && advice == MADV_GUARD_INSTALL) {
         errno = EINVAL;
         return -1;
@@ -40,6 +73,7 @@ int madvise(void *address, size_t size, int advice)
 
 int mprotect(void *address, size_t size, int protection)
 {
+    look_at(address, size);
     if (refuses_protection && protection == PROT_NONE) {
         errno = ENOMEM;
         return -1;
@@ -59,6 +93,12 @@ void *mmap(void *address, size_t size, int protection, int flags, int of, off_t 
         maps_left = 0;
         errno = ENOMEM;
         return MAP_FAILED;
+    }
+    if (pages && size == SLAB) { /* at such a page's beginning */
+        uintptr_t at =
+            (uintptr_t)syscall(SYS_mmap, address, size + pages, protection, flags, of, offset);
+        last_slab = (char *)((at + pages - 1) & ~(uintptr_t)(pages - 1));
+        return last_slab;
     }
     return (void *)syscall(SYS_mmap, address, size, protection, flags, of, offset);
 }
@@ -359,6 +399,12 @@ static void overflow_really_with_mprotect(void *context)
     overflow_really(context);
 }
 
+static void overflow_really_in_large_pages(void *context)
+{
+    pages = 64 * KIB;
+    overflow_really(context);
+}
+
 /* A recursion, and a frame that is larger than the stack, in the words of the handler; and it is
  * SIGSEGV that ends the process. */
 Test(stack_contract, an_overflow_names_its_fiber)
@@ -376,6 +422,20 @@ Test(stack_contract, an_overflow_names_its_fiber)
                                           "which has 16 KiB; unr_fiber_options.stack gives it "
                                           "more\n");
         }
+}
+
+/* The smallest stack has room for the guard, which takes one page, and for what it has elsewhere.
+ */
+Test(stack_contract, an_overflow_into_a_large_page)
+{
+    int by = BY_RECURSION;
+    skip_if_refused();
+    if (SUPPORT_SANITIZED || RUNNING_ON_VALGRIND)
+        cr_skip_test("the sanitizer has words of its own for it");
+    struct death death = in_child(overflow_really_in_large_pages, &by);
+    cr_assert(WIFSIGNALED(death.status) && WTERMSIG(death.status) == SIGSEGV, "status %#x: %s",
+              (unsigned)death.status, death.words);
+    cr_assert_not_null(strstr(death.words, ": ferry, which has 128 KiB;"), "%s", death.words);
 }
 
 static void own_handler(int number)
@@ -768,6 +828,29 @@ Test(stack, what_was_used_deeply_is_trimmed_when_it_is_idle)
     }
     cr_assert_eq(stats().stacks_made, 1);
     close_loop();
+}
+
+/* Where pages have 16 or 64 KiB, guards, and what is given back, are whole ones. */
+Test(stack_contract, large_pages)
+{
+    static struct depth     d;
+    struct unr_loop_options options = { .size = sizeof options, .fiber_stack = 512 * KIB };
+    skip_if_refused();
+    if (SUPPORT_SANITIZED || RUNNING_ON_VALGRIND)
+        cr_skip_test("a sanitizer's frames are others");
+    pages = 64 * KIB;
+    cr_assert_eq(unr_loop_open(&loop, &options), 0);
+    for (int i = 0; i < 2; i++) {
+        unr_start(loop, unr_fiber(&d.fiber, uses_its_stack, &d), NULL, NULL);
+        cr_assert_eq(unr_loop_run(loop), 0);
+        cr_assert_geq(d.before.left, 440 * KIB);
+        cr_assert_lt(d.before.left, 448 * KIB, "a page less is the guard");
+        cr_assert_leq(d.before.touched, pages, "%zu", d.before.touched);
+        cr_assert_geq(d.deep.touched, 128 * KIB);
+        cr_assert_leq(d.trimmed.touched, pages, "%zu", d.trimmed.touched);
+    }
+    cr_assert_eq(not_whole, 0);
+    cr_assert_eq(unr_loop_close(loop), 0);
 }
 
 static int asks_in_part(void *argument)

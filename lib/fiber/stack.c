@@ -44,7 +44,7 @@
 #endif
 
 enum {
-    PAGE = 4096,
+    PAGE_MIN = 4096,
     SIZE_MIN = 16 << 10,
     SIZE_MAX_ = 64 << 20,
     SIZES = 13, /* powers of two, from the one to the other */
@@ -82,9 +82,21 @@ struct unri_stacks {
     struct unri_stacks *next; /* left behind */
 };
 
+/* That of the kernel: on aarch64 there are some of 16 and of 64 KiB. */
+static size_t page_size(void)
+{
+    static _Atomic size_t known;
+    size_t                size = atomic_load_explicit(&known, memory_order_relaxed);
+    if (likely(size != 0))
+        return size;
+    size = (size_t)sysconf(_SC_PAGESIZE);
+    atomic_store_explicit(&known, size, memory_order_relaxed);
+    return size;
+}
+
 static size_t at_page(size_t size)
 {
-    return size & ~(size_t)(PAGE - 1);
+    return size & ~(page_size() - 1);
 }
 
 /* ---- the slabs of the process ---- */
@@ -157,7 +169,7 @@ const struct unri_stack *unri_stack_guarding(const void *address)
             continue;
         size_t offset = (size_t)((const char *)address - base) % slab->stack_size;
         char  *low = (char *)(uintptr_t)address - offset;
-        return offset < PAGE ? (struct unri_stack *)(low + slab->stack_size) - 1 : NULL;
+        return offset < page_size() ? (struct unri_stack *)(low + slab->stack_size) - 1 : NULL;
     }
     return NULL;
 }
@@ -183,7 +195,7 @@ static bool protect(struct unri_slab *slab, char *page)
 {
     static pthread_once_t counted = PTHREAD_ONCE_INIT;
     pthread_once(&counted, count_protects);
-    if (atomic_fetch_sub(&protects_left, 1) > 0 && mprotect(page, PAGE, PROT_NONE) == 0) {
+    if (atomic_fetch_sub(&protects_left, 1) > 0 && mprotect(page, page_size(), PROT_NONE) == 0) {
         slab->protects++;
         return true;
     }
@@ -193,7 +205,7 @@ static bool protect(struct unri_slab *slab, char *page)
 
 static bool guard(struct unri_slab *slab, char *page)
 {
-    return madvise(page, PAGE, MADV_GUARD_INSTALL) == 0 || protect(slab, page);
+    return madvise(page, page_size(), MADV_GUARD_INSTALL) == 0 || protect(slab, page);
 }
 
 /* Its guards may be made anew elsewhere. */
@@ -240,21 +252,21 @@ static void discard(char *from, const char *to)
 
 void unri_stack_trim(struct unri_stack *stack, const void *frame)
 {
-    discard(low_of(stack) + PAGE, (char *)at_page((uintptr_t)frame));
+    discard(low_of(stack) + page_size(), (char *)at_page((uintptr_t)frame));
 }
 
 size_t unri_stack_touched(const struct unri_stack *stack)
 {
     unsigned char pages[256];
+    const size_t  page = page_size(), most = sizeof pages * page;
     size_t        touched = 0;
     char         *end = low_of(stack) + stack->slab->stack_size;
-    for (char *at = low_of(stack) + PAGE; at < end; at += sizeof pages * PAGE) {
-        size_t len =
-            (size_t)(end - at) < sizeof pages * PAGE ? (size_t)(end - at) : sizeof pages * PAGE;
+    for (char *at = low_of(stack) + page; at < end; at += most) {
+        size_t len = (size_t)(end - at) < most ? (size_t)(end - at) : most;
         if (mincore(at, len, pages) != 0)
             return 0;
-        for (size_t i = 0; i < len / PAGE; i++)
-            touched += pages[i] & 1 ? PAGE : 0;
+        for (size_t i = 0; i < len / page; i++)
+            touched += pages[i] & 1 ? page : 0;
     }
     return touched;
 }
@@ -271,13 +283,13 @@ __attribute__((no_sanitize("address", "thread"))) static bool was_written(const 
 
 bool unri_stack_overflowed(const struct unri_stack *stack)
 {
-    return was_written(low_of(stack) + PAGE);
+    return was_written(low_of(stack) + page_size());
 }
 
 /* ---- the pools ---- */
 
-/* The smallest stack has room for a signal handler, and for the registers that the kernel saves for
- * it, which are 3 KiB on most processors and above 10 KiB on some. */
+/* The smallest stack has room for a signal handler, for the registers that the kernel saves for it,
+ * which are 3 KiB on most processors and above 10 KiB on some, and for a guard of a page. */
 static size_t smallest(void)
 {
     enum { HANDLER = 12 << 10 };
@@ -286,7 +298,7 @@ static size_t smallest(void)
     if (likely(size != 0))
         return size;
     size = SIZE_MIN;
-    while (size < getauxval(AT_MINSIGSTKSZ) + HANDLER)
+    while (size < page_size() - PAGE_MIN + getauxval(AT_MINSIGSTKSZ) + HANDLER)
         size *= 2;
     atomic_store_explicit(&known, size, memory_order_relaxed);
     return size;
@@ -342,13 +354,14 @@ static struct unri_stack *warm(struct pool *pool, struct unri_slab *slab)
     if (!(slab->guarded[i / 64] & bit) && guard(slab, low))
         slab->guarded[i / 64] |= bit;
 
+    const size_t       page = page_size();
     struct unri_stack *stack = (struct unri_stack *)(low + slab->stack_size) - 1;
     *stack = (struct unri_stack){ .slab = slab,
                                   .has_no_guard = !(slab->guarded[i / 64] & bit),
-                                  .context.bounds.low = low + PAGE,
-                                  .context.bounds.size = (size_t)((char *)stack - low) - PAGE };
+                                  .context.bounds.low = low + page,
+                                  .context.bounds.size = (size_t)((char *)stack - low) - page };
     unri_context_tell_made(&stack->context.bounds);
-    stack->valgrind = VALGRIND_STACK_REGISTER(low + PAGE, stack);
+    stack->valgrind = VALGRIND_STACK_REGISTER(low + page, stack);
     return stack;
 }
 
@@ -407,7 +420,7 @@ static void cool(struct unri_stacks *stacks, struct pool *pool, struct unri_stac
     char             *low = low_of(stack);
     unri_context_tell_gone(&stack->context.bounds);
     VALGRIND_STACK_DEREGISTER(stack->valgrind);
-    discard(low + PAGE, low + slab->stack_size);
+    discard(low + page_size(), low + slab->stack_size);
     slab->cold[i / 64] |= UINT64_C(1) << i % 64;
     pool->cold_count++;
     if (slab->cold_count++ == 0)
@@ -420,12 +433,14 @@ static void cool(struct unri_stacks *stacks, struct pool *pool, struct unri_stac
     stacks->stats->stacks_given_back++;
 }
 
-/* A stack that was used beyond its first 16 KiB, as a line there tells, is trimmed to these. */
+/* A stack that was used beyond its first 16 KiB, or two pages, as a line there tells, is trimmed to
+ * less than these. */
 static void trim_idle(struct unri_stack *stack)
 {
-    char *line = (char *)(stack + 1) - SIZE_MIN;
-    if (stack->slab->stack_size > SIZE_MIN && was_written(line))
-        discard(low_of(stack) + PAGE, line + PAGE);
+    const size_t page = page_size(), kept = 2 * page > SIZE_MIN ? 2 * page : SIZE_MIN;
+    char        *line = (char *)(stack + 1) - kept;
+    if (stack->slab->stack_size > kept && was_written(line))
+        discard(low_of(stack) + page, line + page);
 }
 
 void unri_stack_give(struct unri_stacks *stacks, struct unri_stack *stack)
