@@ -1627,8 +1627,8 @@ Test(op, own_type_is_asked_escalated_and_finished)
     close_loop();
 }
 
-/* One that its type finishes with -ECANCELED unasked was cancelled by nobody: the cause of a request
- * that comes too late is not why. */
+/* One that its type finishes with -ECANCELED unasked was cancelled by nobody: the cause of a
+ * request that comes too late is not why. */
 Test(op, own_type_that_cancels_itself_has_no_cause_of_a_late_request)
 {
     static const struct unr_op_type type = { .size = sizeof type,

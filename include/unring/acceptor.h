@@ -54,7 +54,7 @@ struct unr_acceptor {
  *          unr_cancel_close() of the descriptor, or until unr_loop_close() has returned.
  * Closing  unr_cancel_close() or unr_close() of the descriptor and unr_loop_close() close the
  *          connections that wait: nobody is left to take them.  unr_acceptor_stop() hands them
- * over.
+ *          over.
  * Errors   none here: whoever asks for a connection has them.
  * Cost     one SQE for each connection, as with unr_accept().
  * Memory   allocates nothing.

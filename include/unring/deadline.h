@@ -33,7 +33,7 @@ struct unr_deadline {
  * when     on CLOCK_MONOTONIC: when it has come, UNR_CANCEL_ALL is requested from `child`, once,
  *          with cause -ETIMEDOUT.  UNR_NEVER does not come.  A deadline that is past at the start
  *          ends `child` before it begins, UNSUBMITTED, unless `child` supports NONE.  A scope
- * begins all the same: those of its members that do not support NONE end so.
+ *          begins all the same: those of its members that do not support NONE end so.
  * Ends     when `child` has really ended: a success that was on its way stays a success, and a
  *          `child` that supports NONE runs to its end.
  * Result   that of `child`.  unr_timed_out(&result) tells a time-out from other cancellations.

@@ -61,7 +61,7 @@ UNR_API void unr_generator_init(struct unr_generator *generator, unr_fiber_fn *f
  * Cancels    the types that the generator's state lets in, TERMINAL at first.  The request is the
  *            generator's for this resumption, and its awaits end.  It is TOO_LATE if the generator
  *            yields after all.  One that is cancelled before the function begins ends the
- * generator.
+ *            generator.
  * Errors     as unr_fiber(): there was no stack.
  * Broken     a second `next` while one is in flight.
  * Returns    the operation, which lies in the generator.

@@ -26,7 +26,7 @@ UNR_BEGIN
  *                nor the words of futexes.
  *   Given back   A buffer goes back to its pool, by unr_pool_give() or because all of its bytes were
  *                taken out of a receiver, and an operation in flight is lent memory in it: a send
- * of what a receiver shows, say.
+ *                of what a receiver shows, say.
  *   Closed       A descriptor was closed, or is another file's, while an operation was in flight on
  *                it.  unr_close() and unr_cancel_close() may do so, on a loop with checks.  It is
  *                found when the kernel's completions are taken: that of the operation, or others.

@@ -193,7 +193,7 @@ struct unr_datagram {
  * flags    MSG_* of recvfrom(2).  With MSG_WAITALL the kernel goes on until all of `buf` is full.
  * Result   bytes: how many were received; of a datagram that is longer the rest is lost, and with
  *          MSG_TRUNC in `flags` this is its whole length.  0 with error 0: an empty datagram, or
- * the end of a stream.
+ *          the end of a stream.
  * Cancels  TOTAL: nothing was taken from the socket, and neither `addr` nor `addrlen` was touched.
  *          With MSG_WAITALL PARTIAL: `bytes`, 0 or more, were taken, and are in `buf`.
  * Errors   as recvfrom(2); -EINVAL for a length above INT_MAX, and for an `addr` without `addrlen`.

@@ -88,7 +88,7 @@ UNR_API bool unr_mutex_try_lock(struct unr_mutex *mutex);
  *
  * Broken   to unlock a mutex that is not locked is a broken contract; and in a fiber, to unlock one
  *          that another fiber has locked.  With UNR_LOOP_CHECKS it is one, too, if a fiber ends
- * with a mutex that it has locked.
+ *          with a mutex that it has locked.
  * Inside   any `done`, task, handler, condition, filter and step.  It runs no `done`.
  * Threads  the loop's. */
 UNR_API void unr_mutex_unlock(struct unr_mutex *mutex);

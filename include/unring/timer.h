@@ -44,7 +44,7 @@ UNR_API struct unr_op *unr_timer_at(struct unr_timer *timer, unr_time deadline);
  *
  * delay    counts from the start: inside a turn of the loop from unr_loop_now(), which is at most
  *          a millisecond old, and outside from a fresh reading of the clock.  0 or less is due at
- * once.  UNR_NEVER does not come.
+ *          once.  UNR_NEVER does not come.
  * Order    as for unr_timer_at(), by the deadline that follows from `delay`.
  * Result   value: 0.
  * Cancels  TOTAL: the timer has not fired.  A timer that is due is cancelled, too, as long as the
