@@ -1557,9 +1557,10 @@ Test(deadline, past_at_the_start_of_a_scope_ends_its_members)
     unr_scope_start(&scope, unr_timer_after(&timer, FAR), ended, &member);
     unr_scope_start(&scope, unr_close(&close_op, fd), ended, &closed);
     unr_scope_close(&scope);
-    until(&end);
-    expect_end(&member, -ECANCELED, UNR_VERDICT_UNSUBMITTED, -ETIMEDOUT);
+    until(&closed);
     cr_assert_eq(closed.result.error, 0, "it supports NONE, and runs");
+    expect_end(&member, -ECANCELED, UNR_VERDICT_UNSUBMITTED, -ETIMEDOUT);
+    until(&end);
     expect_end(&end, -ECANCELED, UNR_VERDICT_CANCELLED, -ETIMEDOUT);
     cr_assert(unr_timed_out(&end.result));
     cr_assert_eq(end.result.value, 2);

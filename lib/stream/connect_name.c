@@ -55,10 +55,12 @@ static void step(struct unr_compose *self, struct unr_op *finished)
         connect_to_found(p);
 }
 
-/* An address that could not be connected to has no more words than its errno. */
+/* Only a lookup that has failed has more words than its errno. */
 static const char *explain(const struct unr_op *ended)
 {
-    return unri_lookup_words(&((const struct unr_connect_name *)ended)->private_fields.resolve);
+    const struct unr_resolve *resolve =
+        &((const struct unr_connect_name *)ended)->private_fields.resolve;
+    return resolve->op.result.error == ended->result.error ? unri_lookup_words(resolve) : NULL;
 }
 
 struct unr_op *unr_connect_name(struct unr_connect_name *connect, const char *host,
@@ -67,7 +69,6 @@ struct unr_op *unr_connect_name(struct unr_connect_name *connect, const char *ho
     struct unr_connect_name_private *p = &connect->private_fields;
     struct unr_op *op = unr_compose(&p->compose, "connect_name", UNR_CANCEL_PARTIAL, step);
     p->compose.private_fields.explain = explain;
-    p->resolve.private_fields.eai = 0;
     p->host = host;
     p->service = service;
     return op;
