@@ -1632,6 +1632,60 @@ Test(fiber, a_destructor_may_set_a_value)
     close_loop();
 }
 
+#if !SUPPORT_SANITIZED
+
+static bool refuses_memory;
+void       *__libc_malloc(size_t size);
+void       *__libc_realloc(void *memory, size_t size);
+
+void *malloc(size_t size)
+{
+    if (!refuses_memory)
+        return __libc_malloc(size);
+    errno = ENOMEM;
+    return NULL;
+}
+
+void *realloc(void *memory, size_t size)
+{
+    if (!refuses_memory)
+        return __libc_realloc(memory, size);
+    errno = ENOMEM;
+    return NULL;
+}
+
+static int has_four_values(void *argument)
+{
+    static int numbers[6];
+    refuses_memory = true;
+    for (int i = 1; i < 5; i++)
+        must(unr_local_set(&keys[i], &numbers[i]) == 0);
+    must(unr_local_set(&keys[5], &numbers[5]) == -ENOMEM);
+    must(unr_local_set(&keys[1], NULL) == 0); /* it is there already */
+    refuses_memory = false;
+    must(unr_local_get(&keys[5]) == NULL);
+    for (int i = 2; i < 5; i++)
+        must(unr_local_get(&keys[i]) == &numbers[i]);
+    must(unr_local_set(&keys[5], argument) == 0);
+    must(unr_local_get(&keys[4]) == &numbers[4]);
+    must(unr_local_get(&keys[5]) == argument);
+    return 0;
+}
+
+/* Four values need no memory; where there is none for a fifth, nothing is set. */
+Test(fiber, four_values_fit)
+{
+    struct unr_fiber fiber = { 0 };
+    struct seen      seen = { 0 };
+    start(&seen, unr_fiber(&fiber, has_four_values, &seen));
+    run();
+    cr_assert_eq(seen.result.error, 0);
+    cr_assert_eq(destroyed_count, 3);
+    close_loop();
+}
+
+#endif
+
 /* ---- broken contracts ---- */
 
 #define BREACH(name, ...) BREACH_IN(fiber_contract, open_loop_of_child(), name, __VA_ARGS__)

@@ -253,7 +253,7 @@ UNR_API void *unr_local_get(const struct unr_local *key);
  *
  * value    destroyed when the fiber ends, unless it is NULL.  A value that was set before is not.
  * Returns  0; -ENOMEM, and nothing was set.
- * Memory   a list is allocated with the first value of a fiber.
+ * Memory   four values fit into the fiber's stack; for more of them memory is allocated.
  * Broken   a call outside of a fiber.
  * Threads  the loop's. */
 UNR_API int unr_local_set(const struct unr_local *key, void *value);

@@ -150,10 +150,13 @@ _Noreturn void unri_fiber_main(void *argument)
     struct unr_fiber         *fiber = argument;
     struct unr_fiber_private *f = &fiber->private_fields;
     struct unri_fibers       *fibers = fiber->op.private_fields.loop->fibers;
+    struct unri_locals        locals;
     unri_context_entered(&fibers->home, fibers->cxa);
+    unri_locals_init(&locals);
+    f->locals = &locals;
     f->returned = f->fn(f->argument);
-    if (unlikely(f->locals != NULL))
-        unri_locals_destroy(fiber);
+    if (unlikely(locals.count != 0))
+        unri_locals_destroy(&locals);
     f->sequence.phase = UNRI_ENDED;
     switch_to_loop(fibers, stack_of(fiber), true);
     __builtin_unreachable();

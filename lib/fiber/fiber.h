@@ -29,6 +29,19 @@ struct unri_fibers {
     struct unri_spawned *spare;
 };
 
+struct unri_local {
+    const struct unr_local *key;
+    void                   *value;
+};
+
+/* A fiber's own values, at the top of its stack: so many fit there, and more are allocated. */
+enum { UNRI_LOCALS_FIT = 4 };
+struct unri_locals {
+    unsigned           count, room;
+    struct unri_local *values; /* `first`, or allocated */
+    struct unri_local  first[UNRI_LOCALS_FIT];
+};
+
 static inline struct unr_fiber *unri_fiber_of(struct unr_op *op)
 {
     return unr_container_of(op, struct unr_fiber, op);
@@ -73,7 +86,15 @@ struct unr_cancel_state *unri_fiber_state_of(struct unr_fiber *fiber);
 void unri_fiber_pass_on(struct unr_fiber *fiber, struct unr_cancel_scope *from, unsigned types,
                         int cause);
 
+/* A fiber has no value yet. */
+static inline void unri_locals_init(struct unri_locals *locals)
+{
+    locals->count = 0;
+    locals->room = UNRI_LOCALS_FIT;
+    locals->values = locals->first;
+}
+
 /* Runs the destructors of a fiber's own values, on its stack. */
-void unri_locals_destroy(struct unr_fiber *fiber);
+void unri_locals_destroy(struct unri_locals *locals);
 
 #endif
