@@ -45,6 +45,15 @@ long sysconf(int name)
     return name == _SC_PAGESIZE && pages ? (long)pages : real(name);
 }
 
+static unsigned long signal_frame; /* the largest, as the library sees it; 0: as it is */
+
+unsigned long getauxval(unsigned long type)
+{
+    unsigned long (*real)(unsigned long) = NULL;
+    *(void **)&real = dlsym(RTLD_NEXT, "getauxval");
+    return type == AT_MINSIGSTKSZ && signal_frame ? signal_frame : real(type);
+}
+
 /* What is written for each page is told of those that a larger one consists of. */
 int mincore(void *address, size_t size, unsigned char *ret_pages)
 {
@@ -706,6 +715,64 @@ Test(stack, fibers_one_after_another_share_one)
     close_loop();
 }
 
+struct framed {
+    struct unr_fiber fiber;
+    char            *frame;
+};
+
+static int tells_its_frame(void *argument)
+{
+    struct framed *f = argument;
+    f->frame = __builtin_frame_address(0);
+    return unr_sleep_until(UNR_NEVER);
+}
+
+static void begin_framed(struct framed *f)
+{
+    unr_start(loop, unr_fiber(&f->fiber, tells_its_frame, f), NULL, NULL);
+    submit();
+}
+
+static void end_framed(struct framed *f)
+{
+    unr_cancel(&f->fiber.op, UNR_CANCEL_TERMINAL);
+    while (unr_in_flight(&f->fiber.op))
+        submit();
+}
+
+/* The stack that was given back last is taken first: it is the one that is in the caches. */
+Test(stack, the_last_that_was_given_back_is_taken_first)
+{
+    struct framed first = { .frame = NULL }, second = first, next = first;
+    for (int i = 0; i < 2; i++) {
+        begin_framed(&first);
+        begin_framed(&second);
+        end_framed(i ? &first : &second);
+        end_framed(i ? &second : &first);
+        begin_framed(&next);
+        cr_assert_eq(next.frame, i ? second.frame : first.frame);
+        end_framed(&next);
+    }
+    close_loop();
+}
+
+/* Frames begin at different lines of a page, so that those of many stacks do not share the sets of
+ * a cache. */
+Test(stack, frames_begin_at_different_lines)
+{
+    enum { COUNT = 64 };
+    static struct framed fibers[COUNT];
+    uint64_t             lines = 0;
+    for (int i = 0; i < COUNT; i++) {
+        begin_framed(&fibers[i]);
+        lines |= UINT64_C(1) << (uintptr_t)fibers[i].frame % PAGE / 64;
+    }
+    for (int i = 0; i < COUNT; i++)
+        end_framed(&fibers[i]);
+    cr_assert_geq(__builtin_popcountll(lines), 16, "%#llx", (unsigned long long)lines);
+    close_loop();
+}
+
 Test(stack, prepared_stacks_are_taken)
 {
     cr_assert_eq(unr_loop_prepare_stacks(loop, 10, 0), 0);
@@ -929,6 +996,21 @@ Test(stack, sizes)
             }
         }
     close_loop();
+}
+
+/* On a processor whose registers take 11 KiB, as with AMX, the smallest has room for them. */
+Test(stack_contract, smallest_with_large_signal_frames)
+{
+    struct unr_fiber         fiber = { 0 };
+    struct unr_fiber_options options = { .size = sizeof options, .stack = 1 };
+    size_t                   size = 0;
+    skip_if_refused();
+    signal_frame = 11 * KIB;
+    cr_assert_eq(unr_loop_open(&loop, NULL), 0);
+    unr_start(loop, unr_fiber_with(&fiber, tells_its_size, &size, &options), NULL, NULL);
+    cr_assert_eq(unr_loop_run(loop), 0);
+    cr_assert_eq(size, 32 * KIB, "%zu", size);
+    cr_assert_eq(unr_loop_close(loop), 0);
 }
 
 Test(stack, loop_option_that_is_too_large)

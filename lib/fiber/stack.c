@@ -231,12 +231,12 @@ static char *low_of(const struct unri_stack *stack)
     return (char *)(uintptr_t)(stack + 1) - stack->slab->stack_size;
 }
 
-/* Stacks whose frames begin at the same offset share the sets of a cache.  They begin at up to 16
- * different lines. */
+/* Stacks whose frames begin at the same offset share the sets of a cache.  They begin at 16
+ * different lines in turn, so that also those of a slab that holds few do. */
 void *unri_stack_top(const struct unri_stack *stack)
 {
-    size_t colour = index_of(stack) * UINT64_C(0x9e3779b97f4a7c15) & 0x3c0;
-    return (char *)(uintptr_t)stack - colour;
+    enum { LINE = 64, COLOURS = 16 };
+    return (char *)(uintptr_t)stack - index_of(stack) % COLOURS * LINE;
 }
 
 size_t unri_stack_whole_size(const struct unri_stack *stack)
