@@ -1678,10 +1678,10 @@ struct driver {
             unr_compose_end(self, d->error);
     }
 
-    unr_op *describe(std::coroutine_handle<> first, const char *name) noexcept
+    unr_op *describe(std::coroutine_handle<> first, const char *name, unsigned supports) noexcept
     {
         next = first;
-        return unr_compose(&compose, name, UNR_CANCEL_TERMINAL, step);
+        return unr_compose(&compose, name, supports, step);
     }
 
     unr_loop *loop() const noexcept
@@ -1760,6 +1760,8 @@ template <class T> class answer
     T value_;
 };
 
+struct shield_of_task;
+
 class promise_base
 {
   public:
@@ -1793,6 +1795,16 @@ class promise_base
     driver                 *driver_ = nullptr;
     std::coroutine_handle<> caller_; /* that awaits this one; empty: it is the first */
     const char             *name_ = "task";
+    unsigned                supports_ = UNR_CANCEL_TERMINAL; /* as an operation */
+};
+
+/* Makes a task one that no request reaches, and that begins on a loop that is being closed. */
+struct shield_of_task {
+    template <class T> static task<T> &&put_on(task<T> &&task) noexcept
+    {
+        task.promise("shielded").supports_ = UNR_CANCEL_NONE;
+        return std::move(task);
+    }
 };
 
 /* The end of a coroutine: its caller goes on, or the driver ends. */
@@ -1924,7 +1936,7 @@ template <class T> class [[nodiscard]] task
         {
             promise_type &promise = task_.promise("started");
             promise.driver_ = &driver_;
-            return driver_.describe(task_.handle_, promise.name_);
+            return driver_.describe(task_.handle_, promise.name_, promise.supports_);
         }
         outcome<T> take(const unr_result &ended)
         {
@@ -1967,6 +1979,7 @@ template <class T> class [[nodiscard]] task
 
   private:
     friend detail::promise_of<T>;
+    friend detail::shield_of_task;
     using handle = std::coroutine_handle<promise_type>;
 
     explicit task(handle coroutine) noexcept : handle_(coroutine)
@@ -1991,6 +2004,60 @@ template <class T> class [[nodiscard]] task
 template <class T> task<T> detail::promise_of<T>::get_return_object() noexcept
 {
     return task<T>(task<T>::handle::from_promise(static_cast<promise<T> &>(*this)));
+}
+
+/* Refuses each request to cancel a task: a clean-up that awaits.
+ *
+ *     co_await unring::shielded(say_goodbye(fd));     in a task that was cancelled, too
+ *
+ * Grace    the task limits what it awaits: within(1s, ...).
+ * Closing  a loop that is being closed lets it begin and run to its end.  What it awaits ends with
+ *          cause -ESHUTDOWN there, except what supports NONE: close(), say. */
+template <class T> auto shielded(task<T> &&shy)
+{
+    return detail::wrap<::unr_shield>(detail::shield_of_task::put_on(std::move(shy)));
+}
+
+namespace detail
+{
+
+template <operation Block, class CleanUp, class T> task<T> finally(Block block, CleanUp clean_up)
+{
+    returned<T> left;
+    try {
+        if constexpr (std::is_void_v<T>) {
+            co_await std::move(block);
+            left.set();
+        } else {
+            left.set(co_await std::move(block));
+        }
+    } catch (...) {
+        left.set_exception();
+    }
+    co_await unring::shielded(clean_up());
+    co_return left.take();
+}
+
+} // namespace detail
+
+/* Runs a clean-up that awaits behind a task, whether that returns, throws or is cancelled: a
+ * destructor cannot await, nor can a `catch`.
+ *
+ *     co_await unring::finally(talk(fd), [fd] { return say_goodbye(fd); });
+ *
+ * block     a task, or an operation.
+ * clean_up  a function that returns a task, which runs shielded() when the block has ended.  It is
+ *           kept until then.
+ * Begins    where this is cancelled before it begins, neither runs.
+ * Returns   a task<T>: what co_await of the block gives.  An exception of the clean-up takes the
+ *           place of that, and of an exception of the block. */
+template <detail::operand Block, std::invocable CleanUp>
+auto finally(Block &&block, CleanUp clean_up)
+{
+    using operation_type = detail::operation_of<Block>;
+    using value = decltype(detail::value_from(std::declval<outcome_of<operation_type>>()));
+    return detail::finally<operation_type, CleanUp, value>(
+        detail::as_operation(std::forward<Block>(block)), std::move(clean_up));
 }
 
 /* ---- fibers, and other threads ---- */
@@ -2302,17 +2369,62 @@ template <detail::operand Op> auto await(Op &&op)
 
 /* ---- starting ---- */
 
+namespace detail
+{
+
+/* A wait that no request ends, nor a loop that closes: for what refers to whoever waits. */
+class sure_wait
+{
+  public:
+    /* Describes the wait for the end of `op`; NULL: for end() alone. */
+    unr_op *describe(const unr_op *op) noexcept
+    {
+        static const unr_op_type type = make_type();
+        for_ = op;
+        return unr_describe(&op_, &type);
+    }
+    /* Ends the wait, if there is one. */
+    void end() noexcept
+    {
+        if (std::exchange(waits_, false))
+            unr_finish(&op_, 0);
+    }
+
+  private:
+    static void start(unr_op *op) noexcept
+    {
+        sure_wait *self = reinterpret_cast<sure_wait *>(op);
+        self->waits_ = true;
+        if (self->for_ && !unr_in_flight(self->for_))
+            self->end();
+    }
+    static unr_op_type make_type() noexcept
+    {
+        unr_op_type type{};
+        type.size = sizeof type;
+        type.supports = UNR_CANCEL_NONE;
+        type.name = "wait";
+        type.start = start;
+        return type;
+    }
+
+    unr_op        op_{}; /* first: its address is that of the wait */
+    const unr_op *for_ = nullptr;
+    bool          waits_ = false;
+};
+static_assert(std::is_standard_layout_v<sure_wait>);
+
+} // namespace detail
+
 /* An operation that is started when it is made, and that its owner waits for.
  *
  *     unring::started pings(loop, heartbeat(fd));
  *     ...
- *     pings.cancel();
- *     co_await unring::shielded(pings.ended());
+ *     co_await pings.stop();
  *
  * Memory   the owner's: it stays where it is.  Dropping one that is in flight is a broken contract,
- *          which names the operation.  So an owner that may be cancelled waits behind a shield, and
- *          also where it throws; what a loop that closes may find is a member of a scope instead:
- *          spawn(scope, ...).
+ *          which names the operation.  So an owner stops it on each way out, also where it throws;
+ *          or it is the child of a nursery instead: with_nursery().
  * Threads  the loop's; any one thread before the loop has first run. */
 template <operation Op> class started
 {
@@ -2325,7 +2437,7 @@ template <operation Op> class started
         : place_(detail::as_operation(std::forward<From>(what)))
     {
         op_ = place_.describe(loop);
-        unr_start(loop, op_, nullptr, nullptr);
+        unr_start(loop, op_, done, this);
     }
     started(const started &) = delete;
     ~started()
@@ -2347,10 +2459,20 @@ template <operation Op> class started
     {
         return unr_cancel_cause(op_, types, cause);
     }
-    /* Waits for its end, which an operation may do beside others: unr_join(). */
+    /* Waits for its end, which an operation may do beside others: unr_join().  A request ends the
+     * wait, and a loop that closes does. */
     auto ended() noexcept
     {
         return join(op_);
+    }
+    /* Cancels it and waits for its end, where the wait begins.  Nothing ends the wait before, not
+     * even a loop that closes.  Broken: two of these waits at a time. */
+    auto stop(unsigned types = UNR_CANCEL_ALL, int cause = -ECANCELED) noexcept
+    {
+        return unring::op([this, types, cause](raw::op *) {
+            cancel(types, cause);
+            return end_.describe(op_);
+        });
     }
     /* Returns its outcome, once it has ended.  Broken: before that, and a second call.  What an
      * outcome owns that is not taken is dropped with this: a descriptor is closed. */
@@ -2369,6 +2491,10 @@ template <operation Op> class started
     }
 
   private:
+    static void done(unr_op *op) noexcept
+    {
+        static_cast<started *>(op->data)->end_.end();
+    }
     /* What an outcome owns that nobody has taken goes with it. */
     void drop() noexcept
     {
@@ -2380,6 +2506,7 @@ template <operation Op> class started
 
     typename Op::place place_;
     unr_op            *op_;
+    detail::sure_wait  end_;
     bool               taken_ = false;
 };
 
@@ -2387,6 +2514,13 @@ template <class From> started(unr_loop *, From &&) -> started<detail::operation_
 
 namespace detail
 {
+
+/* Whether a handler asks for the result of the operation beside its outcome. */
+template <class Handler>
+concept wants_status = requires
+{
+    requires Handler::wants_status;
+};
 
 /* An operation that nobody owns: it frees itself. */
 template <operation Op, class Handler> class spawned
@@ -2406,10 +2540,14 @@ template <operation Op, class Handler> class spawned
     static void done(unr_op *op) noexcept
     {
         std::unique_ptr<spawned> self(static_cast<spawned *>(op->data));
+        result                   status(op->result, op);
         auto                     left = self->place_.take(op->result);
         Handler                  handler = std::move(self->handler_);
         self.reset(); /* the handler may end what the operation has used */
-        handler(std::move(left));
+        if constexpr (wants_status<Handler>)
+            handler(std::move(left), status);
+        else
+            handler(std::move(left));
     }
 
   private:
@@ -2467,6 +2605,7 @@ void spawn(unr_loop *loop, What &&what, Handler handler = {})
  *          ended; and what is requested of it goes to them, and does not close it.  So accept_all
  *          closes it in a destructor, on each way out; and what is around both does not end them
  *          before they begin, as within(0s, ...) would.
+ * Better   with_nursery(), which closes its own, also where its body never begins.
  * Else     as spawn() on a loop. */
 template <detail::operand What, class Handler = detail::detached>
 void spawn(raw::scope &scope, What &&what, Handler handler = {})
@@ -2475,6 +2614,247 @@ void spawn(raw::scope &scope, What &&what, Handler handler = {})
                   [&scope](unr_op *described, unr_done_fn *done, void *box) {
                       unr_scope_start(&scope, described, done, box);
                   });
+}
+
+/* ---- nurseries ---- */
+
+namespace detail
+{
+
+template <class Body> struct nursery_body;
+
+} // namespace detail
+
+/* A block of a task whose children end before the block does: see with_nursery().
+ *
+ * Memory   in the frame of with_nursery().  A child may have a reference to it.
+ * Threads  the loop's. */
+class nursery
+{
+  public:
+    nursery(const nursery &) = delete;
+
+    /* Starts a child, whose failure ends the others and the body.
+     *
+     * what     as of spawn().
+     * Fails    with an exception, or an error.  So does one that was cancelled, unless that was
+     *          requested of the nursery, or the loop is being closed.
+     * Asked    children of a nursery that was asked to end are asked before they begin.
+     * Memory   allocated here, and freed at its end.  Throws std::bad_alloc, and nothing has begun.
+     * Inside   the body and the children; a child of one that is left may still start others. */
+    template <detail::operand What> void spawn(What &&what)
+    {
+        start(std::forward<What>(what), child_of<nothing>{ this, {} });
+    }
+    /* Starts a child whose failure is its own affair, as that of a server's session: the handler
+     * looks at it.
+     *
+     * handler  called with the outcome when it has ended, and what it has used is destroyed; it
+     *          throws nothing.
+     * Else     as spawn() without one. */
+    template <detail::operand What, class Handler> void spawn(What &&what, Handler handler)
+    {
+        start(std::forward<What>(what), child_of<Handler>{ this, std::move(handler) });
+    }
+    /* Makes a request to the body and all children, also later ones.
+     *
+     * types    a mask of UNR_CANCEL_*.  UNR_CANCEL_TOTAL alone ends idle operations that are
+     *          children, and lets tasks go on.
+     * cause    below 0.  -ECANCELED: on purpose, so that with_nursery() has nothing to report. */
+    void cancel(unsigned types = UNR_CANCEL_ALL, int cause = -ECANCELED) noexcept
+    {
+        if (!own_cause_)
+            own_cause_ = cause;
+        request(types, cause);
+    }
+    /* Returns how many children have not ended. */
+    std::size_t children() const noexcept
+    {
+        return children_;
+    }
+
+  private:
+    template <class> friend struct detail::nursery_body;
+
+    struct nothing {
+    };
+
+    template <class Handler> struct child_of {
+        static constexpr bool wants_status = true;
+
+        nursery *in;
+        Handler  handler;
+
+        template <class Outcome> void operator()(Outcome &&left, const result &status) noexcept
+        {
+            if constexpr (std::same_as<Handler, nothing>) {
+                in->child_failed(left, status);
+            } else {
+                handler(std::move(left));
+            }
+            in->child_ended(status);
+        }
+    };
+
+    explicit nursery(unr_loop *loop) noexcept : loop_(loop)
+    {
+    }
+
+    template <class What, class Child> void start(What &&what, Child child)
+    {
+        detail::spawn(loop_, std::forward<What>(what), std::move(child),
+                      [this](unr_op *described, unr_done_fn *done, void *box) {
+                          children_++;
+                          unr_scope_start(&scope_, described, done, box);
+                      });
+    }
+
+    void request(unsigned types, int cause) noexcept
+    {
+        const unr_result &asked = scope_.op.result;
+        several_causes_ |= asked.requested && asked.cause != cause;
+        unr_cancel_cause(&scope_.op, types, cause);
+        unr_cancel_cause(body_, types, cause);
+    }
+
+    /* Tells whether it was what was requested of the nursery that has cancelled the body or a
+     * child.  The scope hears of all requests.  A closing loop has ended it where it takes no more.
+     */
+    bool explains(const result &status) const noexcept
+    {
+        const unr_result &asked = scope_.op.result;
+        if (!status.cancelled())
+            return false;
+        if (status.cause == -ESHUTDOWN && (asked.requested || !unr_in_flight(&scope_.op)))
+            return true;
+        return asked.requested && (several_causes_ || status.cause == asked.cause);
+    }
+    bool is_failure(const result &status) const noexcept
+    {
+        return status.error && !explains(status);
+    }
+
+    /* The first failure is the one that is told, and ends the others.  That of the body has no
+     * exception here: the body keeps it. */
+    void fail(std::exception_ptr exception, int error) noexcept
+    {
+        if (!std::exchange(failed_, true))
+            failure_ = std::move(exception);
+        request(UNR_CANCEL_ALL, error);
+    }
+    template <class Outcome> void child_failed(Outcome &left, const result &status) noexcept
+    {
+        if (!is_failure(status))
+            return;
+        try {
+            detail::throw_failure_of(left);
+            status.or_throw();
+        } catch (...) {
+            fail(std::current_exception(), status.outcome());
+        }
+    }
+    void child_ended(const result &status) noexcept
+    {
+        child_was_cancelled_ |= explains(status);
+        if (--children_ == 0)
+            wait_.end();
+    }
+
+    /* The scope begins first, because the body starts children in it; and it is closed here, as
+     * the body may be ended before it begins. */
+    unr_op *describe(unr_op *body) noexcept
+    {
+        body_ = body;
+        unr_op *members[] = { unr_scope(&scope_), body };
+        return unr_group(&group_, members, 2, member_ended, this);
+    }
+    static unsigned member_ended(void *self, const unr_op *finished) noexcept
+    {
+        nursery *n = static_cast<nursery *>(self);
+        if (finished == n->body_) {
+            result status(finished->result);
+            if (n->is_failure(status))
+                n->fail(nullptr, status.outcome());
+            unr_scope_close(&n->scope_);
+        }
+        return 0;
+    }
+
+    unr_loop          *loop_;
+    raw::scope         scope_{}; /* the children are its members */
+    raw::group         group_{}; /* of the scope and the body */
+    unr_op            *body_ = nullptr;
+    detail::sure_wait  wait_; /* for children that begin while the loop is being closed */
+    std::exception_ptr failure_;
+    std::size_t        children_ = 0;
+    int                own_cause_ = 0; /* of the first cancel() */
+    bool               failed_ = false;
+    bool               several_causes_ = false;
+    bool               child_was_cancelled_ = false;
+};
+
+namespace detail
+{
+
+/* The body of a nursery: a function that takes it and returns a task. */
+template <class Body> struct nursery_body {
+    using task_type = std::invoke_result_t<Body &, nursery &>;
+    using value = decltype(std::declval<outcome_of<task_type>>().get());
+
+    static task<value> run(Body body)
+    {
+        nursery                   n(co_await this_task::loop);
+        typename task_type::place place(body(n));
+        unr_op                   *described = place.describe(n.loop_);
+        co_await unring::described(n.describe(described));
+        while (n.children_)
+            co_await unring::described(n.wait_.describe(nullptr));
+        co_return leave(n,
+                        place.take(has_begun(n.group_) ? described->result : n.group_.op.result));
+    }
+
+  private:
+    /* A block that was stopped on purpose has nothing to report, if it has no value to give. */
+    static value leave(nursery &n, outcome<value> left)
+    {
+        const unr_result &outside = n.group_.op.result;
+        bool              cancelled = !left || n.child_was_cancelled_;
+        bool              on_purpose = !outside.requested && n.own_cause_ == -ECANCELED;
+        if (n.failure_)
+            std::rethrow_exception(n.failure_);
+        if (!n.failed_ && cancelled && on_purpose && std::is_void_v<value>)
+            return value();
+        if (left && cancelled && !on_purpose)
+            throw_error(outside.requested ? outside.cause : n.own_cause_, "nursery");
+        return left.get();
+    }
+};
+
+} // namespace detail
+
+/* A block whose children end before it does: structured concurrency.
+ *
+ *     co_await unring::with_nursery([&](unring::nursery &nursery) -> unring::task<> {
+ *         nursery.spawn(heartbeat(fd));
+ *         co_await serve(fd);
+ *         nursery.cancel();
+ *     });
+ *
+ * body     returns a task<T>, and starts children.  It is kept until the end; what it captures by
+ *          reference lives as long.
+ * Ends     when the body and all children have ended, whatever happens.
+ * Returns  a task<T>: the value of the body.
+ * Throws   the first failure, of the body or of a child, which has ended the others.  Later ones
+ *          are dropped.  Without a failure, but if a request from outside has ended the body or a
+ *          child: its cause.  After cancel() with another cause than -ECANCELED: that.
+ * Cancels  a request goes to the body and to the children.  Each of them is an operation with a
+ *          cancellation state of its own; this is a task.
+ * Around   within(5s, with_nursery(...)) gives the block a deadline, shielded(...) a shield. */
+template <class Body>
+requires std::invocable<Body &, nursery &>
+auto with_nursery(Body body)
+{
+    return detail::nursery_body<Body>::run(std::move(body)).named("nursery");
 }
 
 /* Opens a loop, runs one operation in it until nothing is in flight, and closes the loop: the

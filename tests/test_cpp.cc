@@ -1062,6 +1062,102 @@ void broken_contracts()
     });
 }
 
+// ---- nurseries and clean-ups ----
+
+task<std::unique_ptr<int>> sums(int n)
+{
+    auto sum = std::make_unique<int>(0);
+    co_await unring::with_nursery([&](unring::nursery &nursery) -> task<> {
+        for (int i = 1; i <= n; i++)
+            nursery.spawn([&sum, i]() -> task<> {
+                co_await unring::nop();
+                *sum += i;
+            });
+        MUST(nursery.children() == static_cast<size_t>(n) && *sum == 0);
+        co_return;
+    });
+    co_return sum; // when they have ended
+}
+
+task<> nursery_ends()
+{
+    MUST(*co_await sums(100) == 5050);
+    auto value = [](unring::nursery &) -> task<std::unique_ptr<int>> { co_return std::make_unique<int>(6); };
+    MUST(*co_await unring::with_nursery(value) == 6);
+    MUST(*co_await unring::with_nursery([](unring::nursery &nursery) -> task<std::unique_ptr<int>> {
+        nursery.spawn(through_errors());
+        nursery.cancel(); // on purpose
+        co_return std::make_unique<int>(6);
+    }) == 6);
+
+    // the first failure, by an exception or an error, is told; an error names its operation
+    auto fails_by = [](auto what) {
+        return unring::with_nursery([what = std::move(what)](unring::nursery &nursery) mutable -> task<> {
+            nursery.spawn(through_errors());
+            nursery.spawn(std::move(what));
+            co_await through_errors();
+        });
+    };
+    auto words = [](auto nursery) -> task<std::string> {
+        auto left = co_await unring::any(std::move(nursery));
+        co_return words_thrown([&] { std::get<0>(left.members).get(); });
+    };
+    MUST(co_await words(fails_by(throws("child"))) == "child");
+    MUST(co_await words(fails_by(unring::recv(-1, nullptr, 0, 0))) == "recv: Bad file descriptor");
+    MUST(co_await words(fails_by(unring::nop() && unring::recv(-1, nullptr, 0, 0))) == "recv: Bad file descriptor");
+    MUST(co_await words(fails_by(returns_result(-EPIPE).named("session"))) == "session: Broken pipe");
+    MUST(co_await words(fails_by(unring::fiber([] { throw std::runtime_error("fiber"); }))) == "fiber");
+    MUST(co_await words(fails_by(unring::within(1ms, endless()))) == "timer: Connection timed out"); // its own deadline
+    MUST(co_await words(unring::with_nursery([](unring::nursery &nursery) -> task<int> {
+        nursery.spawn(through_errors());
+        co_return co_await throws("body");
+    })) == "body");
+    MUST(co_await words(unring::with_nursery([](unring::nursery &nursery) -> task<> {
+        nursery.spawn(through_errors());
+        nursery.cancel(UNR_CANCEL_ALL, -ESTALE);
+        co_return;
+    })) == "nursery: Stale file handle");
+
+    // in a fiber, and around one
+    co_await unring::fiber([] {
+        MUST(unring::await(unring::with_nursery([](unring::nursery &nursery) -> task<int> {
+            nursery.spawn(unring::fiber([] { unring::await(unring::nop()); }));
+            co_return 3;
+        })) == 3);
+    });
+}
+
+task<> cleans_up()
+{
+    std::string order;
+    auto        adds_to = [&](const char *what) {
+        return [&order, what]() -> task<> {
+            co_await unring::nop();
+            order += what;
+        };
+    };
+    MUST(co_await unring::finally(returns(4), adds_to("a")) == 4);
+    auto words = co_await unring::any(unring::finally(throws("block"), adds_to("b")));
+    MUST(words_thrown([&] { std::get<0>(words.members).get(); }) == "block");
+    auto both = co_await unring::any(unring::finally(throws("block"), [] { return throws("clean-up"); }));
+    MUST(words_thrown([&] { std::get<0>(both.members).get(); }) == "clean-up");
+    auto late = co_await unring::any(unring::within(1ms, unring::finally(through_errors(), adds_to("c"))));
+    MUST(std::get<0>(late.members).status().timed_out());
+    MUST((co_await unring::finally(unring::recv(-1, nullptr, 0, 0), adds_to("d"))).error == -EBADF);
+    MUST(order == "abcd");
+
+    unring::started pings(co_await unring::this_task::loop, through_errors());
+    MUST(co_await pings.stop(UNR_CANCEL_ALL, -7) && !pings.in_flight());
+    MUST(co_await pings.stop()); // of one that has ended
+    MUST(pings.take().status().cause == -7);
+}
+
+void nurseries()
+{
+    unring::run(nursery_ends());
+    unring::run(cleans_up());
+}
+
 // ---- fibers ----
 
 int plain_function()
@@ -1364,6 +1460,7 @@ const struct {
     { "scopes", scopes },
     { "owners", owners },
     { "broken_contracts", broken_contracts },
+    { "nurseries", nurseries },
     { "fibers", fibers },
     { "threads", threads },
 #ifdef __cpp_lib_jthread

@@ -393,6 +393,275 @@ void fibers(void *)
     check(w.taken + (left > 0 ? left : 0) == w.given, "each byte was taken, or is still there");
 }
 
+// ---- nurseries ----
+
+seen nursery_seen[] = { { "nobody failed", 0 },
+                        { "the body failed first", 0 },
+                        { "a child failed first", 0 },
+                        { "two failed", 0 },
+                        { "the deadline ended it", 0 },
+                        { "its body never began", 0 },
+                        { "the deadline came too late", 0 } };
+
+// What is in a nursery: how many run, and in which order they have failed.
+struct family {
+    int         alive = 0, failures = 0;
+    bool        began = false;
+    const char *first = nullptr;
+};
+
+struct is_alive {
+    family &of;
+    explicit is_alive(family &whose) : of(whose)
+    {
+        of.alive++;
+    }
+    is_alive(const is_alive &) = delete;
+    ~is_alive()
+    {
+        of.alive--;
+    }
+};
+
+// Fails when its byte is an x.
+task<int> reads_one(family &f, int fd, const char *name)
+{
+    is_alive here(f);
+    char     byte;
+    (co_await unring::recv(fd, &byte, 1, 0)).or_throw();
+    if (byte == 'x') {
+        f.failures++;
+        f.first = f.first ? f.first : name;
+        throw std::runtime_error(name);
+    }
+    co_return 1;
+}
+
+void peer_writes(void *context)
+{
+    unr_sim_write(*static_cast<int *>(context), unr_sim_choose(2) ? "x" : "y", 1);
+}
+
+void peer_writes_x(void *context)
+{
+    unr_sim_write(*static_cast<int *>(context), "x", 1);
+}
+
+// The body and a child wait for a byte each, another child for the end of the nursery, and there is a deadline.
+task<int> family_of(family &f, world &w)
+{
+    return unring::with_nursery([&](unring::nursery &nursery) -> task<int> {
+        f.began = true;
+        nursery.spawn(reads_one(f, w.control[0], "child"));
+        nursery.spawn([&]() -> task<> {
+            is_alive here(f);
+            result   r = co_await unring::sleep_for(std::chrono::nanoseconds::max());
+            check(r.cancelled(), "it was asked to end");
+            r.or_throw();
+        });
+        int n = co_await reads_one(f, w.data[0], "body");
+        if (unr_sim_choose(2))
+            nursery.cancel();
+        else
+            nursery.spawn([&f, &nursery]() -> task<> { // the body is left by then
+                is_alive here(f);
+                co_await unring::nop();
+                nursery.cancel();
+            });
+        co_return n;
+    });
+}
+
+// The deadline comes in the nursery; or before it, and then its body does not begin.
+task<int> family_in(family &f, world &w, bool late)
+{
+    if (late)
+        co_await unring::sleep_for(std::chrono::nanoseconds::max());
+    co_return co_await family_of(f, w);
+}
+
+void families(void *)
+{
+    family       f;
+    world        w;
+    unring::loop loop;
+    int          ended = 0;
+    bool         late = unr_sim_choose(2), both = !late && unr_sim_choose(2);
+    unr_sim_later(both ? peer_writes_x : peer_writes, &w.data[1]);
+    if (both) // and no deadline ends what they do not
+        unr_sim_later(peer_writes_x, &w.control[1]);
+    auto time = both ? std::chrono::nanoseconds::max() : 1ms;
+    unring::spawn(loop, unring::within(time, family_in(f, w, late)), [&](unring::outcome<int> left) {
+        const result &status = left.status();
+        const char   *first = nullptr;
+        check(f.alive == 0, "it ends when its children have ended");
+        try {
+            check(left.get() == 1 && !f.first && status.error == 0, "a value where nobody failed");
+        } catch (const std::runtime_error &failure) {
+            first = failure.what();
+            if (!f.first)
+                check(status.timed_out(), "it was ended by the deadline");
+        }
+        check(!f.first || (first && !strcmp(first, f.first)), "the first failure is told");
+        check(!left.exception() || f.first || status.cancelled(), "what nobody failed in was cancelled");
+        nursery_seen[0].times += static_cast<bool>(left);
+        nursery_seen[1].times += f.first && !strcmp(f.first, "body");
+        nursery_seen[2].times += f.first && !strcmp(f.first, "child");
+        nursery_seen[3].times += f.failures == 2;
+        nursery_seen[4].times += status.timed_out() && left.exception();
+        nursery_seen[5].times += !f.began;
+        nursery_seen[6].times += status.verdict == UNR_VERDICT_TOO_LATE;
+        ended++;
+    });
+    loop.run();
+    check(ended == 1, "it has ended once");
+}
+
+// Children whose failure is looked at end nobody, and a request of TOTAL ends the idle ones alone.
+seen drain_seen[] = { { "a child failed for itself", 0 }, { "one read its byte", 0 }, { "an idle one ended", 0 } };
+
+task<> drains(family &f, world &w)
+{
+    char byte = 0;
+    co_await unring::with_nursery([&](unring::nursery &nursery) -> task<> {
+        nursery.spawn(reads_one(f, w.control[0], "independent"), [&](unring::outcome<int> left) {
+            check(left || left.exception(), "it was not cancelled: TOTAL is nothing to a task");
+            check(f.failures == (left.exception() ? 1 : 0), "the handler is given what it throws");
+            drain_seen[0].times += !left;
+            drain_seen[1].times += static_cast<bool>(left);
+        });
+        nursery.spawn(unring::recv(w.data[0], &byte, 1, 0), [&](result r) {
+            check(r.cancelled() && r.cause == -ESHUTDOWN, "it was idle");
+            drain_seen[2].times++;
+        });
+        if (unr_sim_choose(2))
+            co_await unring::sleep_for(1ms);
+        nursery.cancel(UNR_CANCEL_TOTAL, -ESHUTDOWN);
+        nursery.spawn(unring::nop(), [](result r) {
+            check(r.verdict == UNR_VERDICT_UNSUBMITTED, "a later child is asked before it begins");
+        });
+    });
+}
+
+void drain(void *)
+{
+    family       f;
+    world        w;
+    unring::loop loop;
+    int          ended = 0;
+    unr_sim_later(peer_writes, &w.control[1]);
+    unring::spawn(loop, drains(f, w), [&](unring::outcome<> left) {
+        check(f.alive == 0, "it ends when its children have ended");
+        int code = 0;
+        try {
+            left.get();
+        } catch (const std::system_error &caught) {
+            code = caught.code().value();
+        }
+        check(code == ESHUTDOWN, "a nursery that was stopped tells the cause");
+        ended++;
+    });
+    loop.run();
+    check(ended == 1, "it has ended once");
+}
+
+// ---- clean-ups that await ----
+
+seen clean_seen[] = { { "the block returned", 0 },
+                      { "the deadline ended the block", 0 },
+                      { "the closing ended the block", 0 },
+                      { "the clean-up was closed upon", 0 } };
+
+seen owner_seen[] = { { "a child began when the scope had ended", 0 },
+                      { "the wait was ended, and not what it was for", 0 } };
+
+// What is started stays with its owner, which stops it whatever it is asked meanwhile.
+task<> owner(world &w)
+{
+    char            byte;
+    unring::started read(co_await unring::this_task::loop, unring::recv(w.control[0], &byte, 1, 0));
+    co_await read.ended();
+    owner_seen[1].times += read.in_flight();
+    co_await read.stop();
+    check(!read.in_flight(), "it has ended");
+}
+
+task<> says_goodbye(int fd, int &cleaned)
+{
+    result r = co_await unring::sleep_for(1ms);
+    check(r || r.cause == -ESHUTDOWN, "only a loop that closes goes through a shield");
+    clean_seen[3].times += !r;
+    r = co_await unring::close(fd);
+    check(r.error == 0, "a close runs whatever was requested");
+    cleaned++;
+}
+
+// Its body starts a child when the closing loop has ended it, and so the scope of the children: that one runs all the same.
+task<> starts_at_the_end(world &w, int fd, int &closed)
+{
+    co_await unring::with_nursery([&](unring::nursery &nursery) -> task<> {
+        char   byte;
+        result r = co_await unring::recv(w.control[0], &byte, 1, 0);
+        nursery.spawn(unring::close(fd), [&](result close) {
+            check(close.error == 0, "a close runs whatever was requested");
+            closed++;
+        });
+        owner_seen[0].times += r.cause == -ESHUTDOWN;
+        check(nursery.children() == 1, "it is a child");
+    });
+}
+
+void clean(void *)
+{
+    world w;
+    int   extra[2], cleaned = 0, ended = 0;
+    unr_sim_socketpair(extra, 0);
+    unr_sim_later(peer_gives, &w);
+    unring::loop loop;
+    unring::spawn(
+        loop,
+        unring::within(1ms, unring::finally([&w]() -> task<int> { co_return co_await reads(w, 1); },
+                                            [&] { return says_goodbye(extra[0], cleaned); })),
+        [&](unring::outcome<int> left) {
+            const result &status = left.status();
+            check(left || status.cancelled(), "it has read, or was cancelled");
+            check((cleaned == 1) == (status.verdict != UNR_VERDICT_UNSUBMITTED), "it was cleaned up");
+            clean_seen[0].times += static_cast<bool>(left);
+            clean_seen[1].times += !left && status.timed_out();
+            clean_seen[2].times += !left && status.cause == -ESHUTDOWN;
+            ended++;
+        });
+    for (unsigned turns = unr_sim_choose(4); turns--;)
+        unr_loop_run_once(loop, UNR_MSEC(1));
+    check(loop.close() == 0 && ended == 1, "the loop closes when it has ended");
+    if (!cleaned)
+        unr_sim_close(extra[0]);
+    unr_sim_close(extra[1]);
+}
+
+void closing_owners(void *)
+{
+    world w;
+    int   extra[2], closed = 0, ended = 0;
+    unr_sim_socketpair(extra, 0);
+    unring::loop loop;
+    if (unr_sim_choose(2)) {
+        unring::spawn(loop, unring::within(1ms, owner(w)), [&](unring::outcome<>) { ended++; });
+    } else {
+        unring::spawn(loop, starts_at_the_end(w, extra[1], closed), [&](unring::outcome<> left) {
+            check(!left || closed == 1, "it ends when its child has ended");
+            ended++;
+        });
+    }
+    unr_sim_later(peer_writes, &w.control[1]);
+    for (unsigned turns = unr_sim_choose(3); turns--;)
+        unr_loop_run_once(loop, UNR_MSEC(1));
+    check(loop.close() == 0 && ended == 1, "the loop closes when it has ended");
+    unr_sim_close(extra[0]);
+    if (!closed)
+        unr_sim_close(extra[1]);
+}
+
 struct scenario {
     const char *name;
     void (*run)(void *);
@@ -417,6 +686,10 @@ const scenario scenarios[] = {
     of("late", late, late_seen),
     of("memory", memory, memory_seen, UNR_FAULT_RESOURCES),
     of("fibers", fibers, fiber_seen),
+    of("families", families, nursery_seen),
+    of("drain", drain, drain_seen),
+    of("clean", clean, clean_seen),
+    of("closing_owners", closing_owners, owner_seen),
 };
 
 bool explore(const scenario &s, uint64_t &schedules)
