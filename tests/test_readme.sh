@@ -8,7 +8,7 @@
 #
 #     <!-- first.c -->          C: a program.  If a block of text comes next, that is what it prints; its standard input
 #                               is open and silent.
-#     <!-- inside: HEAD -->     C: the body of a function with this head.
+#     <!-- inside: HEAD -->     C or C++: the body of a function with this head.
 #     <!-- part -->             C: functions.  What both take for granted is declared below, in `given`.
 #     <!-- from FILE -->        C: paragraphs of a file that is compiled elsewhere, word for word.
 #     <!-- first.cpp -->        C++: a program, and what it prints, likewise; left out where the compiler has no coroutines.
@@ -116,6 +116,15 @@ void        peer_writes(void *fd);
 void        run_session(int fd, void *context);
 '
 
+given_cpp='
+#include <unring.hpp>
+
+using namespace std::chrono_literals;
+
+unring::task<> heartbeat(int fd);
+unring::task<> serve(int fd);
+'
+
 is_word_for_word() { # FILE BLOCK: the file has each paragraph of the block
     local whole paragraph
     whole=$(cat "$1")
@@ -127,6 +136,12 @@ is_word_for_word() { # FILE BLOCK: the file has each paragraph of the block
 compile_part() { # NUMBER HEAD FOOT
     { echo "$given"; echo "$2"; cat "$root/blocks/$1.c"; echo "$3"; } >"$root/part.c"
     compile "$root/part.c" -Wno-unused-function -c -o "$root/part.o" || fail "block $1 does not compile"
+    parts=$((parts + 1))
+}
+
+compile_part_cpp() { # NUMBER HEAD FOOT
+    { echo "$given_cpp"; echo "$2"; cat "$root/blocks/$1.cpp"; echo "$3"; } >"$root/part.cpp"
+    compile_cpp "$root/part.cpp" -c -o "$root/part.o" || fail "block $1 does not compile"
     parts=$((parts + 1))
 }
 
@@ -163,6 +178,7 @@ try() { # NUMBER KIND
     c:from\ *) is_word_for_word "${said#from }" "$root/blocks/$1.c" ;;
     c:*.c) try_program "$1" "${said%.c}" c ;;
     c:*) fail "block $1 is C, and no comment says what it is: $(head -1 "$root/blocks/$1.c")" ;;
+    cpp:inside:*) [ -z "$coroutines" ] || compile_part_cpp "$1" "${said#inside: } {" "}" ;;
     cpp:from\ *) is_word_for_word "${said#from }" "$root/blocks/$1.cpp" ;;
     cpp:*.cpp) [ -z "$coroutines" ] || try_program "$1" "${said%.cpp}" cpp ;;
     cpp:*) fail "block $1 is C++, and no comment says what it is: $(head -1 "$root/blocks/$1.cpp")" ;;
@@ -192,7 +208,7 @@ unknown=$(comm -23 <(echo "$named") <(echo "$there"))
 [ -z "$unknown" ] || fail "README.md speaks of what no header has:" $unknown
 
 # And each file that it leads to is there.
-for file in $(grep -oE '\]\([^)#:]+' README.md | cut -c3-); do
+for file in $(sed -e '/^```/,/^```/d' -e 's/`[^`]*`//g' README.md | grep -oE '\]\([^)#:]+' | cut -c3-); do
     [ -e "$file" ] || fail "there is no $file"
 done
 
