@@ -3,8 +3,10 @@
  * are in test_cancel_scope.c, stacks in test_stack.c. */
 #include "support.h"
 
+#include <dlfcn.h>
 #include <fenv.h>
 #include <pthread.h>
+#include <semaphore.h>
 #if __has_include(<valgrind/valgrind.h>)
 #include <valgrind/valgrind.h>
 #else
@@ -2090,3 +2092,93 @@ Test(fiber_contract, asked_by_another_thread)
     struct death death = in_child(resumed_by_a_thread, NULL);
     expect_abort(&death, (const char *const[]){ "a loop used from a second thread", NULL });
 }
+
+/* ---- fork(2) while another thread holds a lock ---- */
+
+#if !SUPPORT_SANITIZED
+
+static _Thread_local unsigned
+                  unlocks_left; /* until the thread has another one fork; 0: it does not */
+static atomic_int forker;       /* the other one, once it waits */
+static atomic_int forks_now;
+static sem_t      is_locked;
+
+/* The library's locks are given back by this. */
+int pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    int (*real)(pthread_mutex_t *) = NULL;
+    *(void **)&real = dlsym(RTLD_NEXT, "pthread_mutex_unlock");
+    if (unlocks_left && --unlocks_left == 0) {
+        sem_post(&is_locked);
+        while (!forks_now)
+            sched_yield();
+        until_asleep(forker);
+    }
+    return real(mutex);
+}
+
+static int returns_at_once(void *argument)
+{
+    (void)argument;
+    return 0;
+}
+
+static void use_a_loop(void)
+{
+    struct unr_fiber fiber = { 0 };
+    struct unr_loop *own;
+    must(unr_loop_open(&own, NULL) == 0);
+    unr_start(own, unr_fiber(&fiber, returns_at_once, NULL), NULL, NULL);
+    must(unr_loop_run(own) == 0);
+    must(unr_loop_close(own) == 0);
+}
+
+static void *forks_when_locked(void *argument)
+{
+    int status;
+    forker = thread_id();
+    while (sem_wait(&is_locked) < 0)
+        ;
+    forks_now = 1;
+    pid_t child = fork();
+    must(child >= 0);
+    if (child == 0) {
+        alarm(CHILD_SECONDS);
+        use_a_loop();
+        _exit(0);
+    }
+    must(waitpid(child, &status, 0) == child && status == 0);
+    return argument;
+}
+
+/* Forks while this thread holds its n-th lock.  Exits with 1 if there is none. */
+static void forks_beside_lock(void *n)
+{
+    pthread_t thread;
+    sem_init(&is_locked, 0, 0);
+    must(pthread_create(&thread, NULL, forks_when_locked, NULL) == 0);
+    while (!forker)
+        sched_yield();
+    until_asleep(forker);
+    unlocks_left = (unsigned)(uintptr_t)n;
+    use_a_loop();
+    if (unlocks_left)
+        _exit(1);
+    must(pthread_join(thread, NULL) == 0);
+}
+
+/* A child has loops and fibers, whatever another thread was in the middle of. */
+Test(fiber_contract, a_child_of_a_fork_beside_a_lock_has_fibers)
+{
+    uintptr_t n = 0;
+    bool      more;
+    do {
+        struct death death = in_child(forks_beside_lock, (void *)++n);
+        more = !WIFEXITED(death.status) || WEXITSTATUS(death.status) != 1;
+        if (more)
+            expect_success(&death);
+    } while (more);
+    cr_assert_gt(n, 4, "%ju locks", (uintmax_t)n - 1); /* two of the loop's, two of its stacks' */
+}
+
+#endif

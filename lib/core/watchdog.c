@@ -39,9 +39,19 @@ static struct dog {
     struct unri_watch *watches;
 } * dog;
 
-static void map_dog(void)
+/* Two threads may map one at a time: the first counts.  No lock is held, for a child of fork(2)
+ * would find it locked for ever. */
+static bool map_dog(void)
 {
-    dog = unri_os_map(sizeof *dog, true);
+    struct dog *none = NULL, *mapped;
+    if (__atomic_load_n(&dog, __ATOMIC_ACQUIRE))
+        return true;
+    mapped = unri_os_map(sizeof *mapped, true);
+    if (mapped
+        && !__atomic_compare_exchange_n(&dog, &none, mapped, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE))
+        unri_os_unmap(mapped, sizeof *mapped);
+    return mapped;
 }
 
 /* ---- the thread of a loop, as another sees it ---- */
@@ -254,10 +264,8 @@ static void leave(struct unri_watch *watch)
 
 int unri_watch_open(struct unri_watch **ret_watch, unr_time limit)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, map_dog);
     struct unri_watch *watch = calloc(1, sizeof *watch);
-    if (!dog || !watch) {
+    if (!map_dog() || !watch) {
         free(watch);
         return -ENOMEM;
     }

@@ -102,16 +102,33 @@ static size_t at_page(size_t size)
 /* ---- the slabs of the process ---- */
 
 /* Records are never freed, because a signal handler walks through them.  The lock is for the
- * records of slabs that are gone, and for what closed loops have left behind. */
+ * records of slabs that are gone, for what closed loops have left behind, and for how many guards
+ * may be made. */
 static pthread_mutex_t             lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct unri_slab *) records;
 static struct unri_stacks         *left_behind;
 static unsigned                    left_behind_count;
 
+static void take_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void give_lock(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+/* A child of fork(2) has fibers, also where another thread was in the middle of making a stack. */
+__attribute__((constructor(101))) static void keep_through_forks(void)
+{
+    pthread_atfork(take_lock, give_lock, give_lock);
+}
+
 static struct unri_slab *take_record(void)
 {
     struct unri_slab *slab;
-    pthread_mutex_lock(&lock);
+    take_lock();
     for (slab = atomic_load(&records); slab && slab->is_taken; slab = slab->next_record)
         ;
     if (!slab && (slab = calloc(1, sizeof *slab)) != NULL) {
@@ -120,16 +137,16 @@ static struct unri_slab *take_record(void)
     }
     if (slab)
         slab->is_taken = true;
-    pthread_mutex_unlock(&lock);
+    give_lock();
     return slab;
 }
 
 static void free_record(struct unri_slab *slab)
 {
-    pthread_mutex_lock(&lock);
+    take_lock();
     atomic_store(&slab->base, NULL);
     slab->is_taken = false;
-    pthread_mutex_unlock(&lock);
+    give_lock();
 }
 
 static size_t slab_size(const struct unri_slab *slab)
@@ -179,7 +196,7 @@ const struct unri_stack *unri_stack_guarding(const void *address)
 /* How many more guards may be made by mprotect(2). */
 static atomic_long protects_left;
 
-static void count_protects(void)
+static long count_protects(void)
 {
     long  count = 65530;
     FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
@@ -188,13 +205,22 @@ static void count_protects(void)
             count = 65530;
         fclose(file);
     }
-    atomic_store(&protects_left, count / 4);
+    return count / 4;
+}
+
+static void count_protects_once(void)
+{
+    static bool counted;
+    take_lock();
+    if (!counted)
+        atomic_store(&protects_left, count_protects());
+    counted = true;
+    give_lock();
 }
 
 static bool protect(struct unri_slab *slab, char *page)
 {
-    static pthread_once_t counted = PTHREAD_ONCE_INIT;
-    pthread_once(&counted, count_protects);
+    count_protects_once();
     if (atomic_fetch_sub(&protects_left, 1) > 0 && mprotect(page, page_size(), PROT_NONE) == 0) {
         slab->protects++;
         return true;
@@ -475,13 +501,13 @@ static void keep_at_most(struct unri_stacks *stacks, unsigned kept)
 
 static struct unri_stacks *take_left_behind(void)
 {
-    pthread_mutex_lock(&lock);
+    take_lock();
     struct unri_stacks *stacks = left_behind;
     if (stacks) {
         left_behind = stacks->next;
         left_behind_count--;
     }
-    pthread_mutex_unlock(&lock);
+    give_lock();
     return stacks;
 }
 
@@ -500,14 +526,14 @@ struct unri_stacks *unri_stacks_open(unsigned kept, struct unr_stats *stats)
 
 static bool leave_behind(struct unri_stacks *stacks)
 {
-    pthread_mutex_lock(&lock);
+    take_lock();
     bool room = left_behind_count < LEFT_BEHIND_MAX;
     if (room) {
         stacks->next = left_behind;
         left_behind = stacks;
         left_behind_count++;
     }
-    pthread_mutex_unlock(&lock);
+    give_lock();
     return room;
 }
 
