@@ -1682,6 +1682,53 @@ Test(environment, fatal_error_while_threads_work)
     wait_for(&w[1].disposed);
 }
 
+static sem_t has_failed, has_answer;
+
+static int fail_and_tell(unsigned ring, unsigned to_submit, unsigned min_complete, unsigned flags,
+                         void *argument, size_t size)
+{
+    sem_post(&has_failed);
+    return enter_failing(ring, to_submit, min_complete, flags, argument, size);
+}
+
+static void give_answer(struct unr_task *task)
+{
+    (void)task;
+    sem_post(&has_answer);
+}
+
+/* Asks the loop's thread for something, and does not return before it has the answer. */
+static int asks_its_loop(void *argument)
+{
+    static struct unr_task question = { .run = give_answer };
+    struct worker         *w = argument;
+    sem_post(&w->begun);
+    while (sem_wait(&has_failed) < 0)
+        ;
+    unr_loop_post(loop, &question);
+    while (sem_wait(&has_answer) < 0)
+        ;
+    return 7;
+}
+
+/* Close runs the tasks meanwhile for which the work waits. */
+Test(environment, fatal_error_while_work_asks_its_loop)
+{
+    static struct worker w;
+    loop = open_loop_with(0, 0);
+    init_worker(&w);
+    sem_init(&has_failed, 0, 0);
+    sem_init(&has_answer, 0, 0);
+    start(&w.seen, unr_work(&w.work, asks_its_loop, &w));
+    wait_for(&w.begun);
+    hook_enter = fail_and_tell;
+    fatal_error = -EINVAL;
+    fatal_count = -1;
+    cr_assert_eq(unr_loop_close(loop), -EINVAL);
+    hook_enter = NULL;
+    cr_assert_eq(w.seen.result.value, 7);
+}
+
 static void lose_completions(void *context)
 {
     struct unr_op nop = { 0 };

@@ -215,7 +215,7 @@ UNR_API int unr_loop_prepare_stacks(struct unr_loop *loop, unsigned n, size_t si
 /* Gives the memory of this fiber's stack back, below the caller's frame.
  *
  * Use      before a long wait at the end of deep work.
- * Cost     about a microsecond, and a page fault for each 4 KiB that is touched again.
+ * Cost     about a microsecond, and a page fault for each page that is touched again.
  * Broken   a call outside of a fiber.
  * Threads  the loop's. */
 UNR_API void unr_stack_trim(void);

@@ -67,7 +67,8 @@ struct unr_loop_options {
     /* Idle stacks of fibers that are kept, of each size; 0: 1024.  More are given back. */
     unsigned fiber_stacks_kept;
     /* Bytes, for fibers that do not say; 0: 256 KiB.  It is rounded up to 16 KiB times a power of
-     * two, at most 64 MiB, and its lowest page is a guard.  Only what was used of it is memory. */
+     * two, at most 64 MiB, and its lowest page is a guard: with pages of 64 KiB the smallest has
+     * 128 KiB.  Only what was used of it is memory. */
     size_t fiber_stack;
     /* Nanoseconds; 0: off.  A fiber that runs for so long without waiting keeps its loop from
      * everything else.  It is named on standard error while it does, once until it waits: its name,

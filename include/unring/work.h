@@ -79,7 +79,8 @@ struct unr_work {
  * Fork      a child of fork(2) that the function makes may go on in it, and open loops and start
  *           work of its own.  The operation is the parent's: in the child unr_work_cancelled() is
  *           false, and when the function returns, its thread ends.  If it is the last, the child
- *           exits with status 0, pthread_exit(3).
+ *           exits with status 0, pthread_exit(3); threads that have run work of the child's keep it
+ *           for some seconds more.  A child that is to end at once calls _exit(2).
  * Broken    a C++ exception, longjmp(3) or pthread_exit(3) that leaves the function; unr_await()
  *           in it.
  * Memory    allocates nothing but a thread, where one is made.

@@ -244,13 +244,15 @@ static bool housekeeping_is_in_flight(const struct unri_whole_loop *whole)
 
 /* Ends on a loop whose ring has failed what needs no ring: jobs return, tasks and `done`s run.
  * Threads would post to a loop that is gone, and functions work for callers that believe that all
- * is over.  The turns report the failure again. */
+ * is over.  A job may wait for a task that it has posted, and nothing wakes this loop for that any
+ * more, so it looks.  The turns report the failure again. */
 static void drain_without_ring(struct unr_loop *loop)
 {
+    bool more;
     do {
-        unri_jobs_return(loop);
+        more = unri_jobs_await(loop);
         unri_loop_turn(loop, INT64_MIN);
-    } while (loop->finished.first || unri_inbox_has_tasks(unri_inbox(loop)));
+    } while (more || loop->finished.first || unri_inbox_has_tasks(unri_inbox(loop)));
 }
 
 /* Ends everything that is in flight, and turns until it is over (rule 10).

@@ -61,7 +61,7 @@ static void prepare_conditions(void)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     for (unsigned i = 0; i < UNRI_THREAD_POOLS; i++)
         pthread_cond_init(&pools[i].more, &attributes);
-    pthread_cond_init(&returned, NULL);
+    pthread_cond_init(&returned, &attributes);
     pthread_condattr_destroy(&attributes);
 }
 
@@ -178,13 +178,21 @@ static bool run(struct pool *pool, struct unr_job *job)
     return true;
 }
 
+static struct timespec from_now(unr_time delay)
+{
+    struct timespec when;
+    clock_gettime(CLOCK_MONOTONIC, &when);
+    unr_time ns = when.tv_nsec + delay;
+    when.tv_sec += (time_t)(ns / UNR_SEC(1));
+    when.tv_nsec = (long)(ns % UNR_SEC(1));
+    return when;
+}
+
 /* Waits for a job.  False: there was none for so long that the thread is to end. */
 static bool wait_for_job(struct pool *pool)
 {
-    struct timespec until;
+    struct timespec until = from_now(UNR_SEC(IDLE_SECONDS));
     int             error = 0;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += IDLE_SECONDS;
     while (!pool->first && pool->threads <= pool->limit && error != ETIMEDOUT)
         error = pthread_cond_timedwait(&pool->more, &lock, &until);
     return pool->first;
@@ -310,12 +318,15 @@ static bool has_jobs_that_run(const struct unr_loop *loop)
     return false;
 }
 
-void unri_jobs_return(struct unr_loop *loop)
+bool unri_jobs_await(struct unr_loop *loop)
 {
+    struct timespec until = from_now(UNR_MSEC(1));
     pthread_mutex_lock(&lock);
-    while (has_jobs_that_run(loop))
-        pthread_cond_wait(&returned, &lock);
+    if (has_jobs_that_run(loop))
+        pthread_cond_timedwait(&returned, &lock, &until);
+    bool more = has_jobs_that_run(loop);
     pthread_mutex_unlock(&lock);
+    return more;
 }
 
 void unri_jobs_join(void)

@@ -47,9 +47,9 @@ void unri_job_arrived(void);
 /* Tells what runs on this thread as a job whether it was asked to return. */
 bool unri_job_is_asked(void);
 
-/* Waits until the jobs of a loop that run have returned, but for abandoned ones: each is posted.
- * Called when all that wait have been cancelled. */
-void unri_jobs_return(struct unr_loop *loop);
+/* Waits for a job of the loop's that runs, and is not abandoned, to return, but a millisecond at
+ * most.  Returns whether one still runs; those that do not are posted. */
+bool unri_jobs_await(struct unr_loop *loop);
 
 /* Waits until no job waits or runs, abandoned ones included: for tests. */
 void unri_jobs_join(void);

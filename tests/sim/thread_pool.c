@@ -219,10 +219,11 @@ static bool runs_for(const struct unr_loop *loop)
     return false;
 }
 
-void unri_jobs_return(struct unr_loop *loop)
+bool unri_jobs_await(struct unr_loop *loop)
 {
-    while (runs_for(loop))
+    if (runs_for(loop))
         sim_kernel_act();
+    return runs_for(loop);
 }
 
 static bool has_jobs(const struct pool *pool)
