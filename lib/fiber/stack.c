@@ -19,9 +19,9 @@
  *
  * A loop that is closed leaves its pools to the next one. */
 #include "stack.h"
+#include "../core/lock.h"
 #include "../core/os.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,34 +101,17 @@ static size_t at_page(size_t size)
 
 /* ---- the slabs of the process ---- */
 
-/* Records are never freed, because a signal handler walks through them.  The lock is for the
- * records of slabs that are gone, for what closed loops have left behind, and for how many guards
- * may be made. */
-static pthread_mutex_t             lock = PTHREAD_MUTEX_INITIALIZER;
+/* Records are never freed, because a signal handler walks through them.  The lock of the process
+ * is for the records of slabs that are gone, for what closed loops have left behind, and for how
+ * many guards may be made. */
 static _Atomic(struct unri_slab *) records;
 static struct unri_stacks         *left_behind;
 static unsigned                    left_behind_count;
 
-static void take_lock(void)
-{
-    pthread_mutex_lock(&lock);
-}
-
-static void give_lock(void)
-{
-    pthread_mutex_unlock(&lock);
-}
-
-/* A child of fork(2) has fibers, also where another thread was in the middle of making a stack. */
-__attribute__((constructor(101))) static void keep_through_forks(void)
-{
-    pthread_atfork(take_lock, give_lock, give_lock);
-}
-
 static struct unri_slab *take_record(void)
 {
     struct unri_slab *slab;
-    take_lock();
+    unri_lock_process();
     for (slab = atomic_load(&records); slab && slab->is_taken; slab = slab->next_record)
         ;
     if (!slab && (slab = calloc(1, sizeof *slab)) != NULL) {
@@ -137,16 +120,16 @@ static struct unri_slab *take_record(void)
     }
     if (slab)
         slab->is_taken = true;
-    give_lock();
+    unri_unlock_process();
     return slab;
 }
 
 static void free_record(struct unri_slab *slab)
 {
-    take_lock();
+    unri_lock_process();
     atomic_store(&slab->base, NULL);
     slab->is_taken = false;
-    give_lock();
+    unri_unlock_process();
 }
 
 static size_t slab_size(const struct unri_slab *slab)
@@ -211,11 +194,11 @@ static long count_protects(void)
 static void count_protects_once(void)
 {
     static bool counted;
-    take_lock();
+    unri_lock_process();
     if (!counted)
         atomic_store(&protects_left, count_protects());
     counted = true;
-    give_lock();
+    unri_unlock_process();
 }
 
 static bool protect(struct unri_slab *slab, char *page)
@@ -501,13 +484,13 @@ static void keep_at_most(struct unri_stacks *stacks, unsigned kept)
 
 static struct unri_stacks *take_left_behind(void)
 {
-    take_lock();
+    unri_lock_process();
     struct unri_stacks *stacks = left_behind;
     if (stacks) {
         left_behind = stacks->next;
         left_behind_count--;
     }
-    give_lock();
+    unri_unlock_process();
     return stacks;
 }
 
@@ -526,14 +509,14 @@ struct unri_stacks *unri_stacks_open(unsigned kept, struct unr_stats *stats)
 
 static bool leave_behind(struct unri_stacks *stacks)
 {
-    take_lock();
+    unri_lock_process();
     bool room = left_behind_count < LEFT_BEHIND_MAX;
     if (room) {
         stacks->next = left_behind;
         left_behind = stacks;
         left_behind_count++;
     }
-    give_lock();
+    unri_unlock_process();
     return room;
 }
 
