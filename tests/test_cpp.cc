@@ -1329,10 +1329,33 @@ task<> abandons()
     MUST(counted::alive == 1);
 }
 
+// A loop that a function runs which was asked to return: its work was not abandoned.
+task<> abandons_nothing_inside()
+{
+    auto waits = []() -> task<int> {
+        auto owns = [c = counted(3)] { return c.number; };
+        co_return co_await unring::work_abandonable(std::move(owns));
+    };
+    std::promise<void> begun;
+    auto               runs_a_loop = [&] {
+        begun.set_value();
+        while (!unr_work_cancelled())
+            std::this_thread::yield();
+        return unring::run(waits());
+    };
+    auto begins = [&]() -> task<> {
+        co_await unring::work([&] { begun.get_future().wait(); });
+    };
+    auto [index, inside, waited] = co_await (unring::work(runs_a_loop) || begins());
+    MUST(index == 1 && waited && inside.get() == 3);
+    MUST(counted::alive == 0);
+}
+
 void threads()
 {
     unring::run(on_threads());
     unring::run(abandons());
+    unring::run(abandons_nothing_inside());
 }
 
 // ---- stops ----

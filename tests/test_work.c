@@ -487,6 +487,52 @@ Test(work, what_is_not_abandoned_is_disposed_of_by_its_loop)
     close_loop();
 }
 
+/* Runs a loop once it was asked to return: work that completes, and work that never begins. */
+static int runs_a_loop(void *argument)
+{
+    struct blocker   *inner = argument;
+    struct unr_signal latched = { 0 };
+    struct unr_loop  *of_its_own;
+    unr_signal_init_latched(&latched);
+    unr_signal_emit(&latched, UNR_CANCEL_ALL);
+    sem_post(&inner[1].begun);
+    while (!unr_work_cancelled())
+        sched_yield();
+    if (unr_loop_open(&of_its_own, NULL) < 0)
+        return -1;
+    unr_start(of_its_own, unr_work_abandonable(&inner[0].work, blocks, &inner[0], dispose), NULL,
+              NULL);
+    unr_start(of_its_own,
+              unr_bind_slot(unr_work_abandonable(&inner[1].work, blocks, &inner[1], dispose),
+                            unr_signal_slot(&latched)),
+              NULL, NULL);
+    unr_loop_run(of_its_own);
+    unr_loop_close(of_its_own);
+    return unr_work_cancelled() ? RESULT : 0;
+}
+
+Test(work, a_disposal_on_the_loop_of_a_function_that_was_asked_to_return_is_not_told)
+{
+    struct blocker  inner[2] = { { .told_at_disposal = true }, { .told_at_disposal = true } };
+    struct seen     seen = { .runs = 0 };
+    struct unr_work outer = { 0 };
+    for (int i = 0; i < 2; i++)
+        init_blocker(&inner[i]);
+    sem_post(&inner[0].go);
+    start(&seen, unr_work(&outer, runs_a_loop, inner));
+    await(&inner[1].begun); /* which the outer function posts */
+    unr_cancel(&outer.op, UNR_CANCEL_ALL);
+    finish(&seen);
+    cr_assert_eq(seen.result.value, RESULT, "the function is told before and after");
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(count_disposals(&inner[i]), 1);
+        cr_assert_not(inner[i].told_at_disposal);
+    }
+    cr_assert_eq(inner[0].calls, 1);
+    cr_assert_eq(inner[1].calls, 0);
+    close_loop();
+}
+
 /* ---- the end of its loop ---- */
 
 Test(work, a_loop_that_closes_waits_for_it)

@@ -102,8 +102,9 @@ UNR_API bool unr_work_cancelled(void);
  * dispose   is called once for each start.  If the work was abandoned, on its thread, when the
  *           function has returned; unr_work_cancelled() is true there.  In every other case, also
  *           if the function never ran, on the loop's thread before `done`;
- *           unr_work_cancelled() is false there, and what the function has found may be moved to
- *           where `done` looks for it.
+ *           unr_work_cancelled() is false there, also if a function that was asked to return
+ *           runs the loop, and what the function has found may be moved to where `done` looks
+ *           for it.
  * Result    as unr_work().
  * Cancels   TOTAL while it waits for a thread.  While it runs, TERMINAL: it ends at once, and the
  *           function runs on by itself.  A request that does not accept TERMINAL is honoured only

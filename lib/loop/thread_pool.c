@@ -35,6 +35,7 @@ static struct pool     pools[UNRI_THREAD_POOLS] = {
 /* What this thread runs; NULL: nothing, as the threads of loops.  A child of fork(2) runs no job:
  * if one has forked, its function goes on in the child, and the job is the parent's. */
 static _Thread_local struct unr_job *running;
+static _Thread_local bool has_left; /* it, between unri_leave_job() and its counterpart */
 
 /* ---- once, and in a child of fork(2) ---- */
 
@@ -306,7 +307,19 @@ void unri_job_arrived(void)
 
 bool unri_job_is_asked(void)
 {
-    return running && __atomic_load_n(&running->asked, __ATOMIC_ACQUIRE);
+    return running && !has_left && __atomic_load_n(&running->asked, __ATOMIC_ACQUIRE);
+}
+
+bool unri_leave_job(void)
+{
+    bool left_before = has_left;
+    has_left = true;
+    return left_before;
+}
+
+void unri_return_to_job(bool left_before)
+{
+    has_left = left_before;
 }
 
 static bool has_jobs_that_run(const struct unr_loop *loop)

@@ -51,6 +51,12 @@ bool unri_job_is_asked(void);
  * most.  Returns whether one still runs; those that do not are posted. */
 bool unri_jobs_await(struct unr_loop *loop);
 
+/* Says that unri_job_is_asked() is false on this thread until unri_return_to_job(), which takes
+ * what this returns; around code of the caller's that is not the job's, though the job may run the
+ * loop that calls it. */
+bool unri_leave_job(void);
+void unri_return_to_job(bool left_before);
+
 /* Waits until no job waits or runs, abandoned ones included: for tests. */
 void unri_jobs_join(void);
 

@@ -198,24 +198,32 @@ static bool handle_request(struct unr_op *op, struct unr_cancel_request request)
     return unri_request(unri_child(op), request);
 }
 
+/* The function of the caller's is called neither by a fiber, though it may be on its stack, nor by
+ * the function of other work, though that may run the loop. */
+static void dispose_on_loop(const struct unr_work_private *p)
+{
+    struct unr_op *left = unri_leave_fiber();
+    bool           left_before = unri_leave_job();
+    p->dispose(p->argument);
+    unri_return_to_job(left_before);
+    unri_return_to_fiber(left);
+}
+
 static void child_done(struct unr_op *op, struct unr_op *child)
 {
     struct unr_work_private *p = &work_of(op)->private_fields;
     if (!p->was_abandoned) {
         free(p->call);
-        p->dispose(p->argument);
+        dispose_on_loop(p);
     }
     unri_end_as_child(op, child);
 }
 
-/* The function of the caller's is not called by a fiber, though it may be on its stack. */
 static void never_began(struct unr_op *op, int error)
 {
     struct unr_work_private *p = &work_of(op)->private_fields;
-    struct unr_op           *left = unri_leave_fiber();
     p->child.result.error = error;
-    p->dispose(p->argument);
-    unri_return_to_fiber(left);
+    dispose_on_loop(p);
 }
 
 static const struct unri_combinator combinator = {

@@ -24,10 +24,12 @@ enum { THREADS = 4 };
 static struct pool     pools[UNRI_THREAD_POOLS];
 static struct unr_job *running;
 static bool            looked_before; /* the function that runs has, before it was asked */
+static bool            has_left;      /* the job that runs: code of a loop that it runs does */
 
 void sim_thread_pool_reset(void)
 {
     running = NULL;
+    has_left = false;
     for (unsigned i = 0; i < UNRI_THREAD_POOLS; i++)
         pools[i] = (struct pool){ .limit = THREADS };
 }
@@ -95,7 +97,9 @@ static void run_and_return(void *context)
     struct unr_job *job = context;
     struct pool    *pool = pool_of(job);
     struct unr_op  *left = unri_leave_fiber();
+    bool            left_before = has_left;
     running = job;
+    has_left = false;
     looked_before = job->asked && unri_choose(2);
     job->run(job);
     looked_before = false;
@@ -107,6 +111,7 @@ static void run_and_return(void *context)
         unr_loop_post(job->loop, &job->task);
     }
     running = NULL;
+    has_left = left_before;
     end_threads(pool);
     look_for_work(pool);
     unri_return_to_fiber(left);
@@ -198,7 +203,19 @@ void unri_job_arrived(void)
 
 bool unri_job_is_asked(void)
 {
-    return running && running->asked && !looked_before;
+    return running && !has_left && running->asked && !looked_before;
+}
+
+bool unri_leave_job(void)
+{
+    bool left_before = has_left;
+    has_left = true;
+    return left_before;
+}
+
+void unri_return_to_job(bool left_before)
+{
+    has_left = left_before;
 }
 
 void unri_workers_limit(unsigned threads)
