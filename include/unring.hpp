@@ -50,6 +50,7 @@
 #include <chrono>
 #include <concepts>
 #include <coroutine>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -156,20 +157,37 @@ namespace detail
 template <class> inline constexpr bool never = false;
 
 /* Makes nanoseconds of any duration: the next whole one, so that no deadline comes early.  What is
- * too long for them is UNR_NEVER. */
+ * too long for them is UNR_NEVER.  A float or double is as long as a double says: 0.1 s are 100 ms.
+ * Integers stay exact, unless the factor of an odd period is too large for that. */
 template <class Rep, class Period>
 constexpr unr_time nanoseconds_of(const std::chrono::duration<Rep, Period> &time) noexcept
 {
     using limits = std::numeric_limits<unr_time>;
-    using std::chrono::duration;
-    long double exact = duration<long double, std::nano>(time).count();
+    using factor = std::ratio_divide<Period, std::nano>;
+    long double exact = std::chrono::duration<long double, std::nano>(time).count();
     if (exact != exact)
         broken("a time", "not a number", "a time is a number, or infinite: UNR_NEVER");
     if (exact >= static_cast<long double>(limits::max()))
         return UNR_NEVER;
     if (exact <= static_cast<long double>(limits::min()))
         return limits::min();
-    return std::chrono::ceil<duration<unr_time, std::nano>>(time).count();
+    constexpr bool is_whole = !std::chrono::treat_as_floating_point_v<Rep>;
+    if constexpr (is_whole && factor::num <= limits::max() / factor::den) {
+        using number = std::common_type_t<Rep, std::intmax_t>;
+        constexpr number den = static_cast<number>(factor::den);
+        const number     count = static_cast<number>(time.count());
+        unr_time         rest = static_cast<unr_time>(count % den) * factor::num;
+        unr_time         whole = static_cast<unr_time>(count / den) * factor::num;
+        return whole + rest / factor::den + (rest % factor::den > 0);
+    } else {
+        using real = std::conditional_t<std::is_same_v<Rep, float> || std::is_same_v<Rep, double>,
+                                        double, long double>;
+        real rounded = static_cast<real>(exact);
+        if (rounded >= static_cast<real>(limits::max()))
+            return UNR_NEVER;
+        unr_time whole = static_cast<unr_time>(rounded);
+        return whole + (static_cast<real>(whole) < rounded);
+    }
 }
 
 template <class Duration>

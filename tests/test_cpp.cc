@@ -447,15 +447,28 @@ void lists()
 // ---- wrappers ----
 
 using seconds = std::chrono::duration<double>;
+using thirds = std::chrono::duration<long long, std::ratio<1, 3>>;
 
 // A time in any unit becomes the next whole nanosecond, and one that is too long is never.
 static_assert(unring::detail::nanoseconds_of(1.5s) == 1'500'000'000);
 static_assert(unring::detail::nanoseconds_of(-1.5s) == -1'500'000'000);
 static_assert(unring::detail::nanoseconds_of(std::chrono::duration<float>(0.25f)) == 250'000'000);
 static_assert(unring::detail::nanoseconds_of(seconds(0.1)) == 100'000'000);
+static_assert(unring::detail::nanoseconds_of(std::chrono::duration<float>(100000.1f)) == 100'000'101'562'500);
+static_assert(unring::detail::nanoseconds_of(std::chrono::duration<float>(0.1f)) == 100'000'002);
+static_assert(unring::detail::nanoseconds_of(seconds(9223372036.854774)) < UNR_NEVER);
+static_assert(unring::detail::nanoseconds_of(seconds(9223372036.854776)) == UNR_NEVER);
 static_assert(unring::detail::nanoseconds_of(std::chrono::duration<double, std::nano>(1.001)) == 2);
 static_assert(unring::detail::nanoseconds_of(std::chrono::duration<int, std::pico>(1001)) == 2);
 static_assert(unring::detail::nanoseconds_of(std::chrono::duration<int, std::ratio<1, 3>>(1)) == 333'333'334);
+static_assert(unring::detail::nanoseconds_of(thirds(-1)) == -333'333'333);
+static_assert(unring::detail::nanoseconds_of(thirds(20'000'000'000)) == 6'666'666'666'666'666'667);
+static_assert(unring::detail::nanoseconds_of(thirds(-20'000'000'000)) == -6'666'666'666'666'666'666);
+static_assert(unring::detail::nanoseconds_of(thirds(30'000'000'000)) == UNR_NEVER);
+static_assert(unring::detail::nanoseconds_of(std::chrono::duration<unsigned long long, std::pico>(-1ull))
+              == 18'446'744'073'709'552);
+static_assert(unring::detail::nanoseconds_of(std::chrono::duration<int, std::ratio<999'999'937, 1'000'000'007>>(1))
+              == 999'999'931);
 static_assert(unring::detail::nanoseconds_of(std::chrono::duration<signed char>(100)) == 100'000'000'000);
 static_assert(unring::detail::nanoseconds_of(std::chrono::hours(1)) == 3'600'000'000'000);
 static_assert(unring::detail::nanoseconds_of(std::chrono::nanoseconds::max()) == UNR_NEVER);
