@@ -31,8 +31,9 @@
  * Nothing here locks.  What belongs to a loop is used on the loop's thread, unless a comment says
  * otherwise.  Destructors throw nothing.
  *
- * gcc 12 destroys a lambda twice that captures by value what has a destructor, and is made inside a
- * co_await expression, here and without unring.  With it, such a lambda is named first:
+ * gcc 12 destroys a lambda twice that captures by value what has a destructor, and any other
+ * aggregate that has such members, if it is made inside a co_await expression, here and without
+ * unring.  With it, such a thing is named first:
  *
  *     auto length = unring::work([text] { return text.size(); });
  *     co_await std::move(length); */

@@ -36,6 +36,7 @@
 #include "../../lib/core/op.h"
 #include "../../lib/core/watchdog.h"
 #include "../../lib/loop/loop.h"
+#include "../../lib/loop/thread_pool.h"
 #include "../../uring/kernel.h"
 #include "model.h"
 
