@@ -2864,8 +2864,8 @@ template <class Body> struct nursery_body {
  * Ends     when the body and all children have ended, whatever happens.
  * Returns  a task<T>: the value of the body.
  * Throws   the first failure, of the body or of a child, which has ended the others.  Later ones
- *          are dropped.  Without a failure, but if a request from outside has ended the body or a
- *          child: its cause.  After cancel() with another cause than -ECANCELED: that.
+ *          are dropped.  If nothing has failed, and a request from outside has ended the body or a
+ *          child, its cause; if cancel() has, its cause unless that is -ECANCELED.
  * Cancels  a request goes to the body and to the children.  Each of them is an operation with a
  *          cancellation state of its own; this is a task.
  * Around   within(5s, with_nursery(...)) gives the block a deadline, shielded(...) a shield. */

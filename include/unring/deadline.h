@@ -33,7 +33,7 @@ struct unr_deadline {
  * when     on CLOCK_MONOTONIC: when it has come, UNR_CANCEL_ALL is requested from `child`, once,
  *          with cause -ETIMEDOUT.  UNR_NEVER does not come.  A deadline that is past at the start
  *          ends `child` before it begins, UNSUBMITTED, unless `child` supports NONE.  A scope
- *          begins all the same: those of its members that do not support NONE end so.
+ *          begins all the same, and its members end so, except those that support NONE.
  * Ends     when `child` has really ended: a success that was on its way stays a success, and a
  *          `child` that supports NONE runs to its end.
  * Result   that of `child`.  unr_timed_out(&result) tells a time-out from other cancellations.
@@ -56,8 +56,8 @@ UNR_API struct unr_op *unr_cancel_at(struct unr_deadline *deadline, struct unr_o
  *          It counts from the start: inside a turn of the loop from unr_loop_now(), which is at
  *          most a millisecond old, and outside from a fresh reading of the clock.  UNR_NEVER does
  *          not end.  A delay of 0 or less ends `child` before it begins, UNSUBMITTED, unless
- *          `child` supports NONE.  A scope begins all the same: those of its members that do not
- *          support NONE end so.
+ *          `child` supports NONE.  A scope begins all the same, and its members end so, except
+ *          those that support NONE.
  * Ends     when `child` has really ended: a success that was on its way stays a success, and a
  *          `child` that supports NONE runs to its end.
  * Result   that of `child`.  unr_timed_out(&result) tells a time-out from other cancellations.

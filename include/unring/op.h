@@ -61,11 +61,11 @@ struct unr_result {
     /* 0, or a negative errno; -ECANCELED exactly when a cancellation took effect.  With one
      * exception, which has the guarantee NONE: a timerfd reports to its unr_read() that the clock
      * was set, and what contains that read may fail with it.  The function of a fiber or of work
-     * that returns -ECANCELED says itself that it was cancelled, also where nobody asked; the cause
-     * is -ECANCELED then. */
+     * that returns -ECANCELED says itself that it was cancelled, also where nobody asked. */
     int error;
-    /* The cause of the first request that was honoured.  Where none was: of the first that came
-     * after completion, else of the last that was refused, else 0. */
+    /* The cause of the first request that was honoured; of work, of the first that its function was
+     * told of; of what has cancelled itself, -ECANCELED.  Where none of these is: of the first that
+     * came after completion, else of the last that was refused, else 0. */
     int cause;
     union {
         uint64_t bytes;  /* transferred so far, also on an error and on cancellation */

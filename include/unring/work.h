@@ -65,10 +65,10 @@ struct unr_work {
  *
  * argument  lent until `done`.
  * Order     pieces of work begin in the order in which they were started.
- * Result    as the function returns, see unr_fiber_fn: value, or error.  A function that returns
- *           -ECANCELED though it was not told says so of its own: cause -ECANCELED, guarantee
- *           TERMINAL, and the verdict is what became of the requests that it was not told of: NONE,
- *           RUNNING or TOO_LATE.
+ * Result    as the function returns, see unr_fiber_fn: value, or error.  A function that was
+ *           not told, and returns -ECANCELED, has cancelled itself: cause -ECANCELED, guarantee
+ *           TERMINAL, and a verdict that says what became of the requests that it was not told of:
+ *           NONE, RUNNING or TOO_LATE.
  * Cancels   TOTAL while it waits for a thread: the function never runs, and the verdict is
  *           UNSUBMITTED.  While it runs, TERMINAL: unr_work_cancelled() says so to the function,
  *           and if that returns -ECANCELED or the cause, it was cancelled, with the cause of the
@@ -79,8 +79,8 @@ struct unr_work {
  * Fork      a child of fork(2) that the function makes may go on in it, and open loops and start
  *           work of its own.  The operation is the parent's: in the child unr_work_cancelled() is
  *           false, and when the function returns, its thread ends.  If it is the last, the child
- *           exits with status 0, pthread_exit(3); threads that have run work of the child's keep it
- *           for some seconds more.  A child that is to end at once calls _exit(2).
+ *           exits with status 0, pthread_exit(3); threads that have run work of the child's keep
+ *           it running for some seconds more.  A child that is to end at once calls _exit(2).
  * Broken    a C++ exception, longjmp(3) or pthread_exit(3) that leaves the function; unr_await()
  *           in it.
  * Memory    allocates nothing but a thread, where one is made.

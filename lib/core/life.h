@@ -222,7 +222,8 @@ static inline uint32_t unri_started_ms(const struct unr_op *op)
     return (uint32_t)op->result.error;
 }
 
-/* Tells whether an operation still knows when it was started. */
+/* Tells whether an operation still knows when it was started.  When its own last completion is in,
+ * the res of that takes the place of the time: unri_res(). */
 static inline bool unri_knows_its_start(const struct unr_op *op)
 {
     const struct unr_op_private *p = &op->private_fields;

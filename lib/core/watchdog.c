@@ -39,8 +39,8 @@ static struct dog {
     struct unri_watch *watches;
 } * dog;
 
-/* Two threads may map one at a time: the first counts.  No lock is held, for a child of fork(2)
- * would find it locked for ever. */
+/* If two threads map one at the same time, the first counts.  No lock is taken, because a child of
+ * fork(2) might find it locked for ever. */
 static bool map_dog(void)
 {
     struct dog *none = NULL, *mapped;

@@ -3,7 +3,7 @@
 #include "../core/lock.h"
 #include "loop.h"
 
-static struct unri_whole_loop *unri_loops; /* with the lock of the process */
+static struct unri_whole_loop *unri_loops; /* guarded by the lock of the process */
 
 void unri_loops_enter(struct unri_whole_loop *whole)
 {

@@ -20,7 +20,7 @@ struct pool {
     unsigned        waiting; /* jobs */
     struct unr_job *runs;    /* the jobs that are not abandoned, newest first */
     unsigned        threads, busy;
-    unsigned        limit; /* 0: that by default, which nobody has needed yet */
+    unsigned        limit; /* 0, until it is first needed: workers_by_default() */
 };
 
 enum { IDLE_SECONDS = 10, WORKERS_MIN = 4, RESOLVERS = 4, STACK_MIN = 1 << 20 };
