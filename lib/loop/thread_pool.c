@@ -80,13 +80,13 @@ static void in_parent(void)
 static void in_child(void)
 {
     running = NULL;
-    pthread_mutex_init(&lock, NULL);
     prepare_conditions();
     for (unsigned i = 0; i < UNRI_THREAD_POOLS; i++) {
         struct pool *pool = &pools[i];
         pool->first = pool->last = pool->runs = NULL;
         pool->waiting = pool->threads = pool->busy = 0;
     }
+    pthread_mutex_unlock(&lock);
 }
 
 /* Runs before the program's own constructors.  At the first start it would be too late: another
