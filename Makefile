@@ -96,6 +96,9 @@ SANITIZE_tsan := -fsanitize=thread
 SANITIZE_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 SANITIZE      := $(SANITIZE_$(VARIANT))
 
+# A process of a test is short, and loading these libraries a good part of it.  clang's are static anyway.
+STATIC_asan := $(if $(findstring clang,$(CC)),,-static-libasan -static-libubsan)
+
 ifneq ($(filter tsan-default fuzz-default,$(VARIANT)-$(origin CC)),)
 CC := clang
 endif
@@ -191,6 +194,7 @@ $(EXAMPLES_CPP): $(BUILD)/%_cpp: %.cpp include/unring.hpp $(HEADERS) $(EXAMPLE_C
 			-ffile-prefix-map=$(CURDIR)=. -o $@ $(filter %.cpp %.o %.a,$^) -lm $(URING_LIBS) -pthread; \
 	fi
 
+$(TESTS): private LDFLAGS += $(STATIC_$(VARIANT))
 $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_COMMON) $(BUILD)/libunring.a
 	$(call link,$(CRITERION_LIBS) -lm)
 
@@ -286,8 +290,8 @@ LEFT_OUT := $(BUILD)/tests/tools/left_out
 
 # Most parts keep one core busy, so there are two rows of them, which take about as long.  What the second row prints is shown
 # behind the first.
-ROW        := tests floors exception addresses cpp gdb demo proxy fibers echo stress headers install
-ROW_BESIDE := sim model
+ROW        := tests floors exception addresses cpp gdb demo proxy fibers echo stress headers
+ROW_BESIDE := sim model install
 
 check: deps
 	@+$(again) check-programs $(MODEL)
@@ -316,12 +320,15 @@ check-programs: kernel-programs sim
 check-tests: $(EXAMPLES) $(TESTS)
 	@BUILD='$(BUILD)' CC='$(CC)' VARIANT='$(VARIANT)' FILTER='$(FILTER)' tests/run $(TESTS)
 
+# ThreadSanitizer has nothing to look at in a suite of one thread.  The threads of test_table touch no loop.
+THREADED_SUITES = $(filter-out table,$(shell grep -lE 'pthread_create|\<fork\(|unr_(work|resolve)' tests/test_*.c | sed 's|.*/test_||; s|\.c$$||'))
+check-tsan: private SUITES = TESTS='$(THREADED_SUITES:%=build/tsan/tests/test_%)'
 check-tsan: tsan-deps
 # gcc's looks for frames that are used behind their return only when it is asked to.
 check-asan: export ASAN_OPTIONS := detect_stack_use_after_return=1:$(ASAN_OPTIONS)
 check-asan check-tsan: check-%: deps
-	@+$(again) VARIANT=$* kernel-programs
-	@+$(again) VARIANT=$* check-rows ROW=tests ROW_BESIDE='cpp demo proxy fibers echo stress'
+	@+$(again) VARIANT=$* kernel-programs $(SUITES)
+	@+$(again) VARIANT=$* check-rows ROW=tests ROW_BESIDE='cpp demo proxy fibers echo stress' $(SUITES)
 
 # The tests of test_table run on either kind of ring in any case.
 check-plain: deps

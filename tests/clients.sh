@@ -91,7 +91,13 @@ begin() {
     : >"$dir/out" && : >"$dir/err" # now, as the one started last may still be found in them otherwise
     "$@" >"$dir/out" 2>"$dir/err" &
     program_pid=$!
-    until_line out "$pattern" || exit 1
+    until_true "no '$pattern' in out" has_begun "$pattern" && has_lines out "$pattern" && return
+    fail "it has ended without '$pattern'"
+    exit 1
+}
+
+has_begun() {
+    has_lines out "$1" || has_ended "$program_pid"
 }
 
 # start PATH ARGUMENT...: one that listens; sets $port, too.
