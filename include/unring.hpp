@@ -2682,8 +2682,10 @@ class nursery
      * cause    below 0.  -ECANCELED: on purpose, so that with_nursery() has nothing to report. */
     void cancel(unsigned types = UNR_CANCEL_ALL, int cause = -ECANCELED) noexcept
     {
-        if (!own_cause_)
+        if (!own_cause_) {
             own_cause_ = cause;
+            own_comes_first_ = types == UNR_CANCEL_ALL && !group_.op.result.requested;
+        }
         request(types, cause);
     }
     /* Returns how many children have not ended. */
@@ -2737,16 +2739,32 @@ class nursery
     }
 
     /* Tells whether it was what was requested of the nursery that has cancelled the body or a
-     * child.  The scope hears of all requests.  A closing loop has ended it where it takes no more.
-     */
+     * child.  The scope hears of all requests, and the group of those from outside; each tells the
+     * cause of the first.  A closing loop has ended it where it takes no more. */
     bool explains(const result &status) const noexcept
     {
-        const unr_result &asked = scope_.op.result;
+        const unr_result &asked = scope_.op.result, &outside = group_.op.result;
         if (!status.cancelled())
             return false;
         if (status.cause == -ESHUTDOWN && (asked.requested || !unr_in_flight(&scope_.op)))
             return true;
-        return asked.requested && (several_causes_ || status.cause == asked.cause);
+        return asked.requested
+               && (several_causes_ || status.cause == asked.cause
+                   || (outside.requested && status.cause == outside.cause));
+    }
+    /* Tells, of what a request has cancelled, whether that was cancel().  Of the same cause from
+     * outside the first counts, if cancel() has asked for all types. */
+    bool is_own(const result &status) const noexcept
+    {
+        const unr_result &outside = group_.op.result;
+        if (!outside.requested)
+            return own_cause_ && (several_causes_ || status.cause == own_cause_);
+        return status.cause == own_cause_ && (own_comes_first_ || status.cause != outside.cause);
+    }
+    void keep_cause(const result &status) noexcept
+    {
+        if (!outside_cause_ && explains(status) && !is_own(status))
+            outside_cause_ = status.cause;
     }
     bool is_failure(const result &status) const noexcept
     {
@@ -2775,6 +2793,7 @@ class nursery
     void child_ended(const result &status) noexcept
     {
         child_was_cancelled_ |= explains(status);
+        keep_cause(status);
         if (--children_ == 0)
             wait_.end();
     }
@@ -2792,6 +2811,7 @@ class nursery
         nursery *n = static_cast<nursery *>(self);
         if (finished == n->body_) {
             result status(finished->result);
+            n->keep_cause(status);
             if (n->is_failure(status))
                 n->fail(nullptr, status.outcome());
             unr_scope_close(&n->scope_);
@@ -2806,7 +2826,9 @@ class nursery
     detail::sure_wait  wait_; /* for children that begin while the loop is being closed */
     std::exception_ptr failure_;
     std::size_t        children_ = 0;
-    int                own_cause_ = 0; /* of the first cancel() */
+    int                own_cause_ = 0;     /* of the first cancel() */
+    int                outside_cause_ = 0; /* of the first end that something else has requested */
+    bool               own_comes_first_ = false;
     bool               failed_ = false;
     bool               several_causes_ = false;
     bool               child_was_cancelled_ = false;
@@ -2833,18 +2855,19 @@ template <class Body> struct nursery_body {
     }
 
   private:
-    /* A block that was stopped on purpose has nothing to report, if it has no value to give. */
+    /* A block that was stopped on purpose has nothing to report, if it has no value to give.  One
+     * that has failed without an exception has the error in its value. */
     static value leave(nursery &n, outcome<value> left)
     {
-        const unr_result &outside = n.group_.op.result;
-        bool              cancelled = !left || n.child_was_cancelled_;
-        bool              on_purpose = !outside.requested && n.own_cause_ == -ECANCELED;
+        bool cancelled = !n.failed_ && (!left || n.child_was_cancelled_);
+        bool on_purpose = !n.outside_cause_ && n.own_cause_ == -ECANCELED;
         if (n.failure_)
             std::rethrow_exception(n.failure_);
-        if (!n.failed_ && cancelled && on_purpose && std::is_void_v<value>)
-            return value();
+        if constexpr (std::is_void_v<value>)
+            if (cancelled && on_purpose)
+                return;
         if (left && cancelled && !on_purpose)
-            throw_error(outside.requested ? outside.cause : n.own_cause_, "nursery");
+            throw_error(n.outside_cause_ ? n.outside_cause_ : n.own_cause_, "nursery");
         return left.get();
     }
 };

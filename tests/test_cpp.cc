@@ -1092,6 +1092,13 @@ task<std::unique_ptr<int>> sums(int n)
     co_return sum; // when they have ended
 }
 
+struct no_default {
+    int number;
+    explicit no_default(int n) : number(n)
+    {
+    }
+};
+
 task<> nursery_ends()
 {
     MUST(*co_await sums(100) == 5050);
@@ -1131,6 +1138,15 @@ task<> nursery_ends()
         co_return;
     })) == "nursery: Stale file handle");
 
+    // a value that is made of nothing, and one that is an error
+    MUST((co_await unring::with_nursery([](unring::nursery &) -> task<no_default> { co_return no_default(7); })).number
+         == 7);
+    auto reads = [](unring::nursery &nursery) -> task<result> {
+        nursery.spawn(through_errors());
+        co_return co_await unring::read(-1, nullptr, 0, 0);
+    };
+    MUST((co_await unring::with_nursery(reads)).error == -EBADF);
+
     // in a fiber, and around one
     co_await unring::fiber([] {
         MUST(unring::await(unring::with_nursery([](unring::nursery &nursery) -> task<int> {
@@ -1138,6 +1154,45 @@ task<> nursery_ends()
             co_return 3;
         })) == 3);
     });
+}
+
+// Of two requests it tells the one that has ended something: cancel() before, from outside too late.
+task<> nursery_asked_twice()
+{
+    auto goes_on = []() -> task<> { MUST(co_await unring::sleep_for(2ms)); };
+    auto value = [&](unring::nursery &nursery) -> task<int> {
+        nursery.spawn(through_errors());
+        nursery.cancel();
+        co_await unring::shielded(goes_on());
+        co_return 5;
+    };
+    auto [index, left] = co_await unring::any(unring::within(1ms, unring::with_nursery(value)));
+    MUST(index == 0 && left.status().verdict == UNR_VERDICT_TOO_LATE && left.get() == 5);
+
+    // a request from outside that ends one child is no failure of that one, which would end the others
+    pair           sockets;
+    char           full[4096] = {};
+    unring::signal signal;
+    while (::send(sockets.here(), full, sizeof full, MSG_DONTWAIT) > 0)
+        ;
+    auto drains = [&]() -> task<> {
+        (co_await unring::this_task::state).reset(unr_let_partial, unr_let_partial);
+        co_await unring::with_nursery([&](unring::nursery &nursery) -> task<> {
+            nursery.spawn(unring::send(sockets.here(), full, sizeof full, MSG_WAITALL));
+            nursery.spawn([&]() -> task<> {
+                co_await unring::shielded(goes_on());
+                MUST(co_await unring::nop());
+            });
+            nursery.cancel(UNR_CANCEL_TOTAL);
+            co_return;
+        });
+    };
+    auto asks = [&]() -> task<> {
+        co_await unring::nop();
+        MUST(signal.emit(UNR_CANCEL_PARTIAL, -7) == 1);
+    };
+    auto both = co_await (unring::bind(drains(), signal) && asks());
+    MUST(code_thrown([&] { std::get<0>(both.members).get(); }) == 7);
 }
 
 task<> cleans_up()
@@ -1168,6 +1223,7 @@ task<> cleans_up()
 void nurseries()
 {
     unring::run(nursery_ends());
+    unring::run(nursery_asked_twice());
     unring::run(cleans_up());
 }
 
