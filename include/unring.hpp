@@ -195,7 +195,7 @@ template <class Duration>
 constexpr unr_time
 nanoseconds_of(const std::chrono::time_point<std::chrono::steady_clock, Duration> &when) noexcept
 {
-    return nanoseconds_of(when.time_since_epoch());
+    return detail::nanoseconds_of(when.time_since_epoch());
 }
 
 } // namespace detail
@@ -631,7 +631,7 @@ template <class T = void> class [[nodiscard]] outcome
      * std::system_error. */
     T get()
     {
-        if (!*this && !returned_.exception())
+        if (!returned_.has_value() && !returned_.exception())
             throw_error(status_.error ? status_.outcome() : -ECANCELED, status_.operation());
         return returned_.take();
     }
@@ -849,7 +849,7 @@ class function<Function, Outcome>
             }
             Outcome take(const unr_result &ended) noexcept
             {
-                return Outcome(ended, op_in(memory_));
+                return Outcome(ended, detail::op_in(memory_));
             }
 
           private:
@@ -1038,7 +1038,7 @@ template <operand T> decltype(auto) as_operation(T &&what)
 {
     static_assert(may_be_kept<T>, "a task, and what contains one, is used once: std::move(it)");
     if constexpr (!may_be_kept<T>)
-        return as_operation(std::move(const_cast<std::remove_cvref_t<T> &>(what)));
+        return detail::as_operation(std::move(const_cast<std::remove_cvref_t<T> &>(what)));
     else if constexpr (operation<T>)
         return std::forward<T>(what);
     else if constexpr (makes_operation<T>)
@@ -1049,7 +1049,7 @@ template <operand T> decltype(auto) as_operation(T &&what)
 
 /* The type of operation that it makes. */
 template <operand T>
-using operation_of = std::remove_cvref_t<decltype(as_operation(std::declval<T>()))>;
+using operation_of = std::remove_cvref_t<decltype(detail::as_operation(std::declval<T>()))>;
 
 template <operand T> using place_of = typename operation_of<T>::place;
 
@@ -1118,7 +1118,7 @@ class [[nodiscard]] wrapper<Function, Inner>
 template <auto Function, operand Inner, class... Arguments>
 auto wrap(Inner &&inner, Arguments... arguments)
 {
-    return wrapper<Function, operation_of<Inner>>(as_operation(std::forward<Inner>(inner)),
+    return wrapper<Function, operation_of<Inner>>(detail::as_operation(std::forward<Inner>(inner)),
                                                   arguments...);
 }
 
@@ -1472,7 +1472,7 @@ template <group_function Make, operation... Members> class [[nodiscard]] group
         }
         template <std::size_t... I> auto take(const unr_result &ended, std::index_sequence<I...>)
         {
-            bool began = has_begun(group_);
+            bool began = detail::has_begun(group_);
             return outcomes<outcome_of<Members>...>{
                 began ? static_cast<int>(ended.value) : -1,
                 result(ended, &group_.op),
@@ -1506,8 +1506,8 @@ auto append(group<Make, Members...> &&first, More &&...more)
 
 template <group_function Make, operand... Members> auto group_of(Members &&...members)
 {
-    return group<Make, operation_of<Members>...>(std::in_place,
-                                                 as_operation(std::forward<Members>(members))...);
+    return group<Make, operation_of<Members>...>(
+        std::in_place, detail::as_operation(std::forward<Members>(members))...);
 }
 
 template <class Member> std::vector<Member> copy_of(const std::vector<Member> &members)
@@ -1547,7 +1547,7 @@ template <group_function Make, operation Member> class [[nodiscard]] group_list
         }
         auto take(const unr_result &ended)
         {
-            bool                             began = has_begun(group_);
+            bool                             began = detail::has_begun(group_);
             outcome_list<outcome_of<Member>> left;
             left.index = began ? static_cast<int>(ended.value) : -1;
             left.status = result(ended, &group_.op);
@@ -1623,7 +1623,7 @@ template <operation Member> auto all(const std::vector<Member> &members)
 template <detail::operand A, detail::operand B>
 requires(operation<A> || operation<B>) auto operator||(A &&a, B &&b)
 {
-    return any(std::forward<A>(a), std::forward<B>(b));
+    return unring::any(std::forward<A>(a), std::forward<B>(b));
 }
 
 template <operation... Members, detail::operand B>
@@ -1636,7 +1636,7 @@ auto operator||(detail::group<::unr_any, Members...> &&a, B &&b)
 template <detail::operand A, detail::operand B>
 requires(operation<A> || operation<B>) auto operator&&(A &&a, B &&b)
 {
-    return all(std::forward<A>(a), std::forward<B>(b));
+    return unring::all(std::forward<A>(a), std::forward<B>(b));
 }
 
 template <operation... Members, detail::operand B>
@@ -1749,7 +1749,7 @@ template <operation Op> class awaiter
     }
     auto await_resume()
     {
-        return value_from(place_.take(described_->result));
+        return detail::value_from(place_.take(described_->result));
     }
 
   private:
@@ -1791,7 +1791,7 @@ class promise_base
 
     template <operand Op> auto await_transform(Op &&op)
     {
-        return awaiter<operation_of<Op>>(as_operation(std::forward<Op>(op)));
+        return awaiter<operation_of<Op>>(detail::as_operation(std::forward<Op>(op)));
     }
     template <class T> auto await_transform(task<T> &&child) noexcept
     {
@@ -2589,7 +2589,8 @@ template <class From, class Handler, class Start>
 void spawn(unr_loop *loop, From &&what, Handler handler, Start start)
 {
     using box = spawned<operation_of<From>, Handler>;
-    auto made = std::make_unique<box>(as_operation(std::forward<From>(what)), std::move(handler));
+    auto made =
+        std::make_unique<box>(detail::as_operation(std::forward<From>(what)), std::move(handler));
     unr_op *described = made->describe(loop);
     start(described, box::done, made.release());
 }
@@ -2850,8 +2851,8 @@ template <class Body> struct nursery_body {
         co_await unring::described(n.describe(described));
         while (n.children_)
             co_await unring::described(n.wait_.describe(nullptr));
-        co_return leave(n,
-                        place.take(has_begun(n.group_) ? described->result : n.group_.op.result));
+        co_return leave(
+            n, place.take(detail::has_begun(n.group_) ? described->result : n.group_.op.result));
     }
 
   private:
@@ -2859,14 +2860,15 @@ template <class Body> struct nursery_body {
      * that has failed without an exception has the error in its value. */
     static value leave(nursery &n, outcome<value> left)
     {
-        bool cancelled = !n.failed_ && (!left || n.child_was_cancelled_);
+        bool has_value = static_cast<bool>(left);
+        bool cancelled = !n.failed_ && (!has_value || n.child_was_cancelled_);
         bool on_purpose = !n.outside_cause_ && n.own_cause_ == -ECANCELED;
         if (n.failure_)
             std::rethrow_exception(n.failure_);
         if constexpr (std::is_void_v<value>)
             if (cancelled && on_purpose)
                 return;
-        if (left && cancelled && !on_purpose)
+        if (has_value && cancelled && !on_purpose)
             throw_error(n.outside_cause_ ? n.outside_cause_ : n.own_cause_, "nursery");
         return left.get();
     }

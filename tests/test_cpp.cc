@@ -639,9 +639,39 @@ task<> values()
     co_return;
 }
 
+// What belongs to a value has names of its own, some of which are unring's: unring.hpp means its own.
+namespace names_of_a_value {
+struct value {
+    int number = 1;
+};
+template <class A, class B> bool any(A &&, B &&);
+template <class A, class B> bool all(A &&, B &&);
+template <class A> void as_operation(A &&);
+template <class A> void value_from(A &&, int = 0);
+
+task<value> one()
+{
+    co_return value();
+}
+
+task<int> sum()
+{
+    auto either = co_await (one() || one() || unring::nop());
+    auto both = co_await (one() && one() && unring::nop());
+    auto nursery = co_await unring::with_nursery([](unring::nursery &children) -> task<value> {
+        children.spawn(one() && one());
+        co_return co_await one();
+    });
+    auto [first, second, nop] = std::move(both).values();
+    MUST(either.index >= 0 && nop.error == 0);
+    co_return first.number + second.number + nursery.number;
+}
+} // namespace names_of_a_value
+
 void tasks()
 {
     unring::run(values());
+    MUST(unring::run(names_of_a_value::sum()) == 3);
     MUST(counted::alive == 0);
     MUST(unring::run(returns(42)) == 42);
     MUST(unring::run([value = 43] { return returns(value); }) == 43);
