@@ -252,10 +252,21 @@ class descriptor
     int fd_ = -1;
 };
 
+namespace detail
+{
+
+/* Turns the sign of a code.  A cause may be any number below 0; the least stays as it is. */
+constexpr int negated(int code) noexcept
+{
+    return static_cast<int>(0u - static_cast<unsigned>(code));
+}
+
+} // namespace detail
+
 /* Throws a negative errno as a std::system_error, whose text begins with `what`. */
 [[noreturn]] inline void throw_error(int error, const char *what = "unring")
 {
-    throw std::system_error(-error, std::system_category(), what);
+    throw std::system_error(detail::negated(error), std::system_category(), what);
 }
 
 /* The result of an operation, with what is often asked of it. */
@@ -395,10 +406,13 @@ class loop
     {
         unr_loop_stop(loop_);
     }
-    /* Closes it before the destructor does: unr_loop_close().  Returns 0 or a negative errno. */
+    /* Closes it before the destructor does: unr_loop_close().  Until then it is the loop of what is
+     * in flight, which may start others.  Returns 0 or a negative errno. */
     int close() noexcept
     {
-        return unr_loop_close(std::exchange(loop_, nullptr));
+        int error = unr_loop_close(loop_);
+        loop_ = nullptr;
+        return error;
     }
     unr_loop *get() const noexcept
     {
@@ -554,7 +568,7 @@ inline int error_of(const std::exception_ptr &exception) noexcept
         const std::error_code &code = caught.code();
         bool                   known =
             code.category() == std::system_category() || code.category() == std::generic_category();
-        return known && code.value() > 0 && code.value() < 4096 ? -code.value() : -ENOTRECOVERABLE;
+        return known && negated(code.value()) < 0 ? negated(code.value()) : -ENOTRECOVERABLE;
     } catch (const std::bad_alloc &) {
         return -ENOMEM;
     } catch (...) {
@@ -725,7 +739,8 @@ using outcome_of = decltype(std::declval<typename std::remove_cvref_t<Op>::place
  *
  * Memory   a structure of C that begins with its struct unr_op; zeroed.
  * Outcome  a result; or an opened, if that is named.
- * Cancels  as what is described. */
+ * Cancels  as what is described.
+ * Throws   what `describe` throws, where the operation would begin. */
 template <class Memory, class Outcome, std::invocable<Memory *> Describe>
 class [[nodiscard]] describing
 {
@@ -1741,7 +1756,8 @@ template <operation Op> class awaiter
     {
         return false;
     }
-    template <class Promise> void await_suspend(std::coroutine_handle<Promise> self) noexcept
+    /* What describes it may throw: then nothing has begun, and the coroutine goes on. */
+    template <class Promise> void await_suspend(std::coroutine_handle<Promise> self)
     {
         driver &d = *self.promise().driver_;
         described_ = place_.describe(d.loop());

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <atomic>
+#include <climits>
 #include <cstring>
 #include <functional>
 #include <future>
@@ -720,6 +721,23 @@ task<> early()
         what = caught.what();
     }
     MUST(what == "made");
+
+    int  caught = 0;
+    auto fails = unring::op([](unring::raw::op *) -> unr_op * { throw std::runtime_error("described"); });
+    for (int i = 0; i < 3; i++) {
+        try { // while it is described
+            if (i == 0)
+                co_await fails;
+            else if (i == 1)
+                co_await (unring::sleep_for(1h) && fails);
+            else
+                co_await unring::fiber([&] { unring::await(fails); });
+        } catch (const std::runtime_error &error) {
+            caught += error.what() == std::string("described");
+        }
+        MUST(co_await unring::nop());
+    }
+    MUST(caught == 3);
 }
 
 void early_exceptions()
@@ -921,6 +939,14 @@ task<> ends_by_request()
     MUST(left.status().timed_out() && left.status().guarantee == UNR_CANCEL_TERMINAL && index == 0);
     MUST(code_thrown([&, &left = left] { left.get(); }) == ETIMEDOUT);
 
+    // as with any other cause, also one that is no errno
+    for (int cause : { -70000, INT_MIN }) {
+        unring::started asked(co_await unring::this_task::loop, through_errors());
+        co_await asked.stop(UNR_CANCEL_ALL, cause);
+        auto told = asked.take();
+        MUST(told.status().cancelled() && told.status().cause == cause);
+    }
+
     // a deadline of its own is an error of its own
     auto own = []() -> task<> { (co_await unring::within(1ms, endless())).or_throw(); };
     auto [which, mine] = co_await unring::any(own());
@@ -970,6 +996,15 @@ void spawning()
     unring::spawn(loop, through_errors());
     loop.run_once(0s);
     MUST(loop.close() == 0);
+
+    { // what ends while a loop is being closed may start others
+        int          ended = 0;
+        unring::loop again;
+        unring::spawn(again, endless(), [&](result) {
+            unring::spawn(again, unring::nop(), [&](result r) { ended += r.cause == -ESHUTDOWN; });
+        });
+        MUST(again.close() == 0 && ended == 1 && !again.get());
+    }
 
     unring::loop closing; // though it lets nothing in
     unring::spawn(closing, []() -> task<> {
