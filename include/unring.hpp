@@ -693,6 +693,19 @@ template <class Outcome> void throw_failure_of(Outcome &left)
     }
 }
 
+/* Returns the exception that an outcome, or that of a group, has; of others NULL. */
+template <class Outcome> std::exception_ptr exception_of(const Outcome &left) noexcept
+{
+    if constexpr (requires {
+                      {
+                          left.exception()
+                          } -> std::same_as<std::exception_ptr>;
+                  })
+        return left.exception();
+    else
+        return nullptr;
+}
+
 /* An outcome's value in a tuple, where there is no void.  Throws what there is instead. */
 template <class Outcome> auto value_or_throw(Outcome &&left)
 {
@@ -1398,6 +1411,19 @@ template <class... Outcomes> struct outcomes {
         return *this;
     }
 
+    /* Returns, if the group has failed, the exception of the member that decided, or NULL. */
+    std::exception_ptr exception() const noexcept
+    {
+        std::exception_ptr exception;
+        std::apply(
+            [&](const auto &...member) {
+                int i = 0;
+                ((i++ == index ? void(exception = detail::exception_of(member)) : void()), ...);
+            },
+            members);
+        return status.error ? exception : nullptr;
+    }
+
     /* Returns the values of all members in a tuple, with std::monostate for void.  Throws, if one
      * has none, what the member that decided has thrown, or else the first without a value. */
     auto values() &&
@@ -1432,6 +1458,27 @@ template <class Outcome> struct outcome_list {
     int                  index;
     result               status; /* of the group */
     std::vector<Outcome> members{};
+
+    /* Throws, if the group has failed, what the member that decided has thrown, or its error. */
+    outcome_list or_throw() &&
+    {
+        or_throw();
+        return std::move(*this);
+    }
+    outcome_list &or_throw() &
+    {
+        if (status.error && index >= 0)
+            detail::throw_failure_of(members[static_cast<std::size_t>(index)]);
+        status.or_throw();
+        return *this;
+    }
+    /* Returns, if the group has failed, the exception of the member that decided, or NULL. */
+    std::exception_ptr exception() const noexcept
+    {
+        return status.error && index >= 0
+                   ? detail::exception_of(members[static_cast<std::size_t>(index)])
+                   : nullptr;
+    }
 };
 
 namespace detail
@@ -2593,11 +2640,14 @@ template <operation Op, class Handler> class spawned
 /* Nobody wants the outcome.  An exception that tells nothing but that the operation was cancelled
  * is expected; any other ends the process, as one that leaves a thread does. */
 struct detached {
-    template <class Outcome> void operator()(Outcome &&left) const noexcept
+    static constexpr bool wants_status = true;
+
+    template <class Outcome>
+    void operator()(const Outcome &left, const result &status) const noexcept
     {
-        if constexpr (is_outcome<std::remove_cvref_t<Outcome>>)
-            if (left.exception() && !left.status().cancelled())
-                std::rethrow_exception(left.exception());
+        std::exception_ptr exception = exception_of(left);
+        if (exception && !status.cancelled())
+            std::rethrow_exception(exception);
     }
 };
 
@@ -2618,8 +2668,9 @@ void spawn(unr_loop *loop, From &&what, Handler handler, Start start)
  * what     a task; an operation; a lambda that returns one, which is kept as long: so it may
  *          capture; or what a function of C has described.  A task runs to its first await here.
  * handler  called with the outcome when it has ended, and what it has used is destroyed; it throws
- *          nothing.  Without one the outcome is dropped: an exception then ends the process, as it
- *          does in a thread, unless the operation was cancelled.
+ *          nothing.  Without one the outcome is dropped: an exception, of a group that of the
+ *          member that decided, then ends the process, as it does in a thread, unless the
+ *          operation was cancelled.
  * Memory   allocated here, and freed at its end.  Throws std::bad_alloc, and nothing has begun.
  * Closing  a loop that is closed cancels it.
  * Threads  the loop's; any one thread before the loop has first run. */

@@ -438,6 +438,16 @@ task<> many()
     MUST(any.index == 1 && any.members[0].cancelled() && any.members[1] && any.members[2].cancelled());
     auto none = co_await unring::any(std::vector<sleep>{});
     MUST(none.index == -1 && none.status && none.members.empty());
+    none.or_throw();
+
+    tasks.clear();
+    tasks.push_back(returns(1));
+    tasks.push_back(throws("in a list"));
+    auto failed = co_await unring::all(std::move(tasks));
+    MUST(failed.exception() && words_thrown([&] { failed.or_throw(); }) == "in a list");
+    std::vector reads(1, unring::recv(-1, nullptr, 0, 0));
+    auto        errors = co_await unring::any(reads);
+    MUST(!errors.exception() && words_thrown([&] { std::move(errors).or_throw(); }) == "recv: Bad file descriptor");
 }
 
 void lists()
@@ -1019,6 +1029,13 @@ void spawning()
         unring::spawn(another, throws("nobody takes it"));
         another.run();
     });
+    aborts("nobody takes it", [] { // nor from a group
+        unring::loop another;
+        unring::spawn(another, endless() && (throws("nobody takes it") || throws("nobody takes it")));
+        another.run();
+    });
+    unring::spawn(loop = unring::loop(), returns(1) || throws("it has not decided"));
+    loop.run();
 }
 
 task<> counts(int &ended, unring::signal &idle)
@@ -1190,6 +1207,9 @@ task<> nursery_ends()
     MUST(co_await words(fails_by(throws("child"))) == "child");
     MUST(co_await words(fails_by(unring::recv(-1, nullptr, 0, 0))) == "recv: Bad file descriptor");
     MUST(co_await words(fails_by(unring::nop() && unring::recv(-1, nullptr, 0, 0))) == "recv: Bad file descriptor");
+    std::vector<task<int>> list;
+    list.push_back(throws("in a list"));
+    MUST(co_await words(fails_by(unring::all(std::move(list)))) == "in a list");
     MUST(co_await words(fails_by(returns_result(-EPIPE).named("session"))) == "session: Broken pipe");
     MUST(co_await words(fails_by(unring::fiber([] { throw std::runtime_error("fiber"); }))) == "fiber");
     MUST(co_await words(fails_by(unring::within(1ms, endless()))) == "timer: Connection timed out"); // its own deadline
