@@ -582,6 +582,22 @@ template <class T> class returned
     static_assert(!std::is_reference_v<T>, "a task or a fiber returns a value: return a pointer");
 
   public:
+    returned() noexcept = default;
+    returned(const returned &other) = default;
+    returned &operator=(const returned &other) = default;
+    /* What the move of a value throws takes the place of the value: the move itself throws
+     * nothing, as it happens where an operation has ended, and what it has left is kept. */
+    returned(returned &&other) noexcept
+    {
+        take_from(other);
+    }
+    returned &operator=(returned &&other) noexcept
+    {
+        if (this != &other)
+            take_from(other);
+        return *this;
+    }
+
     template <class... Arguments> void set(Arguments &&...arguments)
     {
         what_.template emplace<1>(std::forward<Arguments>(arguments)...);
@@ -621,6 +637,20 @@ template <class T> class returned
     }
 
   private:
+    void take_from(returned &other) noexcept
+    {
+        try {
+            if (other.has_value())
+                what_.template emplace<1>(std::move(other.value()));
+            else if (other.what_.index() == 2)
+                what_.template emplace<2>(other.exception());
+            else
+                what_.template emplace<0>();
+        } catch (...) {
+            set_exception();
+        }
+    }
+
     std::variant<std::monostate, value_of<T>, std::exception_ptr> what_;
 };
 
@@ -1599,6 +1629,7 @@ template <group_function Make, operation Member> class [[nodiscard]] group_list
             for (Member &member : op.members_)
                 members_.emplace_back(std::move(member));
             ops_.reserve(members_.size());
+            outcomes_.reserve(members_.size());
         }
         place(const place &) = delete;
         unr_op *describe(unr_loop *loop)
@@ -1613,7 +1644,7 @@ template <group_function Make, operation Member> class [[nodiscard]] group_list
             outcome_list<outcome_of<Member>> left;
             left.index = began ? static_cast<int>(ended.value) : -1;
             left.status = result(ended, &group_.op);
-            left.members.reserve(members_.size());
+            left.members = std::move(outcomes_);
             std::size_t i = 0;
             for (auto &member : members_)
                 left.members.push_back(member.take(began ? ops_[i++]->result : ended));
@@ -1623,7 +1654,8 @@ template <group_function Make, operation Member> class [[nodiscard]] group_list
       private:
         std::deque<typename Member::place> members_;
         std::vector<unr_op *>              ops_;
-        raw::group                         group_{};
+        std::vector<outcome_of<Member>> outcomes_; /* has room for all: the end wants no memory */
+        raw::group                      group_{};
     };
 
   private:
@@ -2582,7 +2614,7 @@ template <operation Op> class started
     {
         try {
             (void)place_.take(op_->result);
-        } catch (...) { /* it had no memory for its members */
+        } catch (...) { /* by an operation of the caller's own */
         }
     }
 
@@ -2849,6 +2881,9 @@ class nursery
     }
     template <class Outcome> void child_failed(Outcome &left, const result &status) noexcept
     {
+        std::exception_ptr exception = detail::exception_of(left);
+        if (exception && !status.error) /* thrown by the move of its value */
+            fail(exception, detail::error_of(exception));
         if (!is_failure(status))
             return;
         try {

@@ -1174,6 +1174,90 @@ task<std::unique_ptr<int>> sums(int n)
     co_return sum; // when they have ended
 }
 
+// Its moves throw from the given one on.
+struct throws_later {
+    static inline int alive = 0, moves_left = 0;
+    const int         number; // nor may it be assigned
+    explicit throws_later(int n) : number(n)
+    {
+        alive++;
+    }
+    throws_later(throws_later &&other) : number(other.number)
+    {
+        if (moves_left-- == 0)
+            throw std::runtime_error("moved");
+        alive++;
+    }
+    ~throws_later()
+    {
+        alive--;
+    }
+};
+
+task<throws_later> makes_one()
+{
+    co_await unring::nop();
+    co_return throws_later(5);
+}
+
+// A value that throws where it is moved is an exception of what has left it, wherever that is.
+void moves_that_throw()
+{
+    auto make = [] { return throws_later(5); };
+    auto in_nursery = [](bool as_child) {
+        return unring::with_nursery([as_child](unring::nursery &nursery) -> task<throws_later> {
+            if (as_child)
+                nursery.spawn(makes_one());
+            if (as_child)
+                co_await through_errors();
+            co_return throws_later(5);
+        });
+    };
+    auto await_group = []() -> task<int> {
+        auto both = co_await (makes_one() && unring::openat(AT_FDCWD, "/dev/null", O_RDONLY, 0));
+        MUST(std::get<1>(both.members).fd);
+        co_return std::get<0>(both.members).get().number;
+    };
+    auto spawns = []() -> task<int> {
+        int number = 0;
+        co_await unring::with_nursery([&](unring::nursery &nursery) -> task<> {
+            nursery.spawn(makes_one(), [&](unring::outcome<throws_later> left) {
+                number = left ? 5 : -1;
+                MUST(!left == (left.exception() != nullptr));
+            });
+            co_return;
+        });
+        if (number < 0)
+            throw std::runtime_error("moved");
+        co_return number;
+    };
+    const std::function<int()> all[] = {
+        [] { return unring::run(makes_one()).number; },
+        [] { return unring::run(unring::finally(makes_one(), [] { return returns(0); })).number; },
+        [&] { return unring::run(unring::fiber(make)).number; },
+        [&] { return unring::run(unring::work(make)).number; },
+        [&] { return unring::run(unring::work_abandonable(make)).number; },
+        [&] { return unring::run(await_group()); },
+        [&] { return unring::run(in_nursery(false)).number; },
+        [&] { return unring::run(spawns()); },
+    };
+    for (const auto &one : all) {
+        int moves = 0, number = 0;
+        do {
+            throws_later::moves_left = moves;
+            std::string words = words_thrown([&] { number = one(); });
+            MUST(number == 5 || words == "moved");
+            MUST(throws_later::alive == 0);
+        } while (number != 5 && ++moves);
+        MUST(moves > 0);
+    }
+    for (int moves = 0; moves < 2; moves++) { // a child's: that it is dropped needs a move more
+        throws_later::moves_left = moves;
+        MUST(words_thrown([&] { unring::run(in_nursery(true)); }) == "moved");
+        MUST(throws_later::alive == 0);
+    }
+}
+
 struct no_default {
     int number;
     explicit no_default(int n) : number(n)
@@ -1309,6 +1393,7 @@ void nurseries()
 {
     unring::run(nursery_ends());
     unring::run(nursery_asked_twice());
+    moves_that_throw();
     unring::run(cleans_up());
 }
 
