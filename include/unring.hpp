@@ -1078,8 +1078,8 @@ template <class Function> class [[nodiscard]] called
 
 // clang-format off
 template <class T>
-concept makes_operation = !operation<T> && std::invocable<std::remove_cvref_t<T> &>
-    && operation<std::invoke_result_t<std::remove_cvref_t<T> &>>;
+concept makes_operation = !operation<T> && std::invocable<std::decay_t<T> &>
+    && operation<std::invoke_result_t<std::decay_t<T> &>>;
 
 /* What may stand where an operation is wanted. */
 template <class T>
@@ -1088,8 +1088,7 @@ concept operand = operation<T> || makes_operation<T>
 // clang-format on
 
 /* Whether it may be kept as it is given: copied, or moved. */
-template <class T>
-inline constexpr bool may_be_kept = std::constructible_from<std::remove_cvref_t<T>, T>;
+template <class T> inline constexpr bool may_be_kept = std::constructible_from<std::decay_t<T>, T>;
 
 /* Makes an operation of it, unless it is one. */
 template <operand T> decltype(auto) as_operation(T &&what)
@@ -1100,7 +1099,7 @@ template <operand T> decltype(auto) as_operation(T &&what)
     else if constexpr (operation<T>)
         return std::forward<T>(what);
     else if constexpr (makes_operation<T>)
-        return called<std::remove_cvref_t<T>>(std::forward<T>(what));
+        return called<std::decay_t<T>>(std::forward<T>(what));
     else
         return described(what);
 }
@@ -1914,12 +1913,21 @@ class promise_base
 
 /* Makes a task one that no request reaches, and that begins on a loop that is being closed. */
 struct shield_of_task {
-    template <class T> static task<T> &&put_on(task<T> &&task) noexcept
+    template <class T> static task<T> put_on(task<T> &&task) noexcept
     {
         task.promise("shielded").supports_ = UNR_CANCEL_NONE;
         return std::move(task);
     }
 };
+
+template <class> inline constexpr bool   is_task = false;
+template <class T> inline constexpr bool is_task<task<T>> = true;
+
+/* What may stand where an operation is wanted, and returns a task. */
+template <class T>
+concept makes_task =
+    operand<T> && makes_operation<T> && is_task < std::invoke_result_t < std::decay_t<T>
+& >> ;
 
 /* The end of a coroutine: its caller goes on, or the driver ends. */
 struct final_awaiter {
@@ -2130,6 +2138,15 @@ template <class T> task<T> detail::promise_of<T>::get_return_object() noexcept
 template <class T> auto shielded(task<T> &&shy)
 {
     return detail::wrap<::unr_shield>(detail::shield_of_task::put_on(std::move(shy)));
+}
+
+/* The same of the task that a lambda returns. */
+template <detail::makes_task Function> auto shielded(Function &&function)
+{
+    auto shy = [function = std::decay_t<Function>(std::forward<Function>(function))]() mutable {
+        return detail::shield_of_task::put_on(function());
+    };
+    return detail::wrap<::unr_shield>(std::move(shy));
 }
 
 namespace detail
@@ -2947,9 +2964,9 @@ template <class Body> struct nursery_body {
 
     static task<value> run(Body body)
     {
-        nursery                   n(co_await this_task::loop);
-        typename task_type::place place(body(n));
-        unr_op                   *described = place.describe(n.loop_);
+        nursery                     n(co_await this_task::loop);
+        typename task<value>::place place(call(body, n));
+        unr_op                     *described = place.describe(n.loop_);
         co_await unring::described(n.describe(described));
         while (n.children_)
             co_await unring::described(n.wait_.describe(nullptr));
@@ -2958,6 +2975,13 @@ template <class Body> struct nursery_body {
     }
 
   private:
+    /* The body may start children and then return the task of another function.  So it is called
+     * where the scope of the children has begun. */
+    static task<value> call(Body &body, nursery &n)
+    {
+        co_return co_await body(n);
+    }
+
     /* A block that was stopped on purpose has nothing to report, if it has no value to give.  One
      * that has failed without an exception has the error in its value. */
     static value leave(nursery &n, outcome<value> left)
@@ -2986,7 +3010,7 @@ template <class Body> struct nursery_body {
  *         nursery.cancel();
  *     });
  *
- * body     returns a task<T>, and starts children.  It is kept until the end; what it captures by
+ * body     returns a task<T>, and starts children, before that or in it.  It is kept until the end; what it captures by
  *          reference lives as long.
  * Ends     when the body and all children have ended, whatever happens.
  * Returns  a task<T>: the value of the body.

@@ -1016,6 +1016,19 @@ void spawning()
         MUST(again.close() == 0 && ended == 1 && !again.get());
     }
 
+    { // shielded() is the same around a lambda, for which a function may stand
+        int          shielded = 0;
+        auto         shy = [&]() -> task<> { shielded += !co_await unring::sleep_for(1h); };
+        unring::loop closes;
+        unring::spawn(closes, [&]() -> task<> {
+            co_await endless();
+            co_await unring::shielded(shy);
+        });
+        unring::spawn(closes, through_errors);
+        closes.run_once(0s);
+        MUST(closes.close() == 0 && shielded == 1);
+    }
+
     unring::loop closing; // though it lets nothing in
     unring::spawn(closing, []() -> task<> {
         (co_await unring::this_task::state).reset(unr_let_none);
@@ -1315,6 +1328,24 @@ task<> nursery_ends()
         co_return co_await unring::read(-1, nullptr, 0, 0);
     };
     MUST((co_await unring::with_nursery(reads)).error == -EBADF);
+
+    // a body that is no coroutine: it starts a child, and returns a task or throws
+    for (bool fails : { false, true }) {
+        int  ended = 0;
+        auto ends = [&]() -> task<> {
+            co_await unring::nop();
+            ended++;
+        };
+        auto starts = [&, fails](unring::nursery &nursery) {
+            nursery.spawn(ends);
+            if (fails)
+                throw std::runtime_error("no coroutine");
+            return returns(8);
+        };
+        auto left = co_await unring::any(unring::with_nursery(starts));
+        auto words_of = words_thrown([&] { MUST(std::get<0>(left.members).get() == 8); });
+        MUST(words_of == (fails ? "no coroutine" : "") && ended == 1);
+    }
 
     // in a fiber, and around one
     co_await unring::fiber([] {
