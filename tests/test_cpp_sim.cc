@@ -517,6 +517,69 @@ void families(void *)
     check(ended == 1, "it has ended once");
 }
 
+// Whatever else was requested, it tells what has ended the child: the value is kept where that was cancel(), or nothing.
+seen twice_seen[] = { { "cancel() ended the child", 0 },
+                      { "the deadline ended it", 0 },
+                      { "the closing ended it", 0 },
+                      { "nothing did", 0 },
+                      { "the deadline came behind cancel()", 0 } };
+
+task<int> asked_twice(world &w, int &ended_by)
+{
+    return unring::with_nursery([&](unring::nursery &nursery) -> task<int> {
+        unsigned cancels = unr_sim_choose(3);
+        nursery.spawn([&]() -> task<> {
+            char   byte;
+            result r = co_await unring::recv(w.data[0], &byte, 1, 0);
+            ended_by = r ? 0 : r.cause;
+            r.or_throw();
+        });
+        if (cancels == 1)
+            nursery.cancel();
+        co_await unring::shielded([&w]() -> task<> {
+            char byte;
+            co_await unring::recv(w.control[0], &byte, 1, 0);
+        });
+        if (cancels == 2)
+            nursery.cancel();
+        co_return 5;
+    });
+}
+
+void twice(void *)
+{
+    world        w;
+    unring::loop loop;
+    int          ended_by = 1, ended = 0;
+    if (unr_sim_choose(2))
+        unr_sim_later(peer_gives, &w);
+    unr_sim_later(peer_writes_x, &w.control[1]);
+    unring::spawn(loop, unring::within(1ms, asked_twice(w, ended_by)), [&](unring::outcome<int> left) {
+        const result &status = left.status();
+        int           code = 0;
+        try {
+            check(left.get() == 5, "the value");
+        } catch (const std::system_error &caught) {
+            code = -caught.code().value();
+        }
+        bool by_own = ended_by == -ECANCELED, began = ended_by != 1;
+        check(began || status.cancelled(), "it never began");
+        check(!began || code == (by_own ? 0 : ended_by), "what has ended the child is told");
+        twice_seen[0].times += by_own;
+        twice_seen[1].times += ended_by == -ETIMEDOUT;
+        twice_seen[2].times += ended_by == -ESHUTDOWN;
+        twice_seen[3].times += ended_by == 0;
+        twice_seen[4].times += by_own && status.verdict == UNR_VERDICT_TOO_LATE;
+        ended++;
+    });
+    unsigned turns = unr_sim_choose(3);
+    if (turns == 2)
+        loop.run();
+    else if (turns == 1)
+        loop.run_once();
+    check(loop.close() == 0 && ended == 1, "it has ended once");
+}
+
 // Children whose failure is looked at end nobody, and a request of TOTAL ends the idle ones alone.
 seen drain_seen[] = { { "a child failed for itself", 0 }, { "one read its byte", 0 }, { "an idle one ended", 0 } };
 
@@ -687,6 +750,7 @@ const scenario scenarios[] = {
     of("memory", memory, memory_seen, UNR_FAULT_RESOURCES),
     of("fibers", fibers, fiber_seen),
     of("families", families, nursery_seen),
+    of("twice", twice, twice_seen),
     of("drain", drain, drain_seen),
     of("clean", clean, clean_seen),
     of("closing_owners", closing_owners, owner_seen),
