@@ -1810,12 +1810,14 @@ struct driver {
     }
 
     /* The first of the tasks has ended.  The cause of what it was asked says that it was cancelled,
-     * as -ECANCELED does: so does a fiber. */
+     * as -ECANCELED does: so does a fiber.  So does that of a closing loop, which asks everything:
+     * also where a request with another cause came first, and is the one that is told. */
     void end(int with) noexcept
     {
         unr_cancel_state *state = unr_compose_state(&compose);
         bool              asked = unr_state_cancelled(state) && with == unr_state_cause(state);
-        bool              closing = with == -ESHUTDOWN && last_cause == -ESHUTDOWN;
+        bool              closing =
+            with == -ESHUTDOWN && (last_cause == -ESHUTDOWN || compose.op.result.requested);
         error = asked || closing ? -ECANCELED : with;
         now = OVER;
     }

@@ -1029,6 +1029,25 @@ void spawning()
         MUST(closes.close() == 0 && shielded == 1);
     }
 
+    { // the closing ends what a request with another cause was ending
+        auto goes_on = []() -> task<> {
+            MUST((co_await endless()).cause == -ECANCELED);
+            (co_await unring::this_task::state).preempt(false);
+            (co_await endless()).or_throw();
+        };
+        auto awaits = [&]() -> task<> { co_await unring::within(1h, goes_on()); };
+        int          ended = 0;
+        unring::loop closes;
+        unring::spawn(closes, unring::bind(awaits, signal), [&](unring::outcome<> left) {
+            MUST(left.exception() && left.status().cancelled() && left.status().cause == -ECANCELED);
+            ended++;
+        });
+        closes.run_once(0s);
+        MUST(signal.emit() == 1);
+        closes.run_once(0s);
+        MUST(closes.close() == 0 && ended == 1);
+    }
+
     unring::loop closing; // though it lets nothing in
     unring::spawn(closing, []() -> task<> {
         (co_await unring::this_task::state).reset(unr_let_none);
