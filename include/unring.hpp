@@ -1926,10 +1926,10 @@ template <class> inline constexpr bool   is_task = false;
 template <class T> inline constexpr bool is_task<task<T>> = true;
 
 /* What may stand where an operation is wanted, and returns a task. */
+// clang-format off
 template <class T>
-concept makes_task =
-    operand<T> && makes_operation<T> && is_task < std::invoke_result_t < std::decay_t<T>
-& >> ;
+concept makes_task = operand<T> && makes_operation<T> && is_task<std::invoke_result_t<std::decay_t<T> &>>;
+// clang-format on
 
 /* The end of a coroutine: its caller goes on, or the driver ends. */
 struct final_awaiter {
@@ -3012,8 +3012,8 @@ template <class Body> struct nursery_body {
  *         nursery.cancel();
  *     });
  *
- * body     returns a task<T>, and starts children, before that or in it.  It is kept until the end; what it captures by
- *          reference lives as long.
+ * body     returns a task<T>, and starts children, before that or in it.  It is kept until the end;
+ *          what it captures by reference lives as long.
  * Ends     when the body and all children have ended, whatever happens.
  * Returns  a task<T>: the value of the body.
  * Throws   the first failure, of the body or of a child, which has ended the others.  Later ones
