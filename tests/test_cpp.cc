@@ -1749,10 +1749,16 @@ void stop_tokens()
 }
 #endif
 
+#define STRING_OF(name) #name
+#define CASE(name) { STRING_OF(name), name }
+
 const struct {
     const char *name;
     void (*run)();
 } cases[] = {
+#ifdef ONLY // the one that is wanted: the others are not compiled to the end
+    CASE(ONLY),
+#else
     { "operations", operations },
     { "descriptors", descriptors },
     { "names", names },
@@ -1777,6 +1783,7 @@ const struct {
     { "threads", threads },
 #ifdef __cpp_lib_jthread
     { "stop_tokens", stop_tokens },
+#endif
 #endif
 };
 
