@@ -348,7 +348,7 @@ check-switched: check-tests check-exception cross-scenarios
 # About a second a test, so not all of them: each of these suites is a program.  Of fibers a single program.
 VALGRIND_SUITES := op signal loop timer
 check-valgrind: deps valgrind-deps
-	@+$(again) VARIANT=valgrind check-tests $(if $(FILTER),,TESTS='$(VALGRIND_SUITES:%=$$(BUILD)/tests/test_%)')
+	@+$(again) VARIANT=valgrind check-tests EXAMPLES= $(if $(FILTER),,TESTS='$(VALGRIND_SUITES:%=$$(BUILD)/tests/test_%)')
 	@+$(if $(FILTER),,$(again) VARIANT=valgrind check-exception UNDER='valgrind --error-exitcode=99 --leak-check=full')
 
 check-demo: $(BUILD)/examples/demo $(LEFT_OUT)
@@ -472,6 +472,7 @@ compilers:
 	@failed=; \
 	for compiler in $(COMPILERS); do \
 		if ! command -v $$compiler >/dev/null; then echo "compilers: skipped: no $$compiler here; make compilers-deps"; continue; fi; \
+		if [ "$$(realpath "$$(command -v $$compiler)")" = "$$(realpath "$$(command -v $(CC))")" ]; then echo "compilers: $$compiler is $(CC), which builds everything"; continue; fi; \
 		if $(MAKE) --no-print-directory -s look CC=$$compiler CPPFLAGS= CFLAGS='$(CFLAGS_release)' WERROR=1; \
 		then echo "compilers: $$compiler: no warnings"; else echo "compilers: $$compiler: failed"; failed=1; fi; \
 	done; \
