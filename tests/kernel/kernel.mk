@@ -33,7 +33,7 @@ check-kernel-arm64:
 		echo "kernel: skipped: no emulator or compiler here; make kernel-arm64-deps installs them"; exit 0; fi; \
 	{ [ -d $(ARM64_ROOT) ] || ARCH=arm64 tests/kernel/run --sysroot $(ARM64_ROOT); } && \
 	PKG_CONFIG_LIBDIR=$(ARM64_PKG) PKG_CONFIG_SYSROOT_DIR=$(ARM64_ROOT) $(again) VARIANT=arm64 arm64-programs \
-		CC='aarch64-linux-gnu-gcc --sysroot=$(ARM64_ROOT)' CFLAGS='$(CFLAGS_release)' && \
+		CC='aarch64-linux-gnu-gcc --sysroot=$(ARM64_ROOT)' CXX='aarch64-linux-gnu-g++ --sysroot=$(ARM64_ROOT)' CFLAGS='$(CFLAGS_release)' && \
 	BUILD=build/arm64 ARCH=arm64 SYSROOT=$(ARM64_ROOT) PARTS='$(or $(PARTS),features demo tests)' FILTER='$(FILTER)' \
 		tests/kernel/run bookworm
 
