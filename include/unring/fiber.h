@@ -72,7 +72,10 @@ struct unr_fiber {
  * Result   as the function returns: unr_fiber_fn.
  * Cancels  UNR_CANCEL_TERMINAL, until the function sets other filters: unr_fiber_state().
  * Stack    taken from the loop's pool when it begins, and given back when it ends; so fibers that
- *          do not wait share one.  Its size is unr_loop_options.fiber_stack.
+ *          do not wait share one.  Its size is unr_loop_options.fiber_stack.  A frame that is
+ *          larger than the guard, a page, may step over it where the program is compiled without
+ *          -fstack-clash-protection; gcc for aarch64 wants with that
+ *          --param=stack-clash-protection-guard-size=12, as it takes guards for 64 KiB.
  * Errors   -ENOMEM: there was no stack.  -EOPNOTSUPP: there is no switch of stacks for this
  *          processor and C library.  The function never ran.
  * Memory   none of its own but the stack.
@@ -89,7 +92,8 @@ struct unr_fiber_options {
     const char *name; /* for messages, dumps and debuggers; lasts as long as the fiber.  NULL:
                          "fiber" */
     size_t stack;     /* bytes, rounded up to 16 KiB times a power of two, at most 64 MiB.  0:
-                         unr_loop_options.fiber_stack */
+                         unr_loop_options.fiber_stack.  The smallest has 32 KiB where the kernel
+                         saves over 4 KiB of registers for a signal handler, as on aarch64 */
 };
 
 /* Describes a fiber with options.
