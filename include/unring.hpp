@@ -1810,14 +1810,15 @@ struct driver {
     }
 
     /* The first of the tasks has ended.  The cause of what it was asked says that it was cancelled,
-     * as -ECANCELED does: so does a fiber.  So does that of a closing loop, which asks everything:
-     * also where a request with another cause came first, and is the one that is told. */
+     * as -ECANCELED does: so does a fiber.  So does that of a closing loop, which asks everything
+     * for all types: also where a request with another cause came first, and is the one that what
+     * it has ended tells.  A task may also fail with that error of its own. */
     void end(int with) noexcept
     {
         unr_cancel_state *state = unr_compose_state(&compose);
         bool              asked = unr_state_cancelled(state) && with == unr_state_cause(state);
-        bool              closing =
-            with == -ESHUTDOWN && (last_cause == -ESHUTDOWN || compose.op.result.requested);
+        bool              ended_one = last_cause && compose.op.result.requested == UNR_CANCEL_ALL;
+        bool              closing = with == -ESHUTDOWN && (last_cause == -ESHUTDOWN || ended_one);
         error = asked || closing ? -ECANCELED : with;
         now = OVER;
     }
@@ -1998,7 +1999,8 @@ template <> class promise<void> : public promise_of<void>
  *          its result has error 0, or the code of a std::system_error of the system's or of the
  *          generic category, -ENOMEM of a std::bad_alloc, -ENOTRECOVERABLE of another exception,
  *          or, where T is a result, the outcome of that.  -ECANCELED, and the cause of a request
- *          that was let in, say that a cancellation took effect.
+ *          that was let in, say that a cancellation took effect.  So does -ESHUTDOWN of an
+ *          operation that a closing loop has ended.
  * Cancels  UNR_CANCEL_TERMINAL, until the task sets other filters: this_task::state.  What was let
  *          in ends the operation that is awaited, and each later one before it begins.  Tasks that
  *          are co_awaited begin all the same, and learn it from their operations.

@@ -957,6 +957,22 @@ task<> ends_by_request()
         MUST(told.status().cancelled() && told.status().cause == cause);
     }
 
+    // so is the error of a closing loop that another sends, whatever was asked, and refused, meanwhile
+    for (auto out : { unr_let_none, unr_let_terminal }) {
+        unring::signal asks;
+        auto           fails = [&]() -> task<> {
+            (co_await unring::this_task::state).reset(out, unr_let_none);
+            MUST(co_await unring::nop());
+            throw std::system_error(ESHUTDOWN, std::system_category(), "the peer");
+        };
+        auto request = [&]() -> task<> {
+            MUST(asks.emit() == (out == unr_let_terminal));
+            co_return;
+        };
+        auto both = co_await (unring::bind(fails(), asks) && request());
+        MUST(both.index == 0 && std::get<0>(both.members).status().error == -ESHUTDOWN);
+    }
+
     // a deadline of its own is an error of its own
     auto own = []() -> task<> { (co_await unring::within(1ms, endless())).or_throw(); };
     auto [which, mine] = co_await unring::any(own());
