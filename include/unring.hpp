@@ -2803,9 +2803,9 @@ class nursery
      * cause    below 0.  -ECANCELED: on purpose, so that with_nursery() has nothing to report. */
     void cancel(unsigned types = UNR_CANCEL_ALL, int cause = -ECANCELED) noexcept
     {
-        if (!own_cause_) {
-            own_cause_ = cause;
-            own_comes_first_ = types == UNR_CANCEL_ALL && !group_.op.result.requested;
+        if (cause == -ECANCELED) {
+            on_purpose_ = true;
+            own_comes_first_ |= types == UNR_CANCEL_ALL && !group_.op.result.requested;
         }
         request(types, cause);
     }
@@ -2873,19 +2873,18 @@ class nursery
                && (several_causes_ || status.cause == asked.cause
                    || (outside.requested && status.cause == outside.cause));
     }
-    /* Tells, of what a request has cancelled, whether that was cancel().  Of the same cause from
-     * outside the first counts, if cancel() has asked for all types. */
-    bool is_own(const result &status) const noexcept
+    /* Tells, of what a request has cancelled, whether that was cancel() on purpose.  Of the same
+     * cause from outside the first counts, if cancel() has asked for all types. */
+    bool is_on_purpose(const result &status) const noexcept
     {
         const unr_result &outside = group_.op.result;
-        if (!outside.requested)
-            return own_cause_ && (several_causes_ || status.cause == own_cause_);
-        return status.cause == own_cause_ && (own_comes_first_ || status.cause != outside.cause);
+        bool              also_outside = outside.requested && outside.cause == -ECANCELED;
+        return on_purpose_ && status.cause == -ECANCELED && (own_comes_first_ || !also_outside);
     }
     void keep_cause(const result &status) noexcept
     {
-        if (!outside_cause_ && explains(status) && !is_own(status))
-            outside_cause_ = status.cause;
+        if (!cause_ && explains(status) && !is_on_purpose(status))
+            cause_ = status.cause;
     }
     bool is_failure(const result &status) const noexcept
     {
@@ -2950,8 +2949,8 @@ class nursery
     detail::sure_wait  wait_; /* for children that begin while the loop is being closed */
     std::exception_ptr failure_;
     std::size_t        children_ = 0;
-    int                own_cause_ = 0;     /* of the first cancel() */
-    int                outside_cause_ = 0; /* of the first end that something else has requested */
+    int                cause_ = 0; /* of the first end that was requested, and not on purpose */
+    bool               on_purpose_ = false; /* cancel() has had the cause -ECANCELED */
     bool               own_comes_first_ = false;
     bool               failed_ = false;
     bool               several_causes_ = false;
@@ -2992,14 +2991,14 @@ template <class Body> struct nursery_body {
     {
         bool has_value = static_cast<bool>(left);
         bool cancelled = !n.failed_ && (!has_value || n.child_was_cancelled_);
-        bool on_purpose = !n.outside_cause_ && n.own_cause_ == -ECANCELED;
+        bool on_purpose = !n.cause_ && n.on_purpose_;
         if (n.failure_)
             std::rethrow_exception(n.failure_);
         if constexpr (std::is_void_v<value>)
             if (cancelled && on_purpose)
                 return;
         if (has_value && cancelled && !on_purpose)
-            throw_error(n.outside_cause_ ? n.outside_cause_ : n.own_cause_, "nursery");
+            throw_error(n.cause_, "nursery");
         return left.get();
     }
 };

@@ -1404,6 +1404,35 @@ task<> nursery_asked_twice()
     auto [index, left] = co_await unring::any(unring::within(1ms, unring::with_nursery(value)));
     MUST(index == 0 && left.status().verdict == UNR_VERDICT_TOO_LATE && left.get() == 5);
 
+    // of two calls of cancel(), the one that has ended something: both are before the request from outside
+    for (int cause : { -ECANCELED, -ESTALE }) {
+        unring::signal late;
+        auto           stops = [cause]() -> task<> {
+            co_await unring::with_nursery([cause](unring::nursery &nursery) -> task<> {
+                nursery.spawn(through_errors());
+                nursery.cancel(UNR_CANCEL_TOTAL, cause == -ECANCELED ? -ECANCELED : -ETIMEDOUT);
+                nursery.cancel(UNR_CANCEL_ALL, cause);
+                co_return;
+            });
+        };
+        auto outside = [&]() -> task<> {
+            late.emit();
+            co_return;
+        };
+        auto two = co_await (unring::bind(stops(), late) && outside());
+        auto words_of = words_thrown([&] { std::get<0>(two.members).get(); });
+        MUST(words_of == (cause == -ECANCELED ? "" : "nursery: Stale file handle"));
+        auto drains = [cause](unring::nursery &nursery) -> task<> {
+            nursery.cancel(UNR_CANCEL_TOTAL);
+            co_await unring::shielded(unring::nop());
+            nursery.cancel(UNR_CANCEL_ALL, cause);
+            co_await through_errors();
+        };
+        two = co_await (unring::with_nursery(drains) && outside());
+        words_of = words_thrown([&] { std::get<0>(two.members).get(); });
+        MUST(words_of == (cause == -ECANCELED ? "" : "timer: Stale file handle"));
+    }
+
     // a request from outside that ends one child is no failure of that one, which would end the others
     pair           sockets;
     char           full[4096] = {};
