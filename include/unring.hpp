@@ -2147,10 +2147,16 @@ template <class T> auto shielded(task<T> &&shy)
 /* The same of the task that a lambda returns. */
 template <detail::makes_task Function> auto shielded(Function &&function)
 {
-    auto shy = [function = std::decay_t<Function>(std::forward<Function>(function))]() mutable {
-        return detail::shield_of_task::put_on(function());
-    };
-    return detail::wrap<::unr_shield>(std::move(shy));
+    static_assert(detail::may_be_kept<Function>,
+                  "a task, and what contains one, is used once: std::move(it)");
+    if constexpr (detail::may_be_kept<Function>) {
+        auto shy = [function = std::decay_t<Function>(std::forward<Function>(function))]() mutable {
+            return detail::shield_of_task::put_on(function());
+        };
+        return detail::wrap<::unr_shield>(std::move(shy));
+    } else {
+        return unring::shielded(std::move(const_cast<std::remove_cvref_t<Function> &>(function)));
+    }
 }
 
 namespace detail
@@ -3027,7 +3033,12 @@ template <class Body>
 requires std::invocable<Body &, nursery &>
 auto with_nursery(Body body)
 {
-    return detail::nursery_body<Body>::run(std::move(body)).named("nursery");
+    constexpr bool returns_one = operation<std::invoke_result_t<Body &, nursery &>>;
+    static_assert(returns_one, "the body of a nursery returns a task");
+    if constexpr (returns_one)
+        return detail::nursery_body<Body>::run(std::move(body)).named("nursery");
+    else
+        return unring::nop(); /* for no more words of the compiler than those */
 }
 
 /* Opens a loop, runs one operation in it until nothing is in flight, and closes the loop: the

@@ -58,12 +58,16 @@ is used once: std::move(it)
     std::vector<unring::task<KIND>> all; co_await unring::all(all);
     const auto &constant = t; co_await unring::bind(constant, nullptr);
     auto f = [t = std::move(t)]() -> unring::task<> { co_return; }; co_await unring::any(f);
+    auto f = [t = std::move(t)]() -> unring::task<KIND> { co_return {}; }; co_await unring::shielded(f);
     unring::spawn(co_await unring::this_task::loop, t);
     unring::started owned(co_await unring::this_task::loop, t);
     unring::await(t);
     unring::run(t);
 a task awaits operations of unring
     co_await std::suspend_always{};
+the body of a nursery returns a task
+    co_await unring::with_nursery([](unring::nursery &) { return KIND(); });
+    co_await unring::with_nursery([](unring::nursery &nursery) { nursery.spawn([]() -> unring::task<KIND> { co_return {}; }); });
 returns a value: return a pointer
     [&n]() -> unring::task<int &> { co_return n; }();
 '
