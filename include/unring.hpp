@@ -657,7 +657,8 @@ template <class T> class returned
 } // namespace detail
 
 /* What a task or a fiber has left: a value, an exception, or neither, if it was cancelled before
- * it began or could not begin. */
+ * it began or could not begin.  An exception that the move of the value throws is left in its
+ * place; status() then has no error. */
 template <class T = void> class [[nodiscard]] outcome
 {
   public:
@@ -2586,8 +2587,6 @@ template <operation Op> class started
         if (in_flight())
             detail::broken(unr_op_name(op_), "dropped while it is in flight",
                            "what was started stays where it is until it has ended");
-        if (!taken_)
-            drop();
     }
 
     /* Tells whether it has not ended: unr_in_flight(). */
@@ -2616,14 +2615,15 @@ template <operation Op> class started
         });
     }
     /* Returns its outcome, once it has ended.  Broken: before that, and a second call.  What an
-     * outcome owns that is not taken is dropped with this: a descriptor is closed. */
-    outcome_of<Op> take()
+     * outcome owns that is not taken is dropped with this: a descriptor is closed.  The loop may be
+     * closed by then. */
+    auto take()
     {
         if (in_flight() || taken_)
             detail::broken(unr_op_name(op_), taken_ ? "taken twice" : "taken while it is in flight",
                            "an outcome is taken once, when the operation has ended");
         taken_ = true;
-        return place_.take(op_->result);
+        return outcome_.take();
     }
     /* The operation that was started: for functions of C. */
     unr_op *get() const noexcept
@@ -2632,23 +2632,34 @@ template <operation Op> class started
     }
 
   private:
+    /* The outcome is taken where it has ended, because that may need the loop. */
     static void done(unr_op *op) noexcept
     {
-        static_cast<started *>(op->data)->end_.end();
+        started *self = static_cast<started *>(op->data);
+        self->keep();
+        self->end_.end();
     }
-    /* What an outcome owns that nobody has taken goes with it. */
-    void drop() noexcept
+    void keep() noexcept
     {
         try {
-            (void)place_.take(op_->result);
+            if constexpr (std::is_void_v<kept>) {
+                place_.take(op_->result);
+                outcome_.set();
+            } else {
+                outcome_.set(place_.take(op_->result));
+            }
         } catch (...) { /* by an operation of the caller's own */
+            outcome_.set_exception();
         }
     }
 
-    typename Op::place place_;
-    unr_op            *op_;
-    detail::sure_wait  end_;
-    bool               taken_ = false;
+    using kept = std::remove_cvref_t<outcome_of<Op>>;
+
+    typename Op::place     place_;
+    unr_op                *op_;
+    detail::sure_wait      end_;
+    detail::returned<kept> outcome_;
+    bool                   taken_ = false;
 };
 
 template <class From> started(unr_loop *, From &&) -> started<detail::operation_of<From>>;

@@ -1791,6 +1791,17 @@ void stop_tokens()
     unring::run(stops());
     stop_at_the_end();
     unring::run(stops_race());
+
+    // what it leaves is there behind the end of the loop, and a stop that is requested by then does nothing
+    std::stop_source source;
+    MUST(unring::run(unring::stoppable(source.get_token(), returns(5))) == 5);
+    using stoppable = decltype(unring::stoppable(source.get_token(), endless()));
+    std::optional<unring::started<stoppable>> outlives;
+    unring::loop                              loop;
+    outlives.emplace(loop, unring::stoppable(source.get_token(), endless()));
+    MUST(loop.close() == 0 && !outlives->in_flight());
+    source.request_stop();
+    MUST(outlives->take().cause == -ESHUTDOWN);
 }
 #endif
 
