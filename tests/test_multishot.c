@@ -723,6 +723,32 @@ Test(multishot, end_of_a_stream)
     end_test(pool);
 }
 
+/* The end of a stream is told also where it came with more bytes than the kernel takes at once, and
+ * nobody hears of the cancel which that takes on a stream of AF_UNIX. */
+Test(multishot, end_that_came_with_many_bytes)
+{
+    struct unr_pool *pool = open_published_pool(64, 512, 64);
+    for (int flags = 0; flags < 4; flags++) {
+        static struct taker t;
+        begin(&t, flags & 1 ? TCP : UNIX_STREAM, RECV, pool);
+        for (unsigned i = 0; i < 20; i++)
+            peer_writes(&t, 1000);
+        if (flags & 2)
+            shutdown(t.to, SHUT_WR);
+        else
+            close(t.to), t.to = -1;
+        take(&t);
+        until_end(&t);
+        cr_assert_eq(t.last.error, 0);
+        cr_assert_eq(t.last.bytes, 0);
+        cr_assert_eq(t.last.verdict, UNR_VERDICT_NONE);
+        cr_assert_eq(t.came, t.sent);
+        cr_assert_eq(t.ends, 1);
+        close_taker(&t);
+    }
+    end_test(pool);
+}
+
 Test(multishot, end_of_a_pipe)
 {
     static struct taker t;

@@ -113,6 +113,33 @@ Test(receiver, view_of_the_end)
     close_all();
 }
 
+/* The end of a local stream is told also where it came with more bytes than the kernel takes at
+ * once. */
+Test(receiver, end_that_came_with_many_bytes)
+{
+    for (int closes = 0; closes < 2; closes++) {
+        struct reading r = { .read.runs = 0 };
+        static char    bytes[20000];
+        open_small_pool(64);
+        unix_pair(r.fds);
+        cr_assert_eq(write(r.fds[1], bytes, sizeof bytes), (ssize_t)sizeof bytes);
+        if (closes)
+            close(r.fds[1]), r.fds[1] = -1;
+        else
+            shutdown(r.fds[1], SHUT_WR);
+        init(&r);
+        for (size_t came = 0, shown = 0; came < sizeof bytes; came += shown) {
+            shown = (size_t)view_once(&r);
+            cr_assert_gt(shown, 0);
+            cr_assert_leq(shown, sizeof bytes - came);
+            unr_receiver_consume(&r.receiver, shown);
+        }
+        cr_assert_eq(view_once(&r), 0, "the end");
+        finish_reading(&r);
+    }
+    close_all();
+}
+
 /* Bytes that are shown stay where they are, and more may come behind them. */
 Test(receiver, shown_bytes_stay_while_more_come)
 {

@@ -11,7 +11,16 @@
  * An operation has one cancel under way at a time, however often it is asked.  What its result
  * says in the end is decided in complete.c. */
 #include "cancel.h"
+#include "enter.h"
 #include "repeat.h"
+
+bool unri_may_miss_end(const struct unr_op *op, unsigned cqe_flags)
+{
+    const struct unr_op_private *p = &op->private_fields;
+    return cqe_flags & IORING_CQE_F_MORE && !(cqe_flags & IORING_CQE_F_SOCK_NONEMPTY)
+           && !(p->flags & (UNRI_CANCEL_UNDER_WAY | UNRI_FD_CLOSED))
+           && unri_enter_peer_has_ended(p->fd);
+}
 
 void unri_withdraw_cancel(struct unri_ring *ring, struct unr_op *op)
 {
@@ -50,7 +59,8 @@ void unri_cancel_answered(struct unr_loop *loop, struct unr_op *op, int res)
         return;
     }
     bool is_out = op->private_fields.flags & UNRI_AWAITS_TARGET;
-    if (res == -EALREADY || (is_out && unri_attempts(op)))
+    bool is_asked = op->private_fields.flags & UNRI_HONOURED;
+    if (is_asked && (res == -EALREADY || (is_out && unri_attempts(op))))
         op->result.verdict = UNR_VERDICT_RUNNING;
     if (is_out)
         unri_repeat_later(loop, op);

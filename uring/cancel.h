@@ -12,6 +12,18 @@ static inline void unri_want_cancel(struct unri_ring *ring, struct unr_op *op)
     unri_queue_push(&ring->urgent, op);
 }
 
+/* Flags of an operation for which no further cancel is to be sent unasked. */
+enum {
+    UNRI_CANCEL_UNDER_WAY =
+        UNRI_HONOURED | UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT | UNRI_AWAITS_CANCEL | UNRI_CANCEL_HIT
+};
+
+/* Tells, behind a shot of a receive from a stream of AF_UNIX, whether the kernel may never tell of
+ * the end of that stream.  Since Linux 6.17 it goes back to waiting when it has taken all bytes, as
+ * a stream of AF_UNIX counts them and not its end: and if the end has come with them, nothing wakes
+ * it any more.  (TCP counts its end.)  A receive that is submitted anew finds it. */
+bool unri_may_miss_end(const struct unr_op *op, unsigned cqe_flags);
+
 /* Takes back a cancel that was asked for and not sent.  A cancel that was sent is still awaited. */
 void unri_withdraw_cancel(struct unri_ring *ring, struct unr_op *op);
 

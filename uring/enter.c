@@ -221,6 +221,20 @@ enum unri_source unri_enter_source(int fd)
     return is_file ? UNRI_SOURCE_FILE : UNRI_SOURCE_SOCKET;
 }
 
+bool unri_enter_is_local_stream(int fd)
+{
+    int       domain;
+    socklen_t len = sizeof domain;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX
+           && unri_enter_carries(fd) == UNRI_CARRIES_BYTES;
+}
+
+bool unri_enter_peer_has_ended(int fd)
+{
+    struct pollfd look = { .fd = fd, .events = POLLRDHUP };
+    return poll(&look, 1, 0) == 1 && look.revents & (POLLRDHUP | POLLHUP);
+}
+
 static struct msghdr message_of(const struct iovec *pieces, unsigned n)
 {
     struct msghdr message = { .msg_iov = (struct iovec *)pieces };

@@ -87,6 +87,12 @@ enum unri_carries unri_enter_carries(int fd);
 /* What `fd` is to be read as: getsockopt(2). */
 enum unri_source unri_enter_source(int fd);
 
+/* Tells whether `fd` is a stream of AF_UNIX: getsockopt(2). */
+bool unri_enter_is_local_stream(int fd);
+
+/* Tells whether the peer of a socket will send no more: poll(2). */
+bool unri_enter_peer_has_ended(int fd);
+
 /* Reads what is there into the pieces, and does not wait: recv(2), recvmsg(2), or poll(2) and
  * readv(2).  Returns a count, 0 at the end, or a negative errno; -EAGAIN: nothing is there.  A file
  * that a poll calls readable and that waits all the same, as a terminal with VMIN, waits here. */

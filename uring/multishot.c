@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Multishot operations: system calls of which each completion but the last announces another.
  * complete.c hands their shots out. */
+#include "cancel.h"
+#include "enter.h"
 #include "message.h"
 #include "newer.h"
 #include "pool.h"
@@ -65,9 +67,12 @@ static int look(struct unr_op *op, int res, unsigned cqe_flags)
 /* What has come counts against the limit, also if the operation is submitted again behind it. */
 static int look_at_bytes(struct unr_op *op, int res, unsigned cqe_flags)
 {
-    uint32_t *limit = &unri_private(op)->call_flags;
+    struct unr_op_private *p = unri_private(op);
+    uint32_t              *limit = &p->call_flags;
     if (res > 0 && *limit)
         *limit = (uint32_t)res < *limit ? *limit - (uint32_t)res : 1;
+    if (res > 0 && p->flags & UNRI_LOCAL_STREAM && unri_may_miss_end(op, cqe_flags))
+        unri_want_cancel(p->loop->ring, op);
     return look(op, res, cqe_flags);
 }
 
@@ -87,6 +92,16 @@ static bool goes_on(struct unr_op *op, int res)
     if (res != -ENOBUFS || !unri_pool_starved(unri_pool_of(op))
         || op->private_fields.flags & (UNRI_HONOURED | UNRI_FD_CLOSED))
         return false;
+    unri_enqueue_again(op);
+    return true;
+}
+
+/* A cancel that nobody has asked for was sent by look_at_bytes(): the receive begins anew. */
+static bool receive_goes_on(struct unr_op *op, int res)
+{
+    const unsigned flags = UNRI_CANCEL_HIT | UNRI_HONOURED | UNRI_FD_CLOSED;
+    if (res != -EINTR || (op->private_fields.flags & flags) != UNRI_CANCEL_HIT)
+        return goes_on(op, res);
     unri_enqueue_again(op);
     return true;
 }
@@ -111,9 +126,11 @@ static bool fill_message(struct io_uring_sqe *sqe, struct unr_op *op)
 /* The limit has the place of `optlen`, which older headers have not. */
 static bool fill_receive(struct io_uring_sqe *sqe, struct unr_op *op)
 {
+    struct unr_op_private *p = unri_private(op);
+    p->flags |= unri_enter_is_local_stream(p->fd) ? UNRI_LOCAL_STREAM : 0;
     fill_message(sqe, op);
-    sqe->msg_flags = op->private_fields.length;
-    sqe->splice_fd_in = (int32_t)op->private_fields.call_flags;
+    sqe->msg_flags = p->length;
+    sqe->splice_fd_in = (int32_t)p->call_flags;
     return true;
 }
 
@@ -134,12 +151,14 @@ static bool fill_receive(struct io_uring_sqe *sqe, struct unr_op *op)
         .fill = fills,                                                                             \
         __VA_ARGS__                                                                                \
     }
-#define BUFFERS(looks) .takes_buffers = true, .look = looks, .goes_on = goes_on
+#define BUFFERS(looks, on) .takes_buffers = true, .look = looks, .goes_on = on
 ROW(accept, IORING_OP_ACCEPT, FD, fill_accept, .takes_buffers = false);
 ROW(poll, IORING_OP_POLL_ADD, EVENTS, fill_poll, .takes_buffers = false);
-ROW(recv, IORING_OP_RECV, BYTES, fill_receive, .needs = "6.7", BUFFERS(look_at_bytes));
-ROW(recvmsg, IORING_OP_RECVMSG, BYTES, fill_message, .needs = "6.7", BUFFERS(look_at_message));
-ROW(read, UNRI_OP_READ_MULTISHOT, BYTES, fill_with_buffers, .needs = "6.7", BUFFERS(look));
+ROW(recv, IORING_OP_RECV, BYTES, fill_receive, .needs = "6.7",
+    BUFFERS(look_at_bytes, receive_goes_on));
+ROW(recvmsg, IORING_OP_RECVMSG, BYTES, fill_message, .needs = "6.7",
+    BUFFERS(look_at_message, goes_on));
+ROW(read, UNRI_OP_READ_MULTISHOT, BYTES, fill_with_buffers, .needs = "6.7", BUFFERS(look, goes_on));
 
 static struct unr_op *describe(struct unr_op *op, const struct unri_row *row, int fd,
                                uint32_t flags)

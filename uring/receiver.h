@@ -53,6 +53,7 @@ enum {
     UNRI_RECEIVER_IN_LINE = 1 << 3,       /* it waits for a buffer, among pool->idle */
     UNRI_RECEIVER_READS_IN_LINE = 1 << 4, /* the same, among pool->readers */
     UNRI_RECEIVER_LIMITED = 1 << 5,       /* the kernel was given a limit */
+    UNRI_RECEIVER_LOCAL = 1 << 6,         /* with a pool: it is a stream of AF_UNIX */
 };
 
 /* Starts what stands for the receiver in flight, and arms it. */

@@ -181,12 +181,11 @@ static bool fill_receive(struct io_uring_sqe *sqe, struct unr_op *op)
     return true;
 }
 
-/* Has the kernel end a receive of which more has come than may wait. */
-static void stop_at_credit(struct unr_receiver_private *r)
+/* Has the kernel end a receive: more has come than may wait, or the end that it does not tell of.
+ */
+static void stop_receive(struct unr_receiver_private *r)
 {
-    const unsigned under_way = UNRI_HONOURED | UNRI_WANTS_CANCEL | UNRI_WANTS_REPEAT
-                               | UNRI_AWAITS_CANCEL | UNRI_CANCEL_HIT;
-    if (!(r->armed.private_fields.flags & under_way))
+    if (!(r->armed.private_fields.flags & UNRI_CANCEL_UNDER_WAY))
         unri_want_cancel(r->armed.private_fields.loop->ring, &r->armed);
 }
 
@@ -206,7 +205,9 @@ static int has_come(struct unr_op *op, int res, unsigned cqe_flags)
     if (r->state & UNRI_RECEIVER_LIMITED)
         op->private_fields.loop->ring->limits = UNRI_LIMITS_THERE;
     else if (r->held >= r->credit && cqe_flags & IORING_CQE_F_MORE)
-        stop_at_credit(r);
+        stop_receive(r);
+    if (r->state & UNRI_RECEIVER_LOCAL && unri_may_miss_end(op, cqe_flags))
+        stop_receive(r);
     return res;
 }
 

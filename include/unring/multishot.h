@@ -74,6 +74,8 @@ UNR_API struct unr_op *unr_poll_multishot(struct unr_op *op, int fd, uint32_t ev
  * Cancels  TOTAL: since the last shot nothing was taken from the socket.
  * Errors   of recv(2), behind all bytes that came before; -ENOBUFS; -EINVAL: one of those
  *          flags; or the kernel knows no limit, which came with Linux 6.17.
+ * Cost     one or two getsockopt(2) at its start.  A stream of AF_UNIX costs one poll(2) besides,
+ *          whenever all that has come was taken.
  * Source   recv(2), io_uring_prep_recv_multishot(3); tests/test_multishot.c. */
 UNR_API struct unr_op *unr_recv_multishot(struct unr_op *op, int fd, struct unr_pool *pool,
                                           uint32_t limit, int flags);

@@ -131,6 +131,7 @@ enum {
     UNRI_ZERO_COPY = 1 << 15,   /* MORE announces a notification, not another shot */
 
     UNRI_FILLS_BUFFER = 1 << 16, /* a receive with MSG_WAITALL */
+    UNRI_LOCAL_STREAM = 1 << 16, /* a multishot receive, which has no MSG_WAITALL: of AF_UNIX */
     UNRI_LOST_DATA = 1 << 17,    /* a datagram: the kernel took its bytes, and sent none of them */
     UNRI_CLOSES = 1 << 18,       /* it closes private_fields.fd, unless another does before it */
     UNRI_FD_CLOSED = 1 << 19,    /* its descriptor's number is, or will be, another file's */

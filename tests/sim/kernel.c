@@ -302,6 +302,19 @@ enum unri_source unri_enter_source(int fd)
     return is_socket ? UNRI_SOURCE_SOCKET : UNRI_SOURCE_FILE;
 }
 
+/* The simulated streams are those of AF_UNIX. */
+bool unri_enter_is_local_stream(int fd)
+{
+    const struct sim_file *file = sim_file_of(fd);
+    return file && file->kind == SIM_SOCKET;
+}
+
+bool unri_enter_peer_has_ended(int fd)
+{
+    const struct sim_file *file = sim_file_of(fd);
+    return file && sim_poll(file) & (POLLRDHUP | POLLHUP);
+}
+
 ssize_t unri_enter_receive(int fd, enum unri_source source, const struct iovec *pieces, unsigned n)
 {
     struct sim_file *file = sim_file_of(fd);
