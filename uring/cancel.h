@@ -21,7 +21,8 @@ enum {
 /* Tells, behind a shot of a receive from a stream of AF_UNIX, whether the kernel may never tell of
  * the end of that stream.  Since Linux 6.17 it goes back to waiting when it has taken all bytes, as
  * a stream of AF_UNIX counts them and not its end: and if the end has come with them, nothing wakes
- * it any more.  (TCP counts its end.)  A receive that is submitted anew finds it. */
+ * it any more (github.com/axboe/liburing, issue 1549).  TCP counts its end.  A receive that is
+ * submitted anew finds it. */
 bool unri_may_miss_end(const struct unr_op *op, unsigned cqe_flags);
 
 /* Takes back a cancel that was asked for and not sent.  A cancel that was sent is still awaited. */

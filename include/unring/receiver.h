@@ -81,9 +81,9 @@ struct unr_receiver {
  * Errors   none here: the next read has them.  To initialise a receiver that is armed is a broken
  *          contract.
  * Cost     one SQE and one system call with the loop's next turn, and with a pool two or three more
- *          system calls.  With a pool a stream of AF_UNIX costs one poll(2) besides, whenever all
- * that has come was taken.  Afterwards the kernel has no more to do for it than for a socket in an
- * epoll(7).
+ *          system calls.  Afterwards the kernel has no more to do for it than for a socket in an
+ *          epoll(7).  With a pool a stream of AF_UNIX costs one poll(2) besides, whenever all that
+ *          has come was taken.
  * Memory   allocates nothing.
  * Again    a receiver that was stopped, and freed where it has a pool, may be initialised again.
  * Threads  the loop's. */
