@@ -723,6 +723,31 @@ Test(multishot, end_of_a_stream)
     end_test(pool);
 }
 
+/* A receive that was submitted again, as more came than there were published buffers, has an age
+ * that somebody can believe. */
+Test(multishot, dump_tells_its_age)
+{
+    struct unr_pool    *pool = open_published_pool(64, 512, 2);
+    static struct taker t;
+    char                text[2000] = "";
+    int                 fds[2];
+    begin(&t, UNIX_STREAM, RECV, pool);
+    for (unsigned i = 0; i < 10; i++)
+        peer_writes(&t, 1000);
+    take(&t);
+    until_came(&t);
+    cr_assert(unr_in_flight(&t.op));
+    cr_assert_eq(pipe(fds), 0);
+    unr_loop_dump(loop, fds[1]);
+    cr_assert_gt(read(fds[0], text, sizeof text - 1), 0);
+    const char *age = strstr(text, " for ");
+    cr_assert_not_null(age);
+    cr_assert_lt(strtoul(age + 5, NULL, 10), 600000, "%s", text);
+    close_pair(fds);
+    close_taker(&t);
+    end_test(pool);
+}
+
 /* The end of a stream is told also where it came with more bytes than the kernel takes at once, and
  * nobody hears of the cancel which that takes on a stream of AF_UNIX. */
 Test(multishot, end_that_came_with_many_bytes)

@@ -3,6 +3,7 @@
 #ifndef UNRI_ROW_H
 #define UNRI_ROW_H
 
+#include "../lib/core/clock.h"
 #include "../lib/core/type.h"
 #include "newer.h"
 #include "ring.h"
@@ -118,9 +119,11 @@ static inline void unri_enqueue(struct unr_op *op)
     unri_queue_push(&op->private_fields.loop->ring->queued, op);
 }
 
-/* Queues an operation again whose CQEs are all in, and of which nothing was requested. */
+/* Queues an operation again whose CQEs are all in, and of which nothing was requested.  The last of
+ * them has taken the place of its start, which is now. */
 static inline void unri_enqueue_again(struct unr_op *op)
 {
+    unri_set_started_ms(op, unri_turn_ms(op->private_fields.loop));
     unri_clear_flags(op, UNRI_CANCEL_HIT);
     unri_forget_attempts(op);
     unri_enqueue(op);
