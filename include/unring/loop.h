@@ -60,9 +60,9 @@ struct unr_loop_options {
      * most that it allows. */
     unsigned entries;
     unsigned flags; /* UNR_LOOP_* */
-    /* Of the completion queue, and not below `entries`; 0: 8192, or twice `entries` if that is
-     * more.  It also sets the size of the table in which the kernel looks for an operation to
-     * cancel. */
+    /* Of the completion queue, and not below `entries`, nor below 256 where that is 0; 0: 8192, or
+     * twice `entries` if that is more.  It also sets the size of the table in which the kernel
+     * looks for an operation to cancel. */
     unsigned completion_entries;
     /* Idle stacks of fibers that are kept, of each size; 0: 1024.  More are given back. */
     unsigned fiber_stacks_kept;

@@ -74,7 +74,8 @@ struct unr_receiver {
  *          unr_cancel_close() of the descriptor, or until unr_loop_close() has returned.
  * Closing  unr_close() of the descriptor ends the receiver, too: the read that waits is cancelled
  *          with cause -ESHUTDOWN, because the number may be another file's.  An
- *          unr_receiver_stop() tells when it has ended.
+ *          unr_receiver_stop() tells when it has ended.  The pool's buffers with what nobody has
+ *          read stay with it until unr_receiver_free().
  * Empty    pool: nobody hears of it.  A read that copies goes to the socket itself then, and one
  *          that looks takes a buffer that the pool keeps for that.  A receiver without a read waits
  *          in line, and each buffer that is given back arms the first.
