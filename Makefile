@@ -326,7 +326,7 @@ check-tests: $(EXAMPLES) $(TESTS)
 	@BUILD='$(BUILD)' CC='$(CC)' VARIANT='$(VARIANT)' FILTER='$(FILTER)' tests/run $(TESTS)
 
 # ThreadSanitizer has nothing to look at in a suite of one thread.  The threads of test_table touch no loop.
-THREADED_SUITES = $(filter-out table,$(shell grep -lE 'pthread_create|\<fork\(|unr_(work|resolve)' tests/test_*.c | sed 's|.*/test_||; s|\.c$$||'))
+THREADED_SUITES = $(filter-out table,$(shell grep -lE 'pthread_create|\<fork\>|unr_work|unr_resolve' tests/test_*.c | sed 's|.*/test_||; s|\.c$$||'))
 check-tsan: private SUITES = TESTS='$(THREADED_SUITES:%=build/tsan/tests/test_%)'
 check-tsan: tsan-deps
 # gcc's looks for frames that are used behind their return only when it is asked to.
