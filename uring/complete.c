@@ -158,9 +158,9 @@ __attribute__((noinline)) static bool may_have_done_something(const struct unr_o
 static void finish(struct unr_op *op)
 {
     const struct unri_row *row = unri_row_of(op);
-    int                    res = unri_res(op);
-    if (row->goes_on && row->goes_on(op, res))
+    if (row->goes_on && row->goes_on(op, unri_res(op)))
         return;
+    int res = unri_res(op);
     int error = error_of(op, res);
     if (!yield_result(&op->result, row->yields, res) && !error)
         error = error_of_nothing_sent(op);

@@ -96,10 +96,17 @@ static bool goes_on(struct unr_op *op, int res)
     return true;
 }
 
-/* A cancel that nobody has asked for was sent by look_at_bytes(): the receive begins anew. */
+/* A cancel that nobody has asked for was sent by look_at_bytes(): the receive begins anew.  While
+ * its CQE was awaited a request may have come, which ends what would have gone on for want of a
+ * buffer. */
 static bool receive_goes_on(struct unr_op *op, int res)
 {
     const unsigned flags = UNRI_CANCEL_HIT | UNRI_HONOURED | UNRI_FD_CLOSED;
+    if (res == -ENOBUFS && op->private_fields.flags & UNRI_HONOURED
+        && unri_pool_starved(unri_pool_of(op))) {
+        unri_set_res(op, -ECANCELED);
+        return false;
+    }
     if (res != -EINTR || (op->private_fields.flags & flags) != UNRI_CANCEL_HIT)
         return goes_on(op, res);
     unri_enqueue_again(op);
