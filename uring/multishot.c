@@ -52,15 +52,12 @@ static const struct msghdr *layout_of(const struct unr_op *op)
     return (const struct msghdr *)(uintptr_t)op->private_fields.address;
 }
 
-/* Where there is a buffer now, the want of one ends nothing, and so it is the request that does. */
 static int look(struct unr_op *op, int res, unsigned cqe_flags)
 {
     struct unr_op_private *p = unri_private(op);
     p->other_fd = unri_pool_has_chosen(res, cqe_flags) ? (int32_t)cqe_flags : 0;
     if (has_buffer(op))
         unri_pool_chosen(unri_pool_of(op), cqe_flags, p->fd);
-    if (res == -ENOBUFS && p->flags & UNRI_HONOURED && unri_pool_starved(unri_pool_of(op)))
-        return -ECANCELED;
     return res;
 }
 
@@ -85,28 +82,25 @@ static int look_at_message(struct unr_op *op, int res, unsigned cqe_flags)
     return (int)unri_message_payload(layout_of(op), (size_t)res);
 }
 
-/* Where the kernel found no buffer and there is one now, nobody hears of that.  The number of a
- * descriptor that was closed may be another file's by now. */
+/* Where the kernel found no buffer and there is one now, the want of one ends nothing: the
+ * operation is submitted again, of which nobody hears, or it is the request that ends it.  The
+ * number of a descriptor that was closed may be another file's by now. */
 static bool goes_on(struct unr_op *op, int res)
 {
-    if (res != -ENOBUFS || !unri_pool_starved(unri_pool_of(op))
-        || op->private_fields.flags & (UNRI_HONOURED | UNRI_FD_CLOSED))
+    if (res != -ENOBUFS || !unri_pool_starved(unri_pool_of(op)))
+        return false;
+    if (op->private_fields.flags & UNRI_HONOURED)
+        unri_set_res(op, -ECANCELED);
+    if (op->private_fields.flags & (UNRI_HONOURED | UNRI_FD_CLOSED))
         return false;
     unri_enqueue_again(op);
     return true;
 }
 
-/* A cancel that nobody has asked for was sent by look_at_bytes(): the receive begins anew.  While
- * its CQE was awaited a request may have come, which ends what would have gone on for want of a
- * buffer. */
+/* A cancel that nobody has asked for was sent by look_at_bytes(): the receive begins anew. */
 static bool receive_goes_on(struct unr_op *op, int res)
 {
     const unsigned flags = UNRI_CANCEL_HIT | UNRI_HONOURED | UNRI_FD_CLOSED;
-    if (res == -ENOBUFS && op->private_fields.flags & UNRI_HONOURED
-        && unri_pool_starved(unri_pool_of(op))) {
-        unri_set_res(op, -ECANCELED);
-        return false;
-    }
     if (res != -EINTR || (op->private_fields.flags & flags) != UNRI_CANCEL_HIT)
         return goes_on(op, res);
     unri_enqueue_again(op);
@@ -134,7 +128,8 @@ static bool fill_message(struct io_uring_sqe *sqe, struct unr_op *op)
 static bool fill_receive(struct io_uring_sqe *sqe, struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
-    p->flags |= unri_enter_is_local_stream(p->fd) ? UNRI_LOCAL_STREAM : 0;
+    if (!(p->flags & UNRI_LOCAL_STREAM) && unri_enter_is_local_stream(p->fd))
+        p->flags |= UNRI_LOCAL_STREAM;
     fill_message(sqe, op);
     sqe->msg_flags = p->length;
     sqe->splice_fd_in = (int32_t)p->call_flags;
