@@ -96,6 +96,8 @@ struct unr_explore_options {
  *        schedule.
  * Flags  a multishot receive has a limit or a length since 6.17, and ends with -EINVAL before;
  *        likewise a bundle before 6.10, and incremental provided buffers before 6.12.
+ * Ends   a multishot receive on a stream of AF_UNIX may never tell of an end that came with the last
+ *        bytes, of 6.17 and 6.18 (liburing, issue 1549).
  * Pipes  before 6.5, a read or write waits until the pipe is ready, and then goes to a worker.  A
  *        write stays there until all of it is written.  A cancellation cuts it short: error 0, the
  *        bytes that were written, UNR_VERDICT_RUNNING. */

@@ -166,6 +166,23 @@ bool sim_call_looks_again(const struct sim_request *request)
            || (sim_kernel_is_before(617) && unri_choose(2));
 }
 
+static bool knows_what_is_left(const struct sim_request *request)
+{
+    return request->file->kind == SIM_SOCKET && request->sqe.opcode == IORING_OP_RECV
+           && !sim_kernel_is_before(617);
+}
+
+bool sim_call_leaves_bytes(const struct sim_request *request)
+{
+    return knows_what_is_left(request) && request->file->incoming->count;
+}
+
+bool sim_call_may_miss_end(const struct sim_request *request)
+{
+    return knows_what_is_left(request) && sim_kernel_is_before(619)
+           && !request->file->incoming->count && sim_poll(request->file) & (POLLRDHUP | POLLHUP);
+}
+
 int sim_call_refused(const struct sim_request *request)
 {
     const struct io_uring_sqe *sqe = &request->sqe;

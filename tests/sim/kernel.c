@@ -544,6 +544,12 @@ static void note_shot_of_poll(struct sim_request *request)
     }
 }
 
+static void note_shot_of_receive(struct sim_request *request)
+{
+    request->wakes_seen = sim_wakes(request->file, POLLIN);
+    request->misses_end = sim_call_may_miss_end(request) && unri_choose(2);
+}
+
 static bool is_woken_again(struct sim_request *request)
 {
     unsigned wakes = sim_wakes(request->file, request->sqe.poll32_events);
@@ -565,6 +571,7 @@ static bool goes_on(const struct sim_request *request, int res)
 /* Posts a shot, behind which another will come. */
 static void shoot(struct sim_request *request, int res)
 {
+    request->cqe_flags |= sim_call_leaves_bytes(request) ? IORING_CQE_F_SOCK_NONEMPTY : 0;
     post(request->ring, request->sqe.user_data, res, request->cqe_flags | IORING_CQE_F_MORE);
     request->cqe_flags = 0;
     request->stage = SIM_ARMED;
@@ -573,6 +580,8 @@ static void shoot(struct sim_request *request, int res)
         note_shot_of_poll(request);
     else if (sim_call_looks_again(request) && !sim_buffers_are_there(request))
         complete(request, -ENOBUFS);
+    else
+        note_shot_of_receive(request);
 }
 
 /* Attempts the call.  A MSG_WAITALL transfer that has moved a part goes back to the poll table by
@@ -860,6 +869,8 @@ static bool can_step(struct sim_request *request)
             return request->due <= sim_world.now;
         if (request->sqe.opcode == IORING_OP_POLL_ADD && request->moved)
             return is_woken_again(request);
+        if (request->misses_end && sim_wakes(request->file, POLLIN) == request->wakes_seen)
+            return false;
         return sim_call_ready(request);
     case SIM_RUNNING:
         return request->interrupted || !sim_call_blocks(request) || sim_call_ready(request);

@@ -230,7 +230,8 @@ struct sim_request {
     uint32_t            limit_left;  /* bytes; 0: there is none, or it is reached */
     bool                was_missed;  /* by a cancel, which has not found it */
     uint32_t            head_len;    /* what stands before the payload of a multishot message */
-    unsigned            wakes_seen;  /* sim_wakes() at the last shot of a multishot poll */
+    unsigned            wakes_seen;  /* sim_wakes() at the last shot, where that matters */
+    bool                misses_end;  /* it waits, until something wakes it again */
     unsigned            wakes_extra; /* shots of it without a cause that are still to come */
     unsigned            wakes_made;  /* how many of these there were */
     bool                error_told;  /* a poll has told of an error */
@@ -279,6 +280,13 @@ bool sim_call_takes_provided(const struct sim_request *request);
 /* Whether a multishot receive, after a shot, looks for the next buffer before it looks for data:
  * the kernel does that where it does not know whether there is data. */
 bool sim_call_looks_again(const struct sim_request *request);
+
+/* Whether a receive has left bytes in the socket, and its CQE says so. */
+bool sim_call_leaves_bytes(const struct sim_request *request);
+
+/* Whether a multishot receive, after a shot, may wait for more although the end is there: it waits
+ * where no bytes are left, and the end of a stream of AF_UNIX is none.  Linux 6.17 did so. */
+bool sim_call_may_miss_end(const struct sim_request *request);
 
 /* What the kernel finds wrong in an SQE with flags of receives: -EINVAL, or 0. */
 int sim_call_refused(const struct sim_request *request);
