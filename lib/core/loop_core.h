@@ -35,7 +35,7 @@ struct unr_loop {
 
     struct unri_fifo     finished;     /* operations that ended since handing back began */
     struct unri_fifo     handing_back; /* operations that had ended when it began, and still wait */
-    const struct unr_op *handed_to;    /* the combinator whose child_done is running, or NULL */
+    const struct unr_op *handed_to;    /* the combinator that hears of a child's end, or NULL */
     struct unri_descriptors descriptors;
     struct unr_stats        stats;
 

@@ -363,8 +363,12 @@ static void count_verdict(struct unr_stats *stats, unsigned verdict)
     }
 }
 
-/* `handed_to` tells queue_for_done() which combinator is hearing of a child's end.  Nothing of `op`
- * is used after child_done() or `done`: it may be freed or started again by then (rule 1, Once). */
+/* `handed_to` tells queue_for_done() which combinator is hearing of a child's end, until the next
+ * operation is handed back (dispatch() in turn.c).  Nothing of `op` is used after child_done() or
+ * `done`: it may be freed or started again by then (rule 1, Once).
+ *
+ * Both are the last that is called.  A fiber comes back from child_done() by way of another stack,
+ * and each return to a caller that follows is one that the processor predicts wrongly. */
 void unri_hand_back(struct unr_loop *loop, struct unr_op *op)
 {
     struct unr_op_private *p = unri_private(op);
@@ -372,7 +376,6 @@ void unri_hand_back(struct unr_loop *loop, struct unr_op *op)
         struct unr_op *combinator = p->combinator;
         loop->handed_to = combinator;
         unri_combinator_of(combinator)->child_done(combinator, op);
-        loop->handed_to = NULL;
         return;
     }
     if (!(p->flags & UNRI_HOUSEKEEPING)) {

@@ -59,6 +59,7 @@ static void dispatch(struct unr_loop *loop)
         if (!fifo->first)
             fifo->last = NULL;
         unri_run_done(loop, op);
+        loop->handed_to = NULL;
     }
 }
 
