@@ -5,27 +5,33 @@
 
 #include <unring/timer.h>
 
-struct unr_result unr_await(struct unr_op *described)
+/* Inlined, because each return behind a switch is predicted wrongly. */
+__attribute__((always_inline)) static inline const struct unr_result *
+await_result(struct unr_op *described)
 {
     struct unr_fiber *fiber = unri_fiber_check("unr_await called outside of a fiber");
     unri_check_thread(fiber->op.private_fields.loop);
     unri_sequence_next(unri_fiber_sequence(fiber), unri_fiber_state_of(fiber), described);
     unri_fiber_suspend(fiber);
-    return described->result;
+    return &described->result;
+}
+
+struct unr_result unr_await(struct unr_op *described)
+{
+    return *await_result(described);
 }
 
 int64_t unr_await_value(struct unr_op *described)
 {
-    struct unr_result r = unr_await(described);
-    if (r.error)
-        return unr_outcome(&r);
-    return r.fd >= 0 ? r.fd : r.value;
+    const struct unr_result *r = await_result(described);
+    if (r->error)
+        return unr_outcome(r);
+    return r->fd >= 0 ? r->fd : r->value;
 }
 
-static int await_outcome(struct unr_op *described)
+static inline int await_outcome(struct unr_op *described)
 {
-    struct unr_result r = unr_await(described);
-    return unr_outcome(&r);
+    return unr_outcome(await_result(described));
 }
 
 int unr_yield(void)
