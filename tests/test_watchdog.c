@@ -200,10 +200,11 @@ Test(watchdog, a_fiber_is_named_once_until_it_waits)
 
 /* ---- who is not ---- */
 
-/* Computes for most of the time, and a thousandth of the limit at a time. */
+/* Computes for most of the time, and a fiftieth of the limit at a time: longer than a look takes.
+ */
 static int yields(void *argument)
 {
-    enum { SOME = 10000 };
+    enum { SOME = 200000 };
     (void)argument;
     while (ferry_named < OFTEN) {
         for (volatile int i = 0; i < SOME; i++)

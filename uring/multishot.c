@@ -76,7 +76,7 @@ static int look_at_bytes(struct unr_op *op, int res, unsigned cqe_flags)
 /* The kernel counts the head, and the room for name and control data, among the bytes. */
 static int look_at_message(struct unr_op *op, int res, unsigned cqe_flags)
 {
-    res = look(op, res, cqe_flags);
+    look(op, res, cqe_flags);
     if (!has_buffer(op))
         return res;
     return (int)unri_message_payload(layout_of(op), (size_t)res);
