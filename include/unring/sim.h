@@ -96,8 +96,6 @@ struct unr_explore_options {
  *        schedule.
  * Flags  a multishot receive has a limit or a length since 6.17, and ends with -EINVAL before;
  *        likewise a bundle before 6.10, and incremental provided buffers before 6.12.
- * Ends   a multishot receive on a stream of AF_UNIX may never tell of an end that came with the last
- *        bytes, of 6.17 and 6.18 (liburing, issue 1549).
  * Pipes  before 6.5, a read or write waits until the pipe is ready, and then goes to a worker.  A
  *        write stays there until all of it is written.  A cancellation cuts it short: error 0, the
  *        bytes that were written, UNR_VERDICT_RUNNING. */
@@ -116,16 +114,20 @@ struct unr_explore_options {
  * UNR_FAULT_INTERRUPT  the program is stopped and continued: calls that wait in a worker are
  *                      interrupted.
  * UNR_FAULT_WORKERS    no worker can be made for a call, once or for the rest of the schedule.
+ * UNR_FAULT_MISSED_END a multishot receive on a stream of AF_UNIX never tells of an end that came
+ * with the last bytes, as on Linux 6.17 (liburing, issue 1549).
  *
- * A schedule has two of these faults at most, not counting short transfers and missing workers.
+ * A schedule has two of these faults at most, not counting short transfers, missing workers and
+ * missed ends.
  * UNR_FAULT_ALL is the first three: a scenario has to expect the others. */
-#define UNR_FAULT_ENTER     1u
-#define UNR_FAULT_TRANSFER  2u
-#define UNR_FAULT_STOP      4u
-#define UNR_FAULT_RESOURCES 16u
-#define UNR_FAULT_INTERRUPT 32u
-#define UNR_FAULT_WORKERS   64u
-#define UNR_FAULT_ALL       7u
+#define UNR_FAULT_ENTER      1u
+#define UNR_FAULT_TRANSFER   2u
+#define UNR_FAULT_STOP       4u
+#define UNR_FAULT_RESOURCES  16u
+#define UNR_FAULT_INTERRUPT  32u
+#define UNR_FAULT_WORKERS    64u
+#define UNR_FAULT_MISSED_END 128u
+#define UNR_FAULT_ALL        7u
 
 /* The result of an exploration. */
 struct unr_exploration {

@@ -179,8 +179,8 @@ bool sim_call_leaves_bytes(const struct sim_request *request)
 
 bool sim_call_may_miss_end(const struct sim_request *request)
 {
-    return knows_what_is_left(request) && sim_kernel_is_before(619)
-           && !request->file->incoming->count && sim_poll(request->file) & (POLLRDHUP | POLLHUP);
+    return knows_what_is_left(request) && !request->file->incoming->count
+           && sim_poll(request->file) & (POLLRDHUP | POLLHUP);
 }
 
 int sim_call_refused(const struct sim_request *request)

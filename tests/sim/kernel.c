@@ -547,7 +547,8 @@ static void note_shot_of_poll(struct sim_request *request)
 static void note_shot_of_receive(struct sim_request *request)
 {
     request->wakes_seen = sim_wakes(request->file, POLLIN);
-    request->misses_end = sim_call_may_miss_end(request) && unri_choose(2);
+    request->misses_end =
+        kernel.faults & UNR_FAULT_MISSED_END && sim_call_may_miss_end(request) && unri_choose(2);
 }
 
 static bool is_woken_again(struct sim_request *request)
