@@ -940,14 +940,16 @@ static int poll_now(struct sim_request *request)
     return events ? (int)events : SIM_WAIT;
 }
 
-/* A reset sets the error before the rest, and a poll may look between the two. */
+/* A reset sets the error first and the shutdown last, and a poll may look between them. */
 static int do_poll(struct sim_request *request)
 {
-    int  events = poll_now(request);
-    bool first = events != SIM_WAIT && events & POLLERR && !request->error_told;
+    int      events = poll_now(request);
+    bool     first = events != SIM_WAIT && events & POLLERR && !request->error_told;
+    unsigned parts = first && events & POLLRDHUP ? 3 : 2;
+    unsigned part = first ? unri_choose(parts) : 0;
     request->error_told |= first;
-    request->told_a_part = first && unri_choose(2);
-    return request->told_a_part ? POLLERR : events;
+    request->told_a_part = part != 0;
+    return part == 0 ? events : part == 1 ? POLLERR : events & ~POLLRDHUP;
 }
 
 /* The calls of execute(), and those that kernel.c has itself: a time-out and a cancel. */
