@@ -84,7 +84,8 @@ static int look_at_message(struct unr_op *op, int res, unsigned cqe_flags)
 
 /* Where the kernel found no buffer and there is one now, the want of one ends nothing: the
  * operation is submitted again, of which nobody hears, or it is the request that ends it.  The
- * number of a descriptor that was closed may be another file's by now. */
+ * number of a descriptor that was closed may be another file's by now, so that operation ends with
+ * -ENOBUFS. */
 static bool goes_on(struct unr_op *op, int res)
 {
     if (res != -ENOBUFS || !unri_pool_starved(unri_pool_of(op)))

@@ -190,10 +190,9 @@ void unr_receiver_init(struct unr_receiver *receiver, struct unr_loop *loop, str
     if (pool) {
         unri_arrivals_init(r);
         r->source = UNRI_SOURCE_SOCKET;
-        if (unri_enter_is_local_stream(fd))
+        r->messages = unri_enter_carries(fd) != UNRI_CARRIES_BYTES;
+        if (!r->messages && unri_enter_is_local_stream(fd))
             r->state |= UNRI_RECEIVER_LOCAL;
-        else
-            r->messages = unri_enter_carries(fd) != UNRI_CARRIES_BYTES;
     }
     unri_receiver_begin(r, loop);
 }

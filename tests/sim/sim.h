@@ -284,8 +284,8 @@ bool sim_call_looks_again(const struct sim_request *request);
 /* Whether a receive has left bytes in the socket, and its CQE says so. */
 bool sim_call_leaves_bytes(const struct sim_request *request);
 
-/* Whether a multishot receive, after a shot, may wait for more although the end is there, with
- * UNR_FAULT_MISSED_END: it waits where no bytes are left, and an end of AF_UNIX is none. */
+/* Whether UNR_FAULT_MISSED_END concerns a multishot receive after a shot: it waits for more where
+ * no bytes are left, and an end of AF_UNIX is none. */
 bool sim_call_may_miss_end(const struct sim_request *request);
 
 /* What the kernel finds wrong in an SQE with flags of receives: -EINVAL, or 0. */
