@@ -60,7 +60,8 @@ UNR_API struct unr_op *unr_poll_multishot(struct unr_op *op, int fd, uint32_t ev
  *   Errors   -ENOBUFS: no buffer is left but the one that the pool keeps for receivers.  Nothing was
  *            taken, and an end of the stream is not seen either.  It may come at once behind the
  *            shot with the last buffer, and an operation that is started without a buffer in the
- *            pool ends with it at once. */
+ *            pool ends with it at once.  One whose descriptor unr_close() has closed ends with it
+ *            also where a buffer has come back meanwhile. */
 
 /* Receives what comes on a socket.
  *
