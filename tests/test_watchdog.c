@@ -200,8 +200,7 @@ Test(watchdog, a_fiber_is_named_once_until_it_waits)
 
 /* ---- who is not ---- */
 
-/* Computes for most of the time, and a fiftieth of the limit at a time: longer than a look takes.
- */
+/* Computes for most of the time, a fiftieth of the limit at a time: longer than a look takes. */
 static int yields(void *argument)
 {
     enum { SOME = 200000 };

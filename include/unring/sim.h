@@ -114,8 +114,8 @@ struct unr_explore_options {
  * UNR_FAULT_INTERRUPT  the program is stopped and continued: calls that wait in a worker are
  *                      interrupted.
  * UNR_FAULT_WORKERS    no worker can be made for a call, once or for the rest of the schedule.
- * UNR_FAULT_MISSED_END a multishot receive on a stream of AF_UNIX never tells of an end that came
- * with the last bytes, as on Linux 6.17 (liburing, issue 1549).
+ * UNR_FAULT_MISSED_END a multishot receive on a stream of AF_UNIX may never tell of an end that
+ *                      came with the last bytes, as on Linux 6.17 (liburing, issue 1549).
  *
  * A schedule has two of these faults at most, not counting short transfers, missing workers and
  * missed ends.
